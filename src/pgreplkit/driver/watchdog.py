@@ -63,7 +63,7 @@ class _Statement:
             self._ended.set()
 
     def look(self) -> None:
-        """Ask the server for the statement, and cut the connection if it is not there."""
+        """Ask the server for the statement, and cut the connection if the server lacks it."""
         with suppress(psycopg.Error):
             pid = self._connection.info.backend_pid
             found = _why_silent(self._conninfo(), pid)

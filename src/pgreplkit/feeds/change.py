@@ -1,7 +1,7 @@
 """FeedChange: a change as an encoder gets it, with its values as the server sent them."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 import attrs
@@ -9,11 +9,9 @@ import attrs
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.protocol.pgoutput.tuples import RawValues, TableReader
-from pgreplkit.protocol.rawtransactions import RawTransaction
+from pgreplkit.protocol.rawtransactions import RawTransaction, time_of
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
-
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class FeedOperation(Enum):
@@ -82,7 +80,7 @@ class FeedChange:
     @property
     def commit_time(self) -> datetime:
         """The time of the commit."""
-        return _EPOCH + timedelta(microseconds=self.microseconds)
+        return time_of(self.microseconds)
 
 
 _OPERATIONS = {

@@ -107,7 +107,7 @@ class Destinations:
     def of(self, change: FeedChange, table: Table | None) -> str:
         """Return the destination of a change of this table, or of a logical message.
 
-        Raises: InvalidDestination; what the function raises.
+        Raises: InvalidDestination; any error of the function.
         """
         database = change.source.database
         if self._choose is not None:

@@ -2,6 +2,16 @@
 
 import attrs
 
+from pgreplkit.values.lsn import LSN
+
+ID = "Pgreplkit-Id"
+"""The header with the name of a message's change, where an engine has headers."""
+
+
+def id_of(name: tuple[LSN, int]) -> str:
+    """Return the name of a change as the value of the header."""
+    return f"{name[0]} {name[1]}"
+
 
 @attrs.frozen
 class FeedMessage:

@@ -64,6 +64,11 @@ class FeedSettings:
         return f"run the feed {self.slot!r}"
 
     @property
+    def held(self) -> float:
+        """Seconds for which positions are not confirmed to the slot, once the sink is open."""
+        return self.sink.limits().hold if self.hold is None else self.hold
+
+    @property
     def copies(self) -> bool:
         """Whether the feed begins with the existing rows."""
         return self.snapshot == "initial"

@@ -15,9 +15,8 @@ class FeedState(OpenEnum):
     NEW = "new"
     """It was never run."""
     STARTING = "starting"
-    """It connects, and compares the positions of the sink and the slot."""
-    COPYING = "copying"
-    """It sends the rows that existed before its slot."""
+    """It connects, compares the positions of the sink and the slot, and sends the rows that existed
+    before its slot."""
     STREAMING = "streaming"
     """It sends changes."""
     WAITING = "waiting"

@@ -7,11 +7,9 @@ import re
 from collections.abc import Mapping
 
 from pgreplkit.errors import FeedError, SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
-from pgreplkit.feeds.message import FeedMessage
+from pgreplkit.feeds.message import ID, FeedMessage, id_of
 from pgreplkit.values.lsn import LSN
 
-ID = "Pgreplkit-Id"
-"""The header with the name of a message's change."""
 POSITION_SETTINGS: Mapping[str, str] = {
     "cleanup.policy": "compact",
     # Only closed segments are compacted: with the default, 1 GiB of positions would be kept.
@@ -174,7 +172,7 @@ def insist_on_compacted(topic: str, policy: str | None) -> None:
 
 def record_headers(message: FeedMessage, name: tuple[LSN, int]) -> list[tuple[str, str]]:
     """Return the headers of a record: those of the message, and the name of its change."""
-    return [*message.headers, (ID, f"{name[0]} {name[1]}")]
+    return [*message.headers, (ID, id_of(name))]
 
 
 def error_of(operation: str, code: str, found: str) -> FeedError:

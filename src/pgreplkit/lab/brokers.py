@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pgreplkit.errors import ServerNotFound, ServerStartFailed
 from pgreplkit.lab.account import Workplace
-from pgreplkit.lab.node import HOST
+from pgreplkit.lab.node import HOST, free_port
 
 # On a machine busy with other tests a server reads its files for long.
 _START_TIMEOUT = 30
@@ -37,7 +37,7 @@ class Broker:
     ) -> None:
         self.name = name
         self.data_directory: Path = place.root / name
-        self.port: int = _free_port()
+        self.port: int = free_port()
         self._kind, self._place, self._settings = program, place, settings
         self._program = runnable(program, place)
         self._process: subprocess.Popen[bytes] | None = None
@@ -148,10 +148,3 @@ def runnable(program: str, place: Workplace) -> Path:
         shutil.copy2(found, copied)
         place.account.chown(copied)
     return copied
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port

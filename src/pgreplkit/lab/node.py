@@ -137,7 +137,7 @@ class Node:
         """
         for attempt in range(_PORTS_TRIED):
             if not self.port or attempt:
-                self.port = _free_port()
+                self.port = free_port()
                 self.configure({"port": self.port})
             run = self._place.run(
                 self._ctl.start_cmd(self.data_directory, wait=_START_TIMEOUT, logfile=self.log_file)
@@ -241,7 +241,8 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]

@@ -85,6 +85,10 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
     form = form_of(path)
     if form is FileForm.ZSTD:
         content_size(path, form)  # The codec does not notice a file that ends early.
+    return _pieces(path, form, start)
+
+
+def _pieces(path: Path, form: FileForm, start: int = 0) -> Iterator[bytes]:
     try:
         with _opened(path, form) as file:
             file.seek(start)
@@ -126,7 +130,8 @@ def read_head(path: Path, size: int) -> tuple[FileForm, bytes]:
             return form, zlib.decompressobj(_GZIP_BITS).decompress(head, size)
         except zlib.error as error:
             raise _damaged(path, error) from error
-    return form, next(read_pieces(path), b"")[:size]
+    # Without a look at the end: the check of the size follows.
+    return form, next(_pieces(path, form), b"")[:size]
 
 
 def content_size(path: Path, form: FileForm) -> int | None:

@@ -44,6 +44,12 @@ _BODY = DATA_AT + 1
 _OVERHEAD = 80
 """Python's own memory for a message."""
 
+
+def time_of(microseconds: int) -> datetime:
+    """Return a time that the server counts from 2000-01-01 UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 RawChange: TypeAlias = tuple[
     int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
 ]
@@ -106,7 +112,7 @@ class RawTransaction(Generic[R]):
     @property
     def commit_time(self) -> datetime:
         """The time of the commit."""
-        return _EPOCH + timedelta(microseconds=self.microseconds)
+        return time_of(self.microseconds)
 
     @property
     def total(self) -> int:

@@ -17,7 +17,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.message import FeedMessage
+from pgreplkit.feeds.message import ID, FeedMessage, id_of
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.feeds.subjects import (
@@ -40,8 +40,8 @@ T = TypeVar("T")
 
 FEED, POSITION = "Pgreplkit-Feed", "Pgreplkit-Position"
 """Headers of a batch's last message."""
-ID, KEY, TOMBSTONE = "Pgreplkit-Id", "Pgreplkit-Key", "Pgreplkit-Tombstone"
-"""Headers of each message: the name of its change, its key, and whether its key is deleted."""
+KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
+"""Headers of a message: its key, and whether its key is deleted."""
 _EXPECTED = "Nats-Expected-Last-Sequence"
 _ATOMIC_SINCE = (2, 12)
 _MOST = 1000
@@ -322,7 +322,7 @@ class JetStream:
 
 def _headers(message: FeedMessage, name: tuple[LSN, int]) -> dict[str, str]:
     headers = dict(message.headers)
-    headers[ID] = f"{name[0]} {name[1]}"
+    headers[ID] = id_of(name)
     if message.key is not None:
         headers[KEY] = message.key.decode("utf-8", "backslashreplace")
     if message.body is None:

@@ -1,6 +1,7 @@
 """TableName: a schema-qualified table name, parsed and quoted as in SQL."""
 
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import attrs
@@ -76,3 +77,12 @@ def quoted(name: str) -> str:
 
 def _unquoted(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
+
+
+def schemas_and_names(tables: Sequence[TableName]) -> tuple[list[str], list[str]]:
+    """Return the schemas and the names of tables, for a query with unnest().
+
+    >>> schemas_and_names([TableName("public", "users"), TableName("sales", "orders")])
+    (['public', 'sales'], ['users', 'orders'])
+    """
+    return [table.schema for table in tables], [table.name for table in tables]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pgreplkit._async._io import Runner
 from pgreplkit._async.logical.publication import read_identities
 from pgreplkit._async.logical.snapshot import published_in
+from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.applying import PUBLISHER
 from pgreplkit.catalog.logical.feeds import START
-from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import FeedError
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.plans.logical.feedreadiness import FeedFacts, feed_readiness
@@ -18,8 +18,6 @@ from pgreplkit.plans.server.readiness import Readiness
 async def check_feed(source: AsyncLink, settings: FeedSettings) -> Readiness:
     """Return the findings about the source and the sink."""
     operation = f"check the feed {settings.slot!r}"
-    records = await source.all(operation, SETTINGS.sql(source.version.major))
-    rows = [SETTINGS.read(record) for record in records]
     there = await source.one(operation, PUBLISHER, [settings.slot])
     published = await published_in(source, operation, settings.publications)
     tables = [one.table for one in published]
@@ -32,7 +30,7 @@ async def check_feed(source: AsyncLink, settings: FeedSettings) -> Readiness:
         remedy = "stop the feed that runs, to check its sink"
     return feed_readiness(
         FeedFacts(
-            settings={row.name: row for row in rows},
+            settings=await read_settings(source),
             role=there["role"],
             may_replicate=there["may_replicate"],
             slots=there["slots"],

@@ -23,6 +23,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
@@ -46,8 +47,6 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
-_MESSAGES_SINCE = 14
-"""The first major version whose pgoutput sends logical messages."""
 
 
 class AsyncFeed(AsyncClosing):
@@ -215,13 +214,12 @@ class AsyncFeed(AsyncClosing):
                 return
             position, source = started
             # A position that is not whole, or not on disk yet, is read again and left out.
-            hold = settings.sink.limits().hold if settings.hold is None else settings.hold
             plugin = self._plugin(until, source.server_version)
             stream = AsyncSlotStream(
                 make_conninfo(self._source, client_encoding="UTF8"),
                 settings.slot,
                 plugin,
-                start=position.lsn if position.is_whole and not hold else None,
+                start=position.lsn if position.is_whole and not settings.held else None,
                 settings=plugin.settings,
             )
             async with AsyncRawStream(
@@ -253,7 +251,7 @@ class AsyncFeed(AsyncClosing):
             await runner.close()
 
     def _plugin(self, until: LSN | None, major: int) -> AsyncPgoutput[Row]:
-        wants_messages = self._settings.messages and major >= _MESSAGES_SINCE
+        wants_messages = self._settings.messages and has("changes.messages", major)
         settings = ChangeSettings(
             messages=wants_messages,
             stop_at=until,

@@ -16,7 +16,7 @@ from pgreplkit.feeds.holding import Holding
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.protocol.pgoutput.rows import Row
-from pgreplkit.protocol.rawtransactions import RawTransaction
+from pgreplkit.protocol.rawtransactions import RawTransaction, time_of
 from pgreplkit.values.lsn import LSN
 
 Stops: TypeAlias = Callable[[], bool]
@@ -57,7 +57,7 @@ class AsyncFeedRun:
         self._stream, self._settings, self._source = stream, settings, source
         self._runner, self._tally = runner, tally
         self._batching = Batching(settings.encoder, limits, position, parked=settings.parked)
-        self._holding = Holding(limits.hold if settings.hold is None else settings.hold)
+        self._holding = Holding(settings.held)
         self._stored = tally.position = position
         self._sent: tuple[FeedBatch, Job[None], int] | None = None
         """The batch on its way, and the commit time of its last transaction."""
@@ -159,7 +159,7 @@ class AsyncFeedRun:
         tally.messages += len(batch.messages)
         tally.parked = self._parked_before + self._batching.parked
         if committed:
-            age = datetime.now(UTC) - _time(committed)
+            age = datetime.now(UTC) - time_of(committed)
             tally.lag = max(age, timedelta(0))
         self._note(batch.position)
 
@@ -199,7 +199,3 @@ class AsyncFeedRun:
             await self._send(self._batching.batch())
         await self._settle()
         self._acknowledge()
-
-
-def _time(microseconds: int) -> datetime:
-    return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 import attrs
+from psycopg.rows import DictRow
 
 from pgreplkit._async._io import Runner, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
 from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
+from pgreplkit._async.streams.slotchecks import slot_active
 from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
-from pgreplkit.catalog.server.slot import USED_BY
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StreamClosed
@@ -70,7 +70,7 @@ class AsyncFeedStart:
         facts = await self._facts()
         beginning, position = decide_start(facts), facts.sink
         if beginning is Beginning.CONTINUE and position is not None:
-            # What follows is of this timeline, also after a failover that lost nothing.
+            # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline)
         generation = 1 if position is None else position.generation
         if position is not None and position.stage is FeedStage.COPYING:
@@ -123,7 +123,7 @@ class AsyncFeedStart:
             accepts_gap=settings.accepts_gap,
         )
 
-    async def _free_slot(self, operation: str, slot: str) -> dict[str, Any]:
+    async def _free_slot(self, operation: str, slot: str) -> DictRow:
         """Return the state of the slot, which no other process uses.
 
         To open the sink would take it away from the feed that uses the slot.
@@ -134,9 +134,7 @@ class AsyncFeedStart:
             if record["active_pid"] is None:
                 break
             if backoff.is_over:
-                [user] = await walsender.query(operation, USED_BY, [slot])
-                names = ("pid", "client_addr", "application_name")
-                raise SlotActive(operation, slot, *(user[name] for name in names))
+                raise await slot_active(walsender, operation, slot)
             await sleep(backoff.next_pause())
         refusal = slot_refusal(
             operation, slot, record["plugin"], record["slot_database"], record["database"]

@@ -39,7 +39,7 @@ from pgreplkit.errors import (
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _GRANT = "the tables' owner; CREATE ON DATABASE …"
 _MEANING = {
@@ -83,7 +83,7 @@ class AsyncWriteFence(Stateful):
         Needs: pg_monitor, to see other roles' sessions.
         Source: pg_stat_activity, and the roles' privileges.
         """
-        names = [[table.schema for table in self.tables], [table.name for table in self.tables]]
+        names = [*schemas_and_names(self.tables)]
         records = await self._link.all(
             "find the sessions that a fence does not cover",
             unfenced(self._link.version.major),
@@ -130,7 +130,7 @@ async def make_fence(
     operation = "fence writes"
     # Within a transaction of the caller's, the fence would refuse no one before the commit.
     link._check_autocommit(operation)
-    given = [[table.schema for table in tables], [table.name for table in tables]]
+    given = [*schemas_and_names(tables)]
     covered = [_table(record) for record in await link.all(operation, WITH_PARTITIONS, given)]
     insist_on_all(operation, "this database", tables, covered)
     before = await read_fence(link, name)
@@ -231,7 +231,7 @@ async def _blockers(
     link: AsyncLink, tables: Sequence[TableName], *, readers: bool
 ) -> list[FenceBlocker]:
     """Return the sessions whose locks a fence of the tables waits for."""
-    asked = [[table.schema for table in tables], [table.name for table in tables], readers]
+    asked = [*schemas_and_names(tables), readers]
     records = await link.all("find the sessions that hold locks", sql.LOCKED, asked)
     return [FenceBlocker(table=_table(record), **record) for record in records]
 

@@ -12,7 +12,7 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.driver import statements as parts
 from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 async def node_setup(
@@ -24,7 +24,7 @@ async def node_setup(
     """
     operation, major = f"prepare the role {role!r}", link.version.major
     database, own = link.connection.info.dbname, Identifier(role).as_string(link.connection)
-    asked = [role, [table.schema for table in tables], [table.name for table in tables]]
+    asked = [role, *schemas_and_names(tables)]
     owns = await link.one(operation, sql.OWNS_TABLES, asked)
     publication = publication_name(mesh)
     is_published = await link.all(operation, sql.HAS_PUBLICATION, [publication])

@@ -6,10 +6,10 @@ from __future__ import annotations
 from pgreplkit._sync._io import Runner
 from pgreplkit._sync.logical.publication import read_identities
 from pgreplkit._sync.logical.snapshot import published_in
+from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.applying import PUBLISHER
 from pgreplkit.catalog.logical.feeds import START
-from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import FeedError
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.plans.logical.feedreadiness import FeedFacts, feed_readiness
@@ -19,8 +19,6 @@ from pgreplkit.plans.server.readiness import Readiness
 def check_feed(source: Link, settings: FeedSettings) -> Readiness:
     """Return the findings about the source and the sink."""
     operation = f"check the feed {settings.slot!r}"
-    records = source.all(operation, SETTINGS.sql(source.version.major))
-    rows = [SETTINGS.read(record) for record in records]
     there = source.one(operation, PUBLISHER, [settings.slot])
     published = published_in(source, operation, settings.publications)
     tables = [one.table for one in published]
@@ -33,7 +31,7 @@ def check_feed(source: Link, settings: FeedSettings) -> Readiness:
         remedy = "stop the feed that runs, to check its sink"
     return feed_readiness(
         FeedFacts(
-            settings={row.name: row for row in rows},
+            settings=read_settings(source),
             role=there["role"],
             may_replicate=there["may_replicate"],
             slots=there["slots"],

@@ -24,6 +24,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
@@ -47,8 +48,6 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
-_MESSAGES_SINCE = 14
-"""The first major version whose pgoutput sends logical messages."""
 
 
 class Feed(Closing):
@@ -214,13 +213,12 @@ class Feed(Closing):
                 return
             position, source = started
             # A position that is not whole, or not on disk yet, is read again and left out.
-            hold = settings.sink.limits().hold if settings.hold is None else settings.hold
             plugin = self._plugin(until, source.server_version)
             stream = SlotStream(
                 make_conninfo(self._source, client_encoding="UTF8"),
                 settings.slot,
                 plugin,
-                start=position.lsn if position.is_whole and not hold else None,
+                start=position.lsn if position.is_whole and not settings.held else None,
                 settings=plugin.settings,
             )
             with RawStream(
@@ -252,7 +250,7 @@ class Feed(Closing):
             runner.close()
 
     def _plugin(self, until: LSN | None, major: int) -> Pgoutput[Row]:
-        wants_messages = self._settings.messages and major >= _MESSAGES_SINCE
+        wants_messages = self._settings.messages and has("changes.messages", major)
         settings = ChangeSettings(
             messages=wants_messages,
             stop_at=until,

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import attrs
+from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import Runner, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
 from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.streams.slotchecks import slot_active
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
-from pgreplkit.catalog.server.slot import USED_BY
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StreamClosed
@@ -71,7 +71,7 @@ class FeedStart:
         facts = self._facts()
         beginning, position = decide_start(facts), facts.sink
         if beginning is Beginning.CONTINUE and position is not None:
-            # What follows is of this timeline, also after a failover that lost nothing.
+            # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline)
         generation = 1 if position is None else position.generation
         if position is not None and position.stage is FeedStage.COPYING:
@@ -122,7 +122,7 @@ class FeedStart:
             accepts_gap=settings.accepts_gap,
         )
 
-    def _free_slot(self, operation: str, slot: str) -> dict[str, Any]:
+    def _free_slot(self, operation: str, slot: str) -> DictRow:
         """Return the state of the slot, which no other process uses.
 
         To open the sink would take it away from the feed that uses the slot.
@@ -133,9 +133,7 @@ class FeedStart:
             if record["active_pid"] is None:
                 break
             if backoff.is_over:
-                [user] = walsender.query(operation, USED_BY, [slot])
-                names = ("pid", "client_addr", "application_name")
-                raise SlotActive(operation, slot, *(user[name] for name in names))
+                raise slot_active(walsender, operation, slot)
             sleep(backoff.next_pause())
         refusal = slot_refusal(
             operation, slot, record["plugin"], record["slot_database"], record["database"]

@@ -53,7 +53,7 @@ from pgreplkit.plans.logical.compare import (
     replica_hashes,
 )
 from pgreplkit.values.seconds import Timeout, checked_seconds
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _LOOKS = 6
 """How often rows that change at each look are read again: a row that a client writes all the time
@@ -196,7 +196,7 @@ class _Comparison:
 
     def estimate(self, tables: Sequence[TableName]) -> int:
         """Return the number of the publisher's rows in the planner's statistics."""
-        columns = [[table.schema for table in tables], [table.name for table in tables]]
+        columns = [*schemas_and_names(tables)]
         record = self._publisher.one("estimate the rows", ESTIMATE, columns)
         rows: int | None = record["rows"]
         return rows or 0

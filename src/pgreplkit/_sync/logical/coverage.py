@@ -24,7 +24,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.logical.coverage import publications_covered
 from pgreplkit.values.several import several
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 def tables_between(
@@ -65,7 +65,7 @@ def insist_on_all(
 
 def insist_on_all_rows(link: Link, operation: str, tables: Sequence[TableName]) -> None:
     """Raise InsufficientPrivilege when row security hides rows of a table from this role."""
-    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    columns = [*schemas_and_names(tables)]
     # A row that the role cannot see would count as missing.
     if records := link.all(operation, FILTERED_TABLES, columns):
         which = ", ".join(str(table_in(record)) for record in records)

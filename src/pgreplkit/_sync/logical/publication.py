@@ -57,7 +57,7 @@ from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.tablename import AnyTable, TableName
+from pgreplkit.values.tablename import AnyTable, TableName, schemas_and_names
 
 _MEANING = {
     DUPLICATE_OBJECT: AlreadyExists,
@@ -409,7 +409,7 @@ def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable
 
 def read_identities(link: Link, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
     """Return the replica identity of those of the tables that exist, by name."""
-    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    columns = [*schemas_and_names(tables)]
     sql = identities(link.version.major, NAMED_TABLES)
     records = link.all("read the replica identities", sql, columns)
     return [identity_in(record) for record in records]

@@ -32,7 +32,7 @@ from pgreplkit.plans.mesh.readiness import (
 )
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the state of a node"
 
@@ -48,7 +48,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         # Without the privilege, which is a finding of its own, nothing can be seen.
         if "SELECT" not in found[table].lacks and has_rows(link, _OPERATION, table):
             with_rows.append(table)
-    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    asked = [*schemas_and_names(tables)]
     traits = link.all(_OPERATION, sql.TRAITS, asked)
     rights = read_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])

@@ -389,7 +389,7 @@ class Mesh:
             self._catch_up(servers, timeout)
 
     def _catch_up(self, servers: Mapping[str, Server], timeout: Timeout) -> None:
-        # All markers first: the waits are for what was committed before them, and end.
+        # All markers first: the waits are for commits before them, and end.
         marked = {node: write_marker(server._link) for node, server in servers.items()}
         for source, server in servers.items():
             for target in without(servers, source):

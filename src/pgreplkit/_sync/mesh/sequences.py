@@ -10,12 +10,12 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 def owned_sequences(link: Link, tables: Sequence[TableName]) -> dict[TableName, bool]:
     """Return the names of the sequences, and whether the role may read each."""
-    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    asked = [*schemas_and_names(tables)]
     records = link.all("read the sequences", sql.OWNED_SEQUENCES, asked)
     return {table_in(record): record.pop("is_readable") for record in records}
 

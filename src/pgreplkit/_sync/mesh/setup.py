@@ -13,7 +13,7 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.driver import statements as parts
 from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 def node_setup(link: Link, mesh: str, role: str, tables: Sequence[TableName]) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def node_setup(link: Link, mesh: str, role: str, tables: Sequence[TableName]) ->
     """
     operation, major = f"prepare the role {role!r}", link.version.major
     database, own = link.connection.info.dbname, Identifier(role).as_string(link.connection)
-    asked = [role, [table.schema for table in tables], [table.name for table in tables]]
+    asked = [role, *schemas_and_names(tables)]
     owns = link.one(operation, sql.OWNS_TABLES, asked)
     publication = publication_name(mesh)
     is_published = link.all(operation, sql.HAS_PUBLICATION, [publication])

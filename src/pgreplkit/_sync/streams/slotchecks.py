@@ -68,11 +68,16 @@ def explained(walsender: Walsender, operation: str, slot: str, error: ServerErro
     except ServerError as better:
         return better
     if error.sqlstate == OBJECT_IN_USE:
-        [user] = walsender.query(operation, USED_BY, [slot])
-        names = ("pid", "client_addr", "application_name")
-        return SlotActive(operation, slot, *(user[name] for name in names))
+        return slot_active(walsender, operation, slot)
     if error.sqlstate == UNDEFINED_OBJECT:
         # pgoutput looks a publication up in the catalogs as they were when the change was made.
         found = f"{error.found}, or it did not exist yet when the change was made"
         return PublicationNotFound(operation, found, error.sqlstate)
     return error
+
+
+def slot_active(walsender: Walsender, operation: str, slot: str) -> SlotActive:
+    """Return the error for a slot that another process uses, which it names."""
+    [user] = walsender.query(operation, USED_BY, [slot])
+    names = ("pid", "client_addr", "application_name")
+    return SlotActive(operation, slot, *(user[name] for name in names))

@@ -180,7 +180,7 @@ class _Source:
 
 @attrs.frozen
 class _Constant:
-    """What is the same for all changes of a table."""
+    """The parts that are the same for all changes of a table."""
 
     source: _Source
     placeholders: tuple[str, ...]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradetables import table_findings
@@ -16,8 +17,6 @@ from pgreplkit.plans.server.readiness import (
 )
 from pgreplkit.values.finding import Finding, Severity
 
-_OWN_ORIGINS = 18
-"""The first major version with a limit for replication origins of its own."""
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _FAULTS = {
     (16, 2): "deadlocks between applying and copying",
@@ -120,7 +119,7 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
         if name == "new":
             # Before 18, max_replication_slots limits origins too, on its own count.
             origins = (side.pool.origins, count + side.pool.most_copies)
-            if side.major >= _OWN_ORIGINS:
+            if has("subscription.origin_limit", side.major):
                 wanted["max_active_replication_origins"] = origins
             else:
                 wanted["max_replication_slots"] = max(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.plans.logical.applyreadiness import replication_found
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
@@ -54,13 +55,8 @@ def _source(facts: FeedFacts) -> Iterator[Finding]:
     # A slot that exists already has its place.
     if not facts.has_slot:
         yield free_places(facts.settings, "max_replication_slots", used=facts.slots, wanted=1)
-    yield checked(
-        "role",
-        ok=facts.may_replicate,
-        observed=f"{facts.role} may {'' if facts.may_replicate else 'not '}replicate",
-        needed="REPLICATION, to stream changes",
-        remedy=f"ALTER ROLE {facts.role} REPLICATION",
-    )
+    remedy = f"ALTER ROLE {facts.role} REPLICATION"
+    yield replication_found("role", facts.role, remedy, ok=facts.may_replicate)
 
 
 def _tables(facts: FeedFacts) -> Iterator[Finding]:
