@@ -69,7 +69,7 @@ def running(lab: Lab, major: int) -> Iterator[Patronis]:
     [server] = [server for server in lab.servers if server.version.major == major][:1]
     if not (server.bindir / "pg_rewind").exists():
         pytest.skip("Patroni needs all of PostgreSQL's programs")
-    ports = _free_ports(9)
+    ports = free_ports(9)
     rafts = [f"127.0.0.1:{port}" for port in ports[6:]]
     urls = tuple(f"http://127.0.0.1:{port}" for port in ports[3:6])
     processes: list[subprocess.Popen[bytes]] = []
@@ -172,7 +172,7 @@ def until_all_run(urls: Sequence[str], folder: Path) -> None:
     raise AssertionError("\n\n".join(["Patroni did not begin to run:", *logs]))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     listeners = [socket.socket() for _ in range(count)]
     for listener in listeners:
         listener.bind(("127.0.0.1", 0))

@@ -318,7 +318,7 @@ def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.Monke
         ports = [taken.getsockname()[1], free.getsockname()[1]]
         free.close()
         given = iter(ports)
-        monkeypatch.setattr("pgreplkit.lab.node._free_port", lambda: next(given))
+        monkeypatch.setattr("pgreplkit.lab.node.free_port", lambda: next(given))
         node = pgreplkit_lab.primary(name="taken")
     assert node.port == ports[1]
     node.stop()
