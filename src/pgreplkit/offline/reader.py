@@ -347,7 +347,11 @@ class _Pass:
             self._walk.newest_timeline = timeline
             self._walk.source = attrs.evolve(self._walk.source, path=str(path))
             pages = _Pages(self._path, self.number, self._offset)
-            yield from self._records_of(pages.pieces(path))
+            try:
+                yield from self._records_of(pages.pieces(path))
+            except InvalidWal as error:
+                self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+                return
             if self._walk.stop is not None:
                 self._end(self._walk.stop, follows=pages.follow(self._walk.stop.reached))
                 return
@@ -364,14 +368,11 @@ class _Pass:
 
     def _records_of(self, pieces: Iterable[bytes]) -> Iterator[list[WalRecord]]:
         """Walk through the pieces of one file, up to its end or to that of the WAL."""
-        try:
-            for piece in pieces:
-                if records := self._walk.take(piece):
-                    yield records
-                if self._walk.stop is not None:
-                    break
-        except InvalidWal as error:
-            self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+        for piece in pieces:
+            if records := self._walk.take(piece):
+                yield records
+            if self._walk.stop is not None:
+                break
 
     def _no_more_files(self) -> None:
         pending = self._walk.pending
@@ -475,9 +476,9 @@ def open_wal(
 ) -> WalReader:
     """Read the records in a WAL file, or in a directory such as pg_wal or an archive.
 
-    Files may be compressed (gzip, bzip2, xz; lz4 and zstd with the extras of that name), and an
-    archive may have a directory for each 4 GiB, as Barman and pgBackRest have. No server is needed,
-    and the major version (10 to 18) is that of the files.
+    Files may be compressed (gzip, bzip2, xz, lzma; lz4, zstd and brotli with the extras of that
+    name), and an archive may have a directory for each 4 GiB, as Barman and pgBackRest have. No
+    server is needed, and the major version (10 to 18) is that of the files.
 
     Reading begins with the first record at or after ``start``, by default with the oldest file,
     and ends before ``stop_at``. By default it follows the newest timeline, along its history file
