@@ -16,7 +16,7 @@ from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import reconnect_seconds
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
@@ -86,10 +86,6 @@ def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]
     return check
 
 
-def _reconnect(seconds: float | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "reconnect")
-
-
 def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
     if not callable(given) and given not in ("stop", "park"):
         raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
@@ -115,7 +111,7 @@ class ApplySettings:
     resume: str = attrs.field(validator=_one_of("origin", "table"))
     origin: str = attrs.field(validator=_one_of("any", "none"))
     retries: int = attrs.field(validator=_at_least(0))
-    reconnect: float | None = attrs.field(converter=_reconnect)
+    reconnect: float | None = attrs.field(converter=reconnect_seconds)
 
     def __attrs_post_init__(self) -> None:
         policy = self.conflicts
