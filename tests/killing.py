@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +74,10 @@ class Process:
             raise SystemExit(f"it gave up: {Path(self._log.name).read_text()[-2000:]}")
         if status is not None:
             self.start()
+
+
+def applier_command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "pgreplkit.apply", str(config)]
 
 
 def commit_or_roll_back(writer: psycopg.Connection, chance: random.Random) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import psycopg
-from killing import Process, Writers, commit_or_roll_back, position
+from killing import Process, Writers, applier_command, commit_or_roll_back, position
 
 from pgreplkit.apply import Applier
 from pgreplkit.lab import Lab, Node
@@ -69,7 +69,7 @@ def main() -> None:
             f'subscriber = "{target.conninfo}"\npublications = ["p"]\nreconnect = 60\n'
         )
         writers = Writers(source, seed, WRITERS, write)
-        process = Process([sys.executable, "-m", "pgreplkit.apply", str(config)], log)
+        process = Process(applier_command(config), log)
         nodes = {"source": source, "target": target}
         killed = {"applier": 0, "source": 0, "target": 0}
         try:
