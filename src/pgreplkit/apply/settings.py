@@ -53,6 +53,7 @@ def _rules(tables: Rules | None) -> dict[TableName, TableRule]:
 def _policy(conflicts: Policy | None) -> Policy:
     if conflicts is None:
         return ApplyRemote()
+    # A class instead of an object has the method too, and would fail at the first conflict.
     if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
         raise TypeError("conflicts is a policy such as ApplyRemote()")
     return conflicts
@@ -78,6 +79,7 @@ def _flag(_settings: object, argument: attrs.Attribute[bool], given: bool) -> No
 
 def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
+        # A bool is an int, and True is no number of attempts.
         if type(given) is not int:
             raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
         if given < least:
@@ -131,6 +133,8 @@ class ApplySettings:
         if self.membership is None:
             raise ValueError(f"{name} needs membership, the names and ranks of all nodes")
         if isinstance(policy, NodePriority):
+            # A node without a place would have rank 0, as would another one: then neither row would
+            # win.
             for node in self.membership.ranks:
                 if node not in policy.nodes:
                     raise ValueError(f"NodePriority does not name the node {node!r}")
@@ -151,6 +155,7 @@ class ApplySettings:
         policy, members = self.conflicts, self.membership
         if members is None or not isinstance(policy, LastUpdateWins | NodePriority):
             return None
+        # Its order of the nodes is the rank; that of the membership is for equal times.
         if isinstance(policy, NodePriority):
             return {node: policy.rank(node) for node in members.ranks}
         return members.ranks
@@ -162,6 +167,7 @@ class ApplySettings:
         if members is None or ranks is None:
             return None
         by_time = self.last_update_wins is not None
+        # Without times, ranks are all that can be compared.
         by_rank = members.ties == "rank" or not by_time
         return Stamps(ranks[members.source] if by_rank else None, by_time)
 
