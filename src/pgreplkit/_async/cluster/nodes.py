@@ -31,6 +31,7 @@ class AsyncQuestion:
 
     async def give_up(self) -> None:
         """Close the connection, which ends the wait for an answer."""
+        # Before that, the connection attempt ends by connect_timeout.
         if self._server is not None:
             await self._server.close()
 
@@ -41,6 +42,7 @@ class AsyncQuestion:
                 self._server = server
                 return await self._node(AsyncStandby._taking_over(server))
         except Error as error:
+            # Any other error came from the server itself.
             reply = await self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
             return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
 

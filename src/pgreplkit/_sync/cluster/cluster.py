@@ -271,16 +271,20 @@ class Cluster:
             NodeNotFound: If the cluster has no such node.
         """
         evidence = several(evidence, "evidence")
+        # A misspelt word would be a check that is never made.
         unknown = {*evidence} - {*EVIDENCE}
         if unknown or not evidence:
             raise ValueError(
                 f"evidence must be some of {', '.join(EVIDENCE)}, got {unknown or 'none'}"
             )
+        # A plan begins with the state of this moment, not with that of the discovery.
         self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
+        # The standbys that are asked again when the failover is resumed, by another process
+        # perhaps.
         standbys = tuple(node.name for node in (new, *handover.followers))
         lost = LostPrimary(primary=old.name, evidence=tuple(evidence), standbys=standbys)
         steps = failover_steps(handover, fenced=fence is not None)
@@ -422,6 +426,7 @@ class Cluster:
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:
+    # A control under another name would never be used, and its server have none.
     unknown = (given or {}).keys() - servers.keys()
     if unknown:
         raise ValueError(

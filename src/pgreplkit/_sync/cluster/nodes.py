@@ -32,6 +32,7 @@ class Question:
 
     def give_up(self) -> None:
         """Close the connection, which ends the wait for an answer."""
+        # Before that, the connection attempt ends by connect_timeout.
         if self._server is not None:
             self._server.close()
 
@@ -42,6 +43,7 @@ class Question:
                 self._server = server
                 return self._node(Standby._taking_over(server))
         except Error as error:
+            # Any other error came from the server itself.
             reply = self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
             return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
 
