@@ -27,7 +27,7 @@ from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
-from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
+from pgreplkit.driver.conninfo import address, insist_on_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
@@ -36,6 +36,7 @@ from pgreplkit.plans.cluster.handover import lost_bytes
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
+from pgreplkit.plans.cluster.repmgr import registration_of
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding

@@ -13,10 +13,11 @@ from pgreplkit.catalog.cluster.repmgr import (
     RepmgrEvent,
     RepmgrNode,
 )
-from pgreplkit.driver.conninfo import complete, repmgr_node
+from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
 from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.plans.cluster.repmgr import repmgr_node
 from pgreplkit.plans.cluster.topology import ClusterNode
 
 

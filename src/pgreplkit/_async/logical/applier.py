@@ -265,8 +265,7 @@ class AsyncApplier(AsyncClosing):
     async def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
         settings = self._settings
         async with (
-            # Three sessions: the one that applies sends statements ahead, and takes no query in
-            # between.
+            # Three sessions: the one that applies takes no query between its statements.
             await self._publisher_link() as publisher,
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
             await AsyncApplyTarget.connect(

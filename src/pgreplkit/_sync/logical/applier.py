@@ -264,8 +264,7 @@ class Applier(Closing):
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
         settings = self._settings
         with (
-            # Three sessions: the one that applies sends statements ahead, and takes no query in
-            # between.
+            # Three sessions: the one that applies takes no query between its statements.
             self._publisher_link() as publisher,
             TargetShapes.connect(self._subscriber) as shapes,
             ApplyTarget.connect(
