@@ -23,6 +23,7 @@ from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.feeds.subjects import (
     StreamFacts,
     insist_on_fitting,
+    is_forbidden,
     is_subject,
     matches,
     position_subject,
@@ -85,7 +86,7 @@ class JetStream:
         self._create = None if subjects is None else several(subjects, "subjects", at_least=1)
         self._may_discard, self._timeout = may_discard, checked_seconds(timeout, "timeout")
         self._client: Client | None = None
-        self._closed = asyncio.Event()
+        self._closed, self._forbidden = asyncio.Event(), ""
         self._subjects: Sequence[str] = ()
         self._known: set[str] = set()
         """The destinations that were found to be subjects of the stream."""
@@ -106,7 +107,7 @@ class JetStream:
     async def open(self, feed: str) -> FeedPosition | None:
         """Connect, check the stream, and return the position in its last message.
 
-        Raises: SinkUnreachable; SinkNotFitting; SinkFenced.
+        Raises: SinkUnreachable; SinkRefused; SinkNotFitting; SinkFenced.
         """
         await self.close()
         client = self._client = await self._connect()
@@ -121,30 +122,53 @@ class JetStream:
 
     async def _connect(self) -> Client:
         with needs_extra("nats", "nats"):
-            import nats
-        self._closed = closed = asyncio.Event()
+            from nats.errors import Error as NatsError
+        failed: Exception | None = None
+        # One after the other: without reconnections the client tries the first one only.
+        for server in self._servers:
+            try:
+                return await self._connect_to(server)
+            except (OSError, TimeoutError, NatsError) as error:
+                failed = error
+        operation = f"connect to NATS at {', '.join(map(_without_password, self._servers))}"
+        found = "" if failed is None else _told(failed)
+        if is_forbidden(found):
+            remedy = "correct the user and its password"
+            raise SinkRefused(operation, found, remedy=remedy) from failed
+        raise SinkUnreachable(operation, found) from failed
+
+    async def _connect_to(self, server: str) -> Client:
+        from nats.aio.client import Client
+
+        self._closed, self._forbidden = asyncio.Event(), ""
+        closed, client = self._closed, Client()
 
         async def note_end() -> None:
             closed.set()
 
-        async def ignore(error: Exception) -> None:
-            """The calls report what they meet; the client would write it to its log."""
+        async def note_error(error: Exception) -> None:
+            # The server answers a forbidden subject with this error, and the call with nothing.
+            if is_forbidden(str(error)):
+                self._forbidden = _told(error)
+                closed.set()
 
-        servers = ", ".join(map(_without_password, self._servers))
         try:
             async with asyncio.timeout(self._timeout):
-                return await nats.connect(
-                    servers=self._servers,
+                await client.connect(
+                    servers=[server],
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     connect_timeout=max(1, int(self._timeout)),
-                    error_cb=ignore,
+                    error_cb=note_error,
                     closed_cb=note_end,
                     disconnected_cb=note_end,
                 )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise SinkUnreachable(f"connect to NATS at {servers}", _told(error)) from error
+        except BaseException:
+            # The client leaves its connection open after a refusal.
+            await client.close()
+            raise
+        return client
 
     async def _stream_info(self, client: Client) -> StreamInfo:
         from nats.js.api import StreamConfig
@@ -298,6 +322,9 @@ class JetStream:
             await asyncio.wait(
                 [job, end], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
             )
+            if not job.done() and self._forbidden:
+                remedy = "allow the subject to the user"
+                raise SinkRefused(self._operation, self._forbidden, remedy=remedy)
             if not job.done():
                 found = "the connection is lost" if end.done() else "it did not answer in time"
                 raise SinkUnreachable(self._operation, found)
