@@ -17,7 +17,8 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.message import ID, FeedMessage, id_of
+from pgreplkit.feeds.frames import EXPECTED, batch_frames, message_headers
+from pgreplkit.feeds.message import FeedMessage, id_of
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.feeds.subjects import (
@@ -41,9 +42,6 @@ T = TypeVar("T")
 
 FEED, POSITION = "Pgreplkit-Feed", "Pgreplkit-Position"
 """Headers of a batch's last message."""
-KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
-"""Headers of a message: its key, and whether its key is deleted."""
-_EXPECTED = "Nats-Expected-Last-Sequence"
 _ATOMIC_SINCE = (2, 12)
 _MOST = 1000
 """Messages of an atomic batch: the server's default limit."""
@@ -271,24 +269,25 @@ class JetStream:
         position: FeedPosition,
     ) -> None:
         last = len(messages)
-        batch_id = f"{self._feed}-{self._sequence}-{self._batch}"
-        for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
-            headers = _headers(message, name)
-            if last > 1:
-                headers["Nats-Batch-Id"] = batch_id
-                headers["Nats-Batch-Sequence"] = str(number)
-            if number == 1:
-                headers[_EXPECTED] = str(self._sequence)
-            if number < last:
-                await client.publish(message.destination, message.body or b"", headers=headers)
-                continue
-            headers[FEED], headers[POSITION] = self._feed, str(position)
-            if last > 1:
-                headers["Nats-Batch-Commit"] = "1"
-            answer = await client.request(
-                message.destination, message.body or b"", timeout=self._timeout, headers=headers
-            )
-            self._note(json.loads(answer.data))
+        batch = f"{self._feed}-{self._sequence}-{self._batch}"
+        headers = dict(message_headers(messages[-1], id_of(names[-1])))
+        headers[FEED], headers[POSITION] = self._feed, str(position)
+        if last == 1:
+            headers[EXPECTED] = str(self._sequence)
+        else:
+            frames = batch_frames(messages[:-1], names[:-1], batch, self._sequence)
+            # The client has no public method for bytes that are made already.
+            await client._send_command(b"".join(frames))
+            headers["Nats-Batch-Id"] = batch
+            headers["Nats-Batch-Sequence"] = str(last)
+            headers["Nats-Batch-Commit"] = "1"
+        answer = await client.request(
+            messages[-1].destination,
+            messages[-1].body or b"",
+            timeout=self._timeout,
+            headers=headers,
+        )
+        self._note(json.loads(answer.data))
 
     def _note(self, answer: Mapping[str, object]) -> None:
         """Note the sequence of an answer.
@@ -345,16 +344,6 @@ class JetStream:
 
     def __repr__(self) -> str:
         return f"<JetStream {self.stream!r}>"
-
-
-def _headers(message: FeedMessage, name: tuple[LSN, int]) -> dict[str, str]:
-    headers = dict(message.headers)
-    headers[ID] = id_of(name)
-    if message.key is not None:
-        headers[KEY] = message.key.decode("utf-8", "backslashreplace")
-    if message.body is None:
-        headers[TOMBSTONE] = "true"
-    return headers
 
 
 def _knows_atomic(client: Client) -> bool:
