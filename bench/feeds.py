@@ -232,8 +232,8 @@ def main() -> None:
     """Print the figures."""
     python = sys.argv[1] if len(sys.argv) > 1 else None
     settings = {
-        **{"wal_level": "logical", "fsync": "off", "max_connections": "1200"},
-        **{"max_wal_senders": "1000", "max_replication_slots": "1000"},
+        "wal_level": "logical", "fsync": "off", "max_connections": "1200",
+        "max_wal_senders": "1000", "max_replication_slots": "1000",
     }
     print(f"{datetime.now(UTC):%F %T} UTC, load {os.getloadavg()[0]:.1f}")
     with Lab() as lab:
@@ -265,7 +265,9 @@ def main() -> None:
         ratio = medians["jetstream"] / medians["bare"]
         show("into JetStream, beside ready bodies of the bare client", f"{ratio:.2f}", ">= 0.9")
         found = [1000 * one for one in asyncio.run(latencies(node, broker.url))]
-        show("commit until read from JetStream, median", f"{statistics.median(found):.2f} ms", "<= 5")
+        show(
+            "commit until read from JetStream, median", f"{statistics.median(found):.2f} ms", "<= 5"
+        )
         small, big = asyncio.run(large(node))
         shown = f"{small / 2**20:.1f} and {big / 2**20:.1f} MiB"
         show("growth with a transaction of 100,000 and 1,000,000 rows", shown, "equal")

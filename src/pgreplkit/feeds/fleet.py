@@ -98,6 +98,7 @@ class Attempts:
         elif not (passes(error) or self._fences.may_end(error, messages)):
             self.state = FeedState.FAILED
         else:
+            # A feed that made progress begins with short pauses again.
             if messages > self._messages or now - self._began >= _STEADY:
                 self.failures = 0
             self.failures += 1

@@ -18,10 +18,7 @@ from pgreplkit.errors import (
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.frames import EXPECTED, batch_frames, message_headers
-from pgreplkit.feeds.message import FeedMessage, id_of
-from pgreplkit.feeds.position import FeedPosition
-from pgreplkit.feeds.sink import SinkLimits
-from pgreplkit.feeds.subjects import (
+from pgreplkit.feeds.jetstream import (
     StreamFacts,
     insist_on_fitting,
     is_forbidden,
@@ -29,6 +26,9 @@ from pgreplkit.feeds.subjects import (
     matches,
     position_subject,
 )
+from pgreplkit.feeds.message import FeedMessage, id_of
+from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -154,6 +154,8 @@ class JetStream:
             async with asyncio.timeout(self._timeout):
                 await client.connect(
                     servers=[server],
+                    # A client that connects again by itself would publish the rest of a batch
+                    # without its begin.
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
@@ -207,6 +209,7 @@ class JetStream:
             remedy = "add a subject that ends in .>, below which the feed stores its position"
             raise SinkNotFitting(self._operation, "subjects", found, remedy=remedy)
         self._position_subject = subject
+        # The server refuses larger messages, whatever the stream allows.
         largest = client.max_payload
         if (config.max_msg_size or -1) > 0:
             largest = min(largest, config.max_msg_size or largest)
@@ -247,6 +250,7 @@ class JetStream:
         names = batch.names or ((batch.position.lsn, 0),)
         for message in messages:
             self._insist_on_subject(message.destination)
+        # Also after an error: a batch whose id was used before could be continued by the server.
         self._batch += 1
         await self._asked(self._publish(client, messages, names, batch.position))
 
@@ -276,7 +280,8 @@ class JetStream:
             headers[EXPECTED] = str(self._sequence)
         else:
             frames = batch_frames(messages[:-1], names[:-1], batch, self._sequence)
-            # The client has no public method for bytes that are made already.
+            # Only the commit is answered, so the others need no request. The client has no public
+            # method for bytes that are made already.
             await client._send_command(b"".join(frames))
             headers["Nats-Batch-Id"] = batch
             headers["Nats-Batch-Sequence"] = str(last)
@@ -304,6 +309,7 @@ class JetStream:
         operation = f"store messages in the stream {self.stream!r}"
         if code in _WRONG_SEQUENCE:
             raise SinkFenced(operation, f"another writer has stored messages: {found}")
+        # The server is up, and cannot store now: the same messages may be stored later.
         if code in _FULL or facts.get("code") == 503:
             raise SinkUnreachable(operation, found)
         raise SinkRefused(operation, found)

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from pgreplkit import LSN
 from pgreplkit.errors import SinkNotFitting, SinkRefused, SinkUnreachable
 from pgreplkit.feeds import FeedMessage, RedisStreams
-from pgreplkit.feeds.entries import (
+from pgreplkit.feeds.redisstreams import (
     RedisFacts,
     address_of,
     entry_fields,

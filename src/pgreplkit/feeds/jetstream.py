@@ -1,4 +1,4 @@
-"""The subjects of NATS, and the settings of a stream that a feed can rely on."""
+"""The subjects of NATS, and the settings of a stream of JetStream that a feed can rely on."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def matches(pattern: str, subject: str) -> bool:
     """Return whether a subject matches one with the wildcards ``*`` and ``>``."""
     wanted, given = pattern.split("."), subject.split(".")
     for number, part in enumerate(wanted):
+        # It stands for one or more tokens, never for none.
         if part == ">":
             return len(given) > number
         if number >= len(given) or part not in ("*", given[number]):
@@ -36,6 +37,7 @@ def is_subject(subject: str) -> bool:
     tokens = subject.split(".")
     return (
         subject.isprintable()
+        # Subjects with $ belong to the server: a message there would call its API.
         and not subject.startswith("$")
         and all(token and token not in ("*", ">") and " " not in token for token in tokens)
     )
@@ -44,6 +46,7 @@ def is_subject(subject: str) -> bool:
 def position_subject(subjects: Sequence[str], feed: str) -> str | None:
     """Return a subject of a stream for positions without messages; None if it has none."""
     for pattern in subjects:
+        # Only there a subject of its own cannot be one of the users' destinations by accident.
         if pattern == ">" or pattern.endswith(".>"):
             # A subject to which messages are published has no wildcards.
             parts = ["_position" if part == "*" else part for part in pattern.split(".")[:-1]]
@@ -84,6 +87,7 @@ def insist_on_fitting(stream: StreamFacts, *, may_discard: bool) -> None:
 
 def _problems(stream: StreamFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
     edit = f"nats stream edit {stream.name}"
+    # The order is that of the least possible repair: what no setting can change comes first.
     if stream.is_sealed:
         yield "sealed", "it is sealed, and takes no messages", "use another stream"
     if stream.copies_others:
