@@ -79,9 +79,9 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         found = "an earlier pg_rewind failed after it began to write, and left a mixture"
         raise RewindFailed(operation, f"{found}; its configuration files are in {kept}")
     keep_files(control, kept)
-    signals = {name: control.read_file(name) for name in SIGNAL_FILES}
-    for name in SIGNAL_FILES:
-        # As a standby, the server would not finish its crash recovery.
+    signals = {name: control.read_file(name) for name in (*SIGNAL_FILES, "recovery.signal")}
+    for name in signals:
+        # As a standby, or during a restore, the server would not finish its crash recovery.
         control.write_file(name, None)
     try:
         if not control_file(control).is_clean:
