@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from pgreplkit import plan_clone
 from pgreplkit.driver.conninfo import (
     address,
     complete,
@@ -17,6 +18,7 @@ from pgreplkit.driver.conninfo import (
     registration_of,
     resolved,
     upstream_of,
+    with_database,
     without_password,
 )
 from pgreplkit.driver.probe import probe
@@ -230,3 +232,13 @@ def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
     assert probe("host=127.0.0.1 port=1") is Reply.SILENT
     monkeypatch.setattr(socket, "create_connection", exhausted)
     assert probe("host=127.0.0.1 port=1") is Reply.NOT_ASKED
+
+
+@pytest.mark.parametrize("conninfo", ["nosuch=1", "host='a", "postgresql://a b/%zz"])
+def test_a_malformed_connection_string_is_refused_without_its_text(conninfo: str) -> None:
+    for use in (with_database, lambda text: plan_clone(text, "/nowhere")):
+        with pytest.raises(
+            ConnectionFailed, match="malformed, or has a parameter unknown"
+        ) as caught:
+            use(conninfo)
+        assert conninfo not in str(caught.value)

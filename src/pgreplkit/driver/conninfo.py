@@ -57,14 +57,23 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
         )
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
+    # Only a fallback: a name in the environment or a service file comes first.
+    defaults = {"fallback_application_name": "pgreplkit"}
+    completed = make_conninfo("", **(defaults | parameters_of(conninfo, params)))
+    if "connect_timeout" in resolved(completed):
+        return completed
+    return make_conninfo(completed, connect_timeout="10")
+
+
+def parameters_of(
+    conninfo: str, params: Mapping[str, str | int | None] | None = None
+) -> dict[str, str | int | None]:
+    """Return the parameters of a connection string, and ``params``.
+
+    Raises: ConnectionFailed for a malformed connection string.
+    """
     try:
-        parts = conninfo_to_dict(conninfo, **params)
-        # Only a fallback: a name in the environment or a service file comes first.
-        defaults = {"fallback_application_name": "pgreplkit"}
-        completed = make_conninfo("", **(defaults | parts))
-        if "connect_timeout" in resolved(completed):
-            return completed
-        return make_conninfo(completed, connect_timeout="10")
+        return {**conninfo_to_dict(conninfo, **(params or {}))}
     except ProgrammingError:
         raise ConnectionFailed(
             "connect",
@@ -208,7 +217,7 @@ def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major
             parts.pop("password", None)
     if not given.get("dbname"):
         parts.pop("dbname", None)
-    if not {"service", "connect_timeout"} & {*given} and "PGCONNECT_TIMEOUT" not in os.environ:
+    if "connect_timeout" not in resolved(opened_with):
         parts.pop("connect_timeout", None)  # our own default
     if "service" in given or "PGHOSTADDR" in os.environ:
         parts["hostaddr"] = connection.info.get_parameters().get("hostaddr")
@@ -277,7 +286,7 @@ def handed_on(
 
 def with_database(conninfo: str) -> str:
     """Return the connection string with a database: one for replication may have none."""
-    parts = conninfo_to_dict(conninfo)
+    parts = parameters_of(conninfo)
     return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
 
 

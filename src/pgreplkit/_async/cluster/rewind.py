@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.driver.conninfo import private_conninfo
-from pgreplkit.errors import ControlFailed
+from pgreplkit.errors import ControlFailed, UnsupportedByServer
 from pgreplkit.host.configuration import read_configuration
 from pgreplkit.host.facts import kept_folder
 from pgreplkit.host.nodecontrol import NodeControl
@@ -53,11 +53,13 @@ async def _private_conninfo(site: AsyncSite, source: str) -> tuple[str, bytes | 
 
 async def _refusal(site: AsyncSite, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = await _private_conninfo(site, source)
     try:
+        conninfo, passfile = await _private_conninfo(site, source)
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
         return error.found
+    except UnsupportedByServer as error:
+        return str(error)
     return None
 
 

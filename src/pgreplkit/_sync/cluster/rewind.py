@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.driver.conninfo import private_conninfo
-from pgreplkit.errors import ControlFailed
+from pgreplkit.errors import ControlFailed, UnsupportedByServer
 from pgreplkit.host.configuration import read_configuration
 from pgreplkit.host.facts import kept_folder
 from pgreplkit.host.nodecontrol import NodeControl
@@ -54,11 +54,13 @@ def _private_conninfo(site: Site, source: str) -> tuple[str, bytes | None]:
 
 def _refusal(site: Site, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = _private_conninfo(site, source)
     try:
+        conninfo, passfile = _private_conninfo(site, source)
         site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
         return error.found
+    except UnsupportedByServer as error:
+        return str(error)
     return None
 
 
