@@ -29,10 +29,10 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import (
     insist_on_conninfo,
     parameters_of,
-    private_conninfo,
     standby_conninfo,
     with_database,
 )
+from pgreplkit.driver.secrets import private_conninfo
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
