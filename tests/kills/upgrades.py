@@ -125,7 +125,7 @@ class Run:
     def upgrade(self) -> Upgrade:
         """The upgrade, with connections of its own."""
         old, new = Primary.connect(self.old), Primary.connect(self.new)
-        return Upgrade(old, new, name="shop", journal_file=self.journal)
+        return Upgrade(old, new, name="shop", journal=self.journal)
 
     def clone(self, *, resumed: bool) -> Plan:
         port = psycopg.conninfo.conninfo_to_dict(self.new)["port"]
@@ -137,7 +137,7 @@ class Run:
             bindir=self.bindir,
             old_bindir=self.old_bindir,
             settings={"port": str(port), "unix_socket_directories": "", **SETTINGS},
-            journal_file=self.journal,
+            journal=self.journal,
         )
         return clone.plan_resume() if resumed else clone.plan_prepare(clone.groups(2))
 

@@ -76,7 +76,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
                 bindir=new.bindir,
                 old_bindir=complete(lab, major).bindir,
                 settings={"port": port, "unix_socket_directories": ""},
-                journal_file=tmp_path / "journal.json",
+                journal=tmp_path / "journal.json",
             )
         )
         await (await clone.plan_prepare()).run(watch)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -61,7 +61,7 @@ class AsyncUpgradeActor:
     new: AsyncPrimary
     replication: Mapping[str, str]
     redirect: Callable[[str], object] | None
-    bindir: str | Path | None
+    bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
 
@@ -87,6 +87,7 @@ class AsyncUpgradeActor:
             case steps.RemoveFence():
                 await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     await server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():

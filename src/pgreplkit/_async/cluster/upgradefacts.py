@@ -83,6 +83,7 @@ async def read_upgrade_facts(
         sequences=[
             finding
             for change in sequences.changes
+            # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
@@ -103,8 +104,10 @@ async def read_side(
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
     for kind in ("publications", "subscriptions"):
+        # Those of the upgrade itself, after an earlier preparation.
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
+    # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
     pool = await link.one("count the workers", worker_pool(server.version.major))
@@ -253,6 +256,7 @@ async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema:
 async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema) -> None:
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
     kept = await read_kept_schema(old, step.publication)
+    # Both servers' fingerprints are in one text: each is compared with itself later.
     kept = attrs.evolve(kept, **{step.node: await read_fingerprint(server._link)})
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     await old._link.run("keep the schema", statement, grant="the owner")

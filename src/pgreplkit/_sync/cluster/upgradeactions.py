@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -62,7 +62,7 @@ class UpgradeActor:
     new: Primary
     replication: Mapping[str, str]
     redirect: Callable[[str], object] | None
-    bindir: str | Path | None
+    bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
 
@@ -88,6 +88,7 @@ class UpgradeActor:
             case steps.RemoveFence():
                 lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():

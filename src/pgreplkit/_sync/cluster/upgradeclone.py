@@ -70,7 +70,7 @@ class UpgradeClone:
         old_bindir: str | os.PathLike[str],
         settings: Mapping[str, str] | None = None,
         transfer: UpgradeTransfer = "link",
-        journal_file: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | None = None,
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
@@ -78,7 +78,7 @@ class UpgradeClone:
         insist_on_conninfo(new)
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._transfer = checked_transfer(transfer)
-        self._file = None if journal_file is None else Path(journal_file)
+        self._file = None if journal is None else Path(journal)
         given = dict(replication or {})
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")
@@ -147,7 +147,7 @@ class UpgradeClone:
         Raises: ValueError if there is no journal, or it belongs to another upgrade; HostFileError.
         """
         if self._file is None:
-            raise ValueError("could not resume: the upgrade has no journal_file")
+            raise ValueError("could not resume: the clone has no journal; pass journal= to it")
         journal = read_journal(self._file)
         here = self._host.new.data_directory
         places = {step.directory for step in journal.steps if isinstance(step, steps.UpgradeCopy)}

@@ -82,6 +82,7 @@ def read_upgrade_facts(
         sequences=[
             finding
             for change in sequences.changes
+            # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
@@ -102,8 +103,10 @@ def read_side(
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
     for kind in ("publications", "subscriptions"):
+        # Those of the upgrade itself, after an earlier preparation.
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
+    # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
     pool = link.one("count the workers", worker_pool(server.version.major))
@@ -248,6 +251,7 @@ def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
 def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
     kept = read_kept_schema(old, step.publication)
+    # Both servers' fingerprints are in one text: each is compared with itself later.
     kept = attrs.evolve(kept, **{step.node: read_fingerprint(server._link)})
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     old._link.run("keep the schema", statement, grant="the owner")

@@ -51,6 +51,7 @@ def replicated_findings(
         needed="no such columns in tables with REPLICA IDENTITY FULL",
     )
     yield listed(
+        # ENABLE ALWAYS or REPLICA: the publisher has replicated what they did there.
         "triggers that fire on apply",
         {
             one.table: f"ALTER TABLE {one.table} ENABLE TRIGGER {quote_identifier(trigger)}"
@@ -90,6 +91,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="empty tables; the statements are for the new server",
     )
     drifts = [] if facts.drift is None else list(facts.drift)
+    # Others, such as another index, stop no apply worker.
     stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "tables on the new server",
@@ -127,6 +129,7 @@ def _slow_or_large(copied: Sequence[UserTable], new_major: int) -> Iterator[Find
         "generated columns",
         {one.table: "none: the new server computes them" for one in copied if one.generated},
         needed="none that depend on the server",
+        # They are the same as long as functions and collations are.
         otherwise=Severity.INFO,
     )
     yield listed(
