@@ -43,7 +43,10 @@ class ArchiveProblem(OpenEnum):
     HISTORY_MISSING = "history missing"
     HISTORY_CONTRADICTS = "history contradicts"
     UNREADABLE = "unreadable"
-    """A file cannot be checked: it is encrypted, or its compression is not supported here."""
+    """A file cannot be checked: it is encrypted, or its compression is not supported here.
+
+    Nothing is claimed for its WAL, so that the archive is not complete.
+    """
     TEMPORARY = "temporary"
     FOREIGN = "foreign"
     """A file that does not belong into an archive."""
@@ -120,8 +123,11 @@ class ArchiveReport(Record):
 
     @property
     def is_complete(self) -> bool:
-        """True if nothing is wrong that would stop a recovery: no finding is critical."""
-        return self.worst < Severity.CRITICAL
+        """True if all segments were checked, and nothing is wrong that would stop a recovery."""
+        return self.worst < Severity.CRITICAL and not any(
+            finding.problem is ArchiveProblem.UNREADABLE and finding.severity > Severity.INFO
+            for finding in self.findings
+        )
 
     def history(self, timeline: int | None = None) -> TimelineHistory:
         """Return the history of a timeline, by default of the newest one.
@@ -160,7 +166,7 @@ class ArchiveReport(Record):
     ) -> tuple[Path, ...]:
         """Return the files that recovery reads for a range, along a history.
 
-        Raises: WalNotFound if one of them is missing or cannot be used.
+        Raises: WalNotFound if one of them is missing, cannot be used, or cannot be checked.
         """
         if not isinstance(history, TimelineHistory):
             history = self.history(history)
@@ -175,7 +181,10 @@ class ArchiveReport(Record):
         return tuple(there[name.number][0] for name in names)
 
     def covers(self, wal: WalRange, history: TimelineHistory | int | None = None) -> bool:
-        """Return True if the archive holds a whole range, along a history."""
+        """Return True if the archive holds a whole range, along a history.
+
+        It is False if a file of the range cannot be checked.
+        """
         try:
             self.files(wal, history)
         except WalNotFound:

@@ -14,7 +14,7 @@ from pgreplkit.errors import HostFileError
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.segment import SegmentSize
 
-_COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma"
+_COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma|lzo"
 _NAME = re.compile(
     rf"""
     (?: (?P<history>[0-9A-F]{{8}})\.history
