@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from datetime import timedelta
@@ -46,6 +45,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.programs import program_major
 from pgreplkit.host.recoveryfiles import with_settings, write_standby_files
 from pgreplkit.plans.cluster.clone import (
     CheckpointMode,
@@ -277,7 +277,7 @@ class ClonePlan(Closing):
         options, major = self._options, server.version.major
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
-        version = to_thread(lambda: _program_major(self._control))
+        version = to_thread(lambda: program_major(self._control, "pg_basebackup"))
         if version < major:
             found = (
                 f"pg_basebackup has major version {version} and must not be older than the server"
@@ -418,13 +418,6 @@ def _ensure_slot(server: Server, name: str) -> bool:
         remedy = "drop it first, or use another one"
         raise ServerError(action, f"the slot is {reason}", remedy=remedy)
     return False
-
-
-def _program_major(control: NodeControl) -> int:
-    lines: list[str] = []
-    control.run("pg_basebackup", ["--version"], on_line=lines.append)
-    numbers = re.findall(r"\d+", " ".join(lines))
-    return int(numbers[0]) if numbers else 0
 
 
 def _content(control: NodeControl, folder: str) -> bool:
