@@ -232,8 +232,11 @@ def main() -> None:
     """Print the figures."""
     python = sys.argv[1] if len(sys.argv) > 1 else None
     settings = {
-        "wal_level": "logical", "fsync": "off", "max_connections": "1200",
-        "max_wal_senders": "1000", "max_replication_slots": "1000",
+        "wal_level": "logical",
+        "fsync": "off",
+        "max_connections": "1200",
+        "max_wal_senders": "1000",
+        "max_replication_slots": "1000",
     }
     print(f"{datetime.now(UTC):%F %T} UTC, load {os.getloadavg()[0]:.1f}")
     with Lab() as lab:
