@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 import pgreplkit
 from pgreplkit import rows
-from pgreplkit._public import HOME
+from pgreplkit._public import HOME, SUBMODULES
 from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +102,18 @@ def test_editors_complete_the_public_names() -> None:
         code = f"import {public}\n{public}."
         offered = {one.name for one in jedi.Script(code).complete()}
         assert {*homes} <= offered
+
+
+def test_type_checkers_know_the_public_modules_as_attributes_of_the_package() -> None:
+    tree = ast.parse(Path(pgreplkit.__file__).read_text())
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "pgreplkit"
+        for alias in node.names
+    }
+    assert imported == {*SUBMODULES}
+    assert all(getattr(pgreplkit, name).__name__ == f"pgreplkit.{name}" for name in SUBMODULES)
 
 
 def test_a_timeout_may_be_a_timedelta() -> None:
