@@ -201,7 +201,7 @@ class AsyncFeed(AsyncClosing):
             except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
                 if self._settings.reconnect is None:
                     raise
-                # What was sent shows that the last attempt worked: the time limit begins again.
+                # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
