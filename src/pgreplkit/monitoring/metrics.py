@@ -131,7 +131,7 @@ class Counters:
                 value = max(last, value)
                 self._last[key] = value
             elif point.metric.kind is MetricKind.COUNTER:
-                # What was counted before the reset is added, so that the rate of a counter is never
+                # The count before the reset is added, so that the rate of a counter is never
                 # negative.
                 before = self._before.get(key, 0.0) + (last if value < last else 0.0)
                 self._before[key], self._last[key] = before, value

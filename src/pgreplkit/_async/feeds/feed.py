@@ -213,7 +213,7 @@ class AsyncFeed(AsyncClosing):
                 is_fence = isinstance(error, SinkFenced)
                 if is_fence and not fences.may_end(error, self._tally.messages):
                     raise
-                # What was sent shows that the last attempt worked: the time limit begins again.
+                # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
