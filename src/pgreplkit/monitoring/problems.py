@@ -155,7 +155,7 @@ def _(report: Topology) -> Judgement:
         return _unknown("the cluster has no servers")
     lines = [line for line in str(report).split("\n") if line]
     figures = [figure for node in report.standbys for figure in _lag_figures(node.name, node.lag)]
-    problems = [*_of_findings(report.findings)]
+    problems = [*_of_topology(report)]
     for node in report.standbys:
         problems += _of_lag(node.name, node.lag)
         problems += _of_slots(node.name, node.slots)
@@ -333,6 +333,15 @@ def _node_figures(node: NodeSample) -> Iterator[Figure]:
 def _lag_figures(name: str, lag: ReplayLag | None) -> Iterator[Figure]:
     yield Figure("lag_seconds", _seconds(lag.time if lag else None), "s", name)
     yield Figure("lag_bytes", lag.bytes if lag else None, "B", name)
+
+
+def _of_topology(report: Topology) -> Iterator[Problem]:
+    """Yield the problem of each finding; UNKNOWN where a node may be well, but cannot be read."""
+    errors = {node.name: of_error(node.error) for node in report.nodes if node.error is not None}
+    if CheckStatus.UNKNOWN in errors.values() and not report.primaries:
+        errors["primary"] = CheckStatus.UNKNOWN
+    for finding, problem in zip(report.findings, _of_findings(report.findings), strict=True):
+        yield attrs.evolve(problem, status=errors.get(finding.check, problem.status))
 
 
 def _of_findings(findings: tuple[Finding, ...]) -> Iterator[Problem]:
