@@ -21,8 +21,9 @@ from pgreplkit.apply import (
 )
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.apply.settings import ApplySettings
-from pgreplkit.applycommand import DEFECT, MISCONFIGURED, main
+from pgreplkit.applycommand import main
 from pgreplkit.errors import ApplyError, InvalidRoleName
+from pgreplkit.supervised import DEFECT, MISCONFIGURED
 from pgreplkit.values.tablename import AnyTable
 
 WHOLE = """

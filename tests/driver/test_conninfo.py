@@ -9,14 +9,8 @@ from pgreplkit.driver.conninfo import (
     address,
     complete,
     handed_on,
-    private_conninfo,
-    registration_of,
-    upstream_of,
-    without_password,
 )
-from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.rows import ReceiverState, RepmgrNode, RepmgrType, WalReceiver
-from pgreplkit.values.conninfosyntax import parse_conninfo
+from pgreplkit.errors import ConnectionFailed
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
 
@@ -91,50 +85,6 @@ def test_given_parameters_are_kept_for_an_old_server() -> None:
     assert for_server({"require_auth": "scram-sha-256"}, {}, 10)["require_auth"]
 
 
-def receiver(conninfo: str | None) -> WalReceiver:
-    return WalReceiver(
-        pid=1,
-        status=ReceiverState.STREAMING,
-        receive_start_lsn=None,
-        receive_start_tli=None,
-        received_tli=None,
-        last_msg_send_time=None,
-        last_msg_receipt_time=None,
-        latest_end_lsn=None,
-        latest_end_time=None,
-        slot_name="a",
-        conninfo=conninfo,
-    )
-
-
-@pytest.mark.parametrize(
-    "conninfo",
-    [
-        "user=rep host=db1 port=5433 application_name=db2 some_future_option=on sslnegotiation=x",
-        "postgresql://rep@db1:5433/?application_name=db2&some_future_option=on",
-    ],
-)
-def test_options_that_only_a_newer_libpq_knows_do_not_hide_the_upstream(conninfo: str) -> None:
-    upstream = upstream_of(receiver(conninfo))
-    assert (upstream.host, upstream.port, upstream.user) == ("db1", 5433, "rep")
-    assert upstream.application_name == "db2"
-    assert address(conninfo) == "db1:5433"
-    shown = without_password(f"password=secret {conninfo}" if "://" not in conninfo else conninfo)
-    assert shown is not None
-    assert "some_future_option=on" in shown
-    assert "secret" not in shown
-
-
-def test_an_upstream_of_several_hosts_has_no_port() -> None:
-    upstream = upstream_of(receiver("host=a,b port=1,2"))
-    assert (upstream.host, upstream.port) == ("a,b", None)
-
-
-def test_a_malformed_connection_string_is_not_shown() -> None:
-    assert without_password("host=a password='secret") is None
-    assert address("host=a password='secret") == "a malformed connection string"
-
-
 @pytest.mark.parametrize(
     ("conninfo", "params"), [("host=a\0 password=secret", {}), ("host=a", {"user": "a\0b"})]
 )
@@ -145,38 +95,9 @@ def test_a_connection_string_with_nul_is_refused(conninfo: str, params: dict[str
     assert address("host=a\0 password=secret") == "a malformed connection string"
 
 
-def test_a_secret_of_a_service_is_read_from_the_service_again() -> None:
-    resolved = "host=a user=u password=p sslkey=/k sslpassword=secret"
-    shown, passfile = private_conninfo(resolved, "service=db1 user=u")
-    assert parse_conninfo(shown) == {"host": "a", "user": "u", "sslkey": "/k", "service": "db1"}
-    assert passfile == b"*:*:*:*:p\n"
+def test_a_malformed_connection_string_has_no_address() -> None:
+    assert address("host=a password='secret") == "a malformed connection string"
 
 
-@pytest.mark.parametrize("opened_with", ["host=a sslpassword=hunter2", "service=x sslpassword=y"])
-def test_a_secret_that_the_process_list_would_show_is_refused(opened_with: str) -> None:
-    with pytest.raises(ControlFailed, match="would show sslpassword") as caught:
-        private_conninfo("host=a sslpassword=hunter2", opened_with)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_a_server_that_is_down_is_found_in_repmgr_by_its_address_or_name() -> None:
-    rows = [registered("w", "host=10.0.0.1 port=5433"), registered("db2", "host=10.0.0.1")]
-    assert registration_of(rows, "x", "host=10.0.0.1 port=5433") is rows[0]
-    assert registration_of(rows, "x", "hostaddr=10.0.0.1") is rows[1]
-    assert registration_of(rows, "w", "host=elsewhere") is rows[0]
-    assert registration_of(rows, "x", "host=a,b port=1,2") is None
-    assert registration_of(rows, "x", "not a string") is None
-
-
-def registered(name: str, conninfo: str) -> RepmgrNode:
-    return RepmgrNode(
-        node_id=1,
-        upstream_node_id=None,
-        active=True,
-        node_name=name,
-        type=RepmgrType.WITNESS,
-        location="default",
-        priority=0,
-        conninfo=conninfo,
-        slot_name=None,
-    )
+def test_an_option_that_only_a_newer_libpq_knows_does_not_hide_the_address() -> None:
+    assert address("host=db1 port=5433 some_future_option=on") == "db1:5433"

@@ -1,22 +1,16 @@
-"""Connection strings: defaults, masking of secrets, and use by other servers and programs."""
+"""Connection strings: defaults, and use by other servers and programs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from psycopg import BaseConnection, ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgreplkit.errors import ConnectionFailed, ControlFailed
+from pgreplkit.errors import ConnectionFailed
 
-if TYPE_CHECKING:
-    from pgreplkit.catalog.cluster.repmgr import RepmgrNode
-    from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
-
-
-_PORT = 5432
 _NEWEST = 99
 _OWN_SESSION = (
     "application_name",
@@ -29,9 +23,6 @@ _OWN_SESSION = (
     "password",
 )
 """Parameters of one client's session or machine; those of a service are resolved."""
-_NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""Secrets that a password file cannot hold."""
-_SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
 def insist_on_conninfo(conninfo: object) -> None:
@@ -86,46 +77,6 @@ def address(conninfo: str) -> str:
         return "a malformed connection string"
     host = parts.get("host") or parts.get("hostaddr") or "the default host"
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
-
-
-def without_password(conninfo: str | None) -> str | None:
-    """Return the connection string without its secrets; None if it is malformed."""
-    from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
-
-    try:
-        parts = parse_conninfo(conninfo or "")
-    except ValueError:
-        return None
-    return format_conninfo({k: v for k, v in parts.items() if k not in _SECRET}) or None
-
-
-def private_conninfo(conninfo: str, opened_with: str) -> tuple[str, bytes | None]:
-    """Return a connection string that a process list may show, and the password file it needs.
-
-    The content of the file is None if the string has no password. ``opened_with`` is the string
-    that was resolved to ``conninfo``: if a service has another secret, the program reads it from
-    the service as well.
-
-    Raises: ControlFailed if the string has another secret.
-    """
-    parts, given = conninfo_to_dict(conninfo), conninfo_to_dict(opened_with)
-    shown = [name for name in _NO_PASSFILE if parts.get(name)]
-    if shown and (not given.get("service") or {*shown} & {*given}):
-        raise ControlFailed(
-            "keep a connection string's secrets private",
-            f"the list of processes would show {shown[0]}",
-            remedy="put it into a service file that the server's account can read, and name the"
-            " service with service=",
-        )
-    for name in shown:
-        del parts[name]
-        parts["service"] = given["service"]
-        parts["servicefile"] = given.get("servicefile")
-    password = parts.pop("password", None)
-    if password is None:
-        return make_conninfo("", **parts), None
-    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
-    return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
 
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
@@ -259,58 +210,3 @@ def with_database(conninfo: str) -> str:
     """Return the connection string with a database: one for replication may have none."""
     parts = conninfo_to_dict(conninfo)
     return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
-
-
-def upstream_of(receiver: WalReceiver) -> Upstream:
-    """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
-    from pgreplkit.catalog.server.receivers import Upstream
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    # A server's libpq may be newer than this program's, so libpq cannot parse its conninfo here.
-    parts = parse_conninfo(receiver.conninfo or "")
-    part = parts.get
-    # Of several hosts it is unknown which one was reached.
-    listed = part("port") if (part("port") or "").isdecimal() else None
-    port = receiver.sender_port if receiver.sender_port is not None else listed
-    return Upstream(
-        host=receiver.sender_host or part("host") or part("hostaddr"),
-        port=None if port is None else int(port),
-        user=part("user"),
-        application_name=part("application_name"),
-        slot_name=receiver.slot_name,
-        fallback_application_name=part("fallback_application_name"),
-    )
-
-
-def registration_of(nodes: Sequence[RepmgrNode], name: str, conninfo: str) -> RepmgrNode | None:
-    """Return the repmgr node of a server that does not answer, by its address or its name."""
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    try:
-        parts = parse_conninfo(conninfo)
-        port = int(parts.get("port") or _PORT)
-    except ValueError:
-        return None  # Malformed, or with a list of ports: nothing answers for a certain server.
-    found = repmgr_node(nodes, (parts.get("host") or parts.get("hostaddr") or "", port), None)
-    return found or next((node for node in nodes if node.node_name == name), None)
-
-
-def repmgr_node(
-    nodes: Sequence[RepmgrNode], address: tuple[str, int], source: Upstream | None
-) -> RepmgrNode | None:
-    """Return the repmgr node of a server, found by its address, else by its name.
-
-    With repmgr a standby connects to its upstream under the node's name.
-    """
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    for node in nodes:
-        try:
-            parts = parse_conninfo(node.conninfo)
-        except ValueError:
-            continue  # repmgr registers strings that libpq may refuse.
-        hosts = {parts.get("host"), parts.get("hostaddr")}
-        if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
-            return node
-    named = [node for node in nodes if source and node.node_name == source.application_name]
-    return named[0] if named else None

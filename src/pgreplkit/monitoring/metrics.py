@@ -139,6 +139,8 @@ class Counters:
                 value = max(last, value)
                 self._last[key] = value
             else:
+                # What was counted before the reset is added, so that the rate of a counter is never
+                # negative.
                 before = self._before.get(key, 0.0) + (last if value < last else 0.0)
                 self._before[key], self._last[key] = before, value
                 value += before
@@ -149,6 +151,7 @@ Value = tuple[str, tuple[str, ...], float]
 
 
 def _values(sample: WatchSample) -> Iterator[Value]:
+    # One server's own state does not show it: each of them is a healthy primary.
     writers = {name for names in split_brain(sample.nodes) for name in names}
     for node in sample.nodes.values():
         server = _label(node.name)
@@ -172,6 +175,7 @@ def _of_node(node: NodeSample) -> Iterator[Value]:
         if node.lag.time is not None:
             yield "replay_lag_seconds", (), node.lag.time.total_seconds()
     yield "senders", (), len(node.senders)
+    # pg_stat_replication does not say what a client receives; the slot that its process uses does.
     logical = {slot.active_pid for slot in node.slots if slot.slot_type is SlotType.LOGICAL}
     for sender in node.senders:
         yield from _of_sender(sender, "logical" if sender.pid in logical else _kind_of(sender))
@@ -227,6 +231,7 @@ def _of_slot(slot: SlotState) -> Iterator[Value]:
     if slot.safe_wal_size is not None:
         yield "slot_safe_bytes", labels, slot.safe_wal_size
     if slot.confirmed_flush_lsn is not None:
+        # A client may confirm more between the two reads.
         yield "slot_lag_bytes", labels, max(0, slot.current_lsn - slot.confirmed_flush_lsn)
     status = WalStatus.LOST if slot.is_lost else slot.wal_status
     # Before 13 the server does not say.
@@ -242,6 +247,7 @@ def _of_retention(report: WalRetention) -> Iterator[Value]:
     if left:
         yield "wal_time_left_seconds", (), min(left).total_seconds()
     archiver = report.archiver
+    # Without an archiver, zeros would look like an archiver that works.
     if archiver.archive_mode != "off":
         yield "archiver_failing", (), archiver.is_failing
         yield "archiver_failed", (), archiver.failed_count

@@ -141,6 +141,7 @@ def _(report: WalRetention) -> Judgement:
 
 def _retention_figures(report: WalRetention) -> Iterator[Figure]:
     left = [holder.time_left for holder in report.holders if holder.time_left is not None]
+    # The disk may be full before a slot is lost.
     left += [report.time_left] if report.time_left is not None else []
     slots = [holder.bytes for holder in report.holders if holder.slot is not None]
     yield Figure("directory_bytes", report.directory_bytes, "B")
@@ -172,6 +173,7 @@ def _(report: NodeSample) -> Judgement:
     if report.error is None and report.is_primary is None:
         return _unknown(f"{report.name} was not asked")
     names = ("lag_seconds", "lag_bytes", "retained_bytes")
+    # Of one server, the name would only make the labels of graphs longer.
     figures = [attrs.evolve(figure, of="") for figure in _node_figures(report)]
     return Judgement(str(report), tuple(_of_node(report)), tuple(figures), names)
 
@@ -221,6 +223,7 @@ def _(report: WalStats) -> Judgement:
 @judged.register
 def _(report: Journal) -> Judgement:
     count = f"{report.operation}: {len(report.done)} of {len(report.steps)} steps are done"
+    # It may be running at this moment, which the journal does not show.
     problem = Problem(CheckStatus.WARNING, f"{count}; resume it, or undo it")
     return Judgement(count, (problem,) if report.remaining else ())
 
@@ -242,12 +245,12 @@ def _(report: SchemaDrift) -> Judgement:
 @judged.register
 def _(report: ArchiveReport) -> Judgement:
     if not report.ranges:
-        return _unknown(f"{report.folder} has no usable WAL")
+        return _unknown(f"{report.directory} has no usable WAL")
     problems = tuple(_problem(f.severity, f"{f.found}; {f.remedy}") for f in report.findings)
     files = sum(part.files for part in report.ranges)
     figures = (Figure("files", files, ""), Figure("gaps", len(report.gaps), ""))
     last = report.ranges[-1].last
-    summary = f"{report.folder} has {_count(files, 'WAL file')} to {last}"
+    summary = f"{report.directory} has {_count(files, 'WAL file')} to {last}"
     return Judgement(summary, problems, figures, ("gaps", "files"))
 
 
@@ -277,6 +280,7 @@ def _of_node(node: NodeSample) -> Iterator[Problem]:
         yield Problem(of_error(node.error), f"{node.name}: {node.error}")
         return
     yield from _of_lag(node.name, node.lag)
+    # Its findings include the slots, with the limits of the server.
     if node.retention is not None:
         for problem in _of_findings(node.retention.findings):
             yield attrs.evolve(problem, text=f"{node.name}: {problem.text}")
@@ -309,6 +313,7 @@ def _of_slots(name: str, slots: tuple[SlotState, ...]) -> Iterator[Problem]:
             yield Problem(CheckStatus.CRITICAL, f"{about} is lost")
         elif slot.wal_status is WalStatus.UNRESERVED:
             yield Problem(CheckStatus.CRITICAL, f"{about} loses WAL at the next checkpoint")
+        # Only a warning: a client that connects now and then is normal.
         elif not slot.active and slot.retained_bytes:
             retained = size_text(slot.retained_bytes)
             yield Problem(CheckStatus.WARNING, f"{about} is unused, and retains {retained}")
@@ -319,6 +324,7 @@ def _of_subscription(name: str, found: SubscriptionStatus) -> Iterator[Problem]:
     about = f"{name}: {about}" if name else about
     if not found.state.subenabled:
         yield Problem(CheckStatus.WARNING, f"{about} is disabled")
+    # A disabled subscription was disabled by someone; this one should run.
     elif not found.is_applying:
         yield Problem(CheckStatus.CRITICAL, f"{about} has no apply worker")
 

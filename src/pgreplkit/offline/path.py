@@ -139,6 +139,8 @@ def timeline_history(
     histories = {file.timeline: file.path for file in listed if file.kind is WalFileKind.HISTORY}
     if timeline is None:
         kinds = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
+        # Of the files, not of the histories: a history may be archived before the first WAL of its
+        # timeline.
         timeline = max(file.timeline for file in listed if file.kind in kinds)
     if timeline in histories:
         return read_history(histories[timeline], timeline)

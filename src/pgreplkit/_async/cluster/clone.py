@@ -27,10 +27,10 @@ from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import (
     insist_on_conninfo,
-    private_conninfo,
     standby_conninfo,
     with_database,
 )
+from pgreplkit.driver.secrets import private_conninfo
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,

@@ -168,6 +168,8 @@ class AsyncSite:
 
     async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
+        # What the walreceiver uses now counts more than what the settings say: they may wait for a
+        # restart.
         source = node.receives_from
         if source is not None:
             return UpstreamSettings(lasting_slot(source), source.known_as)
@@ -216,6 +218,7 @@ class AsyncSite:
             return None
         try:
             return await self.controlled(name, written_conninfo)
+        # Only for a proposal: if nothing is known, the caller asks for the connection string.
         except Error:
             return None
 

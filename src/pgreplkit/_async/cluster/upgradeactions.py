@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -65,7 +65,7 @@ class AsyncUpgradeActor:
     new: AsyncPrimary
     replication: Mapping[str, str]
     redirect: Callable[[str], object] | None
-    bindir: str | Path | None
+    bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
 
@@ -91,6 +91,7 @@ class AsyncUpgradeActor:
             case steps.RemoveFence():
                 await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     await server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():
@@ -207,6 +208,7 @@ class AsyncUpgradeActor:
     async def _keep_schema(self, step: steps.KeepSchema) -> None:
         kept = await read_kept_schema(self.old, step.publication)
         found = await read_fingerprint(self._server(step.node)._link)
+        # Both servers' fingerprints are in one text: each is compared with itself later.
         kept = attrs.evolve(kept, **{step.node: found})
         statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
         await self.old._link.run("keep the schema", statement, grant="the owner")

@@ -78,6 +78,7 @@ async def read_upgrade_facts(
         sequences=[
             finding
             for change in sequences.changes
+            # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
@@ -97,8 +98,10 @@ async def _side(
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
     for kind in ("publications", "subscriptions"):
+        # Those of the upgrade itself, after an earlier preparation.
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
+    # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
     pool = await link.one("count the workers", worker_pool(server.version.major))

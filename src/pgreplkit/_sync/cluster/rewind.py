@@ -10,7 +10,7 @@ import attrs
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.cluster.site import Site
-from pgreplkit.driver.conninfo import private_conninfo
+from pgreplkit.driver.secrets import private_conninfo
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configuration import read_configuration
 from pgreplkit.host.facts import kept_folder

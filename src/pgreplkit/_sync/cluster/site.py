@@ -169,6 +169,8 @@ class Site:
 
     def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
+        # What the walreceiver uses now counts more than what the settings say: they may wait for a
+        # restart.
         source = node.receives_from
         if source is not None:
             return UpstreamSettings(lasting_slot(source), source.known_as)
@@ -217,6 +219,7 @@ class Site:
             return None
         try:
             return self.controlled(name, written_conninfo)
+        # Only for a proposal: if nothing is known, the caller asks for the connection string.
         except Error:
             return None
 

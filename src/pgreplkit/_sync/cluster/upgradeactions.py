@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -66,7 +66,7 @@ class UpgradeActor:
     new: Primary
     replication: Mapping[str, str]
     redirect: Callable[[str], object] | None
-    bindir: str | Path | None
+    bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
 
@@ -92,6 +92,7 @@ class UpgradeActor:
             case steps.RemoveFence():
                 lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():
@@ -204,6 +205,7 @@ class UpgradeActor:
     def _keep_schema(self, step: steps.KeepSchema) -> None:
         kept = read_kept_schema(self.old, step.publication)
         found = read_fingerprint(self._server(step.node)._link)
+        # Both servers' fingerprints are in one text: each is compared with itself later.
         kept = attrs.evolve(kept, **{step.node: found})
         statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
         self.old._link.run("keep the schema", statement, grant="the owner")

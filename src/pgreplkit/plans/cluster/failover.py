@@ -76,6 +76,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
         " writes when it goes on",
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
+        # Any other word of an open enum counts as an answer.
     }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")
     return Finding(
         check="connection",
@@ -141,6 +142,7 @@ def lost_primary(
     # If other nodes are down, but not the one that was seen last, that one was replaced since.
     if last_primary is not None and (not down or last_primary.name in possible):
         return last_primary
+    # It answers: the evidence refuses the failover, and says why.
     if primaries:
         return primaries[0]
     if len(down) != 1:
@@ -206,6 +208,7 @@ def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:
         for node in facts.handover.topology.standbys
         if node.name in statuses
     }
+    # A candidate that does not answer is behind every other one.
     own = reached.get(new.name, (0, LSN.INVALID))
     # A newer timeline outranks any position on an older one.
     ahead = [

@@ -50,6 +50,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         otherwise=Severity.WARNING,
         separator="; ",
     )
+    # What other programs use, and each may do without for the time of the upgrade.
     for what, found, remedy in (
         ("event triggers", old.event_triggers, "check that {} do no harm on the new server"),
         ("other publications", old.publications, "create {} on the new server for their readers"),
@@ -68,6 +69,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
 def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     yield named(
         "extensions",
+        # Installed, or ready for CREATE EXTENSION, which the copy of the schema runs.
         [name for name in old.extensions if name not in {*new.available, *new.extensions}],
         needed="the packages of all extensions on the new server",
         remedy="install the packages of {} on the new server",
@@ -142,6 +144,7 @@ def _collations(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
             remedy=f"CREATE DATABASE with the {what} {here}",
             otherwise=Severity.WARNING,
         )
+    # Before 15 the server does not know the version of a database's collation.
     versions = {old.collation_version, new.collation_version} - {None}
     yield checked(
         "collation version",

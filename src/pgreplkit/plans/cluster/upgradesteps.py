@@ -37,6 +37,7 @@ class CopyIndexes(Step):
 class FenceTables(Step):
     """Refuse all writes to the tables, except those of apply workers."""
 
+    # Otherwise its rows would come after the position until which the new server waits.
     check = "no transaction that has written is open when it is done"
     undo = "lift the write fence"
     _description = "fence {count} tables, and wait for their writers"
@@ -120,6 +121,7 @@ class WaitApplied(Step):
 class SetSequences(Step):
     """Set the sequences to the positions of the fenced server, and none of them back."""
 
+    # A number that is drawn afterwards would be drawn on the other server, too.
     check = "the other server is fenced"
     _description = "set the sequences to those of {source}"
     _action = "SELECT setval(…)"
@@ -131,6 +133,7 @@ class SetSequences(Step):
 class StopSubscriptions(Step):
     """Disable subscriptions, before their tables accept writes again."""
 
+    # They still have their slots and origins, so that they continue where they stopped.
     undo = "enable them again"
     _description = "disable {subscriptions}"
     _action = "ALTER SUBSCRIPTION … DISABLE"
@@ -154,6 +157,7 @@ class MakeBackSlots(Step):
 class OpenTables(Step):
     """Permit writes: the triggers of the fence stay, because transactions that read hold locks."""
 
+    # From here on clients may have committed rows that only this server has.
     is_final = True
     caution: ClassVar[str] = "complete the operation with resume(), then plan the way back"
     _description = "accept writes"
@@ -166,6 +170,7 @@ class OpenTables(Step):
 class RemoveFence(Step):
     """Remove the triggers of a fence that permits writes already."""
 
+    # DROP TRIGGER takes a lock that conflicts with readers.
     check = "the transactions that read the tables have ended"
     _description = "remove the write fence"
     _action = "DROP TRIGGER {fence} …"
@@ -197,6 +202,7 @@ class SubscribeBack(Step):
 class ArmForward(Step):
     """Let the forward subscriptions continue here, past all that both servers have."""
 
+    # What the slot passes over then was written by the server that reads it.
     check = "both servers are fenced, and have the same rows"
     _description = "move {subscriptions} past what both servers have"
     _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"

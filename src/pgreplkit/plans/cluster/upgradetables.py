@@ -40,6 +40,7 @@ def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="no such columns in tables with REPLICA IDENTITY FULL",
     )
     yield listed(
+        # ENABLE ALWAYS or REPLICA: the publisher has replicated what they did there.
         "triggers that fire on apply",
         {
             one.table: f"ALTER TABLE {one.table} ENABLE TRIGGER {quote_identifier(trigger)}"
@@ -81,6 +82,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="empty tables; the statements are for the new server",
     )
     drifts = [] if facts.drift is None else list(facts.drift)
+    # Others, such as another index, stop no apply worker.
     stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "tables on the new server",
@@ -119,6 +121,7 @@ def _slow_or_large(facts: UpgradeFacts) -> Iterator[Finding]:
         "generated columns",
         {one.table: "none: the new server computes them" for one in copied if one.generated},
         needed="none that depend on the server",
+        # They are the same as long as functions and collations are.
         otherwise=Severity.INFO,
     )
     yield listed(
