@@ -139,7 +139,7 @@ class Counters:
                 value = max(last, value)
                 self._last[key] = value
             else:
-                # What was counted before the reset is added, so that the rate of a counter is never
+                # The count before the reset is added, so that the rate of a counter is never
                 # negative.
                 before = self._before.get(key, 0.0) + (last if value < last else 0.0)
                 self._before[key], self._last[key] = before, value

@@ -429,7 +429,7 @@ class AsyncServer(AsyncClosing):
         except (InsufficientPrivilege, _NoFile):
             # A caller that lacks the history says so in a finding.
             return None
-        return TimelineHistory.parse(record["text"], timeline=timeline)
+        return TimelineHistory.from_bytes(record["content"], timeline=timeline)
 
     def __repr__(self) -> str:
         info = self.connection.info

@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 from psycopg import Connection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Runner, sleep
 from pgreplkit._sync.feeds.check import check_feed
@@ -27,7 +27,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.conninfo import address, parameters_of
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
 from pgreplkit.feeds.change import FeedSource
@@ -200,7 +200,7 @@ class Feed(Closing):
             except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
                 if self._settings.reconnect is None:
                     raise
-                # What was sent shows that the last attempt worked: the time limit begins again.
+                # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
@@ -237,7 +237,7 @@ class Feed(Closing):
             self._disconnect(runner)
 
     def _start(self, runner: Runner) -> tuple[FeedPosition, FeedSource] | None:
-        dbname = conninfo_to_dict(self._source).get("dbname")
+        dbname = parameters_of(self._source).get("dbname")
         with ReplicationConnection.connect(
             make_conninfo(self._source, client_encoding="UTF8"),
             database=None if dbname is None else str(dbname),
