@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 import pgreplkit
 from pgreplkit import rows
-from pgreplkit._public import HOME
+from pgreplkit._public import HOME, SUBMODULES
 from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +26,8 @@ PUBLIC = {
     for name in homes
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
-OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_"}
-"""Other words for directory, data_directory, stop_at, interval, conninfo, evidence, kind."""
+OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_", "folder"}
+"""Other words for directory, data_directory, stop_at, interval, conninfo, evidence and kind."""
 DEFAULTS = {10.0, 60.0, 600.0, None}
 """The defaults of timeouts; see Timeout."""
 
@@ -101,6 +102,44 @@ def test_editors_complete_the_public_names() -> None:
         code = f"import {public}\n{public}."
         offered = {one.name for one in jedi.Script(code).complete()}
         assert {*homes} <= offered
+
+
+def test_type_checkers_know_the_public_modules_as_attributes_of_the_package() -> None:
+    tree = ast.parse(Path(pgreplkit.__file__).read_text())
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "pgreplkit"
+        for alias in node.names
+    }
+    assert imported == {*SUBMODULES}
+    assert all(getattr(pgreplkit, name).__name__ == f"pgreplkit.{name}" for name in SUBMODULES)
+
+
+def test_every_sync_class_and_function_has_an_async_twin_with_the_same_members() -> None:
+    halves: dict[str, dict[str, object]] = {"_sync": {}, "_async": {}}
+    for public, homes in HOME.items():
+        for name, home in homes.items():
+            if (half := home.partition(".")[0]) in halves and name != "Evidence":
+                halves[half][f"{public}.{name}"] = PUBLIC[f"{public}.{name}"]
+    twins = {twin_of(name, value): value for name, value in halves["_sync"].items()}
+    assert twins.keys() == halves["_async"].keys()
+    for name, value in twins.items():
+        assert shape_of(halves["_async"][name]) == shape_of(value), name
+
+
+def twin_of(name: str, value: object) -> str:
+    public, _, last = name.rpartition(".")
+    return f"{public}.{'Async' if inspect.isclass(value) else 'a'}{last}"
+
+
+def shape_of(value: object) -> object:
+    """Return the names of the public members and parameters, and the defaults."""
+    if inspect.isclass(value):
+        return {n: shape_of(getattr(value, n)) for n in dir(value) if not n.startswith("_")}
+    if not inspect.isroutine(value):
+        return None
+    return [(p.name, p.kind, p.default) for p in inspect.signature(value).parameters.values()]
 
 
 def test_a_timeout_may_be_a_timedelta() -> None:

@@ -40,6 +40,7 @@ def stamped_key(match: Match) -> tuple[Written, ...]:
     """
     by_name = {one.column.name: one for one in match.key}
     key = match.target.primary_key
+    # A tombstone is found by the primary key; with another key, one row would have two names.
     if not key or {*key} != {*by_name}:
         found = f"the subscriber's key is ({', '.join(key)})" if key else "the subscriber has none"
         given = ", ".join(by_name) or "all columns"
@@ -83,6 +84,8 @@ class StampedStatements:
         )
         returned = ""
         if self._stamps.by_time:
+            # A row that is inserted under a newer tombstone is removed in the same statement: in
+            # between, no other session can see it.
             undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
             outlives = (
                 f"pgreplkit.outlives({self._oid}, {self._key('t')}, {parameters[self._stamp]},"

@@ -23,9 +23,9 @@ from pgreplkit.errors import (
     SinkRefused,
     SinkUnreachable,
 )
-from pgreplkit.feedcommand import STUCK
 from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, RedisStreams
 from pgreplkit.lab import Broker, Lab
+from pgreplkit.supervised import STUCK
 from pgreplkit.testing import sink_laws
 
 # The engine does not depend on the server: its version is left to the other tests of feeds.

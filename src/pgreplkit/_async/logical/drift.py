@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,7 @@ async def aschema_drift(
     covered = await tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = await read_shapes(publisher._link, names)
+    # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
     return schema_drift_of(covered, theirs, await read_shapes(subscriber._link, names))
@@ -78,7 +80,7 @@ async def acopy_schema(
     *,
     tables: Iterable[AnyTable] | None = None,
     owners: bool = True,
-    bindir: str | Path | None = None,
+    bindir: str | os.PathLike[str] | None = None,
     timeout: Timeout = 600.0,
 ) -> None:
     """Copy the schema of the publisher's database: all of it, or that of some tables.

@@ -41,6 +41,7 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
     for table in tables:
         oid = await table_oid(link, table)
         asked = [str(table), sql.bury_function(oid)]
+        # CREATE TRIGGER takes a lock that waits for writers: not without need.
         if not (await link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
             await _create_triggers(link, targets[table], oid)
             created.append(table)
@@ -72,6 +73,7 @@ async def _create_triggers(link: AsyncLink, table: TargetTable, oid: int) -> Non
 
 async def _execute(link: AsyncLink, operation: str, statements: Sequence[str], grant: str) -> None:
     async with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
+        # As they are: the functions' bodies have percent signs, which are no parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 await within.connection.execute(statement.encode())

@@ -60,13 +60,16 @@ class AsyncMeshCopy:
             await self._target(self._donor) as target,
         ):
             state = await self._state(target)
+            # Done by an earlier attempt, whose rows other nodes may have changed since.
             if state == _STREAMING:
                 return
             copies = await self._copies(donor._link)
+            # An attempt that was interrupted has copied these rows.
             if state == _COPYING:
                 await self._empty(target, copies)
             else:
                 await self._insist_on_empty(target, copies)
+            # Before the slot: its changes are committed later than this time.
             clock = await donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
             await target.link.all(self._operation, sql.LOWER_HORIZON, row)
@@ -126,6 +129,7 @@ class AsyncMeshCopy:
         tables = [parts.table(copy.table.table_name) for copy in copies]
         truncate = SQL(applying.TRUNCATE).format(SQL(", ").join(tables))
         await target.link.run(self._operation, truncate, grant="TRUNCATE on the tables")
+        # TRUNCATE fires no trigger for rows, and so leaves the tombstones that the copy brought.
         names = [str(copy.table.table_name) for copy in copies]
         await target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
 
@@ -193,6 +197,7 @@ class AsyncMeshCopy:
         table, columns = parts.table(copy.table.table_name), _columns(copy)
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
+        # Rows and their time are one commit, so that no row is ever seen without its version.
         async with target.connection.transaction():
             await _pass_on(reader, rows, target, into)
             await _stamp(target, horizon)
@@ -246,6 +251,8 @@ async def _restamped(
     try:
         # Staged, since one transaction has one commit time, and the rows have many.
         await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
+        # Each time is looked up by itself; without the index, the table would be read once for
+        # each.
         await connection.execute(sql.INDEX_STAGED)
         for record in await target.link.all(target.operation, sql.STAGED_TIMES):
             async with connection.transaction():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ def schema_drift(
     covered = tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = read_shapes(publisher._link, names)
+    # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
     return schema_drift_of(covered, theirs, read_shapes(subscriber._link, names))
@@ -79,7 +81,7 @@ def copy_schema(
     *,
     tables: Iterable[AnyTable] | None = None,
     owners: bool = True,
-    bindir: str | Path | None = None,
+    bindir: str | os.PathLike[str] | None = None,
     timeout: Timeout = 600.0,
 ) -> None:
     """Copy the schema of the publisher's database: all of it, or that of some tables.

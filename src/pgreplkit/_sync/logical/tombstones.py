@@ -42,6 +42,7 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
     for table in tables:
         oid = table_oid(link, table)
         asked = [str(table), sql.bury_function(oid)]
+        # CREATE TRIGGER takes a lock that waits for writers: not without need.
         if not (link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
             _create_triggers(link, targets[table], oid)
             created.append(table)
@@ -73,6 +74,7 @@ def _create_triggers(link: Link, table: TargetTable, oid: int) -> None:
 
 def _execute(link: Link, operation: str, statements: Sequence[str], grant: str) -> None:
     with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
+        # As they are: the functions' bodies have percent signs, which are no parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 within.connection.execute(statement.encode())

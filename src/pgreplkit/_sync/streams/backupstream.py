@@ -46,7 +46,7 @@ from pgreplkit.protocol.basebackup import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds
 
 _CHECKED_EVERY = 1.0
 """Seconds after which a wait checks the silence of the server."""
@@ -100,11 +100,9 @@ class BackupStream(Closing):
         incremental: bytes | str | os.PathLike[str] | None,
         timeout: Timeout | None,
     ) -> None:
-        if timeout is not None:
-            checked_seconds(timeout, "timeout")
         self._walsender, self._options = walsender, options
         self._incremental = incremental
-        self._timeout = None if timeout is None else checked_seconds(timeout, "timeout")
+        self._timeout = optional_seconds(timeout, "timeout")
         self._out: CopyOut | None = None
         self._items = _Items()
         self._sink: BackupSink = self._items
@@ -139,6 +137,7 @@ class BackupStream(Closing):
 
         Raises: InvalidBackupManifest.
         """
+        # Parsed when it is asked for: that of a large database takes seconds.
         if self._manifest is None and self._framing is not None and self.end_lsn is not None:
             content = self._framing.manifest
             self._manifest = BackupManifest.parse(content) if content else None
@@ -247,6 +246,7 @@ class BackupStream(Closing):
             silence.heard()
             return
         silence.listened(limit)
+        # Each time: the stage decides how long a server may be silent.
         silence.limit = backup_silence(
             self._stage,
             self._sender_timeout,
@@ -264,6 +264,7 @@ class BackupStream(Closing):
         elif result.status == ExecStatus.TUPLES_OK:
             # The start position, the list of tablespaces, and at the end the end position.
             rows = records([result])
+            # The first result is the start position, so the second one is the list of tablespaces.
             if self._ends and self._framing is None:
                 tablespaces = [BackupTablespace.from_record(row) for row in rows]
                 major = self._walsender.version.major

@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 import attrs
 
 from pgreplkit.errors import EncodingFailed
-from pgreplkit.feeds.change import FeedChange
+from pgreplkit.feeds.change import FeedChange, not_encoded
 from pgreplkit.feeds.encoding.values import ToJson
 from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues
@@ -159,6 +159,7 @@ class RowForm:
                 ]
             )
         except ValueError:
+            # Once more, one value after the other: the error names the column.
             return self._texts(values, range(len(values)))
 
     def _texts(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[str, ...]:
@@ -193,6 +194,5 @@ def _template(names: Sequence[str]) -> str:
 
 
 def failed(change: FeedChange, table: Table, error: ValueError) -> EncodingFailed:
-    """Return the error for a change that cannot be encoded."""
-    what = f"encode the change {change.lsn}, number {change.number}, of {table}"
-    return EncodingFailed(what, error_text(error), str(change.lsn), change.number)
+    """Return the error for a change with a value that cannot be encoded."""
+    return not_encoded(change, error_text(error), table)

@@ -30,7 +30,7 @@ _STATUS = {
 _NAME = re.compile(r"(\d{8}T\d{6})-backup\.info")
 
 
-def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
+def barman_backups(directory: str | os.PathLike[str]) -> tuple[Backup, ...]:
     """Read the backups of a server in Barman's home, such as ``/var/lib/barman/main``.
 
     They are read from ``meta/ID-backup.info``, or ``base/ID/backup.info`` as older versions write
@@ -39,7 +39,7 @@ def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
     Raises: WalNotFound if the directory is not that of a Barman server; InvalidBackupCatalog;
     HostFileError.
     """
-    place = Path(folder)
+    place = Path(directory)
     with translate_os_errors(f"read Barman's backups in {place}"):
         is_barmans = (place / "base").is_dir() or (place / "meta").is_dir()
     if not is_barmans:
@@ -58,12 +58,14 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
     for identifier in new:
         yield identifier, place / "meta" / f"{identifier}-backup.info"
     for path in place.glob("base/*/backup.info"):
+        # After an update of Barman a backup may have both files; the new one is maintained.
         if path.parent.name not in new:
             yield path.parent.name, path
 
 
 def _backup(identifier: str, path: Path, data: Path) -> Backup:
     try:
+        # Names and paths may have any encoding, and are not read.
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise HostFileError(f"read {path}", error.strerror or str(error)) from error
@@ -105,6 +107,7 @@ def _fields(path: Path, text: str) -> Iterator[tuple[str, str]]:
             if line.strip():
                 raise InvalidBackupCatalog(str(path), f"line {number} is not KEY=VALUE")
             continue
+        # Barman writes Python's None for a value that it does not know.
         if value != "None":
             yield key.strip(), value.strip()
 

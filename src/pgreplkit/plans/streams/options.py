@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.options import insist_on_known
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds, optional_seconds, reconnect_seconds
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -64,11 +64,7 @@ class ChangeOptions(StreamOptions, total=False):
 
 
 def _timeout(seconds: Timeout | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "timeout")
-
-
-def _reconnect(seconds: Timeout | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "reconnect")
+    return optional_seconds(seconds, "timeout")
 
 
 def _status_interval(seconds: Timeout) -> float:
@@ -84,7 +80,7 @@ class StreamSettings:
     auto_acknowledge: bool = False
     advance_when_idle: bool = True
     status_interval: float = attrs.field(default=10.0, converter=_status_interval)
-    reconnect: float | None = attrs.field(default=None, converter=_reconnect)
+    reconnect: float | None = attrs.field(default=None, converter=reconnect_seconds)
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Self:
@@ -94,6 +90,7 @@ class StreamSettings:
             TypeError: If an option is unknown or has a value of another type.
             ValueError: If a value is out of range.
         """
+        # A misspelt option would otherwise have no effect.
         known = [field.name for field in attrs.fields(cls)]
         insist_on_known("the stream", "option", options, known)
         return cls(**options)  # type: ignore[arg-type]
@@ -158,6 +155,7 @@ class WalSettings:
             checked_slot_name(self.slot)
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+        # 0 would send status updates without a pause.
         if not checked_seconds(self.status_interval, "status_interval"):
             raise ValueError(f"status_interval must be > 0, got {self.status_interval}")
         if self.timeout is not None:
