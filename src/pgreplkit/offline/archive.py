@@ -134,6 +134,7 @@ class ArchiveReport(Record):
 
         Raises: WalNotFound if the archive has no WAL of the timeline.
         """
+        # The newest first: it is the default, as recovery_target_timeline=latest.
         for history in reversed(self.histories):
             if timeline in (None, history.timeline):
                 return history
@@ -147,6 +148,8 @@ class ArchiveReport(Record):
         chosen: dict[int, tuple[Path, int]] = {}
         size = self.segment_size.bytes
         for section in history.sections:
+            # From the segment in which the timeline began: its file is a copy of the ancestor's up
+            # to there.
             begin = int(section.start) // size
             end = None if section.end is None else int(section.end) // size
             for (timeline, number), file in self._segments.items():

@@ -131,6 +131,7 @@ def stats_of(records: Iterable[WalRecord], by: WalBy, counts: Counts | None = No
             names = kind_of(counts.major, kind >> 8, kind & 0xFF)
             add(sums, "/".join(names) if by is WalBy.KIND else names[0], number, size, 0)
     rows = [WalStatsRow(key, *numbers) for key, numbers in sums.items()]
+    # By the key too, so that equal rows are always in the same order.
     rows.sort(key=lambda row: (-row.bytes, _text(row.key) or ""))
     return WalStats(by, tuple(rows))
 
@@ -162,6 +163,7 @@ def _by_manager(records: Iterable[WalRecord]) -> Sums:
 def _by_xid(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
     for record in records:
+        # 0 stands for no transaction, as for checkpoints.
         add(sums, record.xid or None, 1, record.record_bytes, record.fpi_bytes)
     return sums
 

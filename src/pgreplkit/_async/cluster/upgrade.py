@@ -25,6 +25,7 @@ from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
+    CLONING,
     Names,
     TableGroup,
     UpgradePhase,
@@ -225,6 +226,10 @@ class AsyncUpgrade:
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
                 f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+            )
+        if journal.operation.startswith(CLONING):
+            raise ValueError(
+                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         return AsyncPlan(self._actor(redirect, bindir, owners), journal, None, self._file)
 

@@ -26,6 +26,7 @@ from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
+    CLONING,
     Names,
     TableGroup,
     UpgradePhase,
@@ -222,6 +223,10 @@ class Upgrade:
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
                 f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+            )
+        if journal.operation.startswith(CLONING):
+            raise ValueError(
+                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         return Plan(self._actor(redirect, bindir, owners), journal, None, self._file)
 

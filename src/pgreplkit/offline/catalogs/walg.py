@@ -33,6 +33,7 @@ def walg_backups(source: str | bytes | os.PathLike[str]) -> tuple[Backup, ...]:
     Raises: InvalidBackupCatalog; HostFileError.
     """
     if isinstance(source, os.PathLike):
+        # The number is the version of WAL-G's storage format.
         backups = _of_storage(Path(source) / "basebackups_005")
     else:
         backups = _with_parents([_of_listing(entry) for entry in catalog(source).items()])
@@ -107,6 +108,7 @@ def _backup(
     parent: str | None,
     size: int | None,
 ) -> Backup:
+    # Neither form has the timeline in a field of its own.
     match = _NAME.fullmatch(name)
     if match is None:
         raise InvalidBackupCatalog(name, "the name is not of the form base_TIMELINE…")

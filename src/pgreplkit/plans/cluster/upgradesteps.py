@@ -202,7 +202,7 @@ class SubscribeBack(Step):
 class ArmForward(Step):
     """Let the forward subscriptions continue here, past all that both servers have."""
 
-    # What the slot passes over then was written by the server that reads it.
+    # The changes that the slot passes over then were written by the server that reads it.
     check = "both servers are fenced, and have the same rows"
     _description = "move {subscriptions} past what both servers have"
     _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"
@@ -241,3 +241,97 @@ class DropPublications(Step):
     _action = "DROP PUBLICATION …"
 
     publications: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class CopyServer(Step):
+    """Copy the server as a standby that is not started yet."""
+
+    check = "the directory is missing or empty"
+    undo = "remove the copy, and its slot"
+    _description = "copy the server into {directory}"
+    _action = "pg_basebackup --pgdata={directory} --slot={slot}"
+
+    directory: str
+    slot: str
+
+
+@attrs.frozen
+class MakeForwardSlots(Step):
+    """Create the slots of all groups at one position, up to which the copy is recovered."""
+
+    check = "slots that already exist stay unchanged, if they are at one position"
+    undo = "drop the slots"
+    _description = "create the slots {slots} at one position"
+    _action = "pg_create_logical_replication_slot(), pg_replication_slot_advance()"
+
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class RecoverCopy(Step):
+    """Recover the copy up to the position of the slots, and stop it.
+
+    Not including it: a commit that starts exactly there is sent by the slots.
+    """
+
+    check = "afterwards, its new timeline begins exactly there"
+    _description = "recover {directory} up to the position of {slots}, promote and stop it"
+    _action = "recovery_target_lsn = …, recovery_target_inclusive = off"
+
+    directory: str
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class UpgradeCopy(Step):
+    """Create the new server's data directory from the copy."""
+
+    check = "pg_upgrade --check"
+    undo = "stop the new server, and remove its data directory"
+    _description = "upgrade {copy} into {directory}"
+    _action = "initdb --pgdata={directory}; pg_upgrade --check; pg_upgrade --{transfer}"
+
+    directory: str
+    copy: str
+    transfer: str
+
+
+@attrs.frozen
+class StartUpgraded(Step):
+    """Configure and start the new server."""
+
+    _description = "start the server in {directory}"
+    _action = "write pg_hba.conf and postgresql.auto.conf; pg_ctl start"
+
+    directory: str
+
+
+@attrs.frozen
+class DropCopiedPublications(Step):
+    """Drop the publications that were copied from the old server with everything else."""
+
+    _description = "drop the copies of the publications {publications}"
+    _action = "DROP PUBLICATION …"
+
+    publications: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class SubscribeAt(Step):
+    """Subscribe at the position up to which the copy was recovered, without a copy of rows."""
+
+    _description = "subscribe to {publication} at the position of its slot, without a copy"
+    _action = "CREATE SUBSCRIPTION {publication} …; pg_replication_origin_advance()"
+
+    publication: str
+
+
+@attrs.frozen
+class RemoveCopy(Step):
+    """Remove the copy; the new server has its files, or links to them."""
+
+    _description = "remove the files in {directory}"
+    _action = "rm -r {directory}/*"
+
+    directory: str
