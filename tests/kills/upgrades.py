@@ -26,6 +26,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit import LocalControl, Plan, Primary
 from pgreplkit.errors import Error
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
@@ -342,11 +343,12 @@ class Killer:
     def attempt(self, what: str) -> None:
         """Begin or resume an operation, and perhaps kill something while it runs."""
         arguments = [*attrs.astuple(self.run), what, "go on"]
+        begun = read_journal(self.run.journal)
+        done = len(begun.done) if begun.is_unfinished else 0
         child = subprocess.Popen([sys.executable, __file__, "child", *arguments])
-        try:
-            # Half of the time is for the start of the process.
-            child.wait(self.random.uniform(0.3, 2.5))
-        except subprocess.TimeoutExpired:
+        self.wait_for_step(child, done + self.random.randrange(4))
+        time.sleep(self.random.uniform(0, 0.15))
+        if child.poll() is None:
             victim = self.random.choice(["client", "old", "new"])
             self.killed[victim] = self.killed.get(victim, 0) + 1
             if victim == "client":
@@ -356,6 +358,14 @@ class Killer:
                 node.kill()
                 node.start()
             child.wait()
+
+    def wait_for_step(self, child: subprocess.Popen[bytes], number: int) -> None:
+        """Wait until a plan has done this number of steps, or has ended."""
+        while child.poll() is None:
+            journal = read_journal(self.run.journal)
+            if journal.is_unfinished and len(journal.done) >= number:
+                return
+            time.sleep(0.005)
 
 
 def upgrade(lab: Lab, old_major: str, new_major: str, options: set[str], kills: int) -> None:
