@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
+from pgreplkit import plan_clone
 from pgreplkit.driver.conninfo import (
     address,
     complete,
     handed_on,
+    resolved,
+    with_database,
 )
+from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.cluster.failover import Reply
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
 
@@ -101,3 +110,56 @@ def test_a_malformed_connection_string_has_no_address() -> None:
 
 def test_an_option_that_only_a_newer_libpq_knows_does_not_hide_the_address() -> None:
     assert address("host=db1 port=5433 some_future_option=on") == "db1:5433"
+
+
+def test_a_service_and_the_environment_are_resolved_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = tmp_path / "services"
+    services.write_text("[one]\nhost=db1\nport=6000\nconnect_timeout=3\nsslmode=require\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv("PGAPPNAME", "mine")
+    known = resolved("service=one port=7000 target_session_attrs=standby")
+    expected = {"host": "db1", "port": "7000", "sslmode": "require", "application_name": "mine"}
+    assert expected.items() <= known.items()
+    assert "target_session_attrs" not in known
+    assert resolved("service=two") == {}
+    # Our own default is only for a connection without any limit.
+    assert "connect_timeout" not in complete("service=one", {})
+    assert "connect_timeout=10" in complete("", {})
+    assert address("service=one") == "the service 'one'"
+
+
+def test_a_server_whose_service_asks_for_encryption_or_a_role_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        services = tmp_path / "services"
+        port = listening.getsockname()[1]
+        text = f"host=127.0.0.1\nport={port}\nsslmode=require\nconnect_timeout=2\n"
+        services.write_text(f"[one]\n{text}target_session_attrs=standby\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(services))
+        assert probe("service=one") is Reply.OPEN
+    assert probe("service=one") is Reply.SILENT
+    assert probe("service=two") is Reply.NOT_ASKED
+
+
+def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    assert probe("host=127.0.0.1 port=1") is Reply.SILENT
+    monkeypatch.setattr(socket, "create_connection", exhausted)
+    assert probe("host=127.0.0.1 port=1") is Reply.NOT_ASKED
+
+
+@pytest.mark.parametrize("conninfo", ["nosuch=1", "host='a", "postgresql://a b/%zz"])
+def test_a_malformed_connection_string_is_refused_without_its_text(conninfo: str) -> None:
+    for use in (with_database, lambda text: plan_clone(text, "/nowhere")):
+        with pytest.raises(
+            ConnectionFailed, match="malformed, or has a parameter unknown"
+        ) as caught:
+            use(conninfo)
+        assert conninfo not in str(caught.value)

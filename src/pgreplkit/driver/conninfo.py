@@ -48,19 +48,47 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
         )
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
+    # Only a fallback: a name in the environment or a service file comes first.
+    defaults = {"fallback_application_name": "pgreplkit"}
+    completed = make_conninfo("", **(defaults | parameters_of(conninfo, params)))
+    if "connect_timeout" in resolved(completed):
+        return completed
+    return make_conninfo(completed, connect_timeout="10")
+
+
+def parameters_of(
+    conninfo: str, params: Mapping[str, str | int | None] | None = None
+) -> dict[str, str | int | None]:
+    """Return the parameters of a connection string, and ``params``.
+
+    Raises: ConnectionFailed for a malformed connection string.
+    """
     try:
-        parts = conninfo_to_dict(conninfo, **params)
-        # Only a fallback: a name in the environment or a service file comes first.
-        defaults = {"fallback_application_name": "pgreplkit"}
-        if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
-            defaults["connect_timeout"] = "10"
-        return make_conninfo("", **(defaults | parts))
+        return {**conninfo_to_dict(conninfo, **(params or {}))}
     except ProgrammingError:
         raise ConnectionFailed(
             "connect",
             "the connection string is malformed, or has a parameter unknown to libpq",
             remedy="see the documentation of libpq's connection strings",
         ) from None
+
+
+def resolved(conninfo: str) -> dict[str, str]:
+    """Return the parameters that libpq uses, with those of a service and of the environment.
+
+    It is empty if libpq cannot use the string, for example because its service does not exist.
+    """
+    # libpq resolves all parameters, and then refuses this value before it looks up any host.
+    refused = make_conninfo(conninfo, target_session_attrs="unknown")
+    failed = pq.PGconn.connect_start(refused.encode())
+    try:
+        parts = {option.keyword.decode(): option.val for option in failed.info if option.val}
+        parts.pop("target_session_attrs", None)
+        if parts and not {"host", "hostaddr"} & {*parts}:
+            parts["host"] = failed.host  # the directory of sockets that libpq was built with
+        return {name: os.fsdecode(value) for name, value in parts.items()}
+    finally:
+        failed.finish()
 
 
 def address(conninfo: str) -> str:
@@ -75,7 +103,8 @@ def address(conninfo: str) -> str:
         parts = parse_conninfo(conninfo)
     except ValueError:
         return "a malformed connection string"
-    host = parts.get("host") or parts.get("hostaddr") or "the default host"
+    service = f"the service {parts['service']!r}" if parts.get("service") else "the default host"
+    host = parts.get("host") or parts.get("hostaddr") or service
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
 
 
@@ -133,14 +162,17 @@ def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major
     """
     parts = conninfo_to_dict(_handed_on(connection, opened_with, major=major, is_pinned=True))
     given = conninfo_to_dict(opened_with)
+    # The file that the string names; libpq also reports the password that it has read from it.
     if given.get("passfile"):
         parts["passfile"] = given["passfile"]
         if not given.get("password"):
             parts.pop("password", None)
+    # libpq fills it in, and a walreceiver needs none.
     if not given.get("dbname"):
         parts.pop("dbname", None)
-    if not {"service", "connect_timeout"} & {*given} and "PGCONNECT_TIMEOUT" not in os.environ:
+    if "connect_timeout" not in resolved(opened_with):
         parts.pop("connect_timeout", None)  # our own default
+    # The address that they chose: the host name alone may lead to another one.
     if "service" in given or "PGHOSTADDR" in os.environ:
         parts["hostaddr"] = connection.info.get_parameters().get("hostaddr")
     return make_conninfo("", **{name: value for name, value in parts.items() if value})
@@ -208,5 +240,5 @@ def handed_on(
 
 def with_database(conninfo: str) -> str:
     """Return the connection string with a database: one for replication may have none."""
-    parts = conninfo_to_dict(conninfo)
+    parts = parameters_of(conninfo)
     return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory, WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.compression import read_head, read_small
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import (
@@ -152,11 +152,7 @@ def read_history(path: Path, timeline: int) -> TimelineHistory:
 
     Raises: InvalidTimelineHistory; HostFileError; InvalidWal.
     """
-    content = read_small(path)
-    try:
-        return TimelineHistory.parse(content.decode(), timeline=timeline)
-    except UnicodeDecodeError:
-        raise InvalidTimelineHistory(path.name, "the file is not text") from None
+    return TimelineHistory.from_bytes(read_small(path), timeline=timeline)
 
 
 def _first_header(files: Iterable[FoundFile]) -> WalFileHeader:

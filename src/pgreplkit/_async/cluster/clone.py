@@ -26,6 +26,7 @@ from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import (
     insist_on_conninfo,
+    parameters_of,
     standby_conninfo,
     with_database,
 )
@@ -53,7 +54,11 @@ from pgreplkit.plans.cluster.clone import (
     WalMethod,
     after,
 )
-from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.plans.cluster.standbyconfig import (
+    StandbyConfig,
+    fit_conninfo,
+    standby_config,
+)
 from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
@@ -107,10 +112,12 @@ def aplan_clone(
 
     Raises:
         ValueError: If an option has a value that no server accepts.
+        ConnectionFailed: If the connection string is malformed.
         ControlFailed: If pg_ctl is not found.
     """
     checked_flags(start_server=start_server)
     insist_on_conninfo(conninfo)
+    parameters_of(conninfo)
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
@@ -192,8 +199,9 @@ class AsyncClonePlan(AsyncClosing):
         control = self._control
         # No connection stays open during the copy: a firewall may cut one that is idle for long.
         async with await self._server() as server:
-            self._source = standby_conninfo(
-                server.connection, self._conninfo, major=server.version.major
+            self._source = fit_conninfo(
+                standby_conninfo(server.connection, self._conninfo, major=server.version.major),
+                server.version,
             )
             # Raises early if the password cannot be stored in a file.
             private_conninfo(self._source, self._conninfo)

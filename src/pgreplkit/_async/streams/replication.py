@@ -114,9 +114,8 @@ class AsyncReplicationConnection(AsyncClosing):
         # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
-        operation = f"read the history of timeline {timeline}"
-        [record] = await self._walsender.ask(operation, commands.timeline_history(timeline))
-        return TimelineHistory.parse(record["content"] or "", timeline=timeline)
+        content = await self._walsender.history_file(timeline)
+        return TimelineHistory.from_bytes(content, timeline=timeline)
 
     async def read_slot(self, name: str) -> SlotPosition:
         """Return the position of a physical slot.

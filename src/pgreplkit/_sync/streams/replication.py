@@ -115,9 +115,8 @@ class ReplicationConnection(Closing):
         # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
-        operation = f"read the history of timeline {timeline}"
-        [record] = self._walsender.ask(operation, commands.timeline_history(timeline))
-        return TimelineHistory.parse(record["content"] or "", timeline=timeline)
+        content = self._walsender.history_file(timeline)
+        return TimelineHistory.from_bytes(content, timeline=timeline)
 
     def read_slot(self, name: str) -> SlotPosition:
         """Return the position of a physical slot.

@@ -66,14 +66,14 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
         Reply.NOT_ASKED: f"it was not asked: {said}",
-        Reply.OPEN: f"{address} is open, and what listens there says nothing",
+        Reply.OPEN: f"{address} is open, and what listens there is no server that answers: {said}",
         Reply.REFUSED: f"it answers, and takes no connections now: {said}",
     }.get(reply, f"it answers: {said}")
     remedy = {
         Reply.SILENT: "",
         Reply.NOT_ASKED: "correct the connection string",
         Reply.OPEN: f"stop {primary} or its host first: a process that was stopped for a while"
-        " writes when it goes on",
+        " writes when it continues",
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
         # Any other word of an open enum counts as an answer.
