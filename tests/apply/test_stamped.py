@@ -43,14 +43,17 @@ def test_rows_and_tombstones_are_compared_by_time_and_rank() -> None:
         upsert.sql
     )
     assert "pgreplkit.outlives(" in upsert.sql
-    assert upsert.sql.endswith("THEN 'd' WHEN t.xmax <> 0 THEN 'o' END")
+    # A row that existed is newer than the last deletion of its key.
+    assert "RETURNING CASE WHEN t.xmax <> 0 THEN 'o' WHEN NOT pgreplkit.outlives(" in upsert.sql
+    assert upsert.sql.endswith("THEN 'd' END")
     assert upsert.picks is None
     # The key and the commit time, of the row's values.
     assert delete.picks == (0, 3)
     assert "INSERT INTO pgreplkit.tombstone" in delete.sql
     assert older.replace("$4", "$2").replace("t.xmin", "d.xmin") in delete.sql
     replace = stamped().upsert(is_new=False)
-    assert replace.sql.endswith("WHEN t.xmax = 0 THEN 'o' END")
+    assert "RETURNING CASE WHEN t.xmax <> 0 THEN NULL WHEN NOT pgreplkit.outlives(" in replace.sql
+    assert replace.sql.endswith("THEN 'd' ELSE 'o' END")
     assert "key->>0" in stamped().sweep().sql
 
 

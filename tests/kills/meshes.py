@@ -44,6 +44,8 @@ SETUP = (
 )
 NAMES, KEYS, WRITERS = ("berlin", "paris", "rome", "oslo"), 12, 2
 ROLE = "mover"
+PATIENCE = 300
+"""Seconds for all streams to catch up: they share one process, and machines can be busy."""
 
 
 class Writer(threading.Thread):
@@ -175,7 +177,7 @@ class Run:
             acknowledged |= self.stop(*self.writers)
             # A member that this object does not know would be an error.
             self.mesh = mesh_of(self.nodes)
-            self.mesh.wait_for_sync(timeout=120)
+            self.mesh.wait_for_sync(timeout=PATIENCE)
             self.compare(acknowledged)
         finally:
             self.stop(*self.writers)
@@ -215,10 +217,11 @@ class Run:
             self.servers[who].start()
 
     def join(self, name: str, journal: str) -> Plan:
-        return self.mesh.plan_join(name, donor=self.chance.choice([*self.writers]), journal=journal)
+        donor = self.chance.choice([*self.writers])
+        return self.mesh.plan_join(name, donor=donor, timeout=PATIENCE, journal=journal)
 
     def leave(self, name: str, journal: str) -> Plan:
-        return self.mesh.plan_leave(name, journal=journal)
+        return self.mesh.plan_leave(name, timeout=PATIENCE, journal=journal)
 
     def perform(self, kind: str, planned: Callable[[str], Plan]) -> None:
         """Run a plan while something is killed, and continue it after each failure."""
@@ -244,7 +247,7 @@ class Run:
 
     def compare(self, acknowledged: set[str]) -> None:
         """Insist on equal rows on all nodes, and on everything that was acknowledged."""
-        comparison = self.mesh.compare(timeout=120)
+        comparison = self.mesh.compare(timeout=PATIENCE)
         if not comparison.is_equal:
             raise SystemExit(f"run {self.number}:\n{comparison}")
         for name, conninfo in self.nodes.items():

@@ -130,7 +130,7 @@ class ApplySettings:
         if self.copy:
             raise ValueError(
                 f"{name} needs copy=False: copied rows would be of the time of the copy, and of no"
-                " publisher"
+                " publisher; a Mesh copies rows with the times and origins of their commits"
             )
         if self.membership is None:
             raise ValueError(f"{name} needs membership, the names and ranks of all nodes")

@@ -77,30 +77,37 @@ class StampedStatements:
             # A row of key columns only gets a new version too, which has the commit's time.
         ] or [quote_identifier(self.key[0].column.name)]
         sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in changed)
-        place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
-        )
-        returned = ""
-        if self._stamps.by_time:
-            undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
-            outlives = (
-                f"pgreplkit.outlives({self._oid}, {self._key('t')}, {parameters[self._stamp]},"
-                f" {self._rank}, '{undo}')"
-            )
-            returned = f" WHEN NOT {outlives} THEN 'd'"
         target = ", ".join(quote_identifier(one.column.name) for one in self.key)
         tie = self._tie("t", f"ROW({', '.join(f'EXCLUDED.{c}' for c in changed)})", changed)
         sql = (
             f"{insert_sql(match, parameters, alias='t')} ON CONFLICT ({target}) DO UPDATE SET"
             f" {sets} WHERE {self._is_older('t', parameters, tie)}"
         )
-        if not match.target.is_partitioned:
-            # A row version that replaces another one has the lock of its own transaction.
-            returned += f" WHEN t.xmax {'<>' if is_new else '='} 0 THEN 'o'"
-        sql += f" RETURNING {f'CASE{returned} END' if returned else 'NULL::text'}"
+        sql += f" RETURNING {self._returned(parameters, is_new=is_new)}"
         kind = Kind.INSERT if is_new else Kind.UPDATE
         return self._made(kind, sql, parameters)
+
+    def _returned(self, parameters: Parameters, *, is_new: bool) -> str:
+        """Return the expression for the answer of an upsert."""
+        answers = []
+        existed = not self._match.target.is_partitioned
+        if existed:
+            # A row version that replaces another one has the lock of its own transaction. That one
+            # was newer than the last deletion of its key, which therefore needs no look.
+            answers.append("WHEN t.xmax <> 0 THEN " + ("'o'" if is_new else "NULL"))
+        if self._stamps.by_time:
+            place = " AND ".join(
+                f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
+                for at, one in enumerate(self.key)
+            )
+            undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
+            answers.append(
+                f"WHEN NOT pgreplkit.outlives({self._oid}, {self._key('t')},"
+                f" {parameters[self._stamp]}, {self._rank}, '{undo}') THEN 'd'"
+            )
+        if existed and not is_new:
+            answers.append("ELSE 'o'")
+        return f"CASE {' '.join(answers)} END" if answers else "NULL::text"
 
     def update(self, unsent: frozenset[int]) -> Statement:
         """Return the UPDATE of a row some of whose values were not sent."""
