@@ -108,7 +108,7 @@ class AsyncMeshActor:
         ):
             await target.ensure_schema()
             link = server._link
-            await ensure_tombstones(link, tables)
+            await ensure_tombstones(link, tables, [*map(table_of, step.final)])
             if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 await link.run(operation, *publishing(link, name, tables), grant=database)
