@@ -14,7 +14,7 @@ async def entries(url: str, key: str) -> list[tuple[str, dict[bytes, bytes]]]:
         found: list[tuple[str, dict[bytes, bytes]]] = []
         while True:
             after = f"({found[-1][0]}" if found else "-"
-            page: Any = await client.xrange(key, after, count=10_000)
+            page: Any = await client.xrange(key, after, count=1_000)
             found += [(entry.decode(), fields) for entry, fields in page]
             if not page:
                 return found

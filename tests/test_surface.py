@@ -25,8 +25,8 @@ PUBLIC = {
     for name in homes
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
-OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_"}
-"""Other words for directory, data_directory, stop_at, interval, conninfo, evidence, kind."""
+OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_", "folder"}
+"""Other words for directory, data_directory, stop_at, interval, conninfo, evidence and kind."""
 DEFAULTS = {10.0, 60.0, 600.0, None}
 """The defaults of timeouts; see Timeout."""
 

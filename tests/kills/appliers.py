@@ -6,18 +6,15 @@ doubled transaction makes the counters differ, or leaves a conflict.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import psycopg
+from killing import Process, Writers, applier_command, commit_or_roll_back, position
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier
 from pgreplkit.lab import Lab, Node
 
@@ -28,82 +25,28 @@ SETUP = (
 WRITERS, KEYS = 3, 200
 
 
-class Writers:
-    """Sessions that change rows until they are stopped, across restarts of the source."""
-
-    def __init__(self, source: Node, seed: int) -> None:
-        self._source, self._stopped = source, threading.Event()
-        self._threads = [
-            threading.Thread(target=self._write, args=(number, seed)) for number in range(WRITERS)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _write(self, number: int, seed: int) -> None:
-        chance = random.Random(seed * 100 + number)
-        while not self._stopped.is_set():
-            with (
-                contextlib.suppress(psycopg.Error),
-                psycopg.connect(self._source.conninfo, connect_timeout=5) as writer,
-            ):
-                while not self._stopped.is_set():
-                    self._run_transaction(writer, chance, number)
-                    time.sleep(0.001)
-            time.sleep(0.05)
-
-    def _run_transaction(
-        self, writer: psycopg.Connection, chance: random.Random, number: int
-    ) -> None:
-        for _ in range(chance.choice([1, 1, 3, 40])):
-            self._change(writer, chance)
-        entry = [time.time_ns(), number]
-        writer.execute("INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING", entry)
-        if chance.random() < 0.1:
-            writer.rollback()
-        else:
-            writer.commit()
-
-    @staticmethod
-    def _change(writer: psycopg.Connection, chance: random.Random) -> None:
-        key = chance.randrange(KEYS)
-        kind = chance.random()
-        if kind < 0.3:
-            writer.execute(
-                "INSERT INTO t VALUES (%s, 0, repeat('x', %s)) ON CONFLICT DO NOTHING",
-                [key, chance.choice([10, 5000])],
-            )
-        elif kind < 0.9:
-            writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [key])
-        else:
-            writer.execute("DELETE FROM t WHERE id = %s", [key])
+def write(writer: psycopg.Connection, chance: random.Random, number: int) -> None:
+    """Run a transaction of one change or of many; one of ten is rolled back."""
+    for _ in range(chance.choice([1, 1, 3, 40])):
+        change(writer, chance)
+    entry = [time.time_ns(), number]
+    writer.execute("INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING", entry)
+    commit_or_roll_back(writer, chance)
+    time.sleep(0.001)
 
 
-class Process:
-    """The applier as a process, started again whenever it has ended."""
-
-    def __init__(self, config: Path, log: Path) -> None:
-        self._command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
-        self._log = log.open("w")
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stderr=self._log)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def ensure(self) -> None:
-        status = self._process.poll()
-        if status == 3:
-            raise SystemExit(f"the applier gave up: see {self._log.name}")
-        if status is not None:
-            self.start()
+def change(writer: psycopg.Connection, chance: random.Random) -> None:
+    key = chance.randrange(KEYS)
+    kind = chance.random()
+    if kind < 0.3:
+        writer.execute(
+            "INSERT INTO t VALUES (%s, 0, repeat('x', %s)) ON CONFLICT DO NOTHING",
+            [key, chance.choice([10, 5000])],
+        )
+    elif kind < 0.9:
+        writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [key])
+    else:
+        writer.execute("DELETE FROM t WHERE id = %s", [key])
 
 
 def main() -> None:
@@ -125,7 +68,8 @@ def main() -> None:
             f'name = "kills"\npublisher = "{source.conninfo}"\n'
             f'subscriber = "{target.conninfo}"\npublications = ["p"]\nreconnect = 60\n'
         )
-        writers, process = Writers(source, seed), Process(config, log)
+        writers = Writers(source, seed, WRITERS, write)
+        process = Process(applier_command(config), log)
         nodes = {"source": source, "target": target}
         killed = {"applier": 0, "source": 0, "target": 0}
         try:
@@ -160,12 +104,6 @@ def set_up(node: Node) -> None:
 def crash(node: Node) -> None:
     node.stop("immediate")
     node.start()
-
-
-def position(node: Node) -> LSN:
-    with psycopg.connect(node.conninfo) as connection:
-        [text] = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or [""]
-        return LSN(text)
 
 
 def insist_on_same_rows(source: Node, target: Node) -> None:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import psycopg
-from kills.appliers import Process, position
+from killing import Process, applier_command, position
 
 from pgreplkit.apply import Applier
 from pgreplkit.lab import Lab, Node
@@ -74,7 +74,7 @@ def round_of_kills(
     writer.start()
     kills = 0
     try:
-        process = Process(config, folder / "log")
+        process = Process(applier_command(config), folder / "log")
         while kills < most:
             # It needs about half a second to begin.
             time.sleep(chance.uniform(0.4, 1.1))

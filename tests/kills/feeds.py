@@ -9,20 +9,18 @@ another one takes over: the first one, resumed, must be fenced.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import psycopg
 from feedfacts import Lines
 from jetstreams import bodies as stream_bodies
+from killing import Process, Writers, commit_or_roll_back, position
 from redisstreams import bodies as redis_bodies
 
 from pgreplkit import LSN
@@ -34,65 +32,16 @@ SLOT, DESTINATION = "kills", "cdc.rows"
 SIZES = (1, 1, 1, 2, 40, 999, 1000, 1001, 2500)
 
 
-class Writers:
-    """Sessions that insert rows until they are stopped, across restarts of the source."""
-
-    def __init__(self, source: Node, seed: int) -> None:
-        self._source, self._stopped = source, threading.Event()
-        self._threads = [
-            threading.Thread(target=self._write, args=(number, seed)) for number in range(2)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _write(self, number: int, seed: int) -> None:
-        chance = random.Random(seed * 100 + number)
-        while not self._stopped.is_set():
-            with (
-                contextlib.suppress(psycopg.Error),
-                psycopg.connect(self._source.conninfo, connect_timeout=5) as writer,
-            ):
-                while not self._stopped.is_set():
-                    writer.execute(
-                        """INSERT INTO t (writer, pad)
-                        SELECT %s, repeat('x', 200) FROM generate_series(1, %s)""",
-                        [number, chance.choice(SIZES)],
-                    )
-                    if chance.random() < 0.1:
-                        writer.rollback()
-                    else:
-                        writer.commit()
-                    # Slower than a feed on a busy machine, which must catch up at the end.
-                    time.sleep(0.2)
-            time.sleep(0.05)
-
-
-class Process:
-    """The feed as a process, started again whenever it has ended."""
-
-    def __init__(self, conninfo: str, engine: str, url: str, log: Path) -> None:
-        self._command = [sys.executable, __file__, "feed", conninfo, engine, url]
-        self._log = log.open("w")
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stderr=self._log)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def ensure(self) -> None:
-        status = self.process.poll()
-        if status == 3:
-            raise SystemExit(f"the feed gave up: {Path(self._log.name).read_text()[-2000:]}")
-        if status is not None:
-            self.start()
+def write(writer: psycopg.Connection, chance: random.Random, number: int) -> None:
+    """Insert one row or many in a transaction; one of ten is rolled back."""
+    writer.execute(
+        """INSERT INTO t (writer, pad)
+        SELECT %s, repeat('x', 200) FROM generate_series(1, %s)""",
+        [number, chance.choice(SIZES)],
+    )
+    commit_or_roll_back(writer, chance)
+    # Slower than a feed on a busy machine, which must catch up at the end.
+    time.sleep(0.2)
 
 
 def sink_of(engine: str, url: str) -> Sink:
@@ -142,8 +91,9 @@ def main() -> None:
             connection.execute("CREATE PUBLICATION p FOR TABLE t")
         feed = feed_of(source.conninfo, engine, broker.url)
         feed.run(stop_at=LSN("0/1"), timeout=30)
-        process = Process(source.conninfo, engine, broker.url, Path(folder, "log"))
-        writers = Writers(source, seed)
+        command = [sys.executable, __file__, "feed", source.conninfo, engine, broker.url]
+        process = Process(command, Path(folder, "log"))
+        writers = Writers(source, seed, 2, write)
         try:
             killed = disturb(kills, chance, source, broker, process)
         finally:
@@ -195,12 +145,6 @@ def take_over(process: Process) -> None:
         time.sleep(0.05)
     zombie.kill()
     zombie.wait()
-
-
-def position(node: Node) -> LSN:
-    with psycopg.connect(node.conninfo) as connection:
-        [text] = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or [""]
-        return LSN(text)
 
 
 def insist_on_exactly_once(found: list[list[object]], source: Node) -> None:

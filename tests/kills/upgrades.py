@@ -89,7 +89,7 @@ class Run:
     def plan(self, what: str, *, resumed: bool) -> Plan:
         old, new = Primary.connect(self.old), Primary.connect(self.new)
         journal = Path(self.folder) / "journal.json"
-        upgrade = Upgrade(old, new, name="shop", journal_file=journal)
+        upgrade = Upgrade(old, new, name="shop", journal=journal)
 
         def redirect(node: str) -> None:
             point_to(Path(self.folder), {"old": self.old, "new": self.new}[node])

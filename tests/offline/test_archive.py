@@ -264,7 +264,7 @@ def test_a_pgbackrest_repository_is_recognized(archive: Path) -> None:
     for folder in (archive, stanza, stanza / "18-2"):
         report = scan_archive(folder)
         assert (report.layout, len(report._segments)) == (ArchiveLayout.PGBACKREST, 8)
-        assert report.folder == stanza / "18-2"
+        assert report.directory == stanza / "18-2"
         assert found(report) == ([] if folder.name == "18-2" else ["other system"])
     (archive / "archive" / "other").mkdir()
     with pytest.raises(WalNotFound, match=r"2 stanzas \(main, other\)"):

@@ -222,7 +222,7 @@ def applying(primary: Primary) -> None:
 
 
 def upgrading(old: Primary, new: Primary) -> None:
-    upgrade = Upgrade(old, new, name="shop18", journal_file="shop18.json")
+    upgrade = Upgrade(old, new, name="shop18", journal="shop18.json")
     assert_type(upgrade.groups(2), tuple[TableGroup, ...])
     assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
     assert_type(upgrade.status().phase, UpgradePhase)

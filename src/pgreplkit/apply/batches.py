@@ -30,6 +30,7 @@ class Batch:
         statement, values, formats = step
         # The planner has one statement for each kind of change: identity is enough.
         if statement is not self._statement:
+            # Without parameters, as for DEFAULT VALUES, there is nothing to repeat.
             if self._statement is not None or statement.several is None or not values:
                 return False
             self._statement = statement

@@ -71,6 +71,7 @@ def parse_configuration(text: str) -> ApplierConfiguration:
     for key in given.keys() & _NUMBERS.keys():
         insist_on_type(given[key], key, _NUMBERS[key], "a number")
     insist_on_strings(given["publications"], "publications")
+    # What the file leaves out keeps the applier's own default.
     options = {key: given[key] for key in given if key not in ("publisher", "subscriber", "name")}
     if "conflicts" in given:
         options["conflicts"] = _policy(given["conflicts"])
@@ -105,6 +106,7 @@ def _rules(tables: object) -> dict[str, TableRule]:
         if not isinstance(columns, dict):
             raise refused(f"'tables.{table}.columns' must be a table")
         for name, own in columns.items():
+            # true would be a bool too, and mean nothing.
             if own is not False and not isinstance(own, str):
                 raise refused(
                     f"'tables.{table}.columns.{name}' must be the subscriber's column, or false to"

@@ -59,6 +59,7 @@ class TablePlan:
         self.constants: list[Octets] = [*matched.constants]
         self.constant_formats: list[int] = [TEXT] * len(self.constants)
         self._statements = Statements(matched, name)
+        # One statement for each shape of change, so that it is prepared once and used again.
         self._made: dict[object, Statement] = {}
         self._inserting: Statement | None = None
         self._upsert: Statement | None = None
@@ -86,6 +87,7 @@ class TablePlan:
     ) -> list[Step]:
         """Return the steps that update a row."""
         values, formats = new
+        # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
         if old is not None and any(old[0][at] != values[at] for at in self._always):
@@ -166,11 +168,13 @@ class StampedPlan(TablePlan):
             if self.match.is_full:
                 new = merged(old, new)
             width = self.match.width
+            # Constants of a key are behind the publisher's columns, and the same in both rows.
             if any(at < width and old[0][at] != new[0][at] for at in self._key):
                 steps.append(self.delete(old))
         unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
         # Under a new key the row is not expected to exist.
         statement = self._insert if steps else self._replace
+        # Only an update can leave values as they are: an insert would need all of them.
         if unsent:
             statement = self._get(("update", unsent), lambda: self._stamped.update(unsent))
         return [*steps, self._bound(statement, *new)]
@@ -303,6 +307,8 @@ class Planner:
         plan = self._plans.get(reader) or self.plan(reader)
         if isinstance(plan, DeltaPlan):
             return plan.changes(old, new)
+        # Only here are values loaded: the statements take the publisher's texts or bytes as they
+        # are.
         if plan.needs_rows:
             return _filtered(plan, reader, old, new, is_new=kind == _INSERT)
         if kind == _INSERT and new is not None:
@@ -316,6 +322,7 @@ class Planner:
     def plan(self, reader: TableReader[Row]) -> TablePlan:
         """Return the plan of a table, as a stream describes it."""
         plan = self.plan_of(reader.table)
+        # Plans stay in the second table, so nothing is prepared again.
         if len(self._plans) > _READERS:
             self._plans.clear()
         self._plans[reader] = plan
@@ -405,6 +412,7 @@ def _filtered(
     if old is not None and plan.match.is_full:
         new = merged(old, new)
     kept = _kept(plan, reader, new)
+    # An insert that is left out is no deletion: the row never was on the subscriber.
     if is_new:
         if kept is not None:
             yield plan.insert(*kept)
@@ -415,11 +423,13 @@ def _filtered(
     )
     if old is not None and (kept is None or (is_moved and not plan.match.is_full)):
         yield plan.delete(old, needs_row=False)
+    # Without an old row the key is the same, and identifies the row that no longer fits.
     elif kept is None:
         yield plan.delete(new, needs_row=False)
     elif old is not None and is_moved:
         # All columns are the key: the old row may or may not have been kept.
         yield plan.delete(old, needs_row=False)
+    # The row before may have been left out, so that an UPDATE might find none.
     if kept is not None:
         yield from plan.upsert(kept)
 
@@ -456,8 +466,10 @@ def replaced(
         if name not in columns:
             raise RuleFailed(f"{by} returned the column {name!r}, which is not published")
         at, column = columns[name]
+        # Later changes of the row arrive with the publisher's key, and would not find it.
         if column.is_key and not plan.match.is_full and value != row[name]:
             raise RuleFailed(f"{by} altered the key column {name!r}")
+        # Other values stay in the form in which they were sent, without a loss on the way.
         if value is not row[name] and value != row[name]:
             try:
                 values[at], formats[at] = plan.dump(value), TEXT
@@ -491,10 +503,12 @@ def is_portable(
     """Return whether the values of all tables may be sent in binary."""
     for table in tables:
         rule = rules.get(table.table_name, _DEFAULT)
+        # The values that a callable sees are loaded from texts.
         if rule.needs_rows:
             return False
         try:
             matched = match(table, targets.get(rule.to or table.table_name), rule, dump)
+        # The applier reports it when the table is used; a wrong answer would hide it here.
         except SchemaMismatch:
             return False
         if not matched.is_portable:

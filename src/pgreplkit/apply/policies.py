@@ -76,6 +76,7 @@ def _nodes(given: Iterable[str]) -> tuple[str, ...]:
     for node in nodes:
         if not isinstance(node, str):
             raise TypeError(f"a node is a str, not {type(node).__name__}")
+    # The second place would never be used, and hide a mistake.
     if len({*nodes}) < len(nodes):
         raise ValueError(f"a node is named twice: {', '.join(nodes)}")
     return nodes

@@ -34,6 +34,7 @@ def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
             raise TypeError(f"columns maps names to names, and {name!r} to {own!r}")
         for column in (name, *([] if own is None else [own])):
             _insist_on_name(column, "a column")
+    # A copy: what the caller changes later has no effect on a running applier.
     return {**columns}
 
 
@@ -77,6 +78,7 @@ class TableRule:
 
     def __attrs_post_init__(self) -> None:
         taken = [name for name in self.columns.values() if name is not None]
+        # The server would refuse the INSERT, but only when the first change arrives.
         twice = {name for name in taken if taken.count(name) > 1 or name in self.constants}
         if twice:
             raise ValueError(f"several values are mapped to the column {sorted(twice)[0]!r}")

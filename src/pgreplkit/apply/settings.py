@@ -23,7 +23,7 @@ from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import reconnect_seconds
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
@@ -60,6 +60,7 @@ def _rules(tables: Rules | None) -> dict[TableName, TableRule]:
 def _policy(conflicts: Policy | None) -> Policy:
     if conflicts is None:
         return ApplyRemote()
+    # A class instead of an object has the method too, and would fail at the first conflict.
     if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
         raise TypeError("conflicts is a policy such as ApplyRemote()")
     return conflicts
@@ -85,16 +86,13 @@ def _flag(_settings: object, argument: attrs.Attribute[bool], given: bool) -> No
 
 def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
+        # A bool is an int, and True is no number of attempts.
         if type(given) is not int:
             raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
         if given < least:
             raise ValueError(f"{argument.name} must be >= {least}, got {given}")
 
     return check
-
-
-def _reconnect(seconds: float | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "reconnect")
 
 
 def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
@@ -122,7 +120,7 @@ class ApplySettings:
     resume: str = attrs.field(validator=_one_of("origin", "table"))
     origin: str = attrs.field(validator=_one_of("any", "none"))
     retries: int = attrs.field(validator=_at_least(0))
-    reconnect: float | None = attrs.field(converter=_reconnect)
+    reconnect: float | None = attrs.field(converter=reconnect_seconds)
 
     def __attrs_post_init__(self) -> None:
         policy = self.conflicts
@@ -144,6 +142,8 @@ class ApplySettings:
         if self.membership is None:
             raise ValueError(f"{name} needs membership, the names and ranks of all nodes")
         if isinstance(policy, NodePriority):
+            # A node without a place would have rank 0, as would another one: then neither row would
+            # win.
             for node in self.membership.ranks:
                 if node not in policy.nodes:
                     raise ValueError(f"NodePriority does not name the node {node!r}")
@@ -164,6 +164,7 @@ class ApplySettings:
         policy, members = self.conflicts, self.membership
         if members is None or not isinstance(policy, LastUpdateWins | NodePriority):
             return None
+        # Its order of the nodes is the rank; that of the membership is for equal times.
         if isinstance(policy, NodePriority):
             return {node: policy.rank(node) for node in members.ranks}
         return members.ranks
@@ -175,6 +176,7 @@ class ApplySettings:
         if members is None or ranks is None:
             return None
         by_time = self.last_update_wins is not None
+        # Without times, ranks are all that can be compared.
         by_rank = members.ties == "rank" or not by_time
         return Stamps(ranks[members.source] if by_rank else None, by_time, self.deltas)
 

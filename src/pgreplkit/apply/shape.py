@@ -102,6 +102,7 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
     written: list[Written] = []
     for position, column in enumerate(source.columns):
         own_name = rule.columns.get(column.name, column.name)
+        # The constant is the value of its column, whatever the publisher sends for it.
         if own_name is None or own_name in rule.constants:
             continue
         own = target.column(own_name)
@@ -196,6 +197,7 @@ def _key(
         if one.position >= width or is_full or source.columns[one.position].is_key
     }
     if rule.key is not None:
+        # A delete, or an update of the key, would come without that value.
         if missing := [name for name in rule.key if name not in sent]:
             problems.append(f"the key column {missing[0]!r} is not part of the replica identity")
         return tuple(by_name[name] for name in rule.key if name in by_name)

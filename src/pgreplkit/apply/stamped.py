@@ -43,6 +43,7 @@ def stamped_key(match: Match) -> tuple[Written, ...]:
     """
     by_name = {one.column.name: one for one in match.key}
     key = match.target.primary_key
+    # A tombstone is found by the primary key; with another key, one row would have two names.
     if not key or {*key} != {*by_name}:
         found = f"the subscriber's key is ({', '.join(key)})" if key else "the subscriber has none"
         given = ", ".join(by_name) or "all columns"
@@ -192,6 +193,8 @@ class StampedStatements:
             f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
             for at, one in enumerate(self.key)
         )
+        # A row that is inserted under a newer tombstone is removed in the same statement: in
+        # between, no other session can see it.
         undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
         return f"pgreplkit.outlives({self._oid}, {self._key('t')}, {stamp}, {self._rank}, '{undo}')"
 

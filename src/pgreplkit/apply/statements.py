@@ -59,6 +59,7 @@ class Parameters:
     def __init__(self, used: set[int], width: int) -> None:
         self._order = sorted(used)
         self._numbers = {position: at for at, position in enumerate(self._order, 1)}
+        # None where nothing is left out, the usual case: then no list is copied for a row.
         self.picks: tuple[int, ...] | None = None if len(used) == width else tuple(self._order)
 
     def __getitem__(self, position: int) -> str:
@@ -84,6 +85,8 @@ class Statements:
     def __init__(self, match: Match, name: Callable[[], bytes]) -> None:
         self._match, self._name = match, name
         self._table = f"{match.target.table}"
+        # Tables that inherit from it are published by themselves, and are not meant. A partitioned
+        # table has no rows of its own.
         only = "" if match.target.is_partitioned else "ONLY "
         self._only = f"{only}{self._table}"
 
@@ -92,6 +95,7 @@ class Statements:
         sql, parameters = self._insert()
         key = parameters.of(self._where(0))
         made = self._made(Kind.INSERT, sql, parameters, key=key)
+        # Cached, so that each number of rows is one statement with one name.
         return attrs.evolve(made, several=cache(partial(self._several, made)))
 
     def _several(self, one: Statement, rows: int) -> Statement:
@@ -200,6 +204,7 @@ class Statements:
     def _where(self, shift: int) -> list[tuple[Written, int]]:
         """Return the columns that identify a row, with the positions of their values."""
         match = self._match
+        # Without a key, all columns together identify a row.
         key = match.key or match.written
         width = match.width
         return [(one, one.position + (shift if one.position >= width else 0)) for one in key]
@@ -237,6 +242,7 @@ def insert_sql(match: Match, rows: Sequence[Sequence[str]], *, alias: str = "") 
     values = "), (".join(map(", ".join, rows))
     # A replicated value replaces the one that the identity column would get.
     overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
+    # SQL has no INSERT with an empty list of columns.
     if not columns:
         return f"INSERT INTO {into} DEFAULT VALUES"
     return f"INSERT INTO {into} ({columns}) {overriding}VALUES ({values})"
@@ -245,6 +251,7 @@ def insert_sql(match: Match, rows: Sequence[Sequence[str]], *, alias: str = "") 
 def is_same(one: Written, parameter: str) -> str:
     """Return the condition that a column has a value, or that both are NULL."""
     column = f"t.{quote_identifier(one.column.name)}"
+    # The comparison of a type is what an index supports; a text is for types that lack one.
     if is_comparable(one.column):
         return f"{column} IS NOT DISTINCT FROM {parameter}"
     return f"{column}::text IS NOT DISTINCT FROM ({parameter}::{one.column.type})::text"

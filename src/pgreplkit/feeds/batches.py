@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pgreplkit.errors import EncodingFailed, MessageTooLarge, SinkRefused
-from pgreplkit.feeds.change import FeedChange
+from pgreplkit.feeds.change import FeedChange, change_name, not_encoded
 from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.values.lsn import LSN
@@ -91,9 +91,14 @@ class Batching:
             ):
                 yield self.batch()
             self._messages += messages
+            # One name for each message: a sink that names its entries needs as many names as
+            # messages.
+            # One name for each message: a sink that names its entries needs as many names as
+            # messages.
             self._names += [(end, number)] * len(messages)
             self._bytes += size
             self._move(end, number, stage, is_whole=False)
+        # While rows are copied, each is taken alone: the end of one is not the end of the copy.
         if stage is FeedStage.STREAMING:
             self._move(end, number, stage, is_whole=True)
 
@@ -116,23 +121,29 @@ class Batching:
     def _encoded(self, change: FeedChange) -> Sequence[FeedMessage]:
         try:
             encoded = self._encoder.encode(change)
+        # Any other error is a defect of an encoder, which may be the user's: the error must name
+        # the change.
+        # Any other error is a defect of an encoder, which may be the user's: the error must name
+        # the change.
         except EncodingFailed:
             raise
         except Exception as error:
             found = f"the encoder raised {type(error).__name__}: {error}"
-            raise self._failed(change, found) from error
+            raise not_encoded(change, found) from error
         if encoded is None:
             return ()
         messages = (encoded,) if isinstance(encoded, FeedMessage) else encoded
+        # A generator would be empty when it is counted; a str has items, which are no messages.
         if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
-            raise self._failed(change, f"the encoder returned a {type(messages).__name__}")
+            raise not_encoded(change, f"the encoder returned a {type(messages).__name__}")
         limits = self._limits
+        # They cannot be spread over batches: no position lies between the messages of one change.
         if len(messages) > limits.messages:
             found = f"it became {len(messages)} messages, and the sink takes {limits.messages}"
-            raise SinkRefused(f"send the change {_name(change)}", found)
+            raise SinkRefused(f"send the change {change_name(change)}", found)
         for message in messages:
             if not isinstance(message, FeedMessage):
-                raise self._failed(change, f"the encoder returned a {type(message).__name__}")
+                raise not_encoded(change, f"the encoder returned a {type(message).__name__}")
         if all(_size(message) <= limits.message_bytes for message in messages):
             return messages
         return [self._fitting(change, message) for message in messages]
@@ -145,7 +156,7 @@ class Batching:
         size, limit = _size(message), self._limits.message_bytes
         if size <= limit:
             return message
-        what = f"send the change {_name(change)} to {message.destination!r}"
+        what = f"send the change {change_name(change)} to {message.destination!r}"
         error = MessageTooLarge(what, size, limit)
         if self._parked_to is None:
             raise error
@@ -158,19 +169,9 @@ class Batching:
         }
         return FeedMessage(self._parked_to, message.key, json.dumps(found).encode())
 
-    @staticmethod
-    def _failed(change: FeedChange, found: str) -> EncodingFailed:
-        what = f"encode the change {_name(change)}"
-        return EncodingFailed(what, found, str(change.lsn), change.number)
-
 
 def _size(message: FeedMessage) -> int:
     size = _OVERHEAD + len(message.body or b"") + len(message.key or b"")
     for name, value in message.headers:
         size += len(name) + len(value)
     return size
-
-
-def _name(change: FeedChange) -> str:
-    of = f" of {change.table}" if change.tables else ""
-    return f"{change.lsn}, number {change.number},{of}"

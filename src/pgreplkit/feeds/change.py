@@ -6,6 +6,7 @@ from enum import Enum
 
 import attrs
 
+from pgreplkit.errors import EncodingFailed
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.protocol.pgoutput.tuples import RawValues, TableReader
@@ -81,6 +82,19 @@ class FeedChange:
     def commit_time(self) -> datetime:
         """The time of the commit."""
         return time_of(self.microseconds)
+
+
+def change_name(change: FeedChange, table: Table | None = None) -> str:
+    """Return the name of a change for error texts, with its only table unless one is given."""
+    if table is None and len(change.tables) == 1:
+        table = change.table
+    return f"{change.lsn}, number {change.number}{'' if table is None else f', of {table}'}"
+
+
+def not_encoded(change: FeedChange, found: str, table: Table | None = None) -> EncodingFailed:
+    """Return the error for a change that cannot be encoded."""
+    operation = f"encode the change {change_name(change, table)}"
+    return EncodingFailed(operation, found, str(change.lsn), change.number)
 
 
 _OPERATIONS = {

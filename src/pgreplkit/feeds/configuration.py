@@ -103,6 +103,7 @@ def parse_configuration(text: str) -> dict[str, FeedConfiguration]:
 def _feed(name: str, given: object) -> FeedConfiguration:
     key = f"feeds.{name}"
     options = _checked(given, key, _FEED, ("source", "publications", "sink", "encoder"))
+    # A copy, because the engine's name is taken out: the caller's table stays as it is.
     sink = dict(options.pop("sink"))
     engine = sink.pop("engine", None)
     # In a list, because the value may be one that a mapping cannot be asked for.
@@ -119,6 +120,7 @@ def _encoder(key: str, given: str | dict[str, Any]) -> Encoder:
     """Return the encoder of a format, or of a table with its ``format`` and its arguments."""
     arguments: dict[str, Any] = {"format": given} if isinstance(given, str) else dict(given)
     name = arguments.pop("format", None)
+    # In a list, for the same reason as the engine's name.
     if name not in [*_ENCODERS]:
         raise refused(f"'{key}.format' must be one of {', '.join(_ENCODERS)}, got {name!r}")
     return called(_ENCODERS[name], key, _checked(arguments, key, _ENCODING, ()))

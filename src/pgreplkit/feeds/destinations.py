@@ -31,6 +31,7 @@ def escaped_name(name: str) -> str:
     """
     if not name:
         return "-"
+    # The minus sign itself is escaped too, so that the escaped text is unambiguous.
     escaped = _FORBIDDEN.sub(lambda found: b"-%02X" % found[0][0], name.encode())
     return escaped.decode("ascii")
 
@@ -45,6 +46,7 @@ def unescaped_name(part: str) -> str:
         text = "" if part == "-" else name.decode()
     except UnicodeDecodeError:
         text = ""
+    # Escaping it again finds everything else: lower-case digits, characters that need no escape.
     if escaped_name(text) != part:
         raise InvalidDestination(part, "it is not an escaped name")
     return text

@@ -117,6 +117,7 @@ class Attempts:
         elif not passes(error):
             self.state = FeedState.FAILED
         else:
+            # A feed that made progress begins with short pauses again.
             if messages > self._messages or now - self._began >= _STEADY:
                 self._failures = 0
             self._failures += 1

@@ -51,6 +51,7 @@ class FeedPosition:
     """The number of the copy of the existing rows: one that was interrupted begins again."""
 
     def __str__(self) -> str:
+        # With the plus sign, the text says that more changes of the transaction follow.
         more = "" if self.is_whole else "+"
         of = f"{self.system_id}/{self.timeline}/{self.generation}"
         return f"{self.stage.value} {of} {self.lsn} {self.number}{more}"
@@ -76,6 +77,10 @@ class FeedPosition:
 
     def has(self, lsn: LSN, number: int) -> bool:
         """Return whether the sink has the change of this name."""
+        # Transactions arrive in the order of their ends, so that an earlier end is in the sink as a
+        # whole.
+        # Transactions arrive in the order of their ends, so that an earlier end is in the sink as a
+        # whole.
         if lsn != self.lsn:
             return lsn < self.lsn
         return self.is_whole or number <= self.number

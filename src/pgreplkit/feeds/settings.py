@@ -6,23 +6,20 @@ import attrs
 
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds, reconnect_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
 _SNAPSHOTS = ("never", "initial")
 _ON_LOST = ("stop", "accept")
 
 
+# A function for each name: the type checker knows the argument of a named function only.
 def _hold(given: Timeout | None) -> float | None:
-    return None if given is None else checked_seconds(given, "hold")
+    return optional_seconds(given, "hold")
 
 
 def _heartbeat(given: Timeout | None) -> float | None:
-    return None if given is None else checked_seconds(given, "heartbeat")
-
-
-def _reconnect(given: Timeout | None) -> float | None:
-    return None if given is None else checked_seconds(given, "reconnect")
+    return optional_seconds(given, "heartbeat")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,12 +39,16 @@ class FeedSettings:
     messages: bool
     hold: float | None = attrs.field(converter=_hold)
     heartbeat: float | None = attrs.field(converter=_heartbeat)
-    reconnect: float | None = attrs.field(converter=_reconnect)
+    reconnect: float | None = attrs.field(converter=reconnect_seconds)
 
     def __attrs_post_init__(self) -> None:
         for name, known in (("snapshot", _SNAPSHOTS), ("on_lost", _ON_LOST)):
             if (given := getattr(self, name)) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
+        # Encoders and sinks of users are of any class; a missing method would show only when the
+        # first change arrives.
+        # Encoders and sinks of users are of any class; a missing method would show only when the
+        # first change arrives.
         if not callable(getattr(self.encoder, "encode", None)):
             raise TypeError(f"encoder has no method encode(): {type(self.encoder).__name__}")
         for method in ("open", "send", "close", "limits"):
@@ -55,6 +56,7 @@ class FeedSettings:
                 raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
         if not isinstance(self.parked, str | None):
             raise TypeError(f"parked is a str, not {type(self.parked).__name__}")
+        # 0 reads like "off", and would store a position without a pause.
         if self.heartbeat == 0:
             raise ValueError("heartbeat must be > 0, or None for no heartbeat")
 

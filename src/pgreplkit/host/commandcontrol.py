@@ -149,10 +149,10 @@ class CommandControl:
         )
         self._must(f"remove {path}", self._at_host(command))
 
-    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+    def unwritable(self, path: str, *, recursive: bool = True) -> list[str]:
         """Return the paths in a directory that the server's account cannot write."""
-        checked_flags(below=below)
-        command = self._at_host(unwritable_command(path, below=below))
+        checked_flags(recursive=recursive)
+        command = self._at_host(unwritable_command(path, recursive=recursive))
         run = self._done(f"find files in {path} that are not writable", command)
         return run.output.decode(errors="surrogateescape").splitlines()
 

@@ -43,7 +43,7 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
         node=node,
         data_directory=data_directory,
         unwritable=tuple(control.unwritable(data_directory)),
-        can_keep=not control.unwritable(dirname(data_directory), below=False),
+        can_keep=not control.unwritable(dirname(data_directory), recursive=False),
         leftover=kept if control.list_folder(kept) is not None else None,
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,

@@ -159,12 +159,12 @@ class LocalControl:
         except OSError as error:
             raise ControlFailed(f"remove {path}", error.strerror or str(error)) from error
 
-    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+    def unwritable(self, path: str, *, recursive: bool = True) -> list[str]:
         """Return the paths in a directory that the server's account cannot write."""
-        checked_flags(below=below)
+        checked_flags(recursive=recursive)
         run = self._programs.run(
             f"find files in {path} that are not writable",
-            unwritable_command(path, below=below),
+            unwritable_command(path, recursive=recursive),
             timeout=self._timeout,
         )
         return run.output.decode(errors="surrogateescape").splitlines()

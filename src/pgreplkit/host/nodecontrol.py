@@ -59,10 +59,10 @@ class NodeControl(Protocol):
         """
         ...
 
-    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+    def unwritable(self, path: str, *, recursive: bool = True) -> list[str]:
         """Return the paths in a directory that the server's account cannot write.
 
-        Symbolic links are followed, to include tablespaces. With ``below=False``, only the
+        Symbolic links are followed, to include tablespaces. With ``recursive=False``, only the
         directory itself is examined.
         """
         ...

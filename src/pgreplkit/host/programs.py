@@ -156,10 +156,10 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
             return
 
 
-def unwritable_command(path: str, *, below: bool) -> list[str]:
+def unwritable_command(path: str, *, recursive: bool) -> list[str]:
     """Return a command that prints the paths which its account cannot write.
 
     find asks the kernel, which knows access control lists, immutable files and read-only mounts.
     """
-    depth = [] if below else ["-maxdepth", "0"]
+    depth = [] if recursive else ["-maxdepth", "0"]
     return ["find", "-L", path, *depth, "!", "-type", "l", "!", "-writable"]

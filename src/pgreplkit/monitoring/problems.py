@@ -228,12 +228,12 @@ def _(report: SchemaDrift) -> Judgement:
 @judged.register
 def _(report: ArchiveReport) -> Judgement:
     if not report.ranges:
-        return _unknown(f"{report.folder} has no usable WAL")
+        return _unknown(f"{report.directory} has no usable WAL")
     problems = tuple(_problem(f.severity, f"{f.found}; {f.remedy}") for f in report.findings)
     files = sum(part.files for part in report.ranges)
     figures = (Figure("files", files, ""), Figure("gaps", len(report.gaps), ""))
     last = report.ranges[-1].last
-    summary = f"{report.folder} has {files} WAL files to {last}"
+    summary = f"{report.directory} has {files} WAL files to {last}"
     return Judgement(summary, problems, figures, ("gaps", "files"))
 
 

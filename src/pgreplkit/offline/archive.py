@@ -93,7 +93,7 @@ class ArchiveReport(Record):
 
     _left_out = ("gaps",)
 
-    folder: Path
+    directory: Path
     layout: ArchiveLayout
     major: int
     system_id: int
@@ -133,7 +133,7 @@ class ArchiveReport(Record):
                 return history
         there = ", ".join(str(history.timeline) for history in self.histories)
         raise WalNotFound(
-            f"follow timeline {timeline} in {self.folder}", f"it holds WAL of timeline {there}"
+            f"follow timeline {timeline} in {self.directory}", f"it holds WAL of timeline {there}"
         )
 
     def _path(self, history: TimelineHistory) -> WalPath:
@@ -150,7 +150,7 @@ class ArchiveReport(Record):
                     and (end is None or number < end)
                 ):
                     chosen[number] = file.path, timeline
-        return WalPath(self.folder, self._header, history, chosen)
+        return WalPath(self.directory, self._header, history, chosen)
 
     def files(
         self, wal: WalRange, history: TimelineHistory | int | None = None
@@ -166,7 +166,7 @@ class ArchiveReport(Record):
         missing = [name for name in names if name.number not in there]
         if missing:
             raise WalNotFound(
-                f"find the WAL from {wal.start} to {wal.end} in {self.folder}",
+                f"find the WAL from {wal.start} to {wal.end} in {self.directory}",
                 f"{counted(missing)} missing or cannot be used",
             )
         return tuple(there[name.number][0] for name in names)
@@ -192,7 +192,7 @@ class ArchiveReport(Record):
         return windows_of(self, backups)
 
     def __str__(self) -> str:
-        head = f"{self.folder} ({self.layout}, PostgreSQL {self.major}, system {self.system_id})"
+        head = f"{self.directory} ({self.layout}, PostgreSQL {self.major}, system {self.system_id})"
         return "\n".join([*wrapped(head), *map(str, self.ranges), *map(str, self.findings)])
 
 

@@ -30,7 +30,7 @@ _WITH_WAL = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
 
 
 def scan_archive(
-    folder: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
     *,
     layout: ArchiveLayout | str = ArchiveLayout.AUTO,
     verify: bool = False,
@@ -47,7 +47,7 @@ def scan_archive(
     unknown layout.
     """
     checked_flags(verify=verify)
-    place = find_place(Path(folder), ArchiveLayout.known(layout, "layout"))
+    place = find_place(Path(directory), ArchiveLayout.known(layout, "layout"))
     listed = list_folder(place.folder)
     headers = Headers(file for file in listed if file.kind in _WITH_WAL)
     reference = headers.reference()
@@ -97,7 +97,7 @@ def _report(
     registered = checks.registered_segments(listed, size)
     findings += checks.gaps(segments, known.histories, present, incomplete, registered, size)
     return ArchiveReport(
-        folder=place.folder,
+        directory=place.folder,
         layout=place.layout,
         major=reference.major,
         system_id=reference.system_id,
@@ -180,7 +180,7 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     """Read consecutive segments up to the first damage; return it, and the place of the segment."""
     timeline, first = run[0]
     files = {number: (report._segments[timeline, number].path, timeline) for _, number in run}
-    path = WalPath(report.folder, report._header, TimelineHistory(timeline), files)
+    path = WalPath(report.directory, report._header, TimelineHistory(timeline), files)
     reader = WalReader(path, start=None, stop_at=None, strict=False, verify_crc=True)
     lsn = found = None
     try:

@@ -17,16 +17,16 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.message import ID, FeedMessage, id_of
-from pgreplkit.feeds.position import FeedPosition
-from pgreplkit.feeds.sink import SinkLimits
-from pgreplkit.feeds.subjects import (
+from pgreplkit.feeds.jetstream import (
     StreamFacts,
     insist_on_fitting,
     is_subject,
     matches,
     position_subject,
 )
+from pgreplkit.feeds.message import ID, FeedMessage, id_of
+from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -135,6 +135,8 @@ class JetStream:
             async with asyncio.timeout(self._timeout):
                 return await nats.connect(
                     servers=self._servers,
+                    # A client that connects again by itself would publish the rest of a batch
+                    # without its begin.
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
@@ -185,6 +187,7 @@ class JetStream:
             remedy = "add a subject that ends in .>, below which the feed stores its position"
             raise SinkNotFitting(self._operation, "subjects", found, remedy=remedy)
         self._position_subject = subject
+        # The server refuses larger messages, whatever the stream allows.
         largest = client.max_payload
         if (config.max_msg_size or -1) > 0:
             largest = min(largest, config.max_msg_size or largest)
@@ -225,6 +228,7 @@ class JetStream:
         names = batch.names or ((batch.position.lsn, 0),)
         for message in messages:
             self._insist_on_subject(message.destination)
+        # Also after an error: a batch whose id was used before could be continued by the server.
         self._batch += 1
         await self._asked(self._publish(client, messages, names, batch.position))
 
@@ -254,8 +258,11 @@ class JetStream:
                 headers["Nats-Batch-Id"] = batch_id
                 headers["Nats-Batch-Sequence"] = str(number)
             if number == 1:
+                # The check belongs to the first message; the server refuses the whole batch if it
+                # fails.
                 headers[_EXPECTED] = str(self._sequence)
             if number < last:
+                # Only the commit is answered, so the others need no request.
                 await client.publish(message.destination, message.body or b"", headers=headers)
                 continue
             headers[FEED], headers[POSITION] = self._feed, str(position)
@@ -281,6 +288,7 @@ class JetStream:
         operation = f"store messages in the stream {self.stream!r}"
         if code in _WRONG_SEQUENCE:
             raise SinkFenced(operation, f"another writer has stored messages: {found}")
+        # The server is up, and cannot store now: the same messages may be stored later.
         if code in _FULL or facts.get("code") == 503:
             raise SinkUnreachable(operation, found)
         raise SinkRefused(operation, found)

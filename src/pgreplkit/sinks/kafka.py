@@ -18,9 +18,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.position import FeedPosition
-from pgreplkit.feeds.sink import SinkLimits
-from pgreplkit.feeds.topics import (
+from pgreplkit.feeds.kafka import (
     POSITION_SETTINGS,
     addresses,
     admin_conf,
@@ -34,6 +32,8 @@ from pgreplkit.feeds.topics import (
     producer_conf,
     record_headers,
 )
+from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 

@@ -14,8 +14,8 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.entries import RedisFacts, entry_fields, entry_ids, insist_on_fitting
 from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.redisstreams import RedisFacts, entry_fields, entry_ids, insist_on_fitting
 from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds

@@ -35,3 +35,19 @@ def checked_seconds(seconds: Timeout, what: str) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{what} must be finite and >= 0, got {seconds}")
     return min(seconds, _LONGEST)
+
+
+def optional_seconds(seconds: Timeout | None, what: str) -> float | None:
+    """Return the seconds as ``checked_seconds`` does; None if there are none.
+
+    Raises: ValueError; TypeError.
+    """
+    return None if seconds is None else checked_seconds(seconds, what)
+
+
+def reconnect_seconds(seconds: Timeout | None) -> float | None:
+    """Return the seconds of an argument ``reconnect``, which several classes have.
+
+    Raises: ValueError; TypeError.
+    """
+    return optional_seconds(seconds, "reconnect")

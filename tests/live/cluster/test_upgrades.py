@@ -59,7 +59,7 @@ async def opened(
     async with both(sides, colour) as (old, new):
         kind = Upgrade if colour.name == "sync" else AsyncUpgrade
         file = folder / "journal.json"
-        upgrade = kind(inner(old), inner(new), name="shop", journal_file=file, timeout=timeout)  # type: ignore[arg-type]
+        upgrade = kind(inner(old), inner(new), name="shop", journal=file, timeout=timeout)  # type: ignore[arg-type]
         yield colour.bound(upgrade)
 
 

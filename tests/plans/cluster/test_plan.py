@@ -10,7 +10,7 @@ import pytest
 from htmlchecks import words_of
 
 from pgreplkit._sync.cluster.plan import Plan
-from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
+from pgreplkit.errors import ControlFailed, HostFileError, PlanFailed, PlanRefused
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
 from pgreplkit.plans.cluster.steps import (
     Checkpoint,
@@ -36,19 +36,33 @@ class Recorder:
 
     failing: Step | None = None
     alive: str = ""
+    journal: Path | None = None
+    full_at: Step | None = None
+    """While this step is performed or undone, the journal's directory becomes unusable."""
     performed: list[Step] = attrs.field(factory=list)
     undone: list[Step] = attrs.field(factory=list)
 
     def perform(self, step: Step) -> Promotion | None:
         self.performed.append(step)
+        self.fill_disk(step)
         if step is self.failing:
             raise ControlFailed("do it", "out of order")
         return None
 
     def take_back(self, step: Step) -> None:
         self.undone.append(step)
+        self.fill_disk(step)
         if step is self.failing:
             raise ControlFailed("undo it", "out of order")
+
+    def fill_disk(self, step: Step) -> None:
+        if self.journal and step is self.full_at:
+            self.journal.parent.rename(self.journal.parent.with_name("unusable"))
+
+    def free_disk(self) -> None:
+        assert self.journal is not None
+        self.journal.parent.with_name("unusable").rename(self.journal.parent)
+        self.full_at = None
 
     def missing_evidence(self, lost: LostPrimary) -> str:
         return self.alive
@@ -113,6 +127,65 @@ def test_a_failed_plan_continues_with_the_step_that_failed(number: int, tmp_path
     Plan(other, read, None, file).resume()
     assert other.performed == list(STEPS[number:])
     assert not Journal.from_json(file.read_text()).remaining
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder / "journal"
+
+
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_a_step_that_the_journal_could_not_record_is_repeated(number: int, journal: Path) -> None:
+    actor = Recorder(journal=journal, full_at=STEPS[number])
+    plan = Plan(actor, JOURNAL, Checks(), journal)
+    with pytest.raises(PlanFailed, match=r"could not write the journal .*journal'") as caught:
+        plan.run()
+    assert caught.value.state == ["first", "second", "third"][number]
+    assert "way on: fix the cause, then call resume()" in str(caught.value)
+    assert plan.remaining == STEPS[number:]
+    actor.free_disk()
+    assert Journal.from_json(journal.read_text()).remaining == STEPS[number:]
+    actor.performed.clear()
+    plan.resume()
+    assert actor.performed == list(STEPS[number:])
+    assert not Journal.from_json(journal.read_text()).remaining
+
+
+def test_a_journal_never_says_that_an_undone_step_is_done(journal: Path) -> None:
+    actor = Recorder(journal=journal)
+    steps = (*STEPS[:2], STEPS[0], STEPS[1])
+    plan = Plan(actor, attrs.evolve(JOURNAL, steps=steps, writes=None), Checks(), journal)
+    plan.run()
+    actor.full_at = steps[3]
+    with pytest.raises(PlanFailed, match="could not write the journal"):
+        plan.undo()
+    assert actor.undone == [steps[3]]
+    actor.free_disk()
+    assert Journal.from_json(journal.read_text()).remaining == steps[3:]
+    actor.full_at = steps[0]
+    with pytest.raises(PlanFailed, match="could not write the journal"):
+        plan.undo()
+    actor.free_disk()
+    assert Journal.from_json(journal.read_text()).remaining == steps[2:]
+    actor.undone.clear()
+    assert plan.undo() == steps[2::-1]
+    assert not Journal.from_json(journal.read_text()).is_unfinished
+
+
+def test_undo_is_repeated_if_the_journal_could_not_say_that_all_is_undone(journal: Path) -> None:
+    actor = Recorder(journal=journal, failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), journal)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    actor.failing, actor.full_at = None, STEPS[0]
+    with pytest.raises(HostFileError, match="could not write the journal"):
+        plan.undo()
+    actor.free_disk()
+    assert Journal.from_json(journal.read_text()).is_unfinished
+    assert plan.undo() == (STEPS[0],)
+    assert not Journal.from_json(journal.read_text()).is_unfinished
 
 
 def test_undo_reverts_what_may_have_been_done_in_reverse_order() -> None:

@@ -178,6 +178,8 @@ class AsyncPlan:
 
         Raises:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
+            HostFileError: If all steps are undone and the journal file cannot say so; call undo()
+                again.
         """
         # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
@@ -190,15 +192,21 @@ class AsyncPlan:
         if final is not None:
             raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
         undone = []
-        for step in self._journal.to_undo:
+        for number, step in reversed([*enumerate(self._journal.begun)]):
+            if not step.undo:
+                continue
             try:
+                # Before the step: a process that is killed meanwhile, or a full disk, must not
+                # leave a journal that says that an undone step is done.
+                self._keep(attrs.evolve(self._journal, done=self._journal.done[:number]))
+                self._begun = step
                 await self._actor.take_back(step)
             except Error as error:
                 raise self._failure(f"undo: {step}", str(error)) from error
             undone.append(step)
             _LOGGER.info("%s: undone: %s", self.operation, step)
-        self._begun = None
         self._keep(attrs.evolve(self._journal, done=(), undone=True))
+        self._begun = None
         return tuple(undone)
 
     async def _insist_on(self, lost: LostPrimary) -> None:
@@ -225,22 +233,23 @@ class AsyncPlan:
                 raise self._failure(str(step), str(error), way_on=error.remedy) from error
             except Error as error:
                 raise self._failure(str(step), str(error)) from error
-            self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             # After each step: a process that is killed repeats at most one, which is idempotent.
+            # The same holds if this fails: the step counts as done when the journal says so.
             try:
                 self._keep(self._journal.with_done(done, promotion))
             except HostFileError as error:
                 raise self._failure(str(step), str(error)) from error
+            self._begun = None
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
 
     def _keep(self, journal: Journal) -> None:
-        self._journal = journal
         if self._journal_file is not None:
             with translate_os_errors(f"write the journal {str(self._journal_file)!r}"):
                 replace_file(self._journal_file, journal.to_json().encode())
+        self._journal = journal
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
         _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -65,7 +65,7 @@ class AsyncUpgradeActor:
     new: AsyncPrimary
     replication: Mapping[str, str]
     redirect: Callable[[str], object] | None
-    bindir: str | Path | None
+    bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
 

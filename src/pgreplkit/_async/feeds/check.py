@@ -49,6 +49,7 @@ async def _refusal(settings: FeedSettings) -> tuple[str, str]:
     runner = Runner()
     try:
         await runner.run(settings.sink.open(settings.slot))
+        # Opening is the check: it connects, and reads the settings of the stream or topics.
         await runner.run(settings.sink.close())
     except FeedError as error:
         return error.found, error.remedy

@@ -103,6 +103,7 @@ class AsyncFleet(AsyncClosing):
         self._is_running = True
         group = TaskGroup(len(self._members))
         for one in self._members.values():
+            # A new call of run() gives failed feeds another chance.
             one.attempts = Attempts()
         try:
             await self._run(group, deadline)

@@ -73,6 +73,7 @@ class AsyncFeedStart:
             # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline)
         generation = 1 if position is None else position.generation
+        # Rows of the copy that was interrupted may be in the sink: the new ones need other names.
         if position is not None and position.stage is FeedStage.COPYING:
             generation += 1
         first = FeedPosition(
@@ -107,6 +108,7 @@ class AsyncFeedStart:
         self._source = FeedSource(
             slot, identity.system_id, record["database"], walsender.version.major
         )
+        # A history is needed only to compare two timelines, and the first timeline has none.
         has_history = position is not None and position.timeline not in (0, identity.timeline)
         return StartFacts(
             operation=operation,
@@ -155,6 +157,7 @@ class AsyncFeedStart:
         if facts.sink != first:
             await self._store(first)
         if facts.has_slot:
+            # It was created by a start that did not end, so that no feed has read from it.
             await walsender.drop_slot(settings.slot, wait=True, timeout=_ENDS_WITHIN)
         limit = await walsender._walsender.wal_sender_timeout()
         with translate_errors(settings.operation), answered_in_time(walsender.connection):
@@ -200,6 +203,7 @@ class AsyncFeedStart:
             if batching.has_messages:
                 await self._send((batching.batch(),))
             return True
+        # The copy ends with it when it is stopped; otherwise the error is of the connection.
         except StreamClosed:
             if not stops():
                 raise
@@ -235,6 +239,7 @@ class AsyncFeedStart:
         source = self.source
         with translate_errors(operation, connection=copy.connection, grant=grant):
             async for data in copy.rows(operation, copy_statement(one)):
+                # Over all tables, because the position of a copy is one number.
                 self._number += 1
                 values = copied_values(bytes(data), count)
                 yield FeedChange(

@@ -106,9 +106,11 @@ class AsyncMeshActor:
             ) as target,
             await self.site.server(step.node) as server,
         ):
+            # Tombstones are in the schema, and the triggers write them from the first change on.
             await target.ensure_schema()
             link = server._link
             await ensure_tombstones(link, tables, [*map(table_of, step.final)])
+            # An administrator may have created it for a role that does not own the tables.
             if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 await link.run(operation, *publishing(link, name, tables), grant=database)
@@ -149,8 +151,11 @@ class AsyncMeshActor:
         async with await AsyncApplyTarget.connect(
             self.site.servers[target_node], name, uses_origin=True
         ) as target:
+            # Undone before the node was prepared: nothing was stored there.
             if not await target.has_schema():
                 return
+            # The commit of each row refers to its origin by number; its name is how the writer is
+            # found.
             if keeps_origin:
                 await target.link.all(target.operation, applying.DROP_APPLIER, [name])
             else:
@@ -190,6 +195,7 @@ class AsyncMeshActor:
 
     async def _wait_for_peers(self, step: steps.WaitForPeers) -> None:
         async with await self.site.server(step.node) as server:
+            # Writes are refused by now, so this is behind the last one.
             lsn = await write_marker(server._link)
             for target in step.targets:
                 await self._wait(server, step.mesh, step.node, target, lsn)

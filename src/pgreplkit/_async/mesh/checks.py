@@ -114,6 +114,7 @@ class AsyncMeshChecks:
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
+        # One after the other is enough: each clock is compared with this machine's.
         nodes = []
         for name in self.nodes:
             async with await self.site.server(name) as server:
@@ -183,5 +184,6 @@ async def is_reachable(site: AsyncSite, node: str) -> bool:
     try:
         async with await site.server(node):
             return True
+    # Any other error is an answer of the server, which then is not lost.
     except ConnectionFailed:
         return False

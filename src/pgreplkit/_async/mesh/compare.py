@@ -83,7 +83,10 @@ class AsyncMeshCompare:
         )
         if not keys:
             raise KeyMissing(operation, "it has no unique key of columns that are NOT NULL")
+        # Generated columns are not replicated: each server computes its own.
         names = [shape.name for shape in shapes[0] if not shape.is_generated]
+        # The first node's order of the columns, for all nodes: theirs may differ, and the texts
+        # would too.
         key = columns_named(shapes[0], keys[0]["columns"])
         collations = [{shape.name: shape.collation for shape in of_node} for of_node in shapes]
         return TableScan(

@@ -32,7 +32,10 @@ async def read_members(link: AsyncLink, mesh: str) -> Members:
 async def store_members(
     link: AsyncLink, mesh: str, ties: str, members: Sequence[MeshMember]
 ) -> None:
-    """Store the members, and no others."""
+    """Store the members, and no others.
+
+    ``ties`` is how the mesh decides between changes with equal commit times.
+    """
     operation = "store the members of the mesh"
     async with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         await within.all(operation, applying.LOCK_SCHEMA)

@@ -82,8 +82,10 @@ class AsyncMesh:
         if not isinstance(nodes, Mapping):
             raise TypeError(f"nodes maps names to servers, and is no {type(nodes).__name__}")
         check_node_names(self.name, nodes)
+        # A mesh of one would check nothing, and have no stream.
         if len(nodes) < 2:
             raise ValueError(f"a mesh has at least two nodes, got {len(nodes)}")
+        # No function, as an applier takes: it could decide otherwise on each node.
         if on_error not in ("stop", "park"):
             raise ValueError(f"on_error must be stop or park, got {on_error!r}")
         self._servers = {node: conninfo_of(server) for node, server in nodes.items()}
@@ -205,6 +207,7 @@ class AsyncMesh:
         site = self._site(timeout)
         members = await self._members(site, self._servers)
         self._active(members, node)
+        # Each of them drops its slot for the node; a slot that stays would keep WAL.
         for other in members.present:
             self._known(other)
         begun = Journal(
@@ -259,6 +262,7 @@ class AsyncMesh:
         """
         path = Path(journal)
         kept = read_journal(path)
+        # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         return AsyncPlan(AsyncMeshActor(self._site(timeout)), kept, None, path)
 
@@ -318,6 +322,7 @@ class AsyncMesh:
         for node in nodes:
             async with await site.server(node) as server:
                 members = await read_members(server._link, self.name)
+            # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
         raise ServerError(
@@ -485,6 +490,7 @@ class AsyncMesh:
                 for node in self._servers
             }
             tables = await self._resolved(site, self.nodes[0])
+            # All nodes are read before any is changed: the numbers of each depend on those of all.
             states = {
                 node: await read_sequences_of(server._link, tables)
                 for node, server in servers.items()

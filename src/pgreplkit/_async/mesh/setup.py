@@ -31,10 +31,12 @@ async def node_setup(
     return (
         *applying.publisher_setup_sql(role, []),
         *applying.setup_sql(role, major, database, tables, triggers=True),
+        # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),
         *(f"GRANT SELECT ON {name} TO {own}" for name in await owned_sequences(link, tables)),
         *(
             ()
+            # A role that owns the tables creates the publication itself, in the plan.
             if owns["owns_all"] or is_published
             else [
                 statement.as_string(link.connection)

@@ -10,7 +10,7 @@ from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.server.retention import WalRetention, wal_retention
 from pgreplkit.plans.server.retentionfindings import with_findings
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds
 
 
 async def read_retention(
@@ -22,7 +22,7 @@ async def read_retention(
 ) -> WalRetention:
     """Return the report of this server, with the given WAL rate or that over ``window`` seconds."""
     operation, major = "read the WAL retention", link.version.major
-    seconds = None if window is None else checked_seconds(window, "a window")
+    seconds = optional_seconds(window, "a window")
     # The rate is measured first, so that all other facts are of about the same time.
     wal_rate = wal_rate if seconds is None else await _wal_rate(link, seconds)
     kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))

@@ -45,7 +45,7 @@ from pgreplkit.protocol.basebackup import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds
 
 _CHECKED_EVERY = 1.0
 """Seconds after which a wait checks the silence of the server."""
@@ -99,11 +99,9 @@ class AsyncBackupStream(AsyncClosing):
         incremental: bytes | str | os.PathLike[str] | None,
         timeout: Timeout | None,
     ) -> None:
-        if timeout is not None:
-            checked_seconds(timeout, "timeout")
         self._walsender, self._options = walsender, options
         self._incremental = incremental
-        self._timeout = None if timeout is None else checked_seconds(timeout, "timeout")
+        self._timeout = optional_seconds(timeout, "timeout")
         self._out: AsyncCopyOut | None = None
         self._items = _Items()
         self._sink: BackupSink = self._items

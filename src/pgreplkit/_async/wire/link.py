@@ -116,11 +116,17 @@ class AsyncLink:
         meaning: Meaning | None = None,
         timeout: Timeout | None = None,
     ) -> DictRow:
-        """Return the only row of a statement; see ``all``."""
-        [record] = await self.all(
+        """Return the only row of a statement; see ``all``.
+
+        Raises: ServerError if it has none, because the object was dropped meanwhile.
+        """
+        records = await self.all(
             operation, sql, params, grant=grant, meaning=meaning, timeout=timeout
         )
-        return record
+        if len(records) != 1:
+            found = f"the server returned {len(records)} rows instead of one"
+            raise ServerError(operation, found, remedy="check whether the object still exists")
+        return records[0]
 
     async def all(
         self,

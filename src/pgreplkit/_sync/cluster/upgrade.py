@@ -70,14 +70,14 @@ class Upgrade:
         new: Primary,
         *,
         name: str,
-        journal_file: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | None = None,
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
         insist_on_servers(old=old, new=new)
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
-        self._file = None if journal_file is None else Path(journal_file)
+        self._file = None if journal is None else Path(journal)
         self._replication = dict(replication or {})
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
@@ -139,7 +139,7 @@ class Upgrade:
         *,
         copy_schema: bool = True,
         owners: bool = True,
-        bindir: str | Path | None = None,
+        bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
@@ -204,7 +204,7 @@ class Upgrade:
         redirect: Redirect | None = None,
         *,
         owners: bool = True,
-        bindir: str | Path | None = None,
+        bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Return the plan of the journal file; its ``resume()`` continues it.
 
@@ -212,7 +212,7 @@ class Upgrade:
         """
         checked_flags(owners=owners)
         if self._file is None:
-            raise ValueError("could not resume: the upgrade has no journal_file")
+            raise ValueError("could not resume: the upgrade has no journal; pass journal= to it")
         journal = read_journal(self._file)
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
@@ -227,12 +227,12 @@ class Upgrade:
         redirect: Redirect | None,
         *,
         owners: bool = True,
-        bindir: str | Path | None = None,
+        bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
         return Plan(self._actor(redirect, bindir, owners), journal, checks, self._file)
 
     def _actor(
-        self, redirect: Redirect | None, bindir: str | Path | None, owners: bool
+        self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool
     ) -> UpgradeActor:
         if redirect is not None:
             insist_on_hook(redirect, "redirect")

@@ -150,6 +150,7 @@ class Feed(Closing):
             self._run(stop_at, deadline)
             self._state = FeedState.STOPPED
         except BaseException as error:
+            # Cancelled, or Ctrl-C: the caller ended it, and nothing has failed.
             is_end = not isinstance(error, Exception)
             self._state = FeedState.STOPPED if is_end else FeedState.FAILED
             raise
@@ -166,6 +167,7 @@ class Feed(Closing):
         """
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
+        # Names of tables and publications are compared as texts, whatever the client's encoding is.
         conninfo = make_conninfo(self._source, client_encoding="UTF8")
         with translate_errors(f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(conninfo, autocommit=True)
@@ -194,9 +196,11 @@ class Feed(Closing):
             try:
                 self._run_once(until, deadline)
                 return
+            # SlotActive too: after a lost connection the server may still see the slot in use.
             except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
                 if self._settings.reconnect is None:
                     raise
+                # What was sent shows that the last attempt worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
@@ -214,6 +218,8 @@ class Feed(Closing):
             position, source = started
             # A position that is not whole, or not on disk yet, is read again and left out.
             plugin = self._plugin(until, source.server_version)
+            # The stream itself does not reconnect: the sink must be opened again first, because
+            # what it has decides where the stream begins.
             stream = SlotStream(
                 make_conninfo(self._source, client_encoding="UTF8"),
                 settings.slot,
@@ -245,6 +251,7 @@ class Feed(Closing):
 
     def _disconnect(self, runner: Runner) -> None:
         try:
+            # In the runner, because a client library belongs to the event loop that opened it.
             runner.run(self._settings.sink.close())
         finally:
             runner.close()
@@ -255,6 +262,7 @@ class Feed(Closing):
             messages=wants_messages,
             stop_at=until,
             timeout=_WAITS,
+            # The stream would acknowledge positions that the sink does not have.
             advance_when_idle=False,
         )
         return Pgoutput(self._settings.publications, settings, named_rows, None)

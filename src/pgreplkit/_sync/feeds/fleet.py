@@ -104,6 +104,7 @@ class Fleet(Closing):
         self._is_running = True
         group = TaskGroup(len(self._members))
         for one in self._members.values():
+            # A new call of run() gives failed feeds another chance.
             one.attempts = Attempts()
         try:
             self._run(group, deadline)

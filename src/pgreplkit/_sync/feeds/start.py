@@ -74,6 +74,7 @@ class FeedStart:
             # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline)
         generation = 1 if position is None else position.generation
+        # Rows of the copy that was interrupted may be in the sink: the new ones need other names.
         if position is not None and position.stage is FeedStage.COPYING:
             generation += 1
         first = FeedPosition(
@@ -108,6 +109,7 @@ class FeedStart:
         self._source = FeedSource(
             slot, identity.system_id, record["database"], walsender.version.major
         )
+        # A history is needed only to compare two timelines, and the first timeline has none.
         has_history = position is not None and position.timeline not in (0, identity.timeline)
         return StartFacts(
             operation=operation,
@@ -154,6 +156,7 @@ class FeedStart:
         if facts.sink != first:
             self._store(first)
         if facts.has_slot:
+            # It was created by a start that did not end, so that no feed has read from it.
             walsender.drop_slot(settings.slot, wait=True, timeout=_ENDS_WITHIN)
         limit = walsender._walsender.wal_sender_timeout()
         with translate_errors(settings.operation), answered_in_time(walsender.connection):
@@ -199,6 +202,7 @@ class FeedStart:
             if batching.has_messages:
                 self._send((batching.batch(),))
             return True
+        # The copy ends with it when it is stopped; otherwise the error is of the connection.
         except StreamClosed:
             if not stops():
                 raise
@@ -232,6 +236,7 @@ class FeedStart:
         source = self.source
         with translate_errors(operation, connection=copy.connection, grant=grant):
             for data in copy.rows(operation, copy_statement(one)):
+                # Over all tables, because the position of a copy is one number.
                 self._number += 1
                 values = copied_values(bytes(data), count)
                 yield FeedChange(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,7 @@ def copy_schema(
     *,
     tables: Iterable[AnyTable] | None = None,
     owners: bool = True,
-    bindir: str | Path | None = None,
+    bindir: str | os.PathLike[str] | None = None,
     timeout: Timeout = 600.0,
 ) -> None:
     """Copy the schema of the publisher's database: all of it, or that of some tables.

@@ -107,9 +107,11 @@ class MeshActor:
             ) as target,
             self.site.server(step.node) as server,
         ):
+            # Tombstones are in the schema, and the triggers write them from the first change on.
             target.ensure_schema()
             link = server._link
             ensure_tombstones(link, tables)
+            # An administrator may have created it for a role that does not own the tables.
             if not link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 link.run(operation, *publishing(link, name, tables), grant=database)
@@ -142,8 +144,11 @@ class MeshActor:
         with self.site.server(source) as server:
             self._drop_slot(server, slot)
         with ApplyTarget.connect(self.site.servers[target_node], name, uses_origin=True) as target:
+            # Undone before the node was prepared: nothing was stored there.
             if not target.has_schema():
                 return
+            # The commit of each row refers to its origin by number; its name is how the writer is
+            # found.
             if keeps_origin:
                 target.link.all(target.operation, applying.DROP_APPLIER, [name])
             else:
@@ -183,6 +188,7 @@ class MeshActor:
 
     def _wait_for_peers(self, step: steps.WaitForPeers) -> None:
         with self.site.server(step.node) as server:
+            # Writes are refused by now, so this is behind the last one.
             lsn = write_marker(server._link)
             for target in step.targets:
                 self._wait(server, step.mesh, step.node, target, lsn)

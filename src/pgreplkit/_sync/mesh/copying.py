@@ -61,13 +61,16 @@ class MeshCopy:
             self._target(self._donor) as target,
         ):
             state = self._state(target)
+            # Done by an earlier attempt, whose rows other nodes may have changed since.
             if state == _STREAMING:
                 return
             copies = self._copies(donor._link)
+            # What is there was copied by an attempt that was interrupted.
             if state == _COPYING:
                 self._empty(target, copies)
             else:
                 self._insist_on_empty(target, copies)
+            # Before the slot: what the slot sends is committed later than this time.
             clock = donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
             target.link.all(self._operation, sql.LOWER_HORIZON, row)
@@ -125,6 +128,7 @@ class MeshCopy:
         tables = [parts.table(copy.table.table_name) for copy in copies]
         truncate = SQL(applying.TRUNCATE).format(SQL(", ").join(tables))
         target.link.run(self._operation, truncate, grant="TRUNCATE on the tables")
+        # TRUNCATE fires no trigger for rows, and so leaves the tombstones that the copy brought.
         names = [str(copy.table.table_name) for copy in copies]
         target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
 
@@ -192,6 +196,7 @@ class MeshCopy:
         table, columns = parts.table(copy.table.table_name), _columns(copy)
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
+        # Rows and their time are one commit, so that no row is ever seen without its version.
         with target.connection.transaction():
             _pass_on(reader, rows, target, into)
             _stamp(target, horizon)
@@ -245,6 +250,8 @@ def _restamped(
     try:
         # Staged, since one transaction has one commit time, and the rows have many.
         _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
+        # Each time is looked up by itself; without the index, the table would be read once for
+        # each.
         connection.execute(sql.INDEX_STAGED)
         for record in target.link.all(target.operation, sql.STAGED_TIMES):
             with connection.transaction():

@@ -31,7 +31,10 @@ def read_members(link: Link, mesh: str) -> Members:
 
 
 def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember]) -> None:
-    """Store the members, and no others."""
+    """Store the members, and no others.
+
+    ``ties`` is how the mesh decides between changes with equal commit times.
+    """
     operation = "store the members of the mesh"
     with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         within.all(operation, applying.LOCK_SCHEMA)

@@ -83,8 +83,10 @@ class Mesh:
         if not isinstance(nodes, Mapping):
             raise TypeError(f"nodes maps names to servers, and is no {type(nodes).__name__}")
         check_node_names(self.name, nodes)
+        # A mesh of one would check nothing, and have no stream.
         if len(nodes) < 2:
             raise ValueError(f"a mesh has at least two nodes, got {len(nodes)}")
+        # No function, as an applier takes: it could decide otherwise on each node.
         if on_error not in ("stop", "park"):
             raise ValueError(f"on_error must be stop or park, got {on_error!r}")
         self._servers = {node: conninfo_of(server) for node, server in nodes.items()}
@@ -204,6 +206,7 @@ class Mesh:
         site = self._site(timeout)
         members = self._members(site, self._servers)
         self._active(members, node)
+        # Each of them drops its slot for the node; a slot that stays would keep WAL.
         for other in members.present:
             self._known(other)
         begun = Journal(
@@ -256,6 +259,7 @@ class Mesh:
         """
         path = Path(journal)
         kept = read_journal(path)
+        # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         return Plan(MeshActor(self._site(timeout)), kept, None, path)
 
@@ -305,6 +309,7 @@ class Mesh:
         for node in nodes:
             with site.server(node) as server:
                 members = read_members(server._link, self.name)
+            # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
         raise ServerError(
@@ -468,6 +473,7 @@ class Mesh:
         with ExitStack() as stack:
             servers = {node: stack.enter_context(site.server(node)) for node in self._servers}
             tables = self._resolved(site, self.nodes[0])
+            # All nodes are read before any is changed: the numbers of each depend on those of all.
             states = {
                 node: read_sequences_of(server._link, tables) for node, server in servers.items()
             }

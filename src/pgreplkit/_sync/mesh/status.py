@@ -41,6 +41,7 @@ def read_stream(
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
+    # The slot is idle meanwhile, which is not an end.
     if states[0]["state"] != "streaming":
         state = StreamState.COPYING
     return MeshStream(
@@ -72,4 +73,5 @@ def read_conflicts(
                     MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))
                     for record in records
                 ]
+    # By the clocks of the nodes, which the mesh keeps close.
     return sorted(found, key=lambda one: one.conflict.at)

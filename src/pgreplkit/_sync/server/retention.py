@@ -11,7 +11,7 @@ from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.server.retention import WalRetention, wal_retention
 from pgreplkit.plans.server.retentionfindings import with_findings
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds
 
 
 def read_retention(
@@ -23,7 +23,7 @@ def read_retention(
 ) -> WalRetention:
     """Return the report of this server, with the given WAL rate or that over ``window`` seconds."""
     operation, major = "read the WAL retention", link.version.major
-    seconds = None if window is None else checked_seconds(window, "a window")
+    seconds = optional_seconds(window, "a window")
     # The rate is measured first, so that all other facts are of about the same time.
     wal_rate = wal_rate if seconds is None else _wal_rate(link, seconds)
     kept = KEPT_WAL.read(link.one(operation, KEPT_WAL.sql(major)))

@@ -117,9 +117,15 @@ class Link:
         meaning: Meaning | None = None,
         timeout: Timeout | None = None,
     ) -> DictRow:
-        """Return the only row of a statement; see ``all``."""
-        [record] = self.all(operation, sql, params, grant=grant, meaning=meaning, timeout=timeout)
-        return record
+        """Return the only row of a statement; see ``all``.
+
+        Raises: ServerError if it has none, because the object was dropped meanwhile.
+        """
+        records = self.all(operation, sql, params, grant=grant, meaning=meaning, timeout=timeout)
+        if len(records) != 1:
+            found = f"the server returned {len(records)} rows instead of one"
+            raise ServerError(operation, found, remedy="check whether the object still exists")
+        return records[0]
 
     def all(
         self,

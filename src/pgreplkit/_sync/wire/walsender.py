@@ -23,7 +23,7 @@ from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, optional_seconds
 from pgreplkit.values.version import ServerVersion
 
 
@@ -87,7 +87,7 @@ class Walsender:
             operation, connection=self.connection, grant="REPLICATION", meaning=meaning
         ):
             self.check_idle(operation)
-            limit = None if timeout is None else checked_seconds(timeout, "timeout")
+            limit = optional_seconds(timeout, "timeout")
             return records(run_command(self.connection, command, timeout=limit))
 
     def run(self, operation: str, sql: str) -> None:

@@ -138,6 +138,11 @@ POSITIONS = """
     SELECT name, position FROM pgreplkit.applier WHERE position > '0/0' AND name = ANY (%s)
 """
 """The positions that belong to the rows of the same snapshot, with delta columns."""
+STAMPED_TABLES = """
+    SELECT nspname AS schema, relname AS name FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid IN (SELECT relation FROM pgreplkit.stamp)
+"""
 STAMPS = """
     SELECT s.key, s.at, s.rank FROM pgreplkit.stamp AS s JOIN {}{} AS t
         ON s.relation = {}::regclass AND s.key = {} AND s.xid = t.xmin

@@ -109,11 +109,14 @@ class CloudEvents:
     ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Return the headers and the body of an event."""
         attributes = (*constant, *_attributes(change, key, place))
+        # Only the content of a logical message is bytes, and its format is the application's.
         content_type = _JSON if isinstance(data, str) else "application/octet-stream"
         if self._is_binary:
             prefix, is_kafka = self._prefix, self._prefix == "ce_"
             headers = [
-                (prefix + name, value if is_kafka else _quoted(value)) for name, value in attributes
+                # Kafka's headers are bytes, in which the binding wants plain UTF-8.
+                (prefix + name, value if is_kafka else _quoted(value))
+                for name, value in attributes
             ]
             if data is not None:
                 headers.append(("content-type", content_type))
@@ -129,6 +132,7 @@ class CloudEvents:
 
 def _constant(source: FeedSource, subject: str) -> _Attributes:
     """Return the attributes that all events of a table have."""
+    # The source is a URI, and a database may have any name.
     database = quote(source.database, safe="")
     of = ("specversion", "1.0"), ("source", f"/postgresql/{source.system_id}/{database}")
     return (*of, ("subject", subject)) if subject else of

@@ -144,6 +144,7 @@ class DebeziumJson:
         prefix = encode_basestring(change.prefix)
         content = b64encode(change.content).decode()
         source = _Source.of(change.source, self._name, "", "")
+        # A message of no transaction has no commit time: then it is 0.
         time = commit_micros(change.microseconds) // 1000
         body = (
             f'{{"op":"m","ts_ms":{time},"source":{_completed(change, source)},"transaction":null,'
@@ -250,6 +251,7 @@ def _moved(name: str, key: bytes | None) -> tuple[tuple[str, str], ...]:
 
 def _placeholder(column: Column) -> str:
     name = builtin_name(column) or ""
+    # A consumer decodes the value as its type, so the placeholder has the type's form.
     if name == "bytea":
         return f'"{b64encode(UNAVAILABLE.encode()).decode()}"'
     return f'["{UNAVAILABLE}"]' if name.startswith("_") else f'"{UNAVAILABLE}"'
@@ -260,6 +262,7 @@ def _interval(value: bytes) -> str:
     found = _INTERVAL.fullmatch(value.decode())
     if found is None or not value:
         return text(value)
+    # The server writes one sign for hours, minutes and seconds; ISO 8601 wants one for each.
     sign = "-" if found["sign"] == "-" else ""
     years, months, days = (int(found[name] or 0) for name in ("years", "months", "days"))
     hours, minutes, seconds = (int(found[name] or 0) for name in ("hours", "minutes", "seconds"))
@@ -306,6 +309,7 @@ def _millis(value: bytes) -> str:
 
 def _bits(value: bytes) -> str:
     """Return bits as Base64 of their bytes, the last bits first."""
+    # A varbit may have no bits.
     number = int(value, 2) if value else 0
     return f'"{b64encode(number.to_bytes((len(value) + 7) // 8, "little")).decode()}"'
 
@@ -340,6 +344,7 @@ def _converter(column: Column) -> ToJson:
     name, modifier = builtin_name(column), column.type_modifier
     if name in ("time", "timestamp") and modifier in _MILLISECONDS:
         return _millis
+    # Debezium sends one bit as a boolean.
     if name == "bit" and modifier == 1:
         return _bit
     return converter(column, _RULES)

@@ -73,6 +73,7 @@ class PlainJson:
             ]
         try:
             prepared = encoding.of(change, change.table)
+            # Joined from prepared texts: json.dumps would cost more than all the rest of a row.
             body = f"{prepared.constant[operation]}{row_members(change, prepared.form)}"
             body = f"{body},{_place(change)}}}"
             destination = encoding.destination(change, prepared)
@@ -91,6 +92,7 @@ def row_members(change: FeedChange, form: RowForm) -> str:
     new = form.new(change)
     body = f'"row":{form.row(new)}'
     old, unchanged = form.old(change), form.unchanged(new)
+    # The server sends old values only if the key changed, or with REPLICA IDENTITY FULL.
     if old is not None:
         body = f'{body},"old":{old}'
     return f'{body},"unchanged":{unchanged}' if unchanged else body
@@ -105,6 +107,7 @@ def content_of(change: FeedChange) -> str:
     try:
         return f'{prefix},"content":{encode_basestring(change.content.decode())}'
     except UnicodeDecodeError:
+        # Another name, so that a reader never takes encoded bytes for a text.
         return f'{prefix},"content_base64":"{b64encode(change.content).decode()}"'
 
 
@@ -129,11 +132,13 @@ def keyed(
         return message, FeedMessage(destination, key, None)
     key = form.key(form.new(change))
     message = FeedMessage(destination, key, body, headers)
+    # Without old values the key did not change.
     if key is None or change.old is None or not form.has_tombstones:
         return message
     before = form.key(change.old)
     if before == key:
         return message
+    # The tombstone first: if a consumer stops between the two, no row is under two keys.
     return FeedMessage(destination, before, None), message
 
 
@@ -151,6 +156,7 @@ def _place(change: FeedChange) -> str:
     return f'"lsn":"{change.lsn}","n":{change.number},{of}'
 
 
+# The changes of a transaction share it, and few transactions are encoded at a time.
 @lru_cache(maxsize=8)
 def _of_transaction(xid: int, microseconds: int) -> str:
     time = f',"time":"{instant(commit_micros(microseconds))}"' if microseconds else ""

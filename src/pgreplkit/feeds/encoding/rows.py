@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 import attrs
 
 from pgreplkit.errors import EncodingFailed
-from pgreplkit.feeds.change import FeedChange
+from pgreplkit.feeds.change import FeedChange, not_encoded
 from pgreplkit.feeds.encoding.values import ToJson
 from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues
@@ -193,6 +193,5 @@ def _template(names: Sequence[str]) -> str:
 
 
 def failed(change: FeedChange, table: Table, error: ValueError) -> EncodingFailed:
-    """Return the error for a change that cannot be encoded."""
-    what = f"encode the change {change.lsn}, number {change.number}, of {table}"
-    return EncodingFailed(what, error_text(error), str(change.lsn), change.number)
+    """Return the error for a change with a value that cannot be encoded."""
+    return not_encoded(change, error_text(error), table)

@@ -55,6 +55,7 @@ class RowEncoding(Generic[T]):
         kept = self._kept.get(name)
         if kept is None:
             if len(self._kept) >= _TABLES:
+                # All at once, which needs no bookkeeping: preparing a table again is cheap.
                 self._kept.clear()
             kept = self._kept[name] = self._prepare(change, table)
         return kept

@@ -80,6 +80,9 @@ def number(value: bytes) -> str:
 
 def integer(value: bytes) -> str:
     """Return an integer as it is."""
+    # Checked, although the server sends no other: an encoder may be given a type of the wrong OID,
+    # and the text would become broken JSON.
+    # Any other text would make the JSON of the whole row invalid.
     if not _INTEGER.fullmatch(value):
         raise ValueError("it is no integer")
     return value.decode()
@@ -115,6 +118,7 @@ def iso(value: bytes) -> str:
 
     ``infinity`` and ``-infinity`` stay. Years before 1 are negative, as in ``-0043-03-15``.
     """
+    # Almost all values have this form, and it is the fast one.
     if usual := _USUAL.fullmatch(value):
         written = value.decode().replace(" ", "T")
         return f'"{written[:-3]}Z"' if usual["zone"] else f'"{written}"'
@@ -128,6 +132,7 @@ def iso(value: bytes) -> str:
         written = f"-{int(found['year']) - 1:04}{written[len(found['year']) :]}"
     elif found["year"] and len(found["year"]) > 4:
         written = f"+{written}"
+    # A zone of hours only, as in +02: ISO 8601 wants the minutes.
     if found["zone"] and written[-3] in "+-":
         written += ":00"
     return f'"{written}"'
@@ -146,6 +151,7 @@ def microseconds(value: bytes) -> int:
     if _USUAL.fullmatch(value):
         try:
             since = datetime.fromisoformat(value.removesuffix(b"+00").decode()) - _EPOCH
+        # The form is usual, the year is not: datetime ends at 9999.
         except ValueError:
             pass
         else:
@@ -183,6 +189,8 @@ def _days(year: int, month: int, day: int) -> int:
 @lru_cache(maxsize=64)
 def _date(days_since: int) -> str:
     """Return the date so many days after 1970-01-01; the inverse of ``_days``."""
+    # The Gregorian calendar repeats every 400 years, which have 146,097 days; the other numbers are
+    # the days of 4 and of 100 years.
     era, of_era = divmod(days_since + _DAYS_TO_1970, 146_097)
     year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
@@ -256,6 +264,7 @@ _ALWAYS: Mapping[str, ToJson] = {
 _TIMES = ("date", "time", "timetz", "timestamp", "timestamptz")
 _BY_TIMES = {
     "iso": dict.fromkeys(_TIMES, iso),
+    # A time of day without a date has no instant: its zone would be lost in a number.
     "micros": dict.fromkeys(_TIMES, micros) | {"timetz": iso},
 }
 _BY_JSON = {"embedded": embedded, "text": text}

@@ -30,7 +30,7 @@ _STATUS = {
 _NAME = re.compile(r"(\d{8}T\d{6})-backup\.info")
 
 
-def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
+def barman_backups(directory: str | os.PathLike[str]) -> tuple[Backup, ...]:
     """Read the backups of a server in Barman's home, such as ``/var/lib/barman/main``.
 
     They are read from ``meta/ID-backup.info``, or ``base/ID/backup.info`` as older versions write
@@ -39,7 +39,7 @@ def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
     Raises: WalNotFound if the directory is not that of a Barman server; InvalidBackupCatalog;
     HostFileError.
     """
-    place = Path(folder)
+    place = Path(directory)
     with translate_os_errors(f"read Barman's backups in {place}"):
         is_barmans = (place / "base").is_dir() or (place / "meta").is_dir()
     if not is_barmans:

@@ -18,7 +18,7 @@ from pgreplkit.values.version import ServerVersion
 _UTC = " UTC"
 
 
-def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
+def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
 
     The end of the backup is in its manifest (13 and later).
@@ -26,7 +26,7 @@ def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
     Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
     InvalidServerVersion; HostFileError.
     """
-    place = Path(folder)
+    place = Path(directory)
     with translate_os_errors(f"read the backup in {place}"):
         has_label = (place / "backup_label").is_file()
     if not has_label:
@@ -60,7 +60,7 @@ def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
 
 
 def archived_backups(
-    folder: str | os.PathLike[str], *, segment_size: SegmentSize | int = SegmentSize.DEFAULT
+    directory: str | os.PathLike[str], *, segment_size: SegmentSize | int = SegmentSize.DEFAULT
 ) -> tuple[Backup, ...]:
     """Read the backups that the ``.backup`` files of an archive describe, the oldest first.
 
@@ -71,7 +71,7 @@ def archived_backups(
     """
     size = segment_size if isinstance(segment_size, SegmentSize) else SegmentSize(segment_size)
     backups = []
-    for file in list_folder(Path(folder)):
+    for file in list_folder(Path(directory)):
         if file.kind is not WalFileKind.BACKUP:
             continue
         text = read_small(file.path).decode(errors="replace")

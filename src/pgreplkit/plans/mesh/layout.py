@@ -84,6 +84,8 @@ class Members:
     def changed(self, node: str, state: MemberState) -> "Members":
         """Return the members with another state of one; a new one gets the next rank."""
         ranks = self.ranks
+        # A node that comes back keeps its rank; that of a node that left is never given again,
+        # since its rows are still compared.
         rank = ranks.get(node, max(ranks.values(), default=0) + 1)
         others = [member for member in self.all if member.node != node]
         changed = MeshMember(node=node, rank=rank, state=state)
@@ -104,6 +106,7 @@ def new_members(nodes: Iterable[str], majors: Iterable[int], state: MemberState)
     members = [
         MeshMember(node=node, rank=rank, state=state) for rank, node in enumerate(nodes, start=1)
     ]
+    # One way for all: nodes that decide a tie differently would differ permanently.
     ties = "rank" if min(majors) >= _RANKED_SINCE else "row"
     return Members(all=tuple(members), ties=ties)
 

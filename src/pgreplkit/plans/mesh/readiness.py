@@ -203,6 +203,7 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
 
 def _members(facts: MeshFacts) -> Iterator[Finding]:
     """Check that new nodes are not members, and that the others agree."""
+    # A node that has left may join again.
     already = [node.name for node in facts.nodes if node.name in facts.new and node.members.present]
     yield checked(
         "membership",
@@ -213,6 +214,7 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         needed="nodes that are not members",
         remedy="choose another name=, or let the node leave with plan_leave()",
     )
+    # New nodes have nothing stored, which is no disagreement.
     stored = {node.name: node.members for node in facts.nodes if node.name not in facts.new}
     differing = disagreement(stored)
     yield checked(
@@ -300,6 +302,7 @@ def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
             yield missing or checked(
                 check, ok=True, observed=f"{role} has all", needed=", ".join(_PRIVILEGES)
             )
+    # Members have a publication already, which other nodes use.
     if node.name in facts.new:
         listed = ", ".join(map(str, node.published or ()))
         yield checked(
@@ -349,6 +352,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
     filled = [
         f"{node.name} has rows in {', '.join(map(str, node.with_rows))}"
         for node in facts.nodes
+        # The rows of the first node are those that are copied.
         if node.name in facts.new and node.name != facts.first and node.with_rows
     ]
     yield checked(
@@ -385,6 +389,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
         needed="a primary key",
         remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
     )
+    # Before a row can be inserted where it is missing, all of its values must be known.
     partial = [node.name for node in facts.nodes if table in node.without_old_values]
     yield checked(
         f"replica identity of {table}",
@@ -394,6 +399,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
         " that it leaves, and another node may lack them",
         remedy=f"ALTER TABLE {table} REPLICA IDENTITY FULL",
     )
+    # No problem by itself, as most schemas have them: a fact to know.
     if any(table in node.with_foreign_keys for node in facts.nodes):
         yield Finding(
             check=f"foreign keys of {table}",
@@ -424,6 +430,8 @@ def _deltas(facts: MeshFacts) -> Iterator[Finding]:
 
 
 def _difference(model: TargetTable, own: TargetTable) -> str:
+    # Each node computes generated columns, so they may differ. The order of columns does not
+    # matter: changes name them.
     theirs = {column.name: column.type for column in model.columns if not column.is_generated}
     ours = {column.name: column.type for column in own.columns if not column.is_generated}
     if lacking := sorted(theirs.keys() - ours.keys()):

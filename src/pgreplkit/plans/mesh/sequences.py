@@ -46,6 +46,7 @@ def collisions(nodes: Mapping[str, Sequence[SequenceState]]) -> list[str]:
 
 
 def _collide(one: SequenceState, other: SequenceState) -> bool:
+    # Ranges apart, as some people set them up by hand.
     if one.maximum < other.minimum or other.maximum < one.minimum:
         return False
     step = abs(one.increment)

@@ -144,6 +144,7 @@ class MeshVerdict:
         # A doubtful row may have been deleted everywhere since, and is equal then.
         keys = sorted({key for look in looks for key in look} | {*self.doubtful})
         unequal = [key for key in keys if len({_hash(look, key) for look in looks}) > 1]
+        # Equal looks of all nodes with a wait between: no change was on its way to any of them.
         settled = {
             key
             for key in unequal

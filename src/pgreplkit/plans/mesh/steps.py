@@ -55,6 +55,7 @@ class MakeStreams(Step):
 
     @property
     def action(self) -> str:
+        # The names that the action uses, so that an administrator finds them on the server.
         slots = [slot_name(self.mesh, source, self.node) for source in self.sources]
         call = "SELECT pg_create_logical_replication_slot('{}', 'pgoutput')"
         return "; ".join(map(call.format, slots))
@@ -116,6 +117,7 @@ class DropStreams(Step):
     """Drop the streams to a node; the origins stay where rows may refer to them."""
 
     check = "running streams have noticed the change of the members, and ended"
+    # Without the slots the node has missed changes: undoing would not make it a member again.
     is_final = True
     caution = "write on the node that leaves only to tables that the others need not have"
     _description = "drop the streams from {sources}"

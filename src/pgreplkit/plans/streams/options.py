@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.options import insist_on_known
-from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds, optional_seconds, reconnect_seconds
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -64,11 +64,7 @@ class ChangeOptions(StreamOptions, total=False):
 
 
 def _timeout(seconds: Timeout | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "timeout")
-
-
-def _reconnect(seconds: Timeout | None) -> float | None:
-    return None if seconds is None else checked_seconds(seconds, "reconnect")
+    return optional_seconds(seconds, "timeout")
 
 
 def _status_interval(seconds: Timeout) -> float:
@@ -84,7 +80,7 @@ class StreamSettings:
     auto_acknowledge: bool = False
     advance_when_idle: bool = True
     status_interval: float = attrs.field(default=10.0, converter=_status_interval)
-    reconnect: float | None = attrs.field(default=None, converter=_reconnect)
+    reconnect: float | None = attrs.field(default=None, converter=reconnect_seconds)
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Self:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from pgreplkit.errors import SinkNotFitting
-from pgreplkit.feeds.subjects import (
+from pgreplkit.feeds.jetstream import (
     StreamFacts,
     insist_on_fitting,
     is_subject,

@@ -1,4 +1,4 @@
-"""The subjects of NATS, and the settings of a stream that a feed can rely on."""
+"""The subjects of NATS, and the settings of a stream of JetStream that a feed can rely on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def matches(pattern: str, subject: str) -> bool:
     """Return whether a subject matches one with the wildcards ``*`` and ``>``."""
     wanted, given = pattern.split("."), subject.split(".")
     for number, part in enumerate(wanted):
+        # It stands for one or more tokens, never for none.
         if part == ">":
             return len(given) > number
         if number >= len(given) or part not in ("*", given[number]):
@@ -28,6 +29,7 @@ def is_subject(subject: str) -> bool:
     tokens = subject.split(".")
     return (
         subject.isprintable()
+        # Subjects with $ belong to the server: a message there would call its API.
         and not subject.startswith("$")
         and all(token and token not in ("*", ">") and " " not in token for token in tokens)
     )
@@ -36,6 +38,7 @@ def is_subject(subject: str) -> bool:
 def position_subject(subjects: Sequence[str], feed: str) -> str | None:
     """Return a subject of a stream for positions without messages; None if it has none."""
     for pattern in subjects:
+        # Only there a subject of its own cannot be one of the users' destinations by accident.
         if pattern == ">" or pattern.endswith(".>"):
             return f"{pattern[:-1]}_position.{feed}"
     return None
@@ -74,6 +77,7 @@ def insist_on_fitting(stream: StreamFacts, *, may_discard: bool) -> None:
 
 def _problems(stream: StreamFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
     edit = f"nats stream edit {stream.name}"
+    # The order is that of the least possible repair: what no setting can change comes first.
     if stream.is_sealed:
         yield "sealed", "it is sealed, and takes no messages", "use another stream"
     if stream.copies_others:

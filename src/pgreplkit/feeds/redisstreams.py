@@ -37,6 +37,7 @@ def entry_fields(message: FeedMessage) -> list[bytes | str]:
     """Return the fields of an entry, each followed by its value."""
     fields: list[bytes | str] = []
     for header in message.headers:
+        # A flat list, as XADD takes them.
         fields += header
     if message.key is not None:
         fields += ["key", message.key]
@@ -74,11 +75,13 @@ def insist_on_fitting(redis: RedisFacts, *, may_discard: bool) -> None:
 
 
 def _problems(redis: RedisFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
+    # A replica refuses writes, and with replica-read-only=no it would lose them.
     if redis.role != "master":
         yield "role", f"its role is {redis.role}", "connect to the master"
     if redis.is_cluster:
         found = "it is a node of a cluster, where one script cannot write to all streams"
         yield "cluster-enabled", found, "use a server that is not part of a cluster"
+    # The volatile policies remove only keys with a time to live, which streams and positions lack.
     if redis.max_memory and redis.evicts.startswith("allkeys"):
         found = f"its maxmemory-policy is {redis.evicts}, which removes streams and positions"
         yield "maxmemory-policy", found, "CONFIG SET maxmemory-policy noeviction"

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from pgreplkit import LSN
 from pgreplkit.errors import SinkNotFitting, SinkRefused
 from pgreplkit.feeds import FeedMessage
-from pgreplkit.feeds.entries import RedisFacts, entry_fields, entry_ids, insist_on_fitting
+from pgreplkit.feeds.redisstreams import RedisFacts, entry_fields, entry_ids, insist_on_fitting
 
 FITTING = RedisFacts(
     role="master",

@@ -18,7 +18,7 @@ from pgreplkit.errors import (
     SinkUnreachable,
 )
 from pgreplkit.feeds import FeedMessage, Kafka
-from pgreplkit.feeds.topics import (
+from pgreplkit.feeds.kafka import (
     consumer_conf,
     error_of,
     insist_on_compacted,
