@@ -247,6 +247,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         ),
         "tables": {USERS: table()},
         "with_rows": (),
+        "without_full": (),
         "without_old_values": (),
         "with_foreign_keys": (),
         "sequences": (),

@@ -205,9 +205,7 @@ class AsyncMeshCopy:
                 advance = sql.ADVANCE_ORIGIN.format(functions)
                 await target.link.all(self._operation, advance, [own, str(record["position"])])
 
-    async def _copy_stamps(
-        self, reader: AsyncConnection[object], target: AsyncApplyTarget
-    ) -> None:
+    async def _copy_stamps(self, reader: AsyncConnection[object], target: AsyncApplyTarget) -> None:
         """Copy the stamps of rows that a change with an earlier time has written."""
         stamped = await AsyncLink(reader).all(self._operation, sql.STAMPED_TABLES)
         for name, shape in (await read_targets(target.link, [*map(table_in, stamped)])).items():
