@@ -47,6 +47,8 @@ class DeltaStatements(StampedStatements):
     ) -> None:
         insist_on_differences(match, names)
         super().__init__(match, stamps, name)
+        # Only one statement compares times.
+        self._stamp_used = set()
         self._names = {*names}
         keys = {one.column.name for one in self.key}
         self._others = [
@@ -57,7 +59,7 @@ class DeltaStatements(StampedStatements):
 
     def hold(self) -> Statement:
         """Return the query that locks a row; values: the row, …"""
-        parameters = self._parameters(self.key)
+        parameters = self._parameters({one.position for one in self.key})
         sql = f"SELECT NULL::text FROM {self._only} AS t WHERE {self._where(parameters)} FOR UPDATE"
         return self._silent(sql, parameters)
 
@@ -66,7 +68,9 @@ class DeltaStatements(StampedStatements):
 
         Values: the row, …
         """
-        parameters = self._parameters([*self.key, *([] if self._has_ranks else self._others)])
+        compared = [] if self._has_ranks else self._others
+        used = {one.position for one in (*self.key, *compared)}
+        parameters = self._parameters(used | {self._stamp})
         stamp, texts = parameters[self._stamp], "NULL::text"
         tie = f"rank <= {self._rank}"
         if not self._has_ranks:
@@ -102,7 +106,7 @@ class DeltaStatements(StampedStatements):
         """
         match = self._match
         shift = 0 if is_new else match.width
-        used = {one.position + shift for one in match.written} | {self._stamp + shift}
+        used = {one.position + shift for one in match.written}
         if not is_new:
             used |= {one.position for one in match.written if one.column.name in self._names}
         parameters = Parameters(used, self._stamp + shift + 1)
@@ -139,7 +143,7 @@ class DeltaStatements(StampedStatements):
             f"{insert_sql(match, [[inserted(one) for one in match.written]], alias='t')}"
             f" ON CONFLICT ({target}) DO UPDATE SET {', '.join(sets)}"
             f" WHERE CASE WHEN t.xmin::text = {_FOUND} THEN true ELSE pgreplkit.again() END"
-            f" RETURNING {self._returned(parameters[self._stamp + shift], is_new=is_new)}"
+            f" RETURNING {self._returned('', is_new=is_new)}"
         )
         return self._made(Kind.INSERT if is_new else Kind.UPDATE, sql, parameters, shift)
 
@@ -147,9 +151,8 @@ class DeltaStatements(StampedStatements):
     def _has_ranks(self) -> bool:
         return self._stamps.rank is not None
 
-    def _parameters(self, used: Sequence[Written]) -> Parameters:
-        positions = {one.position for one in used} | {self._stamp}
-        return Parameters(positions, self._stamp + 1)
+    def _parameters(self, used: set[int]) -> Parameters:
+        return Parameters(used, self._stamp + 1)
 
     def _silent(self, sql: str, parameters: Parameters) -> Statement:
         """Return a statement whose outcome is no conflict."""
