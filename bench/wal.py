@@ -104,7 +104,7 @@ def compare(node: Node, folder: Path, names: list[str]) -> list[Line]:
     records = spent(read)
     return [
         Line("typed records ÷ full text", records, text, 1.5),
-        Line("statistics by kind ÷ full text", spent(lambda: reader().stats()), text, 2),
+        Line("statistics by kind ÷ full text", spent(lambda: reader().stats()), text, 0.8),
         Line("statistics by kind ÷ regex over the text", spent(lambda: reader().stats()),
              spent(parse), 0.67),
         Line("CRC, added ÷ full text", spent(lambda: read(verify_crc=True)) - records, text, 1.5),

@@ -41,7 +41,7 @@ LAYERS = [
     {"driver", "sinks"},
     {"host"},
     {"_async", "_sync"},
-    {"display", "exporters", "lab"},
+    {"display", "exporters", "lab", "supervised"},
     {"tour", "testing", "applycommand", "command", "feedcommand"},
     {"__main__"},
 ]

@@ -377,8 +377,11 @@ ROOMS = {
     "pgreplkit.testing": {"testing.sinklaws": ["LawBroken", "SinkLaws", "sink_laws"]},
     "pgreplkit.upgrade": {
         "_async.cluster.upgrade": ["AsyncUpgrade"],
+        "_async.cluster.upgradeclone": ["AsyncUpgradeClone"],
         "_sync.cluster.upgrade": ["Upgrade"],
+        "_sync.cluster.upgradeclone": ["UpgradeClone"],
         "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
+        "plans.cluster.upgradeclone": ["UpgradeTransfer"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.apply.failures import passes
 from pgreplkit.errors import Error
+from pgreplkit.supervised import (
+    DEFECT,
+    DONE,
+    FAILED,
+    MISCONFIGURED,
+    STUCK,
+    command_parser,
+    log_to_stderr,
+    read_configuration,
+    stop_on_signals,
+)
 
-DONE, FAILED, MISCONFIGURED, STUCK, DEFECT = 0, 1, 2, 3, 70
 _DESCRIPTION = """Apply the changes of one server's publications to another server.
 
 SIGTERM and SIGINT end it after the current transaction. Exit status: 0 it was stopped; 1 a server
@@ -27,34 +33,20 @@ _log = logging.getLogger("pgreplkit")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pgreplkit.apply",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="a TOML file")
-    parser.add_argument("--check", action="store_true", help="check both servers, and exit")
+    parser = command_parser("python -m pgreplkit.apply", _DESCRIPTION, "both servers")
     parser.add_argument(
         "--setup-sql", metavar="ROLE", help="print what an administrator runs for a role, and exit"
     )
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    log_to_stderr()
     try:
-        configuration = parse_configuration(Path(given.config).read_text("utf-8"))
+        configuration = parse_configuration(read_configuration(given.config))
         applier = Applier(
             configuration.publisher,
             configuration.subscriber,
             configuration.name,
             **configuration.options,
         )
-    except UnicodeDecodeError as error:
-        _log.error("could not read the configuration %s: it is not UTF-8: %s", given.config, error)
-        return MISCONFIGURED
-    except OSError as error:
-        _log.error("could not read the configuration %s: %s", given.config, error.strerror)
-        return MISCONFIGURED
     except (ValueError, TypeError, Error) as error:
         _log.error("%s", error)
         return MISCONFIGURED
@@ -81,8 +73,7 @@ def _check(applier: Applier) -> int:
 
 
 def _run(applier: Applier) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: applier.stop())
+    stop_on_signals(applier.stop)
     _log.info("the applier %s begins", applier.name)
     report = applier.run()
     _log.info(

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.feeds.fleet import AsyncFleet
 from pgreplkit.errors import Error
 from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
-from pgreplkit.feeds.fleet import passes
+from pgreplkit.feeds.retries import passes
 from pgreplkit.feeds.sink import Sink
 from pgreplkit.sinks.jetstream import JetStream
 from pgreplkit.sinks.kafka import Kafka
 from pgreplkit.sinks.redisstreams import RedisStreams
+from pgreplkit.supervised import (
+    DEFECT,
+    DONE,
+    FAILED,
+    MISCONFIGURED,
+    STUCK,
+    command_parser,
+    log_to_stderr,
+    read_configuration,
+    stop_on_signals,
+)
 from pgreplkit.values.configured import called
 
-DONE, FAILED, MISCONFIGURED, STUCK, DEFECT = 0, 1, 2, 3, 70
 _SINKS: Mapping[str, Callable[..., Sink]] = {
     "jetstream": JetStream,
     "kafka": Kafka,
@@ -38,19 +44,11 @@ _log = logging.getLogger("pgreplkit")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pgreplkit.feeds",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="a TOML file")
-    parser.add_argument("--check", action="store_true", help="check all feeds, and exit")
+    parser = command_parser("python -m pgreplkit.feeds", _DESCRIPTION, "all feeds")
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    log_to_stderr()
     try:
-        configured = parse_configuration(_text(given.config))
+        configured = parse_configuration(read_configuration(given.config))
         feeds = {name: _feed(name, one) for name, one in configured.items()}
     except (ValueError, TypeError, Error) as error:
         _log.error("%s", error)
@@ -61,16 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python's own status would be 1, for which a supervisor starts the process again.
         _log.exception("could not run the feeds: an error of the program itself")
         return DEFECT
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except UnicodeDecodeError as error:
-        found = f"it is not UTF-8: {error}"
-    except OSError as error:
-        found = str(error.strerror)
-    raise ValueError(f"could not read the configuration {path}: {found}")
 
 
 def _feed(name: str, given: FeedConfiguration) -> AsyncFeed:
@@ -96,8 +84,7 @@ async def _check(feeds: dict[str, AsyncFeed]) -> int:
 
 
 async def _run(fleet: AsyncFleet) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: fleet.stop())
+    stop_on_signals(fleet.stop)
     _log.info("%d feeds begin", len(fleet.names))
     for row in await fleet.run():
         _log.info("the feed %s is %s at %s", row.name, row.state.value, row.position)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
+from pgreplkit import plan_clone
 from pgreplkit.driver.conninfo import (
     address,
     complete,
     handed_on,
-    private_conninfo,
-    registration_of,
-    upstream_of,
-    without_password,
+    resolved,
+    with_database,
 )
-from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.rows import ReceiverState, RepmgrNode, RepmgrType, WalReceiver
-from pgreplkit.values.conninfosyntax import parse_conninfo
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.cluster.failover import Reply
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
 
@@ -91,50 +94,6 @@ def test_given_parameters_are_kept_for_an_old_server() -> None:
     assert for_server({"require_auth": "scram-sha-256"}, {}, 10)["require_auth"]
 
 
-def receiver(conninfo: str | None) -> WalReceiver:
-    return WalReceiver(
-        pid=1,
-        status=ReceiverState.STREAMING,
-        receive_start_lsn=None,
-        receive_start_tli=None,
-        received_tli=None,
-        last_msg_send_time=None,
-        last_msg_receipt_time=None,
-        latest_end_lsn=None,
-        latest_end_time=None,
-        slot_name="a",
-        conninfo=conninfo,
-    )
-
-
-@pytest.mark.parametrize(
-    "conninfo",
-    [
-        "user=rep host=db1 port=5433 application_name=db2 some_future_option=on sslnegotiation=x",
-        "postgresql://rep@db1:5433/?application_name=db2&some_future_option=on",
-    ],
-)
-def test_options_that_only_a_newer_libpq_knows_do_not_hide_the_upstream(conninfo: str) -> None:
-    upstream = upstream_of(receiver(conninfo))
-    assert (upstream.host, upstream.port, upstream.user) == ("db1", 5433, "rep")
-    assert upstream.application_name == "db2"
-    assert address(conninfo) == "db1:5433"
-    shown = without_password(f"password=secret {conninfo}" if "://" not in conninfo else conninfo)
-    assert shown is not None
-    assert "some_future_option=on" in shown
-    assert "secret" not in shown
-
-
-def test_an_upstream_of_several_hosts_has_no_port() -> None:
-    upstream = upstream_of(receiver("host=a,b port=1,2"))
-    assert (upstream.host, upstream.port) == ("a,b", None)
-
-
-def test_a_malformed_connection_string_is_not_shown() -> None:
-    assert without_password("host=a password='secret") is None
-    assert address("host=a password='secret") == "a malformed connection string"
-
-
 @pytest.mark.parametrize(
     ("conninfo", "params"), [("host=a\0 password=secret", {}), ("host=a", {"user": "a\0b"})]
 )
@@ -145,38 +104,62 @@ def test_a_connection_string_with_nul_is_refused(conninfo: str, params: dict[str
     assert address("host=a\0 password=secret") == "a malformed connection string"
 
 
-def test_a_secret_of_a_service_is_read_from_the_service_again() -> None:
-    resolved = "host=a user=u password=p sslkey=/k sslpassword=secret"
-    shown, passfile = private_conninfo(resolved, "service=db1 user=u")
-    assert parse_conninfo(shown) == {"host": "a", "user": "u", "sslkey": "/k", "service": "db1"}
-    assert passfile == b"*:*:*:*:p\n"
+def test_a_malformed_connection_string_has_no_address() -> None:
+    assert address("host=a password='secret") == "a malformed connection string"
 
 
-@pytest.mark.parametrize("opened_with", ["host=a sslpassword=hunter2", "service=x sslpassword=y"])
-def test_a_secret_that_the_process_list_would_show_is_refused(opened_with: str) -> None:
-    with pytest.raises(ControlFailed, match="would show sslpassword") as caught:
-        private_conninfo("host=a sslpassword=hunter2", opened_with)
-    assert "hunter2" not in str(caught.value)
+def test_an_option_that_only_a_newer_libpq_knows_does_not_hide_the_address() -> None:
+    assert address("host=db1 port=5433 some_future_option=on") == "db1:5433"
 
 
-def test_a_server_that_is_down_is_found_in_repmgr_by_its_address_or_name() -> None:
-    rows = [registered("w", "host=10.0.0.1 port=5433"), registered("db2", "host=10.0.0.1")]
-    assert registration_of(rows, "x", "host=10.0.0.1 port=5433") is rows[0]
-    assert registration_of(rows, "x", "hostaddr=10.0.0.1") is rows[1]
-    assert registration_of(rows, "w", "host=elsewhere") is rows[0]
-    assert registration_of(rows, "x", "host=a,b port=1,2") is None
-    assert registration_of(rows, "x", "not a string") is None
+def test_a_service_and_the_environment_are_resolved_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = tmp_path / "services"
+    services.write_text("[one]\nhost=db1\nport=6000\nconnect_timeout=3\nsslmode=require\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv("PGAPPNAME", "mine")
+    known = resolved("service=one port=7000 target_session_attrs=standby")
+    expected = {"host": "db1", "port": "7000", "sslmode": "require", "application_name": "mine"}
+    assert expected.items() <= known.items()
+    assert "target_session_attrs" not in known
+    assert resolved("service=two") == {}
+    # Our own default is only for a connection without any limit.
+    assert "connect_timeout" not in complete("service=one", {})
+    assert "connect_timeout=10" in complete("", {})
+    assert address("service=one") == "the service 'one'"
 
 
-def registered(name: str, conninfo: str) -> RepmgrNode:
-    return RepmgrNode(
-        node_id=1,
-        upstream_node_id=None,
-        active=True,
-        node_name=name,
-        type=RepmgrType.WITNESS,
-        location="default",
-        priority=0,
-        conninfo=conninfo,
-        slot_name=None,
-    )
+def test_a_server_whose_service_asks_for_encryption_or_a_role_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        services = tmp_path / "services"
+        port = listening.getsockname()[1]
+        text = f"host=127.0.0.1\nport={port}\nsslmode=require\nconnect_timeout=2\n"
+        services.write_text(f"[one]\n{text}target_session_attrs=standby\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(services))
+        assert probe("service=one") is Reply.OPEN
+    assert probe("service=one") is Reply.SILENT
+    assert probe("service=two") is Reply.NOT_ASKED
+
+
+def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    assert probe("host=127.0.0.1 port=1") is Reply.SILENT
+    monkeypatch.setattr(socket, "create_connection", exhausted)
+    assert probe("host=127.0.0.1 port=1") is Reply.NOT_ASKED
+
+
+@pytest.mark.parametrize("conninfo", ["nosuch=1", "host='a", "postgresql://a b/%zz"])
+def test_a_malformed_connection_string_is_refused_without_its_text(conninfo: str) -> None:
+    for use in (with_database, lambda text: plan_clone(text, "/nowhere")):
+        with pytest.raises(
+            ConnectionFailed, match="malformed, or has a parameter unknown"
+        ) as caught:
+            use(conninfo)
+        assert conninfo not in str(caught.value)

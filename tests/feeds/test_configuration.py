@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pgreplkit.errors import PositionLost
-from pgreplkit.feedcommand import DEFECT, DONE, FAILED, MISCONFIGURED, STUCK, main
+from pgreplkit.feedcommand import main
 from pgreplkit.feeds import AsyncFeed, AsyncFleet, CloudEvents, DebeziumJson, FeedStatus
 from pgreplkit.feeds.configuration import parse_configuration
+from pgreplkit.supervised import DEFECT, DONE, FAILED, MISCONFIGURED, STUCK
 from pgreplkit.values.rows import Rows
 
 WHOLE = """

@@ -1,12 +1,18 @@
 """Upgrade a database while clients write, go back, and upgrade it again: ``upgrades.py 14-18``.
 
-Each acknowledged row must exist exactly once on both servers in the end. With ``kill``, each plan
-is run by processes that are killed before and after every step: ``upgrades.py kill 14-18``.
+Each acknowledged row must exist exactly once in the end. Words before the pairs:
+
+- ``kill``: each plan is run by processes that are killed before and after every step
+- ``undo``: the preparation is undone before and after every step, too
+- ``clone``: the new server is an upgraded copy of the old one
+- ``random 100``: this number of kills of the client, the old and the new server, at random times
 """
 
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,11 +22,15 @@ from pathlib import Path
 
 import attrs
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from pgreplkit import Plan, Primary
+from pgreplkit import LocalControl, Plan, Primary
+from pgreplkit.errors import Error
 from pgreplkit.lab import Lab, Node
+from pgreplkit.lab.installs import Installation
+from pgreplkit.lab.node import free_port
 from pgreplkit.rows import StepProgress
-from pgreplkit.upgrade import Upgrade
+from pgreplkit.upgrade import Upgrade, UpgradeClone, UpgradePhase
 
 WRITERS, TABLES, KILLED = 4, 3, 9
 SCHEMA = (
@@ -34,6 +44,13 @@ SCHEMA = (
     "ALTER TABLE t3_a ADD PRIMARY KEY (id)",
     "ALTER TABLE t3_b ADD PRIMARY KEY (id)",
 )
+SETTINGS = {
+    "wal_level": "logical",
+    "max_replication_slots": "20",
+    "max_wal_senders": "20",
+    "max_logical_replication_workers": "10",
+    "max_worker_processes": "20",
+}
 LEFT = """SELECT slot_name::text FROM pg_replication_slots
     UNION ALL SELECT subname::text FROM pg_subscription
     UNION ALL SELECT pubname::text FROM pg_publication
@@ -46,6 +63,8 @@ class Traffic:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.acknowledged: list[tuple[int, int, int]] = []
+        self.unknown: set[tuple[int, int, int]] = set()
+        """Rows whose commit was sent when the server was killed."""
         self.longest = 0.0
         self._stopped = threading.Event()
         self._threads = [
@@ -56,15 +75,23 @@ class Traffic:
 
     def _write(self, writer: int) -> None:
         number, last, at = 0, time.monotonic(), ""
+        connection: psycopg.Connection[tuple[object, ...]] | None = None
         while not self._stopped.is_set():
-            if at != (at := self.target.read_text() or at):
-                connection = psycopg.connect(at, autocommit=True)
             table = number % TABLES + 1
             sql = f"INSERT INTO t{table} (writer, number) VALUES ({writer}, {number})"
             try:
+                if at != (at := self.target.read_text() or at) or connection is None:
+                    connection = None
+                    connection = psycopg.connect(at, autocommit=True)
                 connection.execute(sql.encode())
             except psycopg.errors.ReadOnlySqlTransaction:
                 time.sleep(0.003)  # fenced: try again, perhaps on the other server
+                continue
+            except psycopg.OperationalError:
+                if connection is not None:
+                    self.unknown.add((table, writer, number))
+                    connection, number = None, number + 1
+                time.sleep(0.05)  # the server was killed
                 continue
             self.acknowledged.append((table, writer, number))
             self.longest = max(self.longest, time.monotonic() - last)
@@ -85,11 +112,39 @@ class Run:
     new: str
     folder: str
     bindir: str
+    directory: str = ""
+    """The data directory of a clone; empty if the rows are copied."""
+    old_bindir: str = ""
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return Path(self.folder) / "journal.json"
+
+    @property
+    def upgrade(self) -> Upgrade:
+        """The upgrade, with connections of its own."""
+        old, new = Primary.connect(self.old), Primary.connect(self.new)
+        return Upgrade(old, new, name="shop", journal=self.journal)
+
+    def clone(self, *, resumed: bool) -> Plan:
+        port = psycopg.conninfo.conninfo_to_dict(self.new)["port"]
+        clone = UpgradeClone(
+            Primary.connect(self.old),
+            self.new,
+            name="shop",
+            directory=self.directory,
+            bindir=self.bindir,
+            old_bindir=self.old_bindir,
+            settings={"port": str(port), "unix_socket_directories": "", **SETTINGS},
+            journal=self.journal,
+        )
+        return clone.plan_resume() if resumed else clone.plan_prepare(clone.groups(2))
 
     def plan(self, what: str, *, resumed: bool) -> Plan:
-        old, new = Primary.connect(self.old), Primary.connect(self.new)
-        journal = Path(self.folder) / "journal.json"
-        upgrade = Upgrade(old, new, name="shop", journal=journal)
+        if self.directory and what == "prepare":
+            return self.clone(resumed=resumed)
+        upgrade = self.upgrade
 
         def redirect(node: str) -> None:
             point_to(Path(self.folder), {"old": self.old, "new": self.new}[node])
@@ -113,6 +168,9 @@ def point_to(folder: Path, conninfo: str) -> None:
 
 def child(run: Run, what: str, moment: str) -> None:
     """Perform a plan, and die before or after the first step that is left."""
+    if moment == "go on":
+        go_on(run, what)
+        return
 
     def die(progress: StepProgress) -> None:
         if (progress.elapsed is None) == (moment == "before"):
@@ -128,6 +186,17 @@ def child(run: Run, what: str, moment: str) -> None:
         plan.resume(report)
     else:
         plan.run(report)
+
+
+def go_on(run: Run, what: str) -> None:
+    """Begin an operation, or resume it where another process was killed."""
+    try:
+        is_begun = run.upgrade.status().phase is UpgradePhase.SWITCHING
+        plan = run.plan(what, resumed=is_begun)
+        plan.resume() if is_begun else plan.run()
+    except Error as error:
+        # A server was killed, or is not back yet.
+        print(f"    {what}: {type(error).__name__}: {str(error).splitlines()[0][:150]}", flush=True)
 
 
 def perform(run: Run, what: str, *, killing: bool) -> int:
@@ -153,6 +222,20 @@ class Stopped(Exception):
     """The process stops here."""
 
 
+def stop_and_undo(run: Run, what: str, stop: int) -> None:
+    """Run an operation, stop before or after one of its steps, and undo it as another process."""
+    number, is_after = stop // 2 + 1, bool(stop % 2)
+
+    def die(progress: StepProgress) -> None:
+        if progress.number == number and (progress.elapsed is not None) == is_after:
+            raise Stopped
+
+    try:
+        run.plan(what, resumed=False).run(die)
+    except Stopped:
+        run.plan(what, resumed=True).undo()
+
+
 def undo_everywhere(run: Run, what: str) -> int:
     """Stop an operation before and after each step that can be undone, and undo it."""
     undone = 0
@@ -161,16 +244,7 @@ def undo_everywhere(run: Run, what: str) -> int:
     final = next(number for number, step in enumerate(steps) if step.is_final)
     # Once the last of them is done, the final step may have been begun.
     for stop in range(2 * final - 1):
-        number, is_after = stop // 2 + 1, bool(stop % 2)
-
-        def die(progress: StepProgress, number: int = number, is_after: bool = is_after) -> None:
-            if progress.number == number and (progress.elapsed is not None) == is_after:
-                raise Stopped
-
-        try:
-            run.plan(what, resumed=False).run(die)
-        except Stopped:
-            run.plan(what, resumed=True).undo()
+        stop_and_undo(run, what, stop)
         with psycopg.connect(open_one, autocommit=True) as connection:
             connection.execute("UPDATE t1 SET number = number WHERE id = 1")
         with psycopg.connect(other, autocommit=True) as connection:
@@ -179,85 +253,182 @@ def undo_everywhere(run: Run, what: str) -> int:
                 raise AssertionError("both servers accept writes")
             except psycopg.errors.ReadOnlySqlTransaction:
                 pass
-            left = connection.execute(LEFT.encode()).fetchall()
         if what == "cutover":
-            assert not [name for (name,) in left if str(name).endswith("_back")], left
+            left = objects(run.new)
+            assert not [name for name in left if name.endswith("_back")], left
         undone += 1
     return undone
 
 
-def rows_of(node: Node) -> list[tuple[int, int, int]]:
+def undo_preparation(run: Run) -> int:
+    """Stop a preparation before and after each step, and undo it: no object is left."""
+    stops = range(2 * len(run.plan("prepare", resumed=False).steps))
+    for stop in stops:
+        stop_and_undo(run, "prepare", stop)
+        assert not objects(run.old), (stop, objects(run.old))
+        if run.directory:
+            files = [*Path(run.directory).glob("*"), *Path(f"{run.directory}.copy").glob("*")]
+            assert not files, (stop, files)
+            continue
+        assert not objects(run.new), (stop, objects(run.new))
+        with psycopg.connect(run.new, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return len(stops)
+
+
+def objects(conninfo: str) -> list[str]:
+    """Return the objects of an upgrade that a server has."""
+    with psycopg.connect(conninfo) as connection:
+        return [str(name) for (name,) in connection.execute(LEFT.encode()).fetchall()]
+
+
+def rows_of(conninfo: str) -> list[tuple[int, int, int]]:
     sql = " UNION ALL ".join(
         f"SELECT {table}, writer, number FROM t{table}" for table in range(1, TABLES + 1)
     )
-    with psycopg.connect(node.conninfo) as connection:
+    with psycopg.connect(conninfo) as connection:
         return sorted(connection.execute(sql.encode()).fetchall())
 
 
-def perform_all(run: Run, old: Node, new: Node, *, killing: bool) -> int:
+def perform_all(run: Run, options: set[str]) -> int:
     kills = 0
+    if "undo" in options:
+        print(f"  prepare undone at {undo_preparation(run)} points", flush=True)
     for number, what in enumerate(("prepare", "cutover", "rollback", "cutover", "finish")):
-        kills += perform(run, what, killing=killing)
+        kills += perform(run, what, killing="kill" in options)
         # Before the first cutover, and before the rollback.
         if number < 2:
             undone = "cutover" if what == "prepare" else "rollback"
-            print(f"  {undone} undone at {undo_everywhere(run, undone)} points")
+            print(f"  {undone} undone at {undo_everywhere(run, undone)} points", flush=True)
         time.sleep(0.2)  # writes between the phases
         if what == "cutover":
-            caught_up(old, new)
+            caught_up(run)
     return kills
 
 
-def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
-    settings = {"wal_level": "logical", "max_replication_slots": "20", "max_wal_senders": "20"}
-    settings["max_logical_replication_workers"] = "10"
-    settings["max_worker_processes"] = "20"
-    old = lab.primary(version=old_major, settings=settings)
-    new = lab.primary(version=new_major, settings=settings)
+class Killer:
+    """Kills the client or a server at random times, while cutovers and rollbacks go on."""
+
+    def __init__(self, run: Run, nodes: list[Node], kills: int) -> None:
+        self.run, self.nodes, self.wanted = run, nodes, kills
+        self.random = random.Random(kills)
+        self.killed: dict[str, int] = {}
+
+    def perform_all(self) -> int:
+        perform(self.run, "prepare", killing=False)
+        while sum(self.killed.values()) < self.wanted:
+            for what, target in (
+                ("cutover", UpgradePhase.CUT_OVER),
+                ("rollback", UpgradePhase.PREPARED),
+            ):
+                while not self.is_done(target):
+                    self.attempt(what)
+        perform(self.run, "cutover", killing=False)
+        time.sleep(0.2)
+        caught_up(self.run)
+        perform(self.run, "finish", killing=False)
+        print(f"  {self.killed}")
+        return sum(self.killed.values())
+
+    def is_done(self, target: UpgradePhase) -> bool:
+        """Return whether an operation is complete; servers may still be in recovery."""
+        upgrade = self.run.upgrade
+        try:
+            return upgrade.status().phase is target
+        finally:
+            for server in upgrade._sides:
+                server.close()
+
+    def attempt(self, what: str) -> None:
+        """Begin or resume an operation, and perhaps kill something while it runs."""
+        arguments = [*attrs.astuple(self.run), what, "go on"]
+        child = subprocess.Popen([sys.executable, __file__, "child", *arguments])
+        try:
+            # Half of the time is for the start of the process.
+            child.wait(self.random.uniform(0.3, 2.5))
+        except subprocess.TimeoutExpired:
+            victim = self.random.choice(["client", "old", "new"])
+            self.killed[victim] = self.killed.get(victim, 0) + 1
+            if victim == "client":
+                child.send_signal(signal.SIGKILL)
+            else:
+                node = self.nodes[victim == "new"]
+                node.kill()
+                node.start()
+            child.wait()
+
+
+def upgrade(lab: Lab, old_major: str, new_major: str, options: set[str], kills: int) -> None:
+    old = lab.primary(version=old_major, settings=SETTINGS)
     with psycopg.connect(old.conninfo, autocommit=True) as connection:
         for statement in SCHEMA:
             connection.execute(statement.encode())
+    new = None
+    if "clone" not in options:
+        new = lab.primary(version=new_major, settings=SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         point_to(Path(folder), old.conninfo)
-        run = Run(old.conninfo, new.conninfo, folder, str(new.installation.bindir))
+        if new is None:
+            programs = [complete(lab, major).bindir for major in (new_major, old_major)]
+            there = make_conninfo(old.conninfo, port=free_port())
+            place = str(lab.root / f"clone{new_major}")
+            run = Run(old.conninfo, there, folder, str(programs[0]), place, str(programs[1]))
+        else:
+            run = Run(old.conninfo, new.conninfo, folder, str(new.installation.bindir))
         traffic = Traffic(Path(folder) / "target")
         try:
-            kills = perform_all(run, old, new, killing=killing)
+            if kills and new is not None:
+                count = Killer(run, [old, new], kills).perform_all()
+            else:
+                count = perform_all(run, options)
         finally:
             traffic.stop()
-        here, wanted = rows_of(new), sorted(traffic.acknowledged)
-        left = []
-        for node in (old, new):
-            with psycopg.connect(node.conninfo) as connection:
-                left += connection.execute(LEFT.encode()).fetchall()
+        here = rows_of(run.new)
+        wanted = sorted({*traffic.acknowledged} | {*here} & traffic.unknown)
+        left = objects(run.old) + objects(run.new)
         print(
-            f"{old_major}-{new_major}: {len(wanted)} rows acknowledged, {len(here)} present,"
-            f" {kills} kills, longest gap {traffic.longest:.2f} s, left: {left}",
+            f"{old_major}-{new_major}: {len(traffic.acknowledged)} rows acknowledged, {len(here)}"
+            f" present, {count} kills, longest gap {traffic.longest:.2f} s, left: {left}",
             flush=True,
         )
+        if new is None:
+            LocalControl(run.directory, bindir=run.bindir).stop()
         # A row may be committed without an answer to its client.
         assert here == wanted, sorted({*here} ^ {*wanted})[:10]
         assert not left
-    lab.remove(old)
-    lab.remove(new)
+    for node in (old, new):
+        if node is not None:
+            lab.remove(node)
 
 
-def caught_up(old: Node, new: Node) -> None:
+def complete(lab: Lab, major: str) -> Installation:
+    """Return an installation with the programs for pg_upgrade, which the lab's account can run."""
+    return lab._runnable(
+        next(
+            one
+            for one in lab.servers
+            if one.version.major == int(major) and (one.bindir / "pg_upgrade").exists()
+        )
+    )
+
+
+def caught_up(run: Run) -> None:
     """Wait until the old server has applied what the new one wrote."""
-    with Primary.connect(old.conninfo) as subscriber, Primary.connect(new.conninfo) as publisher:
+    with Primary.connect(run.old) as subscriber, Primary.connect(run.new) as publisher:
         for subscription in subscriber.subscriptions():
             subscription.wait_for_catchup(publisher=publisher)
 
 
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["child"]:
-        child(Run(*arguments[1:5]), *arguments[5:])
+        child(Run(*arguments[1:7]), *arguments[7:])
         return
-    pairs = [pair for pair in arguments if pair != "kill"] or ["14-18"]
+    pairs = [argument for argument in arguments if "-" in argument] or ["14-18"]
+    kills = int(arguments[arguments.index("random") + 1]) if "random" in arguments else 0
     with Lab() as lab:
         for pair in pairs:
             old, _, new = pair.partition("-")
-            upgrade(lab, old, new, killing="kill" in arguments)
+            upgrade(lab, old, new, {*arguments}, kills)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,8 @@ def test_a_file_that_recovery_could_not_use_is_found(
         (rewrite(f"{name_of(4)}.tmp", b""), "temporary", "info"),
         (rewrite("README", b""), "foreign", "info"),
         (rewrite(f"{name_of(9, 2)}", b"Salted__" + bytes(90)), "unreadable", "warning"),
-        (rewrite(f"{name_of(9, 2)}.br", b"anything"), "unreadable", "warning"),
+        (rewrite(f"{name_of(9, 2)}", b"\x89LZO" + bytes(90)), "unreadable", "warning"),
+        (rewrite(f"{name_of(9, 2)}.br", b"anything"), "damaged", "critical"),
         (rewrite("00000002.history", b"two words\n"), "history contradicts", "critical"),
         (rewrite("00000002.history", b"1\t0/700000\n"), "history contradicts", "critical"),
         (lambda archive: (archive / "00000002.history").unlink(), "history missing", "critical"),
@@ -197,11 +198,58 @@ def test_other_faults_have_findings_of_their_own(
     assert str(report.findings[0]) in str(report)
 
 
-def test_an_encrypted_file_is_not_taken_for_damaged_or_missing(archive: Path) -> None:
-    (archive / name_of(7, 2)).write_bytes(b"\x85\x01" + bytes(90))
+ENCRYPTED = b"\x85\x01" + bytes(90)
+
+
+def test_nothing_is_claimed_for_a_file_that_cannot_be_read(archive: Path) -> None:
+    (archive / name_of(7, 2)).write_bytes(ENCRYPTED)
     report = scan_archive(archive)
-    assert found(report, at_least=Severity.WARNING) == ["unreadable"]
+    [finding] = report.findings
+    assert (finding.problem, finding.severity) == ("unreadable", Severity.WARNING)
+    assert finding.found == f"{name_of(7, 2)} cannot be checked: the file is encrypted"
+    assert (finding.timeline, finding.wal) == (2, wal(7, 8))
+    assert not report.is_complete
+    assert not report.covers(wal(3, 9))
+    assert report.covers(wal(3, 7))
+    assert report.gaps == ()
+    assert scan_archive(archive, verify=True).findings == report.findings
+
+
+def test_a_file_that_cannot_be_read_shows_that_those_before_it_were_written(archive: Path) -> None:
+    (archive / name_of(8, 2)).write_bytes(ENCRYPTED)
+    (archive / name_of(7, 2)).unlink()
+    [gap] = scan_archive(archive).gaps
+    assert gap.found == f"{name_of(7, 2)} is missing"
+
+
+def test_a_copy_that_can_be_read_is_enough(archive: Path) -> None:
+    (archive / f"{name_of(7, 2)}.gz").write_bytes(ENCRYPTED)
+    report = scan_archive(archive)
+    assert found(report) == ["unreadable"]
+    assert report.worst is Severity.INFO
+    assert report.is_complete
     assert report.covers(wal(3, 9))
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "lz4", "zst", "lzma", "lzo"])
+def test_a_file_that_is_not_in_the_format_of_its_suffix_may_be_encrypted(
+    archive: Path, suffix: str
+) -> None:
+    path = archive / name_of(7, 2)
+    path.rename(path.with_name(f"{path.name}.{suffix}"))
+    assert scan_archive(archive).findings == ()  # plain WAL under a wrong name
+    path.with_name(f"{path.name}.{suffix}").write_bytes(bytes(range(1, 100)))
+    [finding] = scan_archive(archive).findings
+    assert finding.problem is ArchiveProblem.UNREADABLE
+    assert f"not in the format of .{suffix}, so it is encrypted or damaged" in finding.found
+
+
+def test_a_history_that_cannot_be_read_is_no_contradiction(archive: Path) -> None:
+    (archive / "00000002.history").write_bytes(ENCRYPTED)
+    report = scan_archive(archive)
+    assert found(report) == ["unreadable"]
+    assert not report.is_complete
+    assert report.findings[0].path == archive / "00000002.history"
 
 
 def test_damage_inside_files_is_found_when_all_records_are_read(archive: Path) -> None:
@@ -291,8 +339,8 @@ def test_verify_compares_the_sha1_in_the_names_of_pgbackrest(archive: Path) -> N
 
 def test_a_walg_storage_is_recognized(archive: Path) -> None:
     for path in archive.iterdir():
-        path.write_bytes(lzma.compress(path.read_bytes()))
-    moved(archive, lambda name: f"wal_005/{name}.xz")
+        path.write_bytes(lzma.compress(path.read_bytes(), lzma.FORMAT_ALONE))
+    moved(archive, lambda name: f"wal_005/{name}.lzma")
     report = scan_archive(archive)
     assert (report.layout, report.findings, len(report._segments)) == (ArchiveLayout.WALG, (), 8)
 

@@ -15,6 +15,7 @@ from walpages import SWITCH, WalWriter, wal_of
 
 from pgreplkit import LSN, SegmentSize, TimelineHistory
 from pgreplkit.errors import HostFileError, InvalidWal, InvalidWalRange, WalNotFound
+from pgreplkit.offline.compression import read_pieces
 from pgreplkit.offline.reader import WalReader, open_wal
 from pgreplkit.offline.walk import WalEnd
 
@@ -68,9 +69,17 @@ def test_a_range_begins_at_a_record_and_ends_before_a_position(tmp_path: Path) -
     assert int(first.lsn) == writer.lsns[30]
 
 
+def lzma_alone(content: bytes) -> bytes:
+    """The older format of lzma, which WAL-G writes."""
+    return lzma.compress(content, lzma.FORMAT_ALONE)
+
+
 @pytest.mark.parametrize(
     ("suffix", "compress"),
-    [(".gz", gzip.compress), (".bz2", bz2.compress), ("", lzma.compress), ("", gzip.compress)],
+    [
+        *((".gz", gzip.compress), (".bz2", bz2.compress), ("", lzma.compress)),
+        *(("", gzip.compress), (".lzma", lzma_alone), ("", lzma_alone)),
+    ],
 )
 def test_compressed_files_are_recognized_by_their_content(
     tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
@@ -84,8 +93,10 @@ def test_compressed_files_are_recognized_by_their_content(
     assert read(open_wal(tmp_path, start=LSN(writer.lsns[200]))) == writer.lsns[200:]
 
 
-@pytest.mark.parametrize(("suffix", "module"), [("lz4", "lz4.frame"), ("zst", "zstandard")])
-def test_lz4_and_zstd_need_an_extra(
+@pytest.mark.parametrize(
+    ("suffix", "module"), [("lz4", "lz4.frame"), ("zst", "zstandard"), ("br", "brotli")]
+)
+def test_lz4_zstd_and_brotli_need_an_extra(
     tmp_path: Path, suffix: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = pytest.importorskip(module)
@@ -95,11 +106,24 @@ def test_lz4_and_zstd_need_an_extra(
         path.with_name(f"{path.name}.{suffix}").write_bytes(compress(path.read_bytes()))
         path.unlink()
     assert read(open_wal(tmp_path)) == writer.lsns
+    assert read(open_wal(tmp_path, start=LSN(writer.lsns[200]))) == writer.lsns[200:]
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        ImportError, match=rf"pip install 'pgreplkit\[{suffix.replace('st', 'std')}\]'"
-    ):
+    extra = {"lz4": "lz4", "zst": "zstd", "br": "brotli"}[suffix]
+    with pytest.raises(ImportError, match=rf"pip install 'pgreplkit\[{extra}\]'"):
         open_wal(tmp_path)
+
+
+def test_a_brotli_file_that_is_cut_or_goes_on_is_damaged(tmp_path: Path) -> None:
+    compress: Callable[[bytes], bytes] = pytest.importorskip("brotli").compress
+    path = tmp_path / f"{name_of(3)}.br"
+    stored = compress(wal_of([90] * 9, WalWriter(3 * MIB)).padded())
+    for damaged in (stored[:-1], stored + b"more"):
+        path.write_bytes(damaged)
+        with pytest.raises(InvalidWal, match="the compressed file is damaged"):
+            list(read_pieces(path))
+    path.write_bytes(stored[:-1])
+    with pytest.raises(InvalidWal, match="it ends early"):
+        read(open_wal(path, strict=True))
 
 
 def test_barmans_directories_are_read_as_one(tmp_path: Path) -> None:

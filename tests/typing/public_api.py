@@ -53,7 +53,7 @@ from pgreplkit.rows import (
     WatchSample,
     WatchSamples,
 )
-from pgreplkit.upgrade import TableGroup, Upgrade, UpgradePhase
+from pgreplkit.upgrade import TableGroup, Upgrade, UpgradeClone, UpgradePhase
 
 
 def values(lsn: LSN, name: WalFileName, history: TimelineHistory, wal: WalRange) -> None:
@@ -226,6 +226,8 @@ def upgrading(old: Primary, new: Primary) -> None:
     assert_type(upgrade.groups(2), tuple[TableGroup, ...])
     assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
     assert_type(upgrade.status().phase, UpgradePhase)
+    clone = UpgradeClone(old, "", name="shop18", directory="d", bindir="b", old_bindir="o")
+    assert_type(clone.plan_prepare(clone.groups(2)), Plan)
     assert_type(old.fence_writes(["users"]).tables, tuple[TableName, ...])
 
 

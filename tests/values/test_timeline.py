@@ -295,3 +295,9 @@ def test_a_segment_with_a_switch_is_read_from_the_child() -> None:
 def test_the_first_file_of_a_whole_history_is_immediate() -> None:
     files = FORKED.files(WalRange(LSN.INVALID, LSN.MAX), segment_size=SegmentSize(1 << 20))
     assert str(next(files)) == "000000010000000000000000"
+
+
+def test_a_reason_in_another_encoding_is_escaped() -> None:
+    content = b'1\t0/9000000\tat restore point "caf\xe9"\n'
+    [switch] = TimelineHistory.from_bytes(content, timeline=2).switches
+    assert switch.reason == 'at restore point "caf\\xe9"'

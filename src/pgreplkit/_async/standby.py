@@ -12,8 +12,8 @@ from psycopg import AsyncConnection
 from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
+from pgreplkit.driver.secrets import without_password
 from pgreplkit.errors import (
     Error,
     InsufficientPrivilege,
@@ -115,6 +115,8 @@ class AsyncStandby(AsyncStreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        from pgreplkit.catalog.server.receivers import upstream_of
+
         receiver = await self.receiver()
         return None if receiver is None else upstream_of(receiver)
 

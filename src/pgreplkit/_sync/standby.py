@@ -13,8 +13,8 @@ from psycopg import Connection
 from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.logical.streamingserver import StreamingServer
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
+from pgreplkit.driver.secrets import without_password
 from pgreplkit.errors import (
     Error,
     InsufficientPrivilege,
@@ -116,6 +116,8 @@ class Standby(StreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        from pgreplkit.catalog.server.receivers import upstream_of
+
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
 

@@ -20,6 +20,7 @@ class Feature(NamedTuple):
 FEATURES = {
     "access.regexes": Feature("regular expressions in pg_hba.conf", 16),
     "archive.statusdir": Feature("pg_ls_archive_statusdir()", 12),
+    "initdb.no_checksums": Feature("initdb --no-data-checksums (before, the default)", 18),
     "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
     "settings.grantable": Feature("GRANT ALTER SYSTEM ON PARAMETER", 15),
     "slot.advance": Feature("advance a slot", 11),

@@ -1,22 +1,16 @@
-"""Connection strings: defaults, masking of secrets, and use by other servers and programs."""
+"""Connection strings: defaults, and use by other servers and programs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from psycopg import BaseConnection, ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgreplkit.errors import ConnectionFailed, ControlFailed
+from pgreplkit.errors import ConnectionFailed
 
-if TYPE_CHECKING:
-    from pgreplkit.catalog.cluster.repmgr import RepmgrNode
-    from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
-
-
-_PORT = 5432
 _NEWEST = 99
 _OWN_SESSION = (
     "application_name",
@@ -29,9 +23,6 @@ _OWN_SESSION = (
     "password",
 )
 """Parameters of one client's session or machine; those of a service are resolved."""
-_NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""Secrets that a password file cannot hold."""
-_SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
 def insist_on_conninfo(conninfo: object) -> None:
@@ -57,19 +48,47 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
         )
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
+    # Only a fallback: a name in the environment or a service file comes first.
+    defaults = {"fallback_application_name": "pgreplkit"}
+    completed = make_conninfo("", **(defaults | parameters_of(conninfo, params)))
+    if "connect_timeout" in resolved(completed):
+        return completed
+    return make_conninfo(completed, connect_timeout="10")
+
+
+def parameters_of(
+    conninfo: str, params: Mapping[str, str | int | None] | None = None
+) -> dict[str, str | int | None]:
+    """Return the parameters of a connection string, and ``params``.
+
+    Raises: ConnectionFailed for a malformed connection string.
+    """
     try:
-        parts = conninfo_to_dict(conninfo, **params)
-        # Only a fallback: a name in the environment or a service file comes first.
-        defaults = {"fallback_application_name": "pgreplkit"}
-        if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
-            defaults["connect_timeout"] = "10"
-        return make_conninfo("", **(defaults | parts))
+        return {**conninfo_to_dict(conninfo, **(params or {}))}
     except ProgrammingError:
         raise ConnectionFailed(
             "connect",
             "the connection string is malformed, or has a parameter unknown to libpq",
             remedy="see the documentation of libpq's connection strings",
         ) from None
+
+
+def resolved(conninfo: str) -> dict[str, str]:
+    """Return the parameters that libpq uses, with those of a service and of the environment.
+
+    It is empty if libpq cannot use the string, for example because its service does not exist.
+    """
+    # libpq resolves all parameters, and then refuses this value before it looks up any host.
+    refused = make_conninfo(conninfo, target_session_attrs="unknown")
+    failed = pq.PGconn.connect_start(refused.encode())
+    try:
+        parts = {option.keyword.decode(): option.val for option in failed.info if option.val}
+        parts.pop("target_session_attrs", None)
+        if parts and not {"host", "hostaddr"} & {*parts}:
+            parts["host"] = failed.host  # the directory of sockets that libpq was built with
+        return {name: os.fsdecode(value) for name, value in parts.items()}
+    finally:
+        failed.finish()
 
 
 def address(conninfo: str) -> str:
@@ -84,48 +103,9 @@ def address(conninfo: str) -> str:
         parts = parse_conninfo(conninfo)
     except ValueError:
         return "a malformed connection string"
-    host = parts.get("host") or parts.get("hostaddr") or "the default host"
+    service = f"the service {parts['service']!r}" if parts.get("service") else "the default host"
+    host = parts.get("host") or parts.get("hostaddr") or service
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
-
-
-def without_password(conninfo: str | None) -> str | None:
-    """Return the connection string without its secrets; None if it is malformed."""
-    from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
-
-    try:
-        parts = parse_conninfo(conninfo or "")
-    except ValueError:
-        return None
-    return format_conninfo({k: v for k, v in parts.items() if k not in _SECRET}) or None
-
-
-def private_conninfo(conninfo: str, opened_with: str) -> tuple[str, bytes | None]:
-    """Return a connection string that a process list may show, and the password file it needs.
-
-    The content of the file is None if the string has no password. ``opened_with`` is the string
-    that was resolved to ``conninfo``: if a service has another secret, the program reads it from
-    the service as well.
-
-    Raises: ControlFailed if the string has another secret.
-    """
-    parts, given = conninfo_to_dict(conninfo), conninfo_to_dict(opened_with)
-    shown = [name for name in _NO_PASSFILE if parts.get(name)]
-    if shown and (not given.get("service") or {*shown} & {*given}):
-        raise ControlFailed(
-            "keep a connection string's secrets private",
-            f"the list of processes would show {shown[0]}",
-            remedy="put it into a service file that the server's account can read, and name the"
-            " service with service=",
-        )
-    for name in shown:
-        del parts[name]
-        parts["service"] = given["service"]
-        parts["servicefile"] = given.get("servicefile")
-    password = parts.pop("password", None)
-    if password is None:
-        return make_conninfo("", **parts), None
-    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
-    return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
 
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
@@ -182,14 +162,17 @@ def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major
     """
     parts = conninfo_to_dict(_handed_on(connection, opened_with, major=major, is_pinned=True))
     given = conninfo_to_dict(opened_with)
+    # The file that the string names; libpq also reports the password that it has read from it.
     if given.get("passfile"):
         parts["passfile"] = given["passfile"]
         if not given.get("password"):
             parts.pop("password", None)
+    # libpq fills it in, and a walreceiver needs none.
     if not given.get("dbname"):
         parts.pop("dbname", None)
-    if not {"service", "connect_timeout"} & {*given} and "PGCONNECT_TIMEOUT" not in os.environ:
+    if "connect_timeout" not in resolved(opened_with):
         parts.pop("connect_timeout", None)  # our own default
+    # The address that they chose: the host name alone may lead to another one.
     if "service" in given or "PGHOSTADDR" in os.environ:
         parts["hostaddr"] = connection.info.get_parameters().get("hostaddr")
     return make_conninfo("", **{name: value for name, value in parts.items() if value})
@@ -257,60 +240,5 @@ def handed_on(
 
 def with_database(conninfo: str) -> str:
     """Return the connection string with a database: one for replication may have none."""
-    parts = conninfo_to_dict(conninfo)
+    parts = parameters_of(conninfo)
     return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
-
-
-def upstream_of(receiver: WalReceiver) -> Upstream:
-    """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
-    from pgreplkit.catalog.server.receivers import Upstream
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    # A server's libpq may be newer than this program's, so libpq cannot parse its conninfo here.
-    parts = parse_conninfo(receiver.conninfo or "")
-    part = parts.get
-    # Of several hosts it is unknown which one was reached.
-    listed = part("port") if (part("port") or "").isdecimal() else None
-    port = receiver.sender_port if receiver.sender_port is not None else listed
-    return Upstream(
-        host=receiver.sender_host or part("host") or part("hostaddr"),
-        port=None if port is None else int(port),
-        user=part("user"),
-        application_name=part("application_name"),
-        slot_name=receiver.slot_name,
-        fallback_application_name=part("fallback_application_name"),
-    )
-
-
-def registration_of(nodes: Sequence[RepmgrNode], name: str, conninfo: str) -> RepmgrNode | None:
-    """Return the repmgr node of a server that does not answer, by its address or its name."""
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    try:
-        parts = parse_conninfo(conninfo)
-        port = int(parts.get("port") or _PORT)
-    except ValueError:
-        return None  # Malformed, or with a list of ports: nothing answers for a certain server.
-    found = repmgr_node(nodes, (parts.get("host") or parts.get("hostaddr") or "", port), None)
-    return found or next((node for node in nodes if node.node_name == name), None)
-
-
-def repmgr_node(
-    nodes: Sequence[RepmgrNode], address: tuple[str, int], source: Upstream | None
-) -> RepmgrNode | None:
-    """Return the repmgr node of a server, found by its address, else by its name.
-
-    With repmgr a standby connects to its upstream under the node's name.
-    """
-    from pgreplkit.values.conninfosyntax import parse_conninfo
-
-    for node in nodes:
-        try:
-            parts = parse_conninfo(node.conninfo)
-        except ValueError:
-            continue  # repmgr registers strings that libpq may refuse.
-        hosts = {parts.get("host"), parts.get("hostaddr")}
-        if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
-            return node
-    named = [node for node in nodes if source and node.node_name == source.application_name]
-    return named[0] if named else None

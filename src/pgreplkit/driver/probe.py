@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import zip_longest
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import PGconn, Ping
+from psycopg.pq import Conninfo, PGconn, Ping
 
+from pgreplkit.driver.conninfo import resolved
 from pgreplkit.plans.cluster.failover import Reply
-from pgreplkit.values.conninfosyntax import BY_ROLE
 
-_ENCRYPTION = (
-    "sslmode",
-    "sslnegotiation",
-    "sslcert",
-    "sslkey",
-    "sslrootcert",
-    "sslcertmode",
-    "sslcrl",
-    "sslcrldir",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "requirepeer",
-    "gssencmode",
-)
-"""A server is alive, too, if its certificate has expired or it offers no encryption."""
+_ANY_SERVER = {
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "gssencmode": "disable",
+    "requirepeer": "",
+    "min_protocol_version": "3.0",
+}
+"""A server is alive, too, if it has another role, its certificate has expired, or it offers no
+encryption. The values are set, because a service or the environment would replace those that are
+left out."""
 _REPLIES = {
     Ping.OK: Reply.ACCEPTED,
     Ping.REJECT: Reply.REFUSED,
@@ -38,6 +36,11 @@ _MOST_ALIVE = (Reply.ACCEPTED, Reply.REFUSED, Reply.OPEN, Reply.NOT_ASKED, Reply
 """Of several hosts the first of these counts: one that was not asked may be alive."""
 
 
+_NO_ANSWER = (
+    *(errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOENT),
+    *(errno.ETIMEDOUT, errno.ECONNRESET, socket.EAI_NONAME, socket.EAI_NODATA),
+)
+"""Errors that say that nothing listens there, or that the host does not exist."""
 _OPENS_WITHIN = 3.0
 """Seconds for the kernel of a host to take a connection, whatever its processes do."""
 
@@ -49,29 +52,36 @@ def probe(conninfo: str) -> Reply:
 
     Source: PQping().
     """
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    # A service stays a parameter: libpq would use its defaults if it did not exist.
+    parts = {**conninfo_to_dict(conninfo), **resolved(conninfo)}
+    hosts = [make_conninfo("", **single) for single in single_hosts(parts, known)]
     # One after another: of several hosts, libpq reports only one.
-    replies = {_ping(single) for single in single_hosts(conninfo)}
+    replies = {_ping(host) for host in hosts}
     return next((reply for reply in _MOST_ALIVE if reply in replies), Reply.NOT_ASKED)
 
 
-def single_hosts(conninfo: str) -> Iterator[str]:
-    """Return one connection string for each host, without conditions on the server's role.
+def single_hosts(
+    parts: Mapping[str, str | int | None], known: Collection[str]
+) -> Iterator[dict[str, str | int | None]]:
+    """Return the parameters for each host, without conditions on the server's role or encryption.
 
-    >>> list(single_hosts("host=a,b port=1,2 target_session_attrs=primary sslmode=require"))
-    ['host=a port=1', 'host=b port=2']
+    ``known`` are the parameters of this libpq.
+
+    >>> parts = {"host": "a,b", "port": "1,2", "target_session_attrs": "primary"}
+    >>> [single["host"] for single in single_hosts(parts, parts)]
+    ['a', 'b']
     """
-    parts = conninfo_to_dict(conninfo)
-    for name in (*BY_ROLE, *_ENCRYPTION):
-        parts.pop(name, None)
+    kept = {**parts, **{name: value for name, value in _ANY_SERVER.items() if name in known}}
     hosts, addresses, ports = (
-        str(parts.pop(name)).split(",") if parts.get(name) else []
+        str(kept.pop(name)).split(",") if kept.get(name) else []
         for name in ("host", "hostaddr", "port")
     )
     if len(ports) == 1:  # libpq uses a single port for all hosts
         ports *= max(len(hosts), len(addresses), 1)
     for host, hostaddr, port in zip_longest(hosts or [""], addresses, ports):
         place = {"host": host, "hostaddr": hostaddr, "port": port}
-        yield make_conninfo("", **parts, **{name: value for name, value in place.items() if value})
+        yield {**kept, **{name: value for name, value in place.items() if value}}
 
 
 def _ping(conninfo: str) -> Reply:
@@ -79,10 +89,10 @@ def _ping(conninfo: str) -> Reply:
         reply = _REPLIES[Ping(PGconn.ping(conninfo.encode()))]
     except ProgrammingError:
         return Reply.NOT_ASKED
-    return Reply.OPEN if reply is Reply.SILENT and _is_open(conninfo) else reply
+    return _listener(conninfo) if reply is Reply.SILENT else reply
 
 
-def _is_open(conninfo: str) -> bool:
+def _listener(conninfo: str) -> Reply:
     """Return whether anything listens: libpq says the same of it as of nothing."""
     parts = conninfo_to_dict(conninfo)
     host = str(parts.get("hostaddr") or parts.get("host") or "localhost")
@@ -94,6 +104,9 @@ def _is_open(conninfo: str) -> bool:
                 client.connect(f"{host}/.s.PGSQL.{port}".replace("@", "\0", 1))
         else:
             socket.create_connection((host, port), _OPENS_WITHIN).close()
-    except OSError:
-        return False
-    return True
+    except TimeoutError:
+        return Reply.SILENT
+    except OSError as error:
+        # Anything else is about this machine: no permission, no free file descriptor, no resolver.
+        return Reply.SILENT if error.errno in _NO_ANSWER else Reply.NOT_ASKED
+    return Reply.OPEN

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
 from pgtoolkit.ctl import PGCtl, Status
 
 from pgreplkit.errors import ControlFailed
@@ -23,6 +24,12 @@ from pgreplkit.values.several import several
 
 _LIBPQ = re.compile(r"PG(?!_|DATA$|TZ$|LOCALEDIR$|SYSCONFDIR$)")
 """Environment variables with connection parameters for libpq, or a port for a server."""
+
+
+def _service_file() -> dict[str, str]:
+    """Return where the services are that a connection string may name."""
+    name = "PGSERVICEFILE"
+    return {name: os.environ[name]} if name in os.environ else {}
 
 
 class LocalControl:
@@ -195,7 +202,9 @@ class LocalControl:
         """Run one of the server's own programs, and report each line of its output."""
         operation = f"run {program} on the server in {self._data_dir}"
         command = [str(self._ctl.bindir / program), *several(arguments, "arguments")]
-        run = self._programs.follow(operation, command, on_line, is_wanted)
+        environment = {**(self._programs.environment or {}), **_service_file()}
+        programs = attrs.evolve(self._programs, environment=environment)
+        run = programs.follow(operation, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(operation, run.text)
 

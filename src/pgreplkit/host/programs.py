@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import ControlFailed
+from pgreplkit.host.nodecontrol import NodeControl
 
 _KEPT_LINES = 12
 """Lines of output for an error's text: enough for a message with its context."""
@@ -163,3 +164,24 @@ def unwritable_command(path: str, *, recursive: bool) -> list[str]:
     """
     depth = [] if recursive else ["-maxdepth", "0"]
     return ["find", "-L", path, *depth, "!", "-type", "l", "!", "-writable"]
+
+
+def program_major(control: NodeControl, program: str) -> int:
+    """Return the major version of one of a server's programs; 0 if it does not say.
+
+    Raises: ControlFailed if the program cannot be run.
+    """
+    lines: list[str] = []
+    control.run(program, ["--version"], on_line=lines.append)
+    numbers = re.findall(r"\d+", " ".join(lines))
+    return int(numbers[0]) if numbers else 0
+
+
+def running_with(argument: str) -> list[int]:
+    """Return the processes of this machine that have this argument; empty without /proc."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # It has ended.
+            if os.fsencode(argument) in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found

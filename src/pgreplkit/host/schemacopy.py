@@ -11,7 +11,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._text import quote_identifier
-from pgreplkit.driver.conninfo import private_conninfo
+from pgreplkit.driver.secrets import private_conninfo
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.programs import Programs
 from pgreplkit.plans.logical.drift import SchemaSection

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import attrs
 
@@ -41,6 +41,12 @@ class Account:
         """True if the account is not the caller's."""
         return self.uid != os.geteuid()
 
+    def options(self) -> dict[str, Any]:
+        """Return the options with which subprocess runs a program as the account."""
+        if not self.is_other:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
     def can_run(self, program: Path) -> bool:
         """Return True if the account can execute the program and enter its parent directories."""
         try:
@@ -49,9 +55,7 @@ class Account:
                 cwd="/",
                 capture_output=True,
                 check=True,
-                user=self.uid if self.is_other else None,
-                group=self.gid if self.is_other else None,
-                extra_groups=[] if self.is_other else None,
+                **self.options(),
             )
         except (OSError, subprocess.SubprocessError):
             return False
@@ -70,6 +74,7 @@ class Account:
             self._make_directory(copied)
             shutil.copymode(folder, copied)
             for path in (Path(folder, name) for name in (*names, *files)):
+                # Not followed: packages link their libraries to each other.
                 if path.is_symlink():
                     (copied / path.name).symlink_to(path.readlink())
                 elif path.is_file():
@@ -111,38 +116,37 @@ class Workplace:
         """
         return subprocess.run(  # noqa: S603 - a server's own programs
             args,
-            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=_PROGRAM_TIMEOUT,
             check=False,
-            cwd=self.root,
-            env=self._environment(),
-            umask=0o077,
-            start_new_session=True,
-            user=self.account.uid if self.account.is_other else None,
-            group=self.account.gid if self.account.is_other else None,
-            extra_groups=[] if self.account.is_other else None,
+            **self._options(),
         )
 
     def start(self, args: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a server that stays in the foreground, as ``run`` runs a program."""
         return subprocess.Popen(  # noqa: S603 - a server's own program
             args,
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=self.root,
-            env=self._environment(),
-            umask=0o077,
-            start_new_session=True,
-            user=self.account.uid if self.account.is_other else None,
-            group=self.account.gid if self.account.is_other else None,
-            extra_groups=[] if self.account.is_other else None,
+            **self._options(),
         )
 
+    def _options(self) -> dict[str, Any]:
+        """Return the options of a program of the lab."""
+        return {
+            "stdin": subprocess.DEVNULL,
+            "cwd": self.root,
+            "env": self._environment(),
+            # A server refuses a data directory that others can read.
+            "umask": 0o077,
+            "start_new_session": True,
+            **self.account.options(),
+        }
+
     def _environment(self) -> dict[str, str]:
+        # The variables of libpq and of the locale would change what the programs do.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
         own = {"HOME": str(self.root), "LC_ALL": "C", "PGPASSFILE": str(self.passfile)}
         return kept | own

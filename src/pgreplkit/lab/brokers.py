@@ -77,6 +77,8 @@ class Broker:
 
     def _answers(self, connection: socket.socket) -> bool:
         """Return whether the server has read its files."""
+        # NATS greets its clients; Redis waits for a command, and refuses it while it loads its
+        # file.
         if self._kind == "redis-server":
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith(b"+PONG")
@@ -120,6 +122,7 @@ class Broker:
         if process is None:
             return
         process.send_signal(number)
+        # A paused process takes no other signal than SIGKILL until it continues.
         process.send_signal(signal.SIGCONT)
         try:
             process.wait(_STOP_TIMEOUT)
@@ -137,6 +140,7 @@ def runnable(program: str, place: Workplace) -> Path:
     Raises:
         ServerNotFound: If it is not installed.
     """
+    # A package of the environment that runs comes before what the system has.
     beside = Path(sys.executable).with_name(program)
     found = str(beside) if beside.exists() else shutil.which(program)
     if found is None:

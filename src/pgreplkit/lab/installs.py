@@ -55,6 +55,7 @@ def find_servers() -> tuple[Installation, ...]:
         version = _version_of(bindir / "postgres")
         if version is not None:
             found.setdefault(bindir.resolve(), Installation(version, bindir, source))
+    # Of equal versions, the order stays: servers that the user named come first.
     return tuple(sorted(found.values(), key=lambda server: server.version, reverse=True))
 
 
@@ -89,6 +90,7 @@ def choose_pg_basebackup(servers: tuple[Installation, ...], major: int) -> Insta
         ServerNotFound: If no pg_basebackup is installed, or only older ones.
     """
     for server in servers:
+        # pg_basebackup copies older servers, and refuses newer ones.
         if server.can_copy and server.version.major >= major:
             return server
     raise ServerNotFound(

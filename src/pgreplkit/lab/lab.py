@@ -32,8 +32,11 @@ from pgreplkit.values.version import AnyServerVersion
 
 _SETTINGS: dict[str, SettingText] = {
     "listen_addresses": HOST,
+    # The path of a socket has at most 107 bytes, which a temporary directory can exceed.
     "unix_socket_directories": "",
+    # The files are thrown away: no crash of the machine has to be survived.
     "fsync": False,
+    # Many servers run at the same time.
     "shared_buffers": "16MB",
     # Segments are files in the data directory, so that no shared memory outlives a killed server.
     "dynamic_shared_memory_type": "mmap",
@@ -113,6 +116,7 @@ class Lab:
             )
         with self._registering(node):
             template = self._template(node, size)
+            # initdb takes seconds, and a copy of its result much less.
             copy_data_directory(template, node.data_directory, self._place.account)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()
@@ -174,6 +178,7 @@ class Lab:
             f"--dbname={make_conninfo(primary.conninfo, dbname='replication')}",
             f"--pgdata={node.data_directory}",
             "--no-password",
+            # A spread checkpoint takes minutes.
             "--checkpoint=fast",
             "--wal-method=stream",
             "--no-sync",
@@ -231,6 +236,7 @@ class Lab:
         Raises:
             LabError: If the node does not belong to this lab.
         """
+        # By identity: another lab may have a node of the same name.
         if self.nodes.get(node.name) is not node:
             names = ", ".join(self.nodes) or "none"
             raise LabError(f"could not remove {node!r}: it is not a node of this lab ({names})")

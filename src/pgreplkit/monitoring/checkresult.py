@@ -39,6 +39,8 @@ class PerformanceValue(Record):
     def status(self) -> CheckStatus:
         """The worst threshold that the value violates; UNKNOWN if a limited value is unknown."""
         if self.value is None:
+            # A number that no one limits may be unknown, as the lag of a server that has just
+            # started.
             is_limited = self.warning is not None or self.critical is not None
             return CheckStatus.UNKNOWN if is_limited else CheckStatus.OK
         if self.critical is not None and self.critical.is_violated_by(self.value):
@@ -126,6 +128,7 @@ class CheckResult(Record):
     ) -> "CheckResult":
         problems = [p for p in (*found.problems, *beyond) if p.status is not CheckStatus.OK]
         problems.sort(key=lambda problem: rank(problem.status), reverse=True)
+        # Alerts show the first line only, so it has the worst problem.
         first = problems[0] if problems else Problem(CheckStatus.OK, found.summary)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return cls(
@@ -145,6 +148,7 @@ class CheckResult(Record):
         line = f"{self.status} - {_text(self.message)}"
         data = " ".join(map(str, self.performance))
         lines = [f"{line} | {data}" if data else line]
+        # A single problem is in the first line already.
         if len(self.details) > 1:
             lines += map(_text, self.details)
         return "\n".join(lines)
@@ -162,6 +166,7 @@ def _limits(found: Judgement, given: Limits) -> dict[str, Threshold]:
             raise ValueError(
                 "could not limit the report: it has no number; leave the threshold out"
             )
+        # A threshold without a name is for the number that people mean first, such as the lag.
         given = {found.names[0]: given}
     unknown = {*given} - {*found.names}
     if unknown:

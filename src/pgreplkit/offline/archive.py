@@ -43,7 +43,10 @@ class ArchiveProblem(OpenEnum):
     HISTORY_MISSING = "history missing"
     HISTORY_CONTRADICTS = "history contradicts"
     UNREADABLE = "unreadable"
-    """A file cannot be checked: it is encrypted, or its compression is not supported here."""
+    """A file cannot be checked: it is encrypted, or its compression is not supported here.
+
+    Nothing is claimed for its WAL, so that the archive is not complete.
+    """
     TEMPORARY = "temporary"
     FOREIGN = "foreign"
     """A file that does not belong into an archive."""
@@ -120,14 +123,18 @@ class ArchiveReport(Record):
 
     @property
     def is_complete(self) -> bool:
-        """True if nothing is wrong that would stop a recovery: no finding is critical."""
-        return self.worst < Severity.CRITICAL
+        """True if all segments were checked, and nothing is wrong that would stop a recovery."""
+        return self.worst < Severity.CRITICAL and not any(
+            finding.problem is ArchiveProblem.UNREADABLE and finding.severity > Severity.INFO
+            for finding in self.findings
+        )
 
     def history(self, timeline: int | None = None) -> TimelineHistory:
         """Return the history of a timeline, by default of the newest one.
 
         Raises: WalNotFound if the archive has no WAL of the timeline.
         """
+        # The newest first: it is the default, as recovery_target_timeline=latest.
         for history in reversed(self.histories):
             if timeline in (None, history.timeline):
                 return history
@@ -141,6 +148,8 @@ class ArchiveReport(Record):
         chosen: dict[int, tuple[Path, int]] = {}
         size = self.segment_size.bytes
         for section in history.sections:
+            # From the segment in which the timeline began: its file is a copy of the ancestor's up
+            # to there.
             begin = int(section.start) // size
             end = None if section.end is None else int(section.end) // size
             for (timeline, number), file in self._segments.items():
@@ -157,7 +166,7 @@ class ArchiveReport(Record):
     ) -> tuple[Path, ...]:
         """Return the files that recovery reads for a range, along a history.
 
-        Raises: WalNotFound if one of them is missing or cannot be used.
+        Raises: WalNotFound if one of them is missing, cannot be used, or cannot be checked.
         """
         if not isinstance(history, TimelineHistory):
             history = self.history(history)
@@ -172,7 +181,10 @@ class ArchiveReport(Record):
         return tuple(there[name.number][0] for name in names)
 
     def covers(self, wal: WalRange, history: TimelineHistory | int | None = None) -> bool:
-        """Return True if the archive holds a whole range, along a history."""
+        """Return True if the archive holds a whole range, along a history.
+
+        It is False if a file of the range cannot be checked.
+        """
         try:
             self.files(wal, history)
         except WalNotFound:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import ExtraMissing, InvalidTimelineHistory
+from pgreplkit.errors import Error, ExtraMissing, InvalidTimelineHistory
 from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
@@ -16,7 +16,7 @@ from pgreplkit.offline.archive import (
     range_of,
 )
 from pgreplkit.offline.compression import content_size, read_pieces
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.damage import OPAQUE, InvalidWal
 from pgreplkit.offline.files import (
     FoundFile,
     WalFileKind,
@@ -84,11 +84,37 @@ def _size_problem(
     return ArchiveProblem.WRONG_SIZE, found
 
 
-def duplicate(first: FoundFile, second: FoundFile, *, are_readable: bool) -> ArchiveFinding:
-    """Report two files of one segment; they are compared if they can be read."""
+def unreadable_files(
+    files: Iterable[FoundFile], headers: Headers, segments: Segments, size: SegmentSize
+) -> Iterator[ArchiveFinding]:
+    """Report the segments that cannot be checked; they matter less if a copy can be."""
+    for file in files:
+        number = file.number(size)
+        has_copy = (file.timeline, number) in segments
+        finding = _unreadable(file.path, headers.unreadable[file.path])
+        yield attrs.evolve(
+            finding,
+            severity=Severity.INFO if has_copy else Severity.WARNING,
+            timeline=file.timeline,
+            wal=None if number is None else range_of(number, number, size),
+        )
+
+
+def _unreadable(path: Path, reason: str) -> ArchiveFinding:
+    return ArchiveFinding(
+        ArchiveProblem.UNREADABLE,
+        Severity.WARNING,
+        f"{path.name} cannot be checked: {reason}",
+        "check a decrypted or decompressed copy",
+        path,
+    )
+
+
+def duplicate(first: FoundFile, second: FoundFile) -> ArchiveFinding:
+    """Report two files of one segment, and compare them."""
     names = f"{first.path.name} and {second.path.name} are the same segment"
     # A compressed and a plain copy of one segment are usual, after an archive_command was changed.
-    if are_readable and not _are_equal(first.path, second.path):
+    if not _are_equal(first.path, second.path):
         return ArchiveFinding(
             ArchiveProblem.DUPLICATE,
             Severity.CRITICAL,
@@ -176,16 +202,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
             try:
                 history = read_history(files[timeline], timeline)
             except (InvalidTimelineHistory, InvalidWal, ExtraMissing) as error:
-                findings.append(
-                    ArchiveFinding(
-                        ArchiveProblem.HISTORY_CONTRADICTS,
-                        Severity.CRITICAL,
-                        f"{files[timeline].name} is not a history: {error}",
-                        RESTORE,
-                        files[timeline],
-                        timeline,
-                    )
-                )
+                findings.append(_history_problem(files[timeline], timeline, error))
         # Timeline 1 never has a history.
         elif timeline > 1:
             findings.append(
@@ -200,6 +217,21 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
         histories.append(history)
         findings += _too_early(history, segments, size)
     return Histories(tuple(histories), tuple(findings))
+
+
+def _history_problem(path: Path, timeline: int, error: Error) -> ArchiveFinding:
+    if isinstance(error, ExtraMissing):
+        return _unreadable(path, str(error))
+    if isinstance(error, InvalidWal) and error.remedy in OPAQUE:
+        return _unreadable(path, error.found)
+    return ArchiveFinding(
+        ArchiveProblem.HISTORY_CONTRADICTS,
+        Severity.CRITICAL,
+        f"{path.name} is not a history: {error}",
+        RESTORE,
+        path,
+        timeline,
+    )
 
 
 def _too_early(

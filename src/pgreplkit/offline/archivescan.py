@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import ExtraMissing, WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline import archivechecks as checks
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
 from pgreplkit.offline.compression import read_pieces
@@ -38,10 +38,11 @@ def scan_archive(
     """Find out what a WAL archive contains, and what recovery would miss.
 
     It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records,
-    and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file was
-    short before it was compressed, if its compression does not state the size of its content, as
-    bzip2. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a plain
-    directory of WAL files, compressed or not.
+    and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file has
+    less content than a segment if it does not state its size: bzip2, lzma and brotli, and lz4 and
+    zstd from a pipe. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
+    plain directory of WAL files, compressed or not. Nothing is claimed for a file that cannot be
+    read: the archive is not complete, and ``covers`` is False.
 
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.
@@ -66,9 +67,10 @@ def _report(
     place: Place, listed: list[FoundFile], headers: Headers, reference: WalFileHeader
 ) -> ArchiveReport:
     size = reference.segment_size
-    findings = [*_older_systems(place.others), *_unreadable(headers)]
+    findings = [*_older_systems(place.others)]
     segments: dict[tuple[int, int], FoundFile] = {}
     present = set()
+    unreadable = {}
     for file in listed:
         if file.kind is not WalFileKind.SEGMENT:
             continue
@@ -76,15 +78,17 @@ def _report(
         key = file.timeline, -1 if number is None else number
         # A segment that is damaged is not missing: it is reported once, as damaged.
         present.add(key)
-        if file.path not in headers.unreadable:
-            problem = checks.segment_problem(file, headers, reference)
-            if problem is not None:
-                findings.append(problem)
-                continue
+        if file.path in headers.unreadable:
+            unreadable[file] = key
+            continue
+        problem = checks.segment_problem(file, headers, reference)
+        if problem is not None:
+            findings.append(problem)
+            continue
         first = segments.setdefault(key, file)
         if first is not file:
-            are_readable = {first.path, file.path} <= {*headers.read}
-            findings.append(checks.duplicate(first, file, are_readable=are_readable))
+            findings.append(checks.duplicate(first, file))
+    findings += checks.unreadable_files(unreadable, headers, segments, size)
     known = checks.read_histories(listed, segments, size)
     findings += known.findings
     findings += checks.partials(listed, segments, size)
@@ -94,7 +98,8 @@ def _report(
         for file in listed
         if file.kind is WalFileKind.PARTIAL and (number := file.number(size)) is not None
     }
-    registered = checks.registered_segments(listed, size)
+    # What cannot be read shows at least that the segments before it were written.
+    registered = checks.registered_segments(listed, size) | {*unreadable.values()}
     findings += checks.gaps(segments, known.histories, present, incomplete, registered, size)
     return ArchiveReport(
         directory=place.folder,
@@ -121,17 +126,6 @@ def _older_systems(others: Iterable[Path]) -> Iterator[ArchiveFinding]:
             Severity.INFO,
             f"{path} holds the WAL of an older system",
             "scan it by its own path",
-            path,
-        )
-
-
-def _unreadable(headers: Headers) -> Iterator[ArchiveFinding]:
-    for path, reason in headers.unreadable.items():
-        yield ArchiveFinding(
-            ArchiveProblem.UNREADABLE,
-            Severity.WARNING,
-            f"{path.name} cannot be checked: {reason}",
-            "check a decrypted or decompressed copy",
             path,
         )
 
@@ -169,7 +163,7 @@ def _altered(report: ArchiveReport) -> Iterator[ArchiveFinding]:
         try:
             for piece in read_pieces(file.path):
                 content.update(piece)
-        except (ExtraMissing, InvalidWal):
+        except InvalidWal:
             continue  # Reading its records reports it.
         if content.hexdigest() != file.checksum:
             found = f"{file.path.name} is damaged: its content has the SHA-1 {content.hexdigest()}"
@@ -186,9 +180,6 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     try:
         for _ in reader.batches():
             pass
-    # A file in a compression that cannot be read here was reported as such before.
-    except ExtraMissing:
-        return None, len(run)
     except InvalidWal as error:
         lsn, found = error.lsn, error.found
     # In an archive, leftovers of a recycled file are damage: only complete files are archived.

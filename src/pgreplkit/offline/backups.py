@@ -83,5 +83,6 @@ class Backup(Record):
     @property
     def is_complete(self) -> bool:
         """True if the backup itself is complete, whatever the archive holds."""
+        # Barman waits for WAL that the archive gets after the backup: the files are complete.
         complete = (BackupStatus.DONE, BackupStatus.WAITING_FOR_WALS)
         return self.status in complete and self.stop_lsn is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pgreplkit.errors import Error, HostFileError
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.damage import DECOMPRESS, DECRYPT, InvalidWal
 from pgreplkit.offline.framing import FileForm, StoredFile, content_size as size_of
 from pgreplkit.offline.images import codec
 
@@ -32,12 +32,18 @@ _MAGIC = (
     (b"\xfd7zXZ\x00", FileForm.XZ),
     (b"\x04\x22\x4d\x18", FileForm.LZ4),
     (b"\x28\xb5\x2f\xfd", FileForm.ZSTD),
+    (b"\x5d\0\0", FileForm.LZMA),  # the usual parameters, and a dictionary of at least 64 kB
+    (b"\x89LZO", FileForm.LZO),
     (b"Salted__", FileForm.ENCRYPTED),  # OpenSSL, which pgBackRest uses
     (b"-----BEG", FileForm.ENCRYPTED),  # GnuPG with armor
     (b"age-encr", FileForm.ENCRYPTED),
 )
 _GPG_TAGS = {0x84, 0x85, 0x8C, 0xC1, 0xC3}
 """First bytes of GnuPG's encrypted messages: a session key by public key or passphrase."""
+_MARKED = {".gz", ".bz2", ".xz", ".lz4", ".zst", ".lzma", ".lzo"}
+"""Suffixes of compressions whose files begin with a mark."""
+_PAGE_MARK = (b"\xd0", b"\xd1")
+"""The second byte of each page of WAL."""
 
 
 def form_of(path: Path) -> FileForm:
@@ -54,9 +60,13 @@ def _form(path: Path, head: bytes) -> FileForm:
             return form
     if path.suffix == ".br":
         return FileForm.BROTLI
-    # A page of WAL has its magic number in the second byte, which cannot be a GnuPG tag's length.
-    if head[:1] and head[0] in _GPG_TAGS and head[1:2] != b"\xd1":
+    if head[1:2] in _PAGE_MARK:
+        return FileForm.PLAIN
+    if head[:1] and head[0] in _GPG_TAGS:
         return FileForm.ENCRYPTED
+    # WAL-G encrypts files with libsodium under the suffix of their compression, and without a mark.
+    if head and path.suffix in _MARKED:
+        return FileForm.UNKNOWN
     return FileForm.PLAIN
 
 
@@ -90,6 +100,9 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
 
 def _pieces(path: Path, form: FileForm, start: int = 0) -> Iterator[bytes]:
     try:
+        if form is FileForm.BROTLI:
+            yield from _brotli(path, start)
+            return
         with _opened(path, form) as file:
             file.seek(start)
             while piece := file.read(PIECE):
@@ -151,7 +164,7 @@ def _opened(path: Path, form: FileForm) -> IO[bytes]:
         return gzip.open(path)  # type: ignore[return-value]
     if form is FileForm.BZIP2:
         return bz2.open(path)
-    if form is FileForm.XZ:
+    if form in (FileForm.XZ, FileForm.LZMA):
         return lzma.open(path)
     if form is FileForm.LZ4:
         file: IO[bytes] = codec("lz4.frame", extra="lz4").open(path)
@@ -160,12 +173,33 @@ def _opened(path: Path, form: FileForm) -> IO[bytes]:
         stream: IO[bytes] = codec("zstandard", extra="zstd").open(path)
         return stream
     if form is FileForm.ENCRYPTED:
-        raise InvalidWal("the file is encrypted", path=str(path), remedy="decrypt it first")
-    if form is FileForm.BROTLI:
-        raise InvalidWal(
-            "the file is compressed with brotli", path=str(path), remedy="decompress it first"
-        )
+        raise InvalidWal("the file is encrypted", path=str(path), remedy=DECRYPT)
+    if form is FileForm.UNKNOWN:
+        found = f"the file is not in the format of {path.suffix}, so it is encrypted or damaged"
+        raise InvalidWal(found, path=str(path), remedy=DECRYPT)
+    if form is FileForm.LZO:
+        found = "the file is compressed with lzo"
+        raise InvalidWal(found, path=str(path), remedy=DECOMPRESS)
     return path.open("rb")
+
+
+def _brotli(path: Path, start: int) -> Iterator[bytes]:
+    """Decompress a file of brotli, whose module has no file objects."""
+    decoder = codec("brotli", extra="brotli").Decompressor()
+    with path.open("rb") as file:
+        while not decoder.is_finished():
+            stored = file.read(PIECE) if decoder.can_accept_more_data() else b""
+            # A few bytes can stand for gigabytes of zeros.
+            piece: bytes = decoder.process(stored, output_buffer_limit=PIECE)
+            if not stored and not piece:
+                raise InvalidWal("the compressed file is damaged: it ends early", path=str(path))
+            if len(piece) > start:
+                yield piece[start:]
+            start = max(0, start - len(piece))
+        if file.read(1):
+            raise InvalidWal(
+                "the compressed file is damaged: it goes on after its end", path=str(path)
+            )
 
 
 def _refusal(path: Path, error: OSError) -> HostFileError:

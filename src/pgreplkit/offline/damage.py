@@ -6,6 +6,9 @@ from pgreplkit.errors.base import Error
 from pgreplkit.values.lsn import LSN
 
 DAMAGED = "restore the file from another copy of the WAL"
+DECRYPT, DECOMPRESS = "decrypt it first", "decompress it first"
+OPAQUE = frozenset({DECRYPT, DECOMPRESS})
+"""The remedies for a file that cannot be read here, which is no damage."""
 
 
 class InvalidWal(Error, ValueError):

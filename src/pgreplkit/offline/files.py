@@ -14,7 +14,7 @@ from pgreplkit.errors import HostFileError
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.segment import SegmentSize
 
-_COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma"
+_COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma|lzo"
 _NAME = re.compile(
     rf"""
     (?: (?P<history>[0-9A-F]{{8}})\.history
@@ -90,6 +90,8 @@ def _listed(folder: Path, *, is_top: bool) -> Iterator[FoundFile]:
         for entry in entries:
             path, is_directory = Path(entry.path), _is_directory(entry)
             if is_directory and is_top and _HASHED.fullmatch(entry.name):
+                # One level only: Barman and pgBackRest have no deeper ones, and other folders are
+                # not theirs.
                 yield from _listed(path, is_top=False)
             elif not is_directory and (size := _size(entry)) is not None:
                 yield found_file(path, size)

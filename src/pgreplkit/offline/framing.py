@@ -25,7 +25,11 @@ class FileForm(OpenEnum):
     LZ4 = "lz4"
     ZSTD = "zst"
     BROTLI = "br"
+    LZMA = "lzma"
+    LZO = "lzo"
     ENCRYPTED = "encrypted"
+    UNKNOWN = "unknown"
+    """Not what the file's suffix announces."""
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory, WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.compression import read_head, read_small
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import (
@@ -139,6 +139,8 @@ def timeline_history(
     histories = {file.timeline: file.path for file in listed if file.kind is WalFileKind.HISTORY}
     if timeline is None:
         kinds = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
+        # Of the files, not of the histories: a history may be archived before the first WAL of its
+        # timeline.
         timeline = max(file.timeline for file in listed if file.kind in kinds)
     if timeline in histories:
         return read_history(histories[timeline], timeline)
@@ -150,11 +152,7 @@ def read_history(path: Path, timeline: int) -> TimelineHistory:
 
     Raises: InvalidTimelineHistory; HostFileError; InvalidWal.
     """
-    content = read_small(path)
-    try:
-        return TimelineHistory.parse(content.decode(), timeline=timeline)
-    except UnicodeDecodeError:
-        raise InvalidTimelineHistory(path.name, "the file is not text") from None
+    return TimelineHistory.from_bytes(read_small(path), timeline=timeline)
 
 
 def _first_header(files: Iterable[FoundFile]) -> WalFileHeader:

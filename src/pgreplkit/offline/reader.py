@@ -16,11 +16,12 @@ from pgreplkit.errors import InvalidWalRange
 from pgreplkit.offline.checkpoints import WalCheckpoint, checkpoint_of, is_checkpoint
 from pgreplkit.offline.columns import columns_of
 from pgreplkit.offline.compression import read_pieces
+from pgreplkit.offline.counts import Counts
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.pages import SHORT, major_of
 from pgreplkit.offline.path import WalPath, find_path, header_of
 from pgreplkit.offline.records import Source, WalRecord
-from pgreplkit.offline.stats import WalBy, WalStats, stats_of
+from pgreplkit.offline.stats import COUNTABLE, WalBy, WalStats, stats_of
 from pgreplkit.offline.walk import RecordWalk, Stop, WalEnd
 from pgreplkit.offline.xacts import WalCommit, commit_of, end_time, is_end, subtransactions
 from pgreplkit.values.flags import checked_flags
@@ -111,12 +112,17 @@ class WalReader:
 
     def batches(self) -> Iterator[list[WalRecord]]:
         """Iterate over the records in lists, as they are decoded: faster than one by one."""
+        return self._batches(None)
+
+    def _batches(self, counts: Counts | None) -> Iterator[list[WalRecord]]:
         self._ended, self._end, self._overwritten = None, None, ()
         last = -1
         stop: Stop | None = None
         number, place = self._first, self._start
         while True:
-            one = _Pass(self._path, number, place, verify_crc=self._verify_crc)
+            if counts is not None:
+                counts.start, counts.stop = max(last + 1, self._start), self._stop_at
+            one = _Pass(self._path, number, place, self._verify_crc, counts)
             has_progress, is_over = False, False
             for batch in one.batches():
                 records = batch
@@ -251,7 +257,9 @@ class WalReader:
 
         Raises: InvalidWal; ValueError if ``by`` is not a member of WalBy.
         """
-        return stats_of(self, WalBy(by))
+        by = WalBy(by)
+        counts = Counts(self.major) if by in COUNTABLE else None
+        return stats_of(chain.from_iterable(self._batches(counts)), by, counts)
 
     def columns(self) -> dict[str, NDArray[numpy.uint64]]:
         """Return the numbers of all records as columns, for example for pandas.DataFrame.
@@ -300,7 +308,9 @@ class WalReader:
 class _Pass:
     """One reading of the files from a position on, until something is not a record."""
 
-    def __init__(self, path: WalPath, number: int, start: int, *, verify_crc: bool) -> None:
+    def __init__(
+        self, path: WalPath, number: int, start: int, verify_crc: bool, counts: Counts | None
+    ) -> None:
         self._path = path
         self.number: int = number
         header = path.header
@@ -314,6 +324,7 @@ class _Pass:
             newest_timeline=0,
             system_id=header.system_id,
             checks_crc=verify_crc,
+            counts=counts,
         )
         self.stop: Stop = Stop(WalEnd.END_OF_WAL, begin, "there are no more files")
         self.is_contradicted: bool = False
@@ -336,7 +347,11 @@ class _Pass:
             self._walk.newest_timeline = timeline
             self._walk.source = attrs.evolve(self._walk.source, path=str(path))
             pages = _Pages(self._path, self.number, self._offset)
-            yield from self._records_of(pages.pieces(path))
+            try:
+                yield from self._records_of(pages.pieces(path))
+            except InvalidWal as error:
+                self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+                return
             if self._walk.stop is not None:
                 self._end(self._walk.stop, follows=pages.follow(self._walk.stop.reached))
                 return
@@ -353,14 +368,11 @@ class _Pass:
 
     def _records_of(self, pieces: Iterable[bytes]) -> Iterator[list[WalRecord]]:
         """Walk through the pieces of one file, up to its end or to that of the WAL."""
-        try:
-            for piece in pieces:
-                if records := self._walk.take(piece):
-                    yield records
-                if self._walk.stop is not None:
-                    break
-        except InvalidWal as error:
-            self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+        for piece in pieces:
+            if records := self._walk.take(piece):
+                yield records
+            if self._walk.stop is not None:
+                break
 
     def _no_more_files(self) -> None:
         pending = self._walk.pending
@@ -464,9 +476,9 @@ def open_wal(
 ) -> WalReader:
     """Read the records in a WAL file, or in a directory such as pg_wal or an archive.
 
-    Files may be compressed (gzip, bzip2, xz; lz4 and zstd with the extras of that name), and an
-    archive may have a directory for each 4 GiB, as Barman and pgBackRest have. No server is needed,
-    and the major version (10 to 18) is that of the files.
+    Files may be compressed (gzip, bzip2, xz, lzma; lz4, zstd and brotli with the extras of that
+    name), and an archive may have a directory for each 4 GiB, as Barman and pgBackRest have. No
+    server is needed, and the major version (10 to 18) is that of the files.
 
     Reading begins with the first record at or after ``start``, by default with the oldest file,
     and ends before ``stop_at``. By default it follows the newest timeline, along its history file

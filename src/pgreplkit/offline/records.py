@@ -28,8 +28,8 @@ LONGEST = 1020 << 20
 
 # Numbers up to 32 are blocks; the highest ones stand for other parts (top-level xid: 14 on).
 _SHORT_DATA, _LONG_DATA, _ORIGIN, _TOP_XID = 255, 254, 253, 252
-_LAST_BLOCK = 32
-_FORK, _HAS_IMAGE, _WILL_INIT, _SAME_RELATION = 0x0F, 0x10, 0x40, 0x80
+LAST_BLOCK = 32
+HAS_IMAGE, _WILL_INIT, SAME_RELATION, _FORK = 0x10, 0x40, 0x80, 0x0F
 _BLOCK_HEAD, _IMAGE_HEAD, _RELATION = Struct("<BH"), Struct("<HHB"), Struct("<III")
 _BLOCK_SIZE = 8
 """Size of a block's headers without an image and a relation."""
@@ -331,7 +331,7 @@ def _decode(record: WalRecord) -> _Parts:
     while size - at > sizes:
         key = content[at]
         at += 1
-        if key <= _LAST_BLOCK:
+        if key <= LAST_BLOCK:
             head, at = _head(content, at, key, heads[-1] if heads else None, major)
             heads.append(head)
             sizes += head.data_size + head.image_size
@@ -355,32 +355,19 @@ def _decode(record: WalRecord) -> _Parts:
     return _Parts(tuple(blocks), content[size - data_size :] if data_size else b"", origin, top_xid)
 
 
-def may_have_images(content: bytes) -> bool:
-    """Return False for a record without blocks, and for one whose only block has no image.
-
-    These are most records; the check is faster than ``fpi_bytes``.
-    """
-    at = HEADER_SIZE
-    if len(content) == at or content[at] > _LAST_BLOCK:
-        return False
-    flags = content[at + 1]
-    after = at + _BLOCK_SIZE + (0 if flags & _SAME_RELATION else _RELATION.size)
-    return bool(flags & _HAS_IMAGE) or len(content) <= after or content[after] <= _LAST_BLOCK
-
-
 def _image_bytes(content: bytes, major: int) -> int:
     """Return the size of all images, by the blocks' headers only: statistics need it of each."""
     at, images, left = HEADER_SIZE, 0, len(content) - HEADER_SIZE
-    while left > 0 and content[at] <= _LAST_BLOCK:
+    while left > 0 and content[at] <= LAST_BLOCK:
         flags, size = content[at + 1], _BLOCK_SIZE
         left -= content[at + 2] | content[at + 3] << 8
-        if flags & _HAS_IMAGE:
+        if flags & HAS_IMAGE:
             image = content[at + 4] | content[at + 5] << 8
             images, left = images + image, left - image
             form = content[at + 8]
             is_compressed = compression_of(form, major) is not None
             size += 7 if is_compressed and form & HAS_HOLE else 5
-        if not flags & _SAME_RELATION:
+        if not flags & SAME_RELATION:
             size += _RELATION.size
         at, left = at + size, left - size
     return images
@@ -395,7 +382,7 @@ def _head(
         raise InvalidWal(f"block {key} follows block {previous.id}")
     head = _Head(key, *_BLOCK_HEAD.unpack_from(content, at))
     at += _BLOCK_HEAD.size
-    if head.flags & _HAS_IMAGE:
+    if head.flags & HAS_IMAGE:
         head.image_size, head.hole_offset, flags = _IMAGE_HEAD.unpack_from(content, at)
         at += _IMAGE_HEAD.size
         head.image_flags = flags
@@ -404,7 +391,7 @@ def _head(
             head.hole_length = PAGE_SIZE - head.image_size
         elif flags & HAS_HOLE:
             head.hole_length, at = _U16.unpack_from(content, at)[0], at + _U16.size
-    if not head.flags & _SAME_RELATION:
+    if not head.flags & SAME_RELATION:
         head.relation, at = RelationFile(*_RELATION.unpack_from(content, at)), at + _RELATION.size
     elif previous is None:
         raise InvalidWal("its first block refers to the relation of the block before")
@@ -417,7 +404,7 @@ def _head(
 def _located(content: bytes, at: int, head: _Head, major: int) -> tuple[WalBlock, int]:
     """Return the block with its image and data; return where they end."""
     image = None
-    if head.flags & _HAS_IMAGE:
+    if head.flags & HAS_IMAGE:
         hole = head.hole_offset, head.hole_length
         if head.hole_length < 0 or sum(hole) > PAGE_SIZE:
             raise InvalidWal(f"an image has a hole of {hole[1]} bytes at {hole[0]}")

@@ -6,14 +6,9 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.offline.counts import Counts
 from pgreplkit.offline.kinds import kind_of, manager_name
-from pgreplkit.offline.records import (
-    INFO_AT,
-    MANAGER_AT,
-    RelationFile,
-    WalRecord,
-    may_have_images,
-)
+from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.offline.xacts import commit_of, end_time, is_end
 from pgreplkit.values.flat import to_records
 from pgreplkit.values.openenum import OpenEnum
@@ -123,15 +118,20 @@ def _text(key: StatsKey) -> str | None:
     return key.isoformat() if isinstance(key, datetime) else None if key is None else str(key)
 
 
-def stats_of(records: Iterable[WalRecord], by: WalBy) -> WalStats:
-    """Sum up the records.
+def stats_of(records: Iterable[WalRecord], by: WalBy, counts: Counts | None = None) -> WalStats:
+    """Sum up the records, and those that were counted while the records were read.
 
     Raises: InvalidWal; ValueError if ``by`` is not a member.
     """
     if by not in _SUMS:
         raise ValueError(f"by must be one of {', '.join(WalBy)}, got {str(by)!r}")
     sums = _SUMS[by](records)
+    if counts is not None:
+        for kind, (number, size) in counts.sums.items():
+            names = kind_of(counts.major, kind >> 8, kind & 0xFF)
+            add(sums, "/".join(names) if by is WalBy.KIND else names[0], number, size, 0)
     rows = [WalStatsRow(key, *numbers) for key, numbers in sums.items()]
+    # By the key too, so that equal rows are always in the same order.
     rows.sort(key=lambda row: (-row.bytes, _text(row.key) or ""))
     return WalStats(by, tuple(rows))
 
@@ -145,47 +145,25 @@ def add(sums: Sums, key: StatsKey, records: int, size: int, images: int) -> None
     row[_IMAGES] += images
 
 
-def _by_number(records: Iterable[WalRecord]) -> tuple[dict[int, list[int]], int]:
-    """Sum up by the numbers of manager and kind: names for each record would take longer."""
-    sums: dict[int, list[int]] = {}
-    major = 0
-    for record in records:
-        # Properties for the numbers of each record would take as long as reading it.
-        content = record.content
-        key = content[MANAGER_AT] << 8 | content[INFO_AT] & 0xF0
-        # An exception is free until it is raised, which happens once for each kind.
-        try:
-            row = sums[key]
-        except KeyError:
-            row, major = sums.setdefault(key, [0, 0, 0]), record.major
-        row[_RECORDS] += 1
-        row[_BYTES] += len(content)
-        if may_have_images(content):
-            images = record.fpi_bytes
-            row[_BYTES] -= images
-            row[_IMAGES] += images
-    return sums, major
-
-
 def _by_kind(records: Iterable[WalRecord]) -> Sums:
-    numbered, major = _by_number(records)
     sums: Sums = {}
-    for key, numbers in numbered.items():
-        add(sums, "/".join(kind_of(major, key >> 8, key & 0xF0)), *numbers)
+    for record in records:
+        key = "/".join(kind_of(record.major, record.manager, record.info))
+        add(sums, key, 1, record.record_bytes, record.fpi_bytes)
     return sums
 
 
 def _by_manager(records: Iterable[WalRecord]) -> Sums:
-    numbered, _ = _by_number(records)
     sums: Sums = {}
-    for key, numbers in numbered.items():
-        add(sums, manager_name(key >> 8), *numbers)
+    for record in records:
+        add(sums, manager_name(record.manager), 1, record.record_bytes, record.fpi_bytes)
     return sums
 
 
 def _by_xid(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
     for record in records:
+        # 0 stands for no transaction, as for checkpoints.
         add(sums, record.xid or None, 1, record.record_bytes, record.fpi_bytes)
     return sums
 
@@ -233,6 +211,8 @@ def _by_second(records: Iterable[WalRecord]) -> Sums:
     return sums
 
 
+COUNTABLE = frozenset({WalBy.KIND, WalBy.RESOURCE_MANAGER})
+"""The sums that need only the kind and the length of a record without images."""
 _SUMS: dict[WalBy, Callable[[Iterable[WalRecord]], Sums]] = {
     WalBy.KIND: _by_kind,
     WalBy.RESOURCE_MANAGER: _by_manager,

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import math
+import sys
+from struct import Struct
 
 import attrs
 
+from pgreplkit.offline.counts import LENGTH_BITS, Counts, length_of
 from pgreplkit.offline.damage import DAMAGED, InvalidWal
 from pgreplkit.offline.kinds import FIRST_CUSTOM, MANAGERS, XLOG
 from pgreplkit.offline.pages import CONTINUES, LONG, OVERWRITES, SHORT, header_size, major_of
-from pgreplkit.offline.records import HEADER, HEADER_SIZE, LONGEST, Source, WalRecord
+from pgreplkit.offline.records import (
+    HAS_IMAGE,
+    HEADER,
+    HEADER_SIZE,
+    LAST_BLOCK,
+    LONGEST,
+    SAME_RELATION,
+    Source,
+    WalRecord,
+)
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
-_SWITCH = 0x40
+_SWITCH = XLOG << 8 | 0x40
 _LAST_MANAGER = len(MANAGERS) - 1
+_FIRST_UNKNOWN = len(MANAGERS) << 8
+_START = Struct("<I4xQH6xBB18xB")
+"""Length, previous record, kind; first part and, for a block, its flags; the part after a block."""
+_UNUSUAL = HAS_IMAGE | SAME_RELATION
+"""Flags of a first block whose record must be looked at; the second one has no block before it."""
+_SECOND_BLOCK = _START.size - 1
+_PADDING = bytes(_SECOND_BLOCK)
+"""So that the start of any record can be unpacked."""
 _CUSTOM_SINCE = 15
 """Extensions have had resource managers of their own since then, with the numbers from 128 on."""
 
@@ -85,6 +104,8 @@ class RecordWalk:
     """The timeline in the file's name; no page of the file has a newer one."""
     system_id: int | None = None
     checks_crc: bool = False
+    counts: Counts | None = None
+    """If given, records without images are counted there, and not returned, but for the last."""
     stop: Stop | None = None
     last: int | None = None
     """The position of the last record."""
@@ -252,65 +273,101 @@ class RecordWalk:
         # Joining the pieces copies them, so it waits until a record can be complete.
         if self._size < max(self._needed, self._at + HEADER_SIZE):
             return
-        buffer = self._buffer = b"".join([self._buffer, *self._parts])
+        buffer = self._buffer = b"".join([self._buffer, *self._parts, _PADDING])
         self._parts, self._needed = [], HEADER_SIZE
-        pages, number, at, size = self._pages, 0, self._at, len(buffer)
-        following = pages[1].start if len(pages) > 1 else math.inf
-        shift, source, last = pages[0].shift, pages[0].source, self.last
-        unpack, append, checks_crc = HEADER.unpack_from, records.append, self.checks_crc
+        number, at, last, end_of_headers = 0, self._at, self.last, self._size - HEADER_SIZE
+        # The first turn looks for the page.
+        following = limit = at
+        unpack, append, checks_crc = _START.unpack_from, records.append, self.checks_crc
+        numbers, has_counts = [], self._has_counts(at)
         while True:
             if at >= following:
-                while number + 1 < len(pages) and pages[number + 1].start <= at:
-                    number += 1
-                page = pages[number]
-                shift, source = page.shift, page.source
-                following = pages[number + 1].start if number + 1 < len(pages) else math.inf
+                number, page, following = self._page_from(number, at)
+                shift, source, limit = page.shift, page.source, min(following, self._size)
                 if at == page.start and page.remaining:
                     self.stop = self._torn(page, at)
                     break
-            if size - at < HEADER_SIZE:
+            if at > end_of_headers:
                 break
-            length, _, previous, info, manager, _ = unpack(buffer, at)
+            length, previous, kind, part, flags, next_part = unpack(buffer, at)
             # One comparison accepts a good header; the exact problem is found only for a bad one.
-            if previous != last or length < HEADER_SIZE or manager > _LAST_MANAGER:
+            if previous != last or length < HEADER_SIZE or kind >= _FIRST_UNKNOWN:
                 self.last = last
                 self.stop = self._header_problem(at + shift, buffer, at)
                 if self.stop is not None:
                     break
             end = at + length
-            if end > following:
-                self.stop = self._crossing_problem(number + 1, end)
-                if self.stop is not None:
+            if end > limit and not self._is_whole(number + 1, end, length, at + shift):
+                break
+            # Most records have no block, or one without an image.
+            if has_counts and (
+                part > LAST_BLOCK
+                or not (flags & _UNUSUAL or (next_part <= LAST_BLOCK and _has_more(buffer, at)))
+            ):
+                numbers.append(kind << LENGTH_BITS | length)
+            else:
+                record = WalRecord(source, at + shift, buffer[at:end])
+                # The CRC comes last: it takes longer than all other checks.
+                if checks_crc and not record.is_crc_correct:
+                    self.stop = _wrong_crc(record)
                     break
-            if end > size:
-                self._needed = length
-                # Damage in the length would otherwise let the buffer grow without limit.
-                if length > LONGEST:
-                    self.stop = Stop(WalEnd.DAMAGE, at + shift, f"its length is {length} bytes")
-                break
-            record = WalRecord(source, at + shift, buffer[at:end])
-            # The CRC comes last: it takes longer than all other checks, which find most damage.
-            if checks_crc and not record.is_crc_correct:
-                self.stop = _wrong_crc(record)
-                break
-            append(record)
+                append(record)
             last = at + shift
             at = end + 7 & -8
             # The rest of its segment is padding, whatever the bytes are.
-            if manager == XLOG and info & 0xF0 == _SWITCH:
+            if kind & 0xFFF0 == _SWITCH:
                 self._skip_to = last - last % source.segment_size + source.segment_size
                 break
         self.last = last
+        self._count(numbers, records)
         self._drop(at)
+
+    def _page_from(self, number: int, at: int) -> tuple[int, _Page, int]:
+        """Return the page of a place, from a number on; and where the next one begins."""
+        pages = self._pages
+        while number + 1 < len(pages) and pages[number + 1].start <= at:
+            number += 1
+        following = pages[number + 1].start if number + 1 < len(pages) else sys.maxsize
+        return number, pages[number], following
+
+    def _is_whole(self, number: int, end: int, length: int, lsn: int) -> bool:
+        """Check a record that goes on in the page with a number, or behind the buffer."""
+        self.stop = self._crossing_problem(number, end)
+        if self.stop is None and end > self._size:
+            self._needed = length
+            # Damage in the length would otherwise let the buffer grow without limit.
+            if length > LONGEST:
+                self.stop = Stop(WalEnd.DAMAGE, lsn, f"its length is {length} bytes")
+        return self.stop is None and end <= self._size
+
+    def _has_counts(self, at: int) -> bool:
+        """Return True if records are only counted, from a place on."""
+        if self.counts is None or self.checks_crc:
+            return False
+        return self.counts.covers(at + self._page_at(at).shift, self._size + self._pages[-1].shift)
+
+    def _count(self, numbers: list[int], records: list[WalRecord]) -> None:
+        """Count records; the last one is appended instead, so that the caller knows its place."""
+        if self.counts is None or not numbers or self.last is None:
+            return
+        if not records or records[-1]._lsn != self.last:
+            last = self.last
+            page = next(page for page in reversed(self._pages) if page.start + page.shift <= last)
+            at = last - page.shift
+            content = self._buffer[at : at + length_of(numbers.pop())]
+            records.append(WalRecord(page.source, last, content))
+        self.counts.add(numbers)
 
     def _drop(self, at: int) -> None:
         """Drop what is before ``at`` from the buffer; after a switch, all of it."""
         if self._skip_to > (self.last or 0):
             self._restart(at=0)
         elif at > self._size:
-            self._at = at  # the padding of the last record was not taken yet
+            # The padding of the last record was not taken yet.
+            self._buffer, self._at = self._buffer[: self._size], at
         else:
-            self._buffer, self._at, self._size = self._buffer[at:], 0, self._size - at
+            self._buffer, self._at = self._buffer[at : self._size], 0
+            self._size -= at
             first = self._pages.index(self._page_at(at))
             self._pages = [
                 attrs.evolve(page, start=page.start - at, shift=page.shift + at)
@@ -345,6 +402,13 @@ class RecordWalk:
         ):
             found = f"no version {self.source.major} has a resource manager {manager}"
         return Stop(WalEnd.DAMAGE, lsn, found) if found else None
+
+
+def _has_more(buffer: bytes, at: int) -> bool:
+    """Return True unless a record has two blocks, and the second one has no image."""
+    flags = buffer[at + _SECOND_BLOCK + 1]
+    after = at + _SECOND_BLOCK + 8 + (0 if flags & SAME_RELATION else 12)
+    return bool(flags & HAS_IMAGE) or buffer[after] <= LAST_BLOCK
 
 
 def _wrong_crc(record: WalRecord) -> Stop:

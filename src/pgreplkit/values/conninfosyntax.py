@@ -17,8 +17,9 @@ PARAMETER_SINCE = {
     **dict.fromkeys(("require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation"), 16),
     "sslnegotiation": 17,
     **dict.fromkeys(("min_protocol_version", "max_protocol_version", "sslkeylogfile"), 18),
-    **dict.fromkeys(("scram_client_key", "scram_server_key", "servicefile"), 18),
+    **dict.fromkeys(("scram_client_key", "scram_server_key"), 18),
     **dict.fromkeys(("oauth_issuer", "oauth_client_id", "oauth_scope", "oauth_client_secret"), 18),
+    "servicefile": 19,
 }
 """The first major version of libpq that knows a parameter; all versions know the others."""
 

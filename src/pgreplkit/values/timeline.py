@@ -113,6 +113,18 @@ class TimelineHistory(ModelField):
             raise TypeError(f"a timeline history is parsed from a str, not {type(text).__name__}")
         return cls(timeline, tuple(_switches(text)))
 
+    @classmethod
+    def from_bytes(cls, content: bytes, *, timeline: int) -> "TimelineHistory":
+        """Parse the content of a ``.history`` file.
+
+        The reason of a switch may be the name of a restore point, in the encoding of its database;
+        bytes that are not UTF-8 are escaped.
+
+        Raises:
+            InvalidTimelineHistory: If a line is malformed or the timelines do not ascend.
+        """
+        return cls.parse(content.decode(errors="backslashreplace"), timeline=timeline)
+
     @property
     def timelines(self) -> tuple[int, ...]:
         """All timelines of the history, oldest first."""

@@ -424,7 +424,6 @@ async def test_a_clone_gets_the_resolved_address_of_its_primary(
     cluster: Pair,
     colour: Colour,
     way: str,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab, source = clusters.lab, cluster.primary
@@ -435,9 +434,11 @@ async def test_a_clone_gets_the_resolved_address_of_its_primary(
                 patched.setenv(f"PG{name.upper()}", value)
             conninfo = ""
         elif way == "service":
-            file = tmp_path / "services.conf"
-            lines = [f"{n}={v}\n" for n, v in {**parts, "password": lab.password}.items()]
-            file.write_text("".join(["[source]\n", *lines]))
+            # pg_basebackup reads the secret of the key there: an argument would show it to all.
+            secrets = {"password": lab.password, "sslpassword": "of-the-key"}
+            lines = [f"{n}={v}\n" for n, v in {**parts, **secrets}.items()]
+            file = source.data_directory.with_name(f"services-{colour.name}.conf")
+            lab._place.make_file(file, "".join(["[source]\n", *lines]))
             patched.setenv("PGSERVICEFILE", str(file))
             conninfo = "service=source"
         else:

@@ -13,7 +13,7 @@ import pgreplkit
 from pgreplkit import Cluster, LocalControl, ReplicationConnection
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.lab import Node
-from pgreplkit.rows import Evidence
+from pgreplkit.rows import Evidence, Severity
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=15")]
 
@@ -164,7 +164,8 @@ def test_a_standby_that_could_not_follow_a_promotion_stops_a_switchover(
     clusters: Clusters, cluster: Pair
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
-    run(tree["c"], "ALTER SYSTEM SET recovery_target_timeline = 'current'")
+    for setting in ("timeline = 'current'", "xid = '4000000000'", "action = 'promote'"):
+        run(tree["c"], f"ALTER SYSTEM SET recovery_target_{setting}")
     tree["c"].stop()
     tree["c"].start()
     found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
@@ -172,8 +173,13 @@ def test_a_standby_that_could_not_follow_a_promotion_stops_a_switchover(
     found.refresh()
     with pytest.raises(PlanRefused, match="recovery_target_timeline of c: current"):
         found.plan_switchover("b").run()
-    # On the same timeline the standby can move, for now.
-    assert found.plan_follow("c", "b").check().is_ready
+    readiness = found.plan_follow("c", "b").check()
+    # On the same timeline the standby can move, for now; but it will promote itself.
+    assert readiness.is_ready
+    assert readiness["recovery target of c"].severity is Severity.WARNING
+    with tree["c"].connect() as standby:
+        assert isinstance(standby, pgreplkit.Standby)
+        assert standby.check_readiness()["recovery_target_xid"].severity is Severity.WARNING
 
 
 def test_a_failover_is_refused_if_a_follower_could_not_stream_afterwards(

@@ -24,7 +24,7 @@ from pgreplkit.apply import (
     RefusedChange,
     TableRule,
 )
-from pgreplkit.applycommand import DONE, MISCONFIGURED, main
+from pgreplkit.applycommand import main
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
@@ -35,6 +35,7 @@ from pgreplkit.errors import (
     TableNotFound,
     WaitTimeout,
 )
+from pgreplkit.supervised import DONE, MISCONFIGURED
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""

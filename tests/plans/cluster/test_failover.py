@@ -78,23 +78,37 @@ def test_a_standby_lost_with_the_primary_is_no_obstacle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conninfo", "hosts"),
+    ("parts", "places"),
     [
-        ("host=a", ["host=a"]),
-        ("host=a,b port=1", ["host=a port=1", "host=b port=1"]),
-        ("host=a,b port=1,2", ["host=a port=1", "host=b port=2"]),
-        ("hostaddr=10.0.0.1,10.0.0.2", ["hostaddr=10.0.0.1", "hostaddr=10.0.0.2"]),
-        (
-            "postgresql://a,b/db?target_session_attrs=primary",
-            ["dbname=db host=a", "dbname=db host=b"],
-        ),
-        ("service=db1 sslmode=verify-full sslrootcert=/x", ["service=db1"]),
+        ({"host": "a"}, ["a"]),
+        ({"host": "a,b", "port": "1"}, ["a:1", "b:1"]),
+        ({"host": "a,b", "port": "1,2"}, ["a:1", "b:2"]),
+        ({"hostaddr": "10.0.0.1,10.0.0.2"}, ["10.0.0.1", "10.0.0.2"]),
     ],
 )
-def test_each_host_is_asked_whatever_its_role_and_encryption(
-    conninfo: str, hosts: list[str]
-) -> None:
-    assert [*single_hosts(conninfo)] == hosts
+def test_each_host_is_asked(parts: dict[str, str | int | None], places: list[str]) -> None:
+    asked = [*single_hosts(parts, ())]
+    found = [(one.get("host") or one.get("hostaddr"), one.get("port")) for one in asked]
+    assert [f"{host}:{port}" if port else host for host, port in found] == places
+
+
+def test_a_server_is_asked_whatever_its_role_and_encryption() -> None:
+    parts: dict[str, str | int | None] = {
+        "service": "db1",
+        "host": "a",
+        "target_session_attrs": "standby",
+        "sslmode": "verify-full",
+        "requirepeer": "other",
+    }
+    # Set, not left out: the service would set them again.
+    [asked] = single_hosts(parts, ["sslmode", "requirepeer", "target_session_attrs"])
+    assert asked == {
+        "service": "db1",
+        "host": "a",
+        "target_session_attrs": "any",
+        "sslmode": "disable",
+        "requirepeer": "",
+    }
 
 
 def test_a_failover_does_nothing_on_the_lost_primary_but_fence_it() -> None:

@@ -10,6 +10,7 @@ from pgreplkit.plans.cluster.hosts import (
     HostFacts,
     alter_system_finding,
     altered_settings,
+    recovery_target_finding,
     rewind_host_findings,
     standby_host_findings,
     target_timeline_finding,
@@ -117,6 +118,27 @@ def test_a_standby_that_stays_on_its_timeline_does_not_follow_a_promotion(
     facts = attrs.evolve(ALTER, target_timeline=timeline)
     finding = target_timeline_finding(facts, otherwise=Severity.CRITICAL)
     assert (finding.severity is Severity.OK) == is_fine
+
+
+@pytest.mark.parametrize(
+    ("targets", "action", "severity"),
+    [
+        ((), None, Severity.OK),
+        ((), "promote", Severity.OK),
+        (("recovery_target_lsn = F/0",), "pause", Severity.WARNING),
+        (("recovery_target_lsn = F/0",), "promote", Severity.WARNING),
+    ],
+)
+def test_a_running_standby_with_a_recovery_target_is_reported(
+    targets: tuple[str, ...], action: str | None, severity: Severity
+) -> None:
+    facts = attrs.evolve(ALTER, targets=targets, target_action=action)
+    finding = recovery_target_finding(facts)
+    assert finding.severity is severity
+    assert ("promotes itself" in finding.needed) == (action == "promote")
+    assert (finding.remedy or "").startswith("ALTER SYSTEM SET recovery_target_lsn =") == bool(
+        targets
+    )
 
 
 def test_a_server_that_is_not_asked_is_an_obstacle() -> None:

@@ -260,6 +260,27 @@ def test_a_resumed_failover_needs_a_primary_that_is_still_lost() -> None:
     assert actor.performed == [steps[0], *steps]
 
 
+def test_a_primary_that_comes_back_during_a_long_replay_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = LostPrimary(primary="a", evidence=("connection",), standbys=("b",))
+    journal = Journal(operation="failover", steps=STEPS, lost_primary=lost)
+    actor = Recorder(alive="connection: it answers")
+    # Steps that take no time do not repeat the check, which can last as long as a timeout.
+    Plan(actor, journal, Checks(), None).run()
+    assert actor.performed == list(STEPS)
+    monkeypatch.setattr("pgreplkit._sync.cluster.plan._EVIDENCE_LASTS", 0)
+    slow = Recorder(alive="connection: it answers")
+    plan = Plan(slow, journal, Checks(), None)
+    with pytest.raises(PlanFailed, match="a is still out of reach: connection: it answers"):
+        plan.run()
+    assert slow.performed == list(STEPS[:2])
+    # A forced failover ignores the evidence here as well.
+    forced = Recorder(alive="connection: it answers")
+    Plan(forced, journal, Checks(Severity.CRITICAL), None).run(force=True)
+    assert forced.performed == list(STEPS)
+
+
 def test_steps_refusals_and_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pgreplkit.plans")
     with pytest.raises(PlanRefused):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 from hypothesis import given, strategies as st
-from serverfacts import settings as settings_of
+from upgradefacts import NO_KEY, side, table
 
-from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
-from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
-from pgreplkit.catalog.logical.stuck import WorkerPool
+from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.errors import InvalidSlotName
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
@@ -26,49 +23,13 @@ from pgreplkit.plans.cluster.upgrade import (
     rollback_journal,
 )
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
-from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
-from pgreplkit.values.version import ServerVersion
 
 NAMES = Names(upgrade="shop")
 GROUPS = {"shop_1": ("public.a", "public.b"), "shop_2": ("public.c",)}
-POOL = WorkerPool(
-    running=0,
-    most=10,
-    most_copies=2,
-    processes=0,
-    most_processes=20,
-    origins=0,
-    most_origins=10,
-    origins_setting="max_replication_slots",
-)
-
-
-def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: object) -> UserTable:
-    given_facts: dict[str, object] = {
-        "kind": "r",
-        "persistence": "p",
-        "of_extension": False,
-        "unequal_columns": (),
-        "firing": (),
-        "generated": (),
-        "late_constraints": (),
-        "slow_changes": 0,
-        "has_index": True,
-        "value_bytes": 0,
-        **facts,
-    }
-    others = tuple(TableName("public", other) for other in joined)
-    return UserTable(
-        table=TableName("public", name),
-        bytes=size,
-        joined=others,
-        **given_facts,  # type: ignore[arg-type]
-    )
-
-
 JOURNALS = [
     cutover_journal(NAMES, GROUPS, way_back=True),
     cutover_journal(NAMES, GROUPS, way_back=False),
@@ -207,64 +168,12 @@ def test_every_journal_survives_its_json() -> None:
         assert all(step.description and step.action for step in journal.steps)
 
 
-GOOD = DatabaseFacts(
-    system_id=1,
-    database="shop",
-    encoding="UTF8",
-    collation="C",
-    collation_version=None,
-    large_objects=0,
-    roles=["app"],
-    owners=["app"],
-    memberships=(),
-    md5_roles=(),
-    extensions={"plpgsql": "1.0"},
-    filled_extensions=(),
-    available={"plpgsql": "1.0"},
-    tablespaces=["pg_default"],
-    used_tablespaces=(),
-    database_settings=(),
-    event_triggers=(),
-    publications=(),
-    subscriptions=(),
-    prepared=(),
-    old_transactions=(),
-    unsafe_functions=(),
-)
-SETTINGS = {
-    "wal_level": "logical",
-    "max_replication_slots": 10,
-    "max_wal_senders": 10,
-    "max_logical_replication_workers": 10,
-    "max_worker_processes": 20,
-    "max_active_replication_origins": 10,
-    "statement_timeout": 0,
-    "max_slot_wal_keep_size": None,
-}
-
-
 def facts_of(
     tables: tuple[UserTable, ...] = (table("a"),),
     old: dict[str, object] | None = None,
     new: dict[str, object] | None = None,
     **more: object,
 ) -> UpgradeFacts:
-    def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
-        changed = dict(changed or {})
-        version = changed.pop("version", major * 10000 + 20)
-        reaches = changed.pop("reaches", "")
-        settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
-        facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
-        return Side(
-            version=ServerVersion(version),  # type: ignore[arg-type]
-            settings=settings_of(**settings),
-            facts=facts,
-            pool=POOL,
-            slots=0,
-            senders=0,
-            reaches=reaches,  # type: ignore[arg-type]
-        )
-
     whole: dict[str, object] = {"identities": (), "nonempty": (), "groups": 1, **more}
     return UpgradeFacts(
         old=side(14, 1, old),
@@ -278,9 +187,6 @@ def test_two_ordinary_databases_are_ready() -> None:
     assert {f.severity for f in upgrade_findings(facts_of())} == {Severity.OK}
 
 
-NO_KEY = ReplicaIdentity(
-    table=TableName("public", "a"), kind="d", index=None, columns=(), remedy="ALTER TABLE a"
-)
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 MISSING = Drift(
     kind=DriftKind.COLUMN_MISSING,

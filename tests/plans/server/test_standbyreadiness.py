@@ -87,6 +87,8 @@ def test_without_the_primary_a_finding_says_what_was_not_checked() -> None:
         ({"hot_standby": "off"}, "hot_standby", Severity.WARNING),
         ({"primary_conninfo": ""}, "primary_conninfo", Severity.CRITICAL),
         ({"recovery_target_timeline": "current"}, "recovery_target_timeline", Severity.WARNING),
+        ({"recovery_target_xid": "7"}, "recovery_target_xid", Severity.WARNING),
+        ({"recovery_target": "immediate"}, "recovery_target", Severity.WARNING),
         ({"max_wal_senders": 0}, "max_wal_senders", Severity.WARNING),
         ({"wal_log_hints": "off"}, "wal_log_hints", Severity.WARNING),
     ],

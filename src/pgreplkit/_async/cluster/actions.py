@@ -41,6 +41,7 @@ async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
             try:
                 # WAL that is written before the standby first uses the slot must not be removed.
                 await server.create_physical_slot(slot, reserve_wal=True)
+            # Created by an interrupted attempt, or by the user before.
             except AlreadyExists:
                 continue
 
@@ -126,6 +127,7 @@ async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
             return
         standby = AsyncStandby._taking_over(server)
         received = (await standby.replay_status()).received_lsn
+        # A standby that restarted has received nothing since: it replays what is in its pg_wal.
         if received is not None:
             await standby.wait_for_replay(received, timeout=site.timeout)
 

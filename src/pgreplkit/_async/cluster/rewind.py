@@ -9,8 +9,8 @@ import attrs
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit.driver.conninfo import private_conninfo
-from pgreplkit.errors import ControlFailed
+from pgreplkit.driver.secrets import private_conninfo
+from pgreplkit.errors import ControlFailed, UnsupportedByServer
 from pgreplkit.host.configuration import read_configuration
 from pgreplkit.host.facts import kept_folder
 from pgreplkit.host.nodecontrol import NodeControl
@@ -53,11 +53,13 @@ async def _private_conninfo(site: AsyncSite, source: str) -> tuple[str, bytes | 
 
 async def _refusal(site: AsyncSite, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = await _private_conninfo(site, source)
     try:
+        conninfo, passfile = await _private_conninfo(site, source)
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
         return error.found
+    except UnsupportedByServer as error:
+        return str(error)
     return None
 
 
@@ -78,9 +80,9 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         found = "an earlier pg_rewind failed after it began to write, and left a mixture"
         raise RewindFailed(operation, f"{found}; its configuration files are in {kept}")
     keep_files(control, kept)
-    signals = {name: control.read_file(name) for name in SIGNAL_FILES}
-    for name in SIGNAL_FILES:
-        # As a standby, the server would not finish its crash recovery.
+    signals = {name: control.read_file(name) for name in (*SIGNAL_FILES, "recovery.signal")}
+    for name in signals:
+        # As a standby, or during a restore, the server would not finish its crash recovery.
         control.write_file(name, None)
     try:
         if not control_file(control).is_clean:

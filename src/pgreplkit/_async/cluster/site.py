@@ -28,6 +28,7 @@ from pgreplkit.host.recoveryfiles import (
 )
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.handover import UpstreamSettings
+from pgreplkit.plans.cluster.standbyconfig import fit_conninfo
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 from pgreplkit.values.milliseconds import timeout_milliseconds
@@ -130,9 +131,14 @@ class AsyncSite:
         return address_of(conninfo)
 
     async def program_conninfo(self, name: str) -> str:
-        """Return the connection string for a program on another host, such as pg_rewind."""
+        """Return the connection string for pg_rewind, whose libpq has the server's major version.
+
+        Raises:
+            UnsupportedByServer: For a necessary parameter that this version does not know.
+        """
         async with await self.server(name) as server:
-            return program_conninfo(server.connection, self.servers[name])
+            conninfo = program_conninfo(server.connection, self.servers[name])
+            return fit_conninfo(conninfo, server.version)
 
     async def conninfo_for(self, node: str, upstream: str, application_name: str | None) -> str:
         """Return the connection string with which ``node`` connects to ``upstream``.
@@ -168,6 +174,7 @@ class AsyncSite:
 
     async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
+        # The connection of the walreceiver comes before the settings, which may wait for a restart.
         source = node.receives_from
         if source is not None:
             return UpstreamSettings(lasting_slot(source), source.known_as)
@@ -216,6 +223,7 @@ class AsyncSite:
             return None
         try:
             return await self.controlled(name, written_conninfo)
+        # Only for a proposal: if nothing is known, the caller asks for the connection string.
         except Error:
             return None
 

@@ -70,6 +70,7 @@ async def read_controls(site: AsyncSite) -> dict[str, int | str | None]:
         try:
             identifiers[name] = (await site.controlled(name, control_file)).system_id
         except Error as error:
+            # A control that does not work is a finding, and should not hide the others.
             identifiers[name] = str(error)
     return identifiers
 
@@ -149,5 +150,6 @@ def followers_joining(handover: Handover) -> list[Joining]:
 async def _in_exclusive_backup(primary: AsyncServer) -> bool:
     if has("backup.without_exclusive", primary.version.major):
         return False
+    # Such a backup belongs to no session, so that no list of sessions shows it.
     row = await primary._link.one("look for an exclusive backup", IN_EXCLUSIVE_BACKUP)
     return bool(row["is_so"])

@@ -25,6 +25,7 @@ from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
+    CLONING,
     Names,
     TableGroup,
     UpgradePhase,
@@ -78,6 +79,7 @@ class AsyncUpgrade:
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._file = None if journal is None else Path(journal)
         self._replication = dict(replication or {})
+        # A misspelt key would be ignored, and the connection string of this process used.
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
         self._timeout = checked_seconds(timeout, "timeout")
@@ -132,6 +134,7 @@ class AsyncUpgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = await published_groups(self._old, self._names)
+        # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         async for progress in acompare(self._old, self._new, chosen if tables is None else tables):
             yield progress
@@ -198,6 +201,7 @@ class AsyncUpgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*await published_groups(self._old, self._names)]
+        # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in (await self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
         return self._plan(journal, _FinishChecks(self), None)
@@ -217,9 +221,15 @@ class AsyncUpgrade:
         if self._file is None:
             raise ValueError("could not resume: the upgrade has no journal; pass journal= to it")
         journal = read_journal(self._file)
+        # Another upgrade may use the same file: its steps would act on its own objects, on these
+        # servers.
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
                 f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+            )
+        if journal.operation.startswith(CLONING):
+            raise ValueError(
+                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         return AsyncPlan(self._actor(redirect, bindir, owners), journal, None, self._file)
 
@@ -238,6 +248,8 @@ class AsyncUpgrade:
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool
     ) -> AsyncUpgradeActor:
         if redirect is not None:
+            # Before the plan is run: a function that cannot be called would stop it while no one
+            # can write.
             insist_on_hook(redirect, "redirect")
         return AsyncUpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
@@ -249,6 +261,7 @@ class AsyncUpgrade:
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
+        # Without a file no other process can have left a plan.
         if self._file is None or not self._file.exists():
             return ""
         journal = read_journal(self._file)
@@ -287,6 +300,7 @@ class _RollbackChecks:
     upgrade: AsyncUpgrade
 
     async def findings(self) -> list[Finding]:
+        # After a cutover the new server is the publisher of the way back.
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
         return [*rollback_findings(status, await read_stuck(new, old, status.back))]
 

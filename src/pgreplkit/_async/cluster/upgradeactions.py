@@ -10,18 +10,13 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import TaskGroup, completed, sleep, to_thread
-from pgreplkit._async.cluster.upgradefacts import (
-    read_fingerprint,
-    read_kept_schema,
-    read_tables,
-)
+from pgreplkit._async.cluster.upgradefacts import keep_schema, read_tables
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -46,6 +41,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
 
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
@@ -91,6 +87,7 @@ class AsyncUpgradeActor:
             case steps.RemoveFence():
                 await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     await server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():
@@ -105,7 +102,7 @@ class AsyncUpgradeActor:
                     ),
                 )
             case steps.KeepSchema():
-                await self._keep_schema(step)
+                await keep_schema(self.old, server, step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -173,7 +170,7 @@ class AsyncUpgradeActor:
                 for name in step.subscriptions:
                     await (await server.subscription(name)).disable(timeout=self.timeout)
             case steps.MakeBackSlots():
-                await _drop_slots(server, step.slots)
+                await drop_slots(server, step.slots)
             case _:
                 raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
 
@@ -204,13 +201,6 @@ class AsyncUpgradeActor:
             if missing:
                 raise
 
-    async def _keep_schema(self, step: steps.KeepSchema) -> None:
-        kept = await read_kept_schema(self.old, step.publication)
-        found = await read_fingerprint(self._server(step.node)._link)
-        kept = attrs.evolve(kept, **{step.node: found})
-        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
-        await self.old._link.run("keep the schema", statement, grant="the owner")
-
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
@@ -219,7 +209,7 @@ class AsyncUpgradeActor:
             return
         if options.create_slot is not False:
             # An attempt that was killed may have created the slot only.
-            await _drop_slots(publisher, [name])
+            await drop_slots(publisher, [name])
         await server.create_subscription(
             name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
         )
@@ -230,7 +220,7 @@ class AsyncUpgradeActor:
             with suppress(SubscriptionNotFound):
                 await (await server.subscription(name)).drop(timeout=self.timeout)
             # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
-            await _drop_slots(publisher, [name])
+            await drop_slots(publisher, [name])
 
     async def _arm(self, subscription: AsyncSubscription) -> None:
         """Move the slot of a disabled subscription, and its origin, to the publisher's position.
@@ -243,15 +233,10 @@ class AsyncUpgradeActor:
             reached = await slot.advance(await old.write_marker())
         else:
             # Before 11 only a new slot has another position.
-            await _drop_slots(old, [name])
+            await drop_slots(old, [name])
             slot = await old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or await old.write_marker()
-        await self.new._link.one(
-            f"move the origin of {name!r}",
-            ADVANCE_ORIGIN,
-            [f"pg_{subscription.state.oid}", reached],
-            grant="SUPERUSER",
-        )
+        await move_origin(self.new, subscription, reached)
 
     async def _stop(self, server: AsyncPrimary, names: Sequence[str]) -> None:
         """Disable subscriptions, and end their workers: before 16 they notice it a second later.
@@ -297,7 +282,18 @@ async def _called(redirect: Callable[[str], object], node: str) -> None:
     await completed(await to_thread(lambda: redirect(node)))
 
 
-async def _drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:
+async def move_origin(subscriber: AsyncPrimary, subscription: AsyncSubscription, lsn: LSN) -> None:
+    """Set the position from which a disabled subscription continues."""
+    await subscriber._link.one(
+        f"move the origin of {subscription.name!r}",
+        ADVANCE_ORIGIN,
+        [f"pg_{subscription.state.oid}", lsn],
+        grant="SUPERUSER",
+    )
+
+
+async def drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:
+    """Drop the slots that exist."""
     for name in names:
         with suppress(SlotNotFound):
             await (await server.slot(name)).drop()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import attrs
 from psycopg import Rollback
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_fences
@@ -23,7 +24,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     UserTable,
     user_table_in,
 )
-from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT, KEPT
+from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT, KEEP, KEPT
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
@@ -33,6 +34,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, Upgra
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -68,9 +70,12 @@ async def read_upgrade_facts(
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     sequences = await AsyncSequencePlan.read(old, new)
     available = await new._link.one("read the extensions", AVAILABLE)
+    here, there = replication.get(NEW), replication.get(OLD)
     return UpgradeFacts(
-        old=await _side(old, new, replication.get(NEW), names, []),
-        new=await _side(new, old, replication.get(OLD), names, available["available"]),
+        old=await read_side(old, names, reaches=await _unreached(old, new, here)),
+        new=await read_side(
+            new, names, available["available"], reaches=await _unreached(new, old, there)
+        ),
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=await _nonempty(new._link, both),
@@ -78,6 +83,7 @@ async def read_upgrade_facts(
         sequences=[
             finding
             for change in sequences.changes
+            # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
@@ -85,20 +91,23 @@ async def read_upgrade_facts(
     )
 
 
-async def _side(
+async def read_side(
     server: AsyncPrimary,
-    other: AsyncPrimary,
-    conninfo: str | None,
     names: Names,
-    available: Sequence[tuple[str, str]],
+    available: Sequence[tuple[str, str]] = (),
+    *,
+    reaches: str = "",
 ) -> Side:
+    """Return the facts about one server; ``reaches`` is why it does not reach the other one."""
     link = server._link
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
     for kind in ("publications", "subscriptions"):
+        # Those of the upgrade itself, after an earlier preparation.
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
+    # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
     pool = await link.one("count the workers", worker_pool(server.version.major))
@@ -113,7 +122,7 @@ async def _side(
         pool=WorkerPool(**pool),
         slots=len(await server.slots()),
         senders=len(await server.replicas()),
-        reaches=await _unreached(server, other, conninfo),
+        reaches=reaches,
     )
 
 
@@ -242,6 +251,15 @@ async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema:
     """Return the fingerprints that the preparation kept."""
     records = await old._link.all("read the kept schema", KEPT, [publication])
     return KeptSchema.from_text(records[0]["kept"] if records else None)
+
+
+async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema) -> None:
+    """Keep the fingerprint of a server's schema, as the comment of a publication."""
+    kept = await read_kept_schema(old, step.publication)
+    # Both servers' fingerprints are in one text: each is compared with itself later.
+    kept = attrs.evolve(kept, **{step.node: await read_fingerprint(server._link)})
+    statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+    await old._link.run("keep the schema", statement, grant="the owner")
 
 
 async def published_groups(server: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:

@@ -9,13 +9,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-import attrs
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.applychecks import check_apply, print_setup
+from pgreplkit._async.logical.applychecks import check_apply, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
@@ -201,7 +200,7 @@ class AsyncApplier(AsyncClosing):
         if self._is_running:
             raise ServerError(self._operation, "it runs already")
         self._is_running = True
-        before = attrs.evolve(self._report())
+        before = self._report()
         try:
             await self._run(stop_at, deadline)
         finally:
@@ -217,12 +216,14 @@ class AsyncApplier(AsyncClosing):
 
     async def close(self) -> None:
         """Let ``run`` end, if another task or thread runs it."""
+        # Without a run there is nothing to end, and a later run must not end at once.
         self._is_stopping = self._is_running
 
     def _report(self, before: ApplyReport | None = None) -> ApplyReport:
         tally = self._tally
         conflicts = dict(tally.conflicts)
         if before is not None:
+            # Only what this run has met: the counts of the object continue.
             conflicts = {
                 kind: number - before.conflicts.get(kind, 0)
                 for kind, number in conflicts.items()
@@ -264,6 +265,7 @@ class AsyncApplier(AsyncClosing):
     async def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
         settings = self._settings
         async with (
+            # Three sessions: the one that applies takes no query between its statements.
             await self._publisher_link() as publisher,
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
             await AsyncApplyTarget.connect(
@@ -352,6 +354,7 @@ class AsyncApplier(AsyncClosing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
+        # The settings refuse that; the type checker cannot know.
         if membership is None or ranks is None:
             return
         if policy is None:
@@ -462,7 +465,7 @@ class AsyncApplier(AsyncClosing):
         ):
             copies = await self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
-            return print_setup(shapes.link, role, tables, self._settings)
+            return setup_statements(shapes.link, role, tables, self._settings)
 
     async def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.
@@ -502,6 +505,7 @@ class AsyncApplier(AsyncClosing):
 
     async def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            # Before the first run no table exists, and nothing was recorded.
             exists = await shapes.link.one(self._operation, sql.HAS_TABLES)
             if not exists["has_tables"]:
                 return []
@@ -539,6 +543,7 @@ class AsyncApplier(AsyncClosing):
         ) as target:
             await target.lock()
             async with await self._publisher_link() as publisher:
+                # A connection string may leave the database out, to which the slot belongs.
                 database = publisher.link.connection.info.dbname
             async with await AsyncReplicationConnection.connect(
                 self._publisher, database=database

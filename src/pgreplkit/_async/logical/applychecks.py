@@ -34,6 +34,7 @@ async def check_apply(
     major = link.version.major
     rights = await read_rights(link, operation)
     there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    # An origin that exists already needs no further place.
     origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
     source = await publisher.one(operation, sql.SAME_DATABASE)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
@@ -90,11 +91,12 @@ def _mismatches(
     return found
 
 
-def print_setup(
+def setup_statements(
     link: AsyncLink, role: str, tables: Sequence[TableName], settings: ApplySettings
 ) -> SetupStatements:
     """Return the statements that prepare a role."""
     database = link.connection.info.dbname
+    # Sorted, so that the printed script is always the same.
     targets = sorted({settings.target_of(table) for table in tables})
     return SetupStatements(
         publisher=tuple(sql.publisher_setup_sql(role, tables)),

@@ -57,6 +57,7 @@ async def aschema_drift(
     covered = await tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = await read_shapes(publisher._link, names)
+    # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
     return schema_drift_of(covered, theirs, await read_shapes(subscriber._link, names))

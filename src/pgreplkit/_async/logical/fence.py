@@ -208,6 +208,7 @@ async def _patiently(
             whole = SQL(";\n").join([lock_timeout, *statements])
             await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except StatementTimeout as error:
+            # At once: a moment later other sessions may hold the locks.
             blockers = await _blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:
                 held = "; ".join(map(str, blockers[:5])) or error.found
@@ -238,6 +239,7 @@ async def _blockers(
 
 def _fencing(batch: Sequence[TableName], already: set[TableName], name: str) -> list[Composed]:
     """Return the statements that fence the tables; they lock also those that are fenced already."""
+    # The list has the partitions too, each of which is locked by itself.
     only: list[Composable] = [SQL("ONLY {}").format(parts.table(table)) for table in batch]
     function = Identifier(name, FUNCTION)
     triggers = [
@@ -263,6 +265,7 @@ def checked_fence_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
+    # A longer name would be cut off by the server, and not be found again.
     if not name or "\0" in name or len(name.encode()) > 63 or name.startswith("pg_"):
         raise ValueError(f"name must have 1 to 63 bytes and not begin with pg_, got {name!r}")
     return name

@@ -82,6 +82,7 @@ class AsyncPglogicalNode:
         """
         insist_on_servers(server=server)
         await _insist_on_extension(server._link)
+        # A database is one node at most.
         for record in await server._link.all("read the node", sql.NODE_NAME, grant=_GRANT):
             return cls(server, record["name"])
         return None
@@ -155,6 +156,7 @@ class AsyncPglogicalNode:
         async with self._link.transaction(operation, timeout=timeout) as link:
             for one in map(published, tables):
                 columns = None if one.columns is None else [*one.columns]
+                # As SQL writes the name: the function takes a regclass, which is parsed.
                 params = [set_name, str(one.table), synchronize, columns, one.where]
                 await link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
@@ -244,6 +246,7 @@ class AsyncPglogicalNode:
         """
         checked_flags(copy_structure=copy_structure, copy_data=copy_data)
         conninfo = provider
+        # The subscriber's server connects with it, as other servers do.
         if not isinstance(conninfo, str):
             insist_on_servers(provider=conninfo)
             conninfo = server_conninfo(
@@ -314,6 +317,7 @@ class AsyncPglogicalSubscription(Stateful):
             if status is PglogicalStatus.REPLICATING and not waiting:
                 return tables
             if backoff.is_over:
+                # The entry of the subscription itself has no table.
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
                     f"timed out after {backoff.limit:g} s waiting for {self.name!r}: it is"
@@ -391,6 +395,7 @@ class AsyncPglogicalSubscription(Stateful):
 
 
 async def _insist_on_extension(link: AsyncLink) -> None:
+    # Otherwise the server would only say that the schema pglogical does not exist.
     if not await link.all("look for pglogical", sql.IS_INSTALLED):
         raise ExtensionMissing("look for pglogical", "pglogical")
 

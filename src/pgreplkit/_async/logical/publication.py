@@ -148,6 +148,7 @@ class AsyncPublication(Stateful):
         names = parts.published_list(
             self._link.require, [PublishedTable(table) for table in tables]
         )
+        # As for schemas, nothing is published that was not published before.
         await self._alter("DROP TABLE", names, timeout, force=True)
 
     async def add_schemas(
@@ -177,6 +178,7 @@ class AsyncPublication(Stateful):
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
+        # A table that is no longer published needs no replica identity.
         await self._schemas("DROP", schemas, timeout, force=True)
 
     async def set_all(
@@ -205,6 +207,7 @@ class AsyncPublication(Stateful):
             except_tables=except_tables,
             all_sequences=all_sequences,
         )
+        # The server would report a syntax error at the end of the statement.
         if not scope:
             raise ValueError("give all_tables=True, all_sequences=True or both")
         await self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
@@ -378,6 +381,7 @@ async def make_publication(
 
 async def insist_on_identity(link: AsyncLink, state: PublicationState, operation: str) -> None:
     """Raise ReplicaIdentityMissing if UPDATE or DELETE of a published table now fails."""
+    # Inserts are replicated without an identity.
     if not (state.pubupdate or state.pubdelete):
         return
     major = link.version.major

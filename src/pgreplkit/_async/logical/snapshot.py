@@ -156,12 +156,14 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 await reader.cancel_safe(timeout=_CANCELLED_WITHIN)
             await sleep(_CANCELS_AGAIN)
         async with self._reading:
+            # Taken away first, so that a second call of close() finds nothing to close.
             rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
             if reader is not None:
                 await reader.close()
             if rows is not None:
                 await rows.aclose()
             await super().close()
+            # No one can continue from a slot whose rows were not all delivered; it would keep WAL.
             if self._has_unfinished_slot:
                 self._has_unfinished_slot = False
                 async with await self._walsender() as walsender:
@@ -265,6 +267,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         try:
             return TableReader(one.table, reading)
         except UnknownTypes as unknown:
+            # The types were created after the stream was prepared.
             await self._plugin.learn(link, unknown.oids)
             return TableReader(one.table, reading)
 

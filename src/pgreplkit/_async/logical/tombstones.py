@@ -47,6 +47,7 @@ async def ensure_tombstones(
         oid = await table_oid(link, table)
         asked, is_final = [str(table), sql.bury_function(oid)], table in final
         found = await link.one(operation, sql.TRIGGERS, asked)
+        # CREATE TRIGGER takes a lock that waits for writers: not without need.
         if not found["number"]:
             await _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
@@ -88,6 +89,7 @@ async def _create_triggers(
 
 async def _execute(link: AsyncLink, operation: str, statements: Sequence[str], grant: str) -> None:
     async with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
+        # As they are: the functions' bodies have percent signs, which are no parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 await within.connection.execute(statement.encode())

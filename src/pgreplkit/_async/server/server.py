@@ -304,6 +304,8 @@ class AsyncServer(AsyncClosing):
 
         if disk_size is not None and not isinstance(disk_size, int):
             raise TypeError(f"disk_size must be an int of bytes, not {type(disk_size).__name__}")
+        if disk_size is not None and disk_size <= 0:
+            raise ValueError(f"disk_size must be more than 0 bytes, got {disk_size}")
         return await read_retention(self._link, window=window, disk_size=disk_size)
 
     async def check_access(
@@ -427,7 +429,7 @@ class AsyncServer(AsyncClosing):
         except (InsufficientPrivilege, _NoFile):
             # A caller that lacks the history says so in a finding.
             return None
-        return TimelineHistory.parse(record["text"], timeline=timeline)
+        return TimelineHistory.from_bytes(record["content"], timeline=timeline)
 
     def __repr__(self) -> str:
         info = self.connection.info

@@ -136,6 +136,7 @@ class AsyncBackupStream(AsyncClosing):
 
         Raises: InvalidBackupManifest.
         """
+        # Parsed when it is asked for: that of a large database takes seconds.
         if self._manifest is None and self._framing is not None and self.end_lsn is not None:
             content = self._framing.manifest
             self._manifest = BackupManifest.parse(content) if content else None
@@ -246,6 +247,7 @@ class AsyncBackupStream(AsyncClosing):
             silence.heard()
             return
         silence.listened(limit)
+        # Each time: the stage decides how long a server may be silent.
         silence.limit = backup_silence(
             self._stage,
             self._sender_timeout,
@@ -263,6 +265,7 @@ class AsyncBackupStream(AsyncClosing):
         elif result.status == ExecStatus.TUPLES_OK:
             # The start position, the list of tablespaces, and at the end the end position.
             rows = records([result])
+            # The first result is the start position, so the second one is the list of tablespaces.
             if self._ends and self._framing is None:
                 tablespaces = [BackupTablespace.from_record(row) for row in rows]
                 major = self._walsender.version.major

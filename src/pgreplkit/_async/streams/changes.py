@@ -113,6 +113,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
     async def _open(self) -> ChangeFeed[Item]:
         if self._feed is None:
             feed = self._new_feed()
+            # One feed for each stream: two readers would each get some of the changes.
             self._stream.bind(cast(ChangeFeed[object], feed))
             self._feed = feed
         await self._stream.open()
@@ -178,6 +179,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
     async def _end_or_learn(self, feed: ChangeFeed[Item], error: BaseException) -> None:
         """Look up types that a message mentions; any other error ends the stream, and is raised."""
         if isinstance(error, UnknownTypes):
+            # The message is decoded again: its first attempt has had no effect.
             await self._stream.learn(feed.current, error)
             return
         await self._stream.fail(error)

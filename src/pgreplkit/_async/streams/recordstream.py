@@ -43,6 +43,7 @@ class AsyncWalRecordStream(AsyncClosing):
         Raises: InvalidAcknowledgement for a position that was not received yet; StreamClosed.
         Source: Standby status update of the replication protocol.
         """
+        # Before the first record nothing was received that could be confirmed.
         if self._stream is not None:
             self._stream.acknowledge(flushed)
 
@@ -51,6 +52,7 @@ class AsyncWalRecordStream(AsyncClosing):
         if self._stream is None:
             block_size = int(await self._walsender.show("wal_block_size"))
             size = SegmentSize.parse(await self._walsender.show("wal_segment_size"))
+            # Before the start: only the header of a page names the place of its first record.
             page = LSN(int(self._start) // block_size * block_size)
             major = self._walsender.version.major
             self._decoder = WalDecoder(major=major, segment_size=size, block_size=block_size)
@@ -69,6 +71,7 @@ class AsyncWalRecordStream(AsyncClosing):
         stream = await self._open()
         while True:
             for record in self._records:
+                # The first page may have records before the start.
                 if record.lsn >= self._start:
                     self._position = record.end_lsn
                     return record

@@ -114,9 +114,8 @@ class AsyncReplicationConnection(AsyncClosing):
         # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
-        operation = f"read the history of timeline {timeline}"
-        [record] = await self._walsender.ask(operation, commands.timeline_history(timeline))
-        return TimelineHistory.parse(record["content"] or "", timeline=timeline)
+        content = await self._walsender.history_file(timeline)
+        return TimelineHistory.from_bytes(content, timeline=timeline)
 
     async def read_slot(self, name: str) -> SlotPosition:
         """Return the position of a physical slot.
@@ -163,6 +162,7 @@ class AsyncReplicationConnection(AsyncClosing):
         )
         major = self.version.major
         if plugin is None:
+            # The server would report a syntax error.
             if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
                 raise TypeError("a physical slot has no plugin, snapshot, two_phase or failover")
             command = commands.create_physical_slot(
@@ -171,6 +171,7 @@ class AsyncReplicationConnection(AsyncClosing):
         else:
             if reserve_wal:
                 raise TypeError("a logical slot always reserves WAL")
+            # The server would report a syntax error, and not the version that is needed.
             self._require_slot_options(two_phase=two_phase, failover=failover)
             flags = {"temporary": temporary, "two_phase": two_phase, "failover": failover}
             command = commands.create_logical_slot(
@@ -192,6 +193,7 @@ class AsyncReplicationConnection(AsyncClosing):
                 raise slower_on_standby(error) from error
             raise
         except ServerError as error:
+            # An error of a class of its own says what happened; the others need an explanation.
             if not is_logical or type(error) is not ServerError:
                 raise
             raise not_created(error) from error.__cause__
@@ -288,6 +290,7 @@ class AsyncReplicationConnection(AsyncClosing):
             publications,
             cast(RowFactory[R], row_factory or named_rows),
             start=start,
+            # The stream uses this very connection, and so its adapters.
             adapters=None,
             options=options,
         )

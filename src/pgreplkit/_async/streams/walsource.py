@@ -111,7 +111,7 @@ class AsyncWalSource:
             return timeline
         # WAL from before the last switch is streamed from the timeline that wrote it.
         content = await self._walsender.history_file(timeline)
-        history = TimelineHistory.parse(content.decode(errors="replace"), timeline=timeline)
+        history = TimelineHistory.from_bytes(content, timeline=timeline)
         return history.timeline_of(self.start)
 
     async def _request(self, feed: WalFeed) -> None:

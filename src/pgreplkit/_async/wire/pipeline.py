@@ -48,6 +48,7 @@ class AsyncPipeline(Generic[T]):
 
     def open(self) -> None:
         """Enter the pipeline mode."""
+        # A blocking libpq would wait for the server to read, while the server waits for us to read.
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
 
@@ -99,6 +100,7 @@ class AsyncPipeline(Generic[T]):
 
     async def cancel(self, group: T) -> None:
         """End a group so that it is rolled back; its outcome is an error."""
+        # An error rolls the group back at its Sync, without a round trip.
         await self.send(_FAILING, "SELECT 1 / 0", (), ())
         await self.sync(group)
 
@@ -170,6 +172,7 @@ class AsyncPipeline(Generic[T]):
         self._read()
         with watched(self.connection, lambda: conninfo_of(self.connection)):
             while self.in_flight > down_to:
+                # A socket is writable most of the time: the wait would end at once, and again.
                 writers = [pgconn.socket] if pgconn.flush() else []
                 await wait_sockets([pgconn.socket], writers, _WAITS)
                 self._read()

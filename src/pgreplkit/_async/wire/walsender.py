@@ -111,6 +111,7 @@ class AsyncWalsender:
 
     def check_idle(self, operation: str) -> None:
         """Raise ServerError while a stream runs on the connection."""
+        # libpq would only say that another command is in progress.
         if self.is_streaming:
             found = "a stream runs on the connection"
             raise ServerError(operation, found, remedy="close it first")

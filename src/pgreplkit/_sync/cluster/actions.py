@@ -42,6 +42,7 @@ def make_slots(site: Site, step: steps.MakeSlots) -> None:
             try:
                 # WAL that is written before the standby first uses the slot must not be removed.
                 server.create_physical_slot(slot, reserve_wal=True)
+            # Created by an interrupted attempt, or by the user before.
             except AlreadyExists:
                 continue
 
@@ -125,6 +126,7 @@ def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
             return
         standby = Standby._taking_over(server)
         received = (standby.replay_status()).received_lsn
+        # A standby that restarted has received nothing since: it replays what is in its pg_wal.
         if received is not None:
             standby.wait_for_replay(received, timeout=site.timeout)
 

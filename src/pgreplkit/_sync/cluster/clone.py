@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from datetime import timedelta
@@ -28,10 +27,11 @@ from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import (
     insist_on_conninfo,
-    private_conninfo,
+    parameters_of,
     standby_conninfo,
     with_database,
 )
+from pgreplkit.driver.secrets import private_conninfo
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
@@ -45,6 +45,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.programs import program_major
 from pgreplkit.host.recoveryfiles import with_settings, write_standby_files
 from pgreplkit.plans.cluster.clone import (
     CheckpointMode,
@@ -54,7 +55,11 @@ from pgreplkit.plans.cluster.clone import (
     WalMethod,
     after,
 )
-from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.plans.cluster.standbyconfig import (
+    StandbyConfig,
+    fit_conninfo,
+    standby_config,
+)
 from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
@@ -108,10 +113,12 @@ def plan_clone(
 
     Raises:
         ValueError: If an option has a value that no server accepts.
+        ConnectionFailed: If the connection string is malformed.
         ControlFailed: If pg_ctl is not found.
     """
     checked_flags(start_server=start_server)
     insist_on_conninfo(conninfo)
+    parameters_of(conninfo)
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
@@ -191,8 +198,9 @@ class ClonePlan(Closing):
         control = self._control
         # No connection stays open during the copy: a firewall may cut one that is idle for long.
         with self._server() as server:
-            self._source = standby_conninfo(
-                server.connection, self._conninfo, major=server.version.major
+            self._source = fit_conninfo(
+                standby_conninfo(server.connection, self._conninfo, major=server.version.major),
+                server.version,
             )
             # Raises early if the password cannot be stored in a file.
             private_conninfo(self._source, self._conninfo)
@@ -269,7 +277,7 @@ class ClonePlan(Closing):
         options, major = self._options, server.version.major
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
-        version = to_thread(lambda: _program_major(self._control))
+        version = to_thread(lambda: program_major(self._control, "pg_basebackup"))
         if version < major:
             found = (
                 f"pg_basebackup has major version {version} and must not be older than the server"
@@ -410,13 +418,6 @@ def _ensure_slot(server: Server, name: str) -> bool:
         remedy = "drop it first, or use another one"
         raise ServerError(action, f"the slot is {reason}", remedy=remedy)
     return False
-
-
-def _program_major(control: NodeControl) -> int:
-    lines: list[str] = []
-    control.run("pg_basebackup", ["--version"], on_line=lines.append)
-    numbers = re.findall(r"\d+", " ".join(lines))
-    return int(numbers[0]) if numbers else 0
 
 
 def _content(control: NodeControl, folder: str) -> bool:

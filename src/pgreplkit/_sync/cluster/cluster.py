@@ -28,7 +28,7 @@ from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
 from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
-from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
+from pgreplkit.driver.conninfo import address, insist_on_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
@@ -37,6 +37,7 @@ from pgreplkit.plans.cluster.handover import lost_bytes
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
+from pgreplkit.plans.cluster.repmgr import registration_of
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
@@ -271,16 +272,20 @@ class Cluster:
             NodeNotFound: If the cluster has no such node.
         """
         evidence = several(evidence, "evidence")
+        # A misspelt word would be a check that is never made.
         unknown = {*evidence} - {*EVIDENCE}
         if unknown or not evidence:
             raise ValueError(
                 f"evidence must be some of {', '.join(EVIDENCE)}, got {unknown or 'none'}"
             )
+        # A plan begins with the state of this moment, not with that of the discovery.
         self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
+        # The standbys that are asked again when the failover is resumed, by another process
+        # perhaps.
         standbys = tuple(node.name for node in (new, *handover.followers))
         lost = LostPrimary(primary=old.name, evidence=tuple(evidence), standbys=standbys)
         steps = failover_steps(handover, fenced=fence is not None)
@@ -422,6 +427,7 @@ class Cluster:
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:
+    # A control under another name would never be used, and its server have none.
     unknown = (given or {}).keys() - servers.keys()
     if unknown:
         raise ValueError(

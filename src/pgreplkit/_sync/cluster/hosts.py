@@ -14,9 +14,11 @@ from pgreplkit.plans.cluster.hosts import (
     AlterSystemFacts,
     alter_system_finding,
     altered_settings,
+    recovery_target_finding,
     target_timeline_finding,
     unasked_finding,
 )
+from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.values.finding import Finding, Severity
 
@@ -40,6 +42,7 @@ def alter_system_findings(
         if "primary_conninfo" in names:
             otherwise = Severity.CRITICAL if changes_timeline else Severity.WARNING
             findings.append(target_timeline_finding(facts, otherwise=otherwise))
+            findings.append(recovery_target_finding(facts))
     return findings
 
 
@@ -47,7 +50,7 @@ def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
     operation = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     with site.server(node) as server:
-        record = server._link.one(operation, ALLOWED, [[*names]])
+        record = server._link.one(operation, ALLOWED, [[*RECOVERY_TARGETS], [*names]])
         if not record["is_superuser"]:
             denied = names
             # Before 15 only superusers may use ALTER SYSTEM.
@@ -62,6 +65,8 @@ def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
         is_writable=_is_writable(site, node),
         fixed=tuple(record["fixed"]),
         target_timeline=record["target_timeline"],
+        targets=tuple(record["targets"]),
+        target_action=record["target_action"],
     )
 
 

@@ -14,10 +14,11 @@ from pgreplkit.catalog.cluster.repmgr import (
     RepmgrEvent,
     RepmgrNode,
 )
-from pgreplkit.driver.conninfo import complete, repmgr_node
+from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
 from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.plans.cluster.repmgr import repmgr_node
 from pgreplkit.plans.cluster.topology import ClusterNode
 
 
@@ -32,6 +33,7 @@ class Question:
 
     def give_up(self) -> None:
         """Close the connection, which ends the wait for an answer."""
+        # Before that, the connection attempt ends by connect_timeout.
         if self._server is not None:
             self._server.close()
 
@@ -42,6 +44,7 @@ class Question:
                 self._server = server
                 return self._node(Standby._taking_over(server))
         except Error as error:
+            # Any other error came from the server itself.
             reply = self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
             return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
 

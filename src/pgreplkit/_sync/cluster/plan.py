@@ -13,6 +13,7 @@ import attrs
 
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError
 from pgreplkit.host.configfiles import replace_file, translate_os_errors
 from pgreplkit.plans.cluster.journal import (
@@ -32,6 +33,9 @@ from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 
 _LOGGER = getLogger("pgreplkit.plans")
+_EVIDENCE_LASTS = 5.0
+"""Seconds after which a lost primary may have started again. A check takes longer if its host does
+not answer, so it is not repeated where the steps before the promotion were quick."""
 
 
 class Checks(Protocol):
@@ -78,6 +82,8 @@ class Plan:
         self._checks = checks
         self._journal_file = journal_file
         self._begun: Step | None = None
+        self._fresh = Backoff(0)
+        """The time in which the evidence that a primary is lost is not collected again."""
 
     @property
     def operation(self) -> str:
@@ -122,7 +128,8 @@ class Plan:
 
         Raises:
             PlanRefused: If a finding is critical, unless ``force`` is set; nothing is changed then.
-            PlanFailed: If a step fails, with the ways to continue and to go back.
+            PlanFailed: If a step fails, or the lost primary of a failover answers again, with the
+                ways to continue and to go back.
             ValueError: If the operation was already started, or the journal file belongs to an
                 unfinished operation.
             HostFileError: If the journal file cannot be read or written; nothing is changed then.
@@ -150,6 +157,7 @@ class Plan:
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
         self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
+        self._fresh = Backoff(_EVIDENCE_LASTS)
         return self._continue(on_progress)
 
     def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> PlanResult:
@@ -218,10 +226,15 @@ class Plan:
             raise self._failure(step, str(error)) from error
         if found:
             raise self._failure(step, found)
+        self._fresh = Backoff(_EVIDENCE_LASTS)
 
     def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
+            lost = self._journal.loss_to_verify
+            # The replay before the promotion may take minutes.
+            if lost is not None and step.is_final and self._fresh.is_over:
+                self._insist_on(lost)
             began_at = datetime.now(UTC)
             where = f"{self.operation}, step {number} of {len(self.steps)}"
             _LOGGER.info("%s begins: %s", where, step)

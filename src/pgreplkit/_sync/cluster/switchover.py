@@ -69,6 +69,7 @@ def read_controls(site: Site) -> dict[str, int | str | None]:
         try:
             identifiers[name] = (site.controlled(name, control_file)).system_id
         except Error as error:
+            # A control that does not work is a finding, and should not hide the others.
             identifiers[name] = str(error)
     return identifiers
 
@@ -148,5 +149,6 @@ def followers_joining(handover: Handover) -> list[Joining]:
 def _in_exclusive_backup(primary: Server) -> bool:
     if has("backup.without_exclusive", primary.version.major):
         return False
+    # Such a backup belongs to no session, so that no list of sessions shows it.
     row = primary._link.one("look for an exclusive backup", IN_EXCLUSIVE_BACKUP)
     return bool(row["is_so"])

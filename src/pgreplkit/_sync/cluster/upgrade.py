@@ -26,6 +26,7 @@ from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
+    CLONING,
     Names,
     TableGroup,
     UpgradePhase,
@@ -79,6 +80,7 @@ class Upgrade:
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._file = None if journal is None else Path(journal)
         self._replication = dict(replication or {})
+        # A misspelt key would be ignored, and the connection string of this process used.
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
         self._timeout = checked_seconds(timeout, "timeout")
@@ -129,6 +131,7 @@ class Upgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = published_groups(self._old, self._names)
+        # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         for progress in compare(self._old, self._new, chosen if tables is None else tables):
             yield progress
@@ -195,6 +198,7 @@ class Upgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*published_groups(self._old, self._names)]
+        # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in (self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
         return self._plan(journal, _FinishChecks(self), None)
@@ -214,9 +218,15 @@ class Upgrade:
         if self._file is None:
             raise ValueError("could not resume: the upgrade has no journal; pass journal= to it")
         journal = read_journal(self._file)
+        # Another upgrade may use the same file: its steps would act on its own objects, on these
+        # servers.
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
                 f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+            )
+        if journal.operation.startswith(CLONING):
+            raise ValueError(
+                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         return Plan(self._actor(redirect, bindir, owners), journal, None, self._file)
 
@@ -235,6 +245,8 @@ class Upgrade:
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool
     ) -> UpgradeActor:
         if redirect is not None:
+            # Before the plan is run: a function that cannot be called would stop it while no one
+            # can write.
             insist_on_hook(redirect, "redirect")
         return UpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
@@ -246,6 +258,7 @@ class Upgrade:
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
+        # Without a file no other process can have left a plan.
         if self._file is None or not self._file.exists():
             return ""
         journal = read_journal(self._file)
@@ -284,6 +297,7 @@ class _RollbackChecks:
     upgrade: Upgrade
 
     def findings(self) -> list[Finding]:
+        # After a cutover the new server is the publisher of the way back.
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
         return [*rollback_findings(status, read_stuck(new, old, status.back))]
 

@@ -11,18 +11,13 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
-from pgreplkit._sync.cluster.upgradefacts import (
-    read_fingerprint,
-    read_kept_schema,
-    read_tables,
-)
+from pgreplkit._sync.cluster.upgradefacts import keep_schema, read_tables
 from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
-from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -47,6 +42,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
 
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
@@ -92,6 +88,7 @@ class UpgradeActor:
             case steps.RemoveFence():
                 lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
+                # Each step may be repeated after a crash.
                 with suppress(AlreadyExists):
                     server.create_publication(step.publication, tables=step.tables)
             case steps.Subscribe():
@@ -106,7 +103,7 @@ class UpgradeActor:
                     ),
                 )
             case steps.KeepSchema():
-                self._keep_schema(step)
+                keep_schema(self.old, server, step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -174,7 +171,7 @@ class UpgradeActor:
                 for name in step.subscriptions:
                     (server.subscription(name)).disable(timeout=self.timeout)
             case steps.MakeBackSlots():
-                _drop_slots(server, step.slots)
+                drop_slots(server, step.slots)
             case _:
                 raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
 
@@ -201,13 +198,6 @@ class UpgradeActor:
             if missing:
                 raise
 
-    def _keep_schema(self, step: steps.KeepSchema) -> None:
-        kept = read_kept_schema(self.old, step.publication)
-        found = read_fingerprint(self._server(step.node)._link)
-        kept = attrs.evolve(kept, **{step.node: found})
-        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
-        self.old._link.run("keep the schema", statement, grant="the owner")
-
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
@@ -216,7 +206,7 @@ class UpgradeActor:
             return
         if options.create_slot is not False:
             # An attempt that was killed may have created the slot only.
-            _drop_slots(publisher, [name])
+            drop_slots(publisher, [name])
         server.create_subscription(
             name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
         )
@@ -227,7 +217,7 @@ class UpgradeActor:
             with suppress(SubscriptionNotFound):
                 (server.subscription(name)).drop(timeout=self.timeout)
             # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
-            _drop_slots(publisher, [name])
+            drop_slots(publisher, [name])
 
     def _arm(self, subscription: Subscription) -> None:
         """Move the slot of a disabled subscription, and its origin, to the publisher's position.
@@ -240,15 +230,10 @@ class UpgradeActor:
             reached = slot.advance(old.write_marker())
         else:
             # Before 11 only a new slot has another position.
-            _drop_slots(old, [name])
+            drop_slots(old, [name])
             slot = old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
-        self.new._link.one(
-            f"move the origin of {name!r}",
-            ADVANCE_ORIGIN,
-            [f"pg_{subscription.state.oid}", reached],
-            grant="SUPERUSER",
-        )
+        move_origin(self.new, subscription, reached)
 
     def _stop(self, server: Primary, names: Sequence[str]) -> None:
         """Disable subscriptions, and end their workers: before 16 they notice it a second later.
@@ -294,7 +279,18 @@ def _called(redirect: Callable[[str], object], node: str) -> None:
     completed(to_thread(lambda: redirect(node)))
 
 
-def _drop_slots(server: Primary, names: Iterable[str]) -> None:
+def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> None:
+    """Set the position from which a disabled subscription continues."""
+    subscriber._link.one(
+        f"move the origin of {subscription.name!r}",
+        ADVANCE_ORIGIN,
+        [f"pg_{subscription.state.oid}", lsn],
+        grant="SUPERUSER",
+    )
+
+
+def drop_slots(server: Primary, names: Iterable[str]) -> None:
+    """Drop the slots that exist."""
     for name in names:
         with suppress(SlotNotFound):
             (server.slot(name)).drop()

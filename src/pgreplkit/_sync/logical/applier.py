@@ -10,13 +10,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-import attrs
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.applychecks import check_apply, print_setup
+from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
@@ -200,7 +199,7 @@ class Applier(Closing):
         if self._is_running:
             raise ServerError(self._operation, "it runs already")
         self._is_running = True
-        before = attrs.evolve(self._report())
+        before = self._report()
         try:
             self._run(stop_at, deadline)
         finally:
@@ -216,12 +215,14 @@ class Applier(Closing):
 
     def close(self) -> None:
         """Let ``run`` end, if another task or thread runs it."""
+        # Without a run there is nothing to end, and a later run must not end at once.
         self._is_stopping = self._is_running
 
     def _report(self, before: ApplyReport | None = None) -> ApplyReport:
         tally = self._tally
         conflicts = dict(tally.conflicts)
         if before is not None:
+            # Only what this run has met: the counts of the object continue.
             conflicts = {
                 kind: number - before.conflicts.get(kind, 0)
                 for kind, number in conflicts.items()
@@ -263,6 +264,7 @@ class Applier(Closing):
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
         settings = self._settings
         with (
+            # Three sessions: the one that applies takes no query between its statements.
             self._publisher_link() as publisher,
             TargetShapes.connect(self._subscriber) as shapes,
             ApplyTarget.connect(
@@ -351,6 +353,7 @@ class Applier(Closing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
+        # The settings refuse that; the type checker cannot know.
         if membership is None or ranks is None:
             return
         if policy is None:
@@ -459,7 +462,7 @@ class Applier(Closing):
         ):
             copies = self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
-            return print_setup(shapes.link, role, tables, self._settings)
+            return setup_statements(shapes.link, role, tables, self._settings)
 
     def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.
@@ -499,6 +502,7 @@ class Applier(Closing):
 
     def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         with TargetShapes.connect(self._subscriber) as shapes:
+            # Before the first run no table exists, and nothing was recorded.
             exists = shapes.link.one(self._operation, sql.HAS_TABLES)
             if not exists["has_tables"]:
                 return []
@@ -534,6 +538,7 @@ class Applier(Closing):
         ) as target:
             target.lock()
             with self._publisher_link() as publisher:
+                # A connection string may leave the database out, to which the slot belongs.
                 database = publisher.link.connection.info.dbname
             with ReplicationConnection.connect(self._publisher, database=database) as walsender:
                 # It may have been dropped before, or never created.

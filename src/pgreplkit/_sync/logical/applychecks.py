@@ -35,6 +35,7 @@ def check_apply(
     major = link.version.major
     rights = read_rights(link, operation)
     there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    # An origin that exists already needs no further place.
     origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
     source = publisher.one(operation, sql.SAME_DATABASE)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
@@ -91,11 +92,12 @@ def _mismatches(
     return found
 
 
-def print_setup(
+def setup_statements(
     link: Link, role: str, tables: Sequence[TableName], settings: ApplySettings
 ) -> SetupStatements:
     """Return the statements that prepare a role."""
     database = link.connection.info.dbname
+    # Sorted, so that the printed script is always the same.
     targets = sorted({settings.target_of(table) for table in tables})
     return SetupStatements(
         publisher=tuple(sql.publisher_setup_sql(role, tables)),

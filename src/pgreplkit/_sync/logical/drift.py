@@ -58,6 +58,7 @@ def schema_drift(
     covered = tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = read_shapes(publisher._link, names)
+    # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
     return schema_drift_of(covered, theirs, read_shapes(subscriber._link, names))

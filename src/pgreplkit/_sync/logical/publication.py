@@ -149,6 +149,7 @@ class Publication(Stateful):
         names = parts.published_list(
             self._link.require, [PublishedTable(table) for table in tables]
         )
+        # As for schemas, nothing is published that was not published before.
         self._alter("DROP TABLE", names, timeout, force=True)
 
     def add_schemas(self, *schemas: str, force: bool = False, timeout: Timeout = 10.0) -> None:
@@ -174,6 +175,7 @@ class Publication(Stateful):
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
+        # A table that is no longer published needs no replica identity.
         self._schemas("DROP", schemas, timeout, force=True)
 
     def set_all(
@@ -202,6 +204,7 @@ class Publication(Stateful):
             except_tables=except_tables,
             all_sequences=all_sequences,
         )
+        # The server would report a syntax error at the end of the statement.
         if not scope:
             raise ValueError("give all_tables=True, all_sequences=True or both")
         self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
@@ -371,6 +374,7 @@ def make_publication(
 
 def insist_on_identity(link: Link, state: PublicationState, operation: str) -> None:
     """Raise ReplicaIdentityMissing if UPDATE or DELETE of a published table now fails."""
+    # Inserts are replicated without an identity.
     if not (state.pubupdate or state.pubdelete):
         return
     major = link.version.major

@@ -157,12 +157,14 @@ class SnapshotStream(ChangeStream[R]):
                 reader.cancel_safe(timeout=_CANCELLED_WITHIN)
             sleep(_CANCELS_AGAIN)
         with self._reading:
+            # Taken away first, so that a second call of close() finds nothing to close.
             rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
             if reader is not None:
                 reader.close()
             if rows is not None:
                 rows.close()
             super().close()
+            # No one can continue from a slot whose rows were not all delivered; it would keep WAL.
             if self._has_unfinished_slot:
                 self._has_unfinished_slot = False
                 with self._walsender() as walsender:
@@ -262,6 +264,7 @@ class SnapshotStream(ChangeStream[R]):
         try:
             return TableReader(one.table, reading)
         except UnknownTypes as unknown:
+            # The types were created after the stream was prepared.
             self._plugin.learn(link, unknown.oids)
             return TableReader(one.table, reading)
 

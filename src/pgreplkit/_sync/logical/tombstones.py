@@ -48,6 +48,7 @@ def ensure_tombstones(
         oid = table_oid(link, table)
         asked, is_final = [str(table), sql.bury_function(oid)], table in final
         found = link.one(operation, sql.TRIGGERS, asked)
+        # CREATE TRIGGER takes a lock that waits for writers: not without need.
         if not found["number"]:
             _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
@@ -87,6 +88,7 @@ def _create_triggers(link: Link, table: TargetTable, oid: int, *, is_final: bool
 
 def _execute(link: Link, operation: str, statements: Sequence[str], grant: str) -> None:
     with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
+        # As they are: the functions' bodies have percent signs, which are no parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 within.connection.execute(statement.encode())

@@ -114,6 +114,7 @@ class SlotReader(Closing, Generic[Item]):
     def _open(self) -> ChangeFeed[Item]:
         if self._feed is None:
             feed = self._new_feed()
+            # One feed for each stream: two readers would each get some of the changes.
             self._stream.bind(cast(ChangeFeed[object], feed))
             self._feed = feed
         self._stream.open()
@@ -179,6 +180,7 @@ class SlotReader(Closing, Generic[Item]):
     def _end_or_learn(self, feed: ChangeFeed[Item], error: BaseException) -> None:
         """Look up types that a message mentions; any other error ends the stream, and is raised."""
         if isinstance(error, UnknownTypes):
+            # The message is decoded again: its first attempt has had no effect.
             self._stream.learn(feed.current, error)
             return
         self._stream.fail(error)

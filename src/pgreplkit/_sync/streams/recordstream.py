@@ -44,6 +44,7 @@ class WalRecordStream(Closing):
         Raises: InvalidAcknowledgement for a position that was not received yet; StreamClosed.
         Source: Standby status update of the replication protocol.
         """
+        # Before the first record nothing was received that could be confirmed.
         if self._stream is not None:
             self._stream.acknowledge(flushed)
 
@@ -52,6 +53,7 @@ class WalRecordStream(Closing):
         if self._stream is None:
             block_size = int(self._walsender.show("wal_block_size"))
             size = SegmentSize.parse(self._walsender.show("wal_segment_size"))
+            # Before the start: only the header of a page names the place of its first record.
             page = LSN(int(self._start) // block_size * block_size)
             major = self._walsender.version.major
             self._decoder = WalDecoder(major=major, segment_size=size, block_size=block_size)
@@ -70,6 +72,7 @@ class WalRecordStream(Closing):
         stream = self._open()
         while True:
             for record in self._records:
+                # The first page may have records before the start.
                 if record.lsn >= self._start:
                     self._position = record.end_lsn
                     return record

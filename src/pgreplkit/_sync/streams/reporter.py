@@ -109,5 +109,6 @@ class Reporter:
             return copy.end(timeout=_ENDED_WITHIN)
         except PsycopgError:
             with copy.guard:
+                # Nothing may be written to it afterwards, also by a heartbeat that is under way.
                 copy.is_over = True
             return False

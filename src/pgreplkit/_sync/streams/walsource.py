@@ -112,7 +112,7 @@ class WalSource:
             return timeline
         # WAL from before the last switch is streamed from the timeline that wrote it.
         content = self._walsender.history_file(timeline)
-        history = TimelineHistory.parse(content.decode(errors="replace"), timeline=timeline)
+        history = TimelineHistory.from_bytes(content, timeline=timeline)
         return history.timeline_of(self.start)
 
     def _request(self, feed: WalFeed) -> None:

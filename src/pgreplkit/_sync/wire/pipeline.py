@@ -49,6 +49,7 @@ class Pipeline(Generic[T]):
 
     def open(self) -> None:
         """Enter the pipeline mode."""
+        # A blocking libpq would wait for the server to read, while the server waits for us to read.
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
 
@@ -100,6 +101,7 @@ class Pipeline(Generic[T]):
 
     def cancel(self, group: T) -> None:
         """End a group so that it is rolled back; its outcome is an error."""
+        # An error rolls the group back at its Sync, without a round trip.
         self.send(_FAILING, "SELECT 1 / 0", (), ())
         self.sync(group)
 
@@ -171,6 +173,7 @@ class Pipeline(Generic[T]):
         self._read()
         with watched(self.connection, lambda: conninfo_of(self.connection)):
             while self.in_flight > down_to:
+                # A socket is writable most of the time: the wait would end at once, and again.
                 writers = [pgconn.socket] if pgconn.flush() else []
                 wait_sockets([pgconn.socket], writers, _WAITS)
                 self._read()

@@ -5,12 +5,15 @@ from __future__ import annotations
 ALLOWED = """
     SELECT coalesce(current_setting('allow_alter_system', true), 'on') = 'on' AS is_allowed,
         current_setting('recovery_target_timeline', true) AS target_timeline,
+        current_setting('recovery_target_action', true) AS target_action,
+        ARRAY(SELECT name || ' = ' || setting FROM pg_settings
+            WHERE name = ANY(%s::text[]) AND setting <> '') AS targets,
         ARRAY(SELECT name::text FROM pg_settings WHERE name = ANY(%s::text[])
             AND source IN ('command line', 'environment variable')) AS fixed,
         rolsuper AS is_superuser
     FROM pg_roles WHERE rolname = current_user
 """
-"""The first setting exists from 17 on, the second one from 12 on."""
+"""The first setting exists from 17 on, those of recovery from 12 on."""
 PRIVILEGES = """
     SELECT name FROM unnest(%s::text[]) AS name
     WHERE NOT has_parameter_privilege(name, 'ALTER SYSTEM')

@@ -48,6 +48,6 @@ IDENTITY = f"""
 """
 # The file name, such as 00000003.history, is built from the timeline.
 HISTORY = """
-    SELECT convert_from(pg_read_binary_file(
-        'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history'), 'UTF8') AS text
+    SELECT pg_read_binary_file(
+        'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history') AS content
 """

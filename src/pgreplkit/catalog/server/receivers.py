@@ -5,6 +5,7 @@ from datetime import datetime
 import attrs
 
 from pgreplkit.catalog.view import View, column
+from pgreplkit.values.conninfosyntax import parse_conninfo
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
@@ -76,6 +77,24 @@ class Upstream(Record):
     def address(self) -> str:
         """Its host and port as one text."""
         return f"{self.host or 'the default host'}:{self.port or 5432}"
+
+
+def upstream_of(receiver: WalReceiver) -> Upstream:
+    """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
+    # A server's libpq may be newer than this program's, so libpq cannot parse its conninfo here.
+    parts = parse_conninfo(receiver.conninfo or "")
+    part = parts.get
+    # Of several hosts it is unknown which one was reached.
+    listed = part("port") if (part("port") or "").isdecimal() else None
+    port = receiver.sender_port if receiver.sender_port is not None else listed
+    return Upstream(
+        host=receiver.sender_host or part("host") or part("hostaddr"),
+        port=None if port is None else int(port),
+        user=part("user"),
+        application_name=part("application_name"),
+        slot_name=receiver.slot_name,
+        fallback_application_name=part("fallback_application_name"),
+    )
 
 
 def lasting_slot(source: Upstream) -> str | None:

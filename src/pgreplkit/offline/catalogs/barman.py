@@ -58,12 +58,14 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
     for identifier in new:
         yield identifier, place / "meta" / f"{identifier}-backup.info"
     for path in place.glob("base/*/backup.info"):
+        # After an update of Barman a backup may have both files; the new one is maintained.
         if path.parent.name not in new:
             yield path.parent.name, path
 
 
 def _backup(identifier: str, path: Path, data: Path) -> Backup:
     try:
+        # Names and paths may have any encoding, and are not read.
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise HostFileError(f"read {path}", error.strerror or str(error)) from error
@@ -105,6 +107,7 @@ def _fields(path: Path, text: str) -> Iterator[tuple[str, str]]:
             if line.strip():
                 raise InvalidBackupCatalog(str(path), f"line {number} is not KEY=VALUE")
             continue
+        # Barman writes Python's None for a value that it does not know.
         if value != "None":
             yield key.strip(), value.strip()
 

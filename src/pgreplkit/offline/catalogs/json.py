@@ -62,6 +62,7 @@ class Fields:
     def whole(self, key: str) -> int:
         """Return a whole number."""
         field = self.field(key)
+        # Not isinstance(): in Python true is an int.
         if type(field.value) is not int:
             raise field._refusal("a whole number")
         return field.value

@@ -34,11 +34,13 @@ def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> tuple
 
 
 def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
+    # A stanza has several clusters after an upgrade: each backup names its own.
     system = systems.get(entry.field("database").whole("id"))
     times = entry.field("timestamp")
     positions = entry.optional("lsn")
     archive = entry.field("archive")
     first = archive.wal_file("start")
+    # The whole segments, which are a little more than the backup needs.
     start, stop = first.first_lsn, archive.wal_file("stop").end_lsn
     if positions is not None:  # missing before pgBackRest 2.42
         start, stop = positions.lsn("start"), positions.lsn("stop")

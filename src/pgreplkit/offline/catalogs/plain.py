@@ -28,6 +28,7 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     """
     place = Path(directory)
     with translate_os_errors(f"read the backup in {place}"):
+        # The server renames it to backup_label.old at its first start.
         has_label = (place / "backup_label").is_file()
     if not has_label:
         raise WalNotFound(
@@ -80,6 +81,7 @@ def archived_backups(
             Backup(
                 id=f"{label.start_wal_file}.{file.offset:08X}",
                 tool=BackupTool.PG_BASEBACKUP,
+                # The file of an incremental backup looks the same.
                 type=BackupType.FULL,
                 status=BackupStatus.DONE,
                 timeline=label.start_timeline or label.start_wal_file.timeline,

@@ -31,6 +31,7 @@ def walg_backups(source: str | bytes | os.PathLike[str]) -> tuple[Backup, ...]:
     Raises: InvalidBackupCatalog; HostFileError.
     """
     if isinstance(source, os.PathLike):
+        # The number is the version of WAL-G's storage format.
         folder = Path(source) / "basebackups_005"
         try:
             texts = {
@@ -83,6 +84,7 @@ def _backup(
     parent: str | None,
     size: int | None,
 ) -> Backup:
+    # Neither form has the timeline in a field of its own.
     match = _NAME.fullmatch(name)
     if match is None:
         raise InvalidBackupCatalog(name, "the name is not of the form base_TIMELINE…")

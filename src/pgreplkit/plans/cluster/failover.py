@@ -66,16 +66,17 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
         Reply.NOT_ASKED: f"it was not asked: {said}",
-        Reply.OPEN: f"{address} is open, and what listens there says nothing",
+        Reply.OPEN: f"{address} is open, and what listens there is no server that answers: {said}",
         Reply.REFUSED: f"it answers, and takes no connections now: {said}",
     }.get(reply, f"it answers: {said}")
     remedy = {
         Reply.SILENT: "",
         Reply.NOT_ASKED: "correct the connection string",
         Reply.OPEN: f"stop {primary} or its host first: a process that was stopped for a while"
-        " writes when it goes on",
+        " writes when it continues",
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
+        # Any other word of an open enum counts as an answer.
     }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")
     return Finding(
         check="connection",
@@ -141,6 +142,7 @@ def lost_primary(
     # If other nodes are down, but not the one that was seen last, that one was replaced since.
     if last_primary is not None and (not down or last_primary.name in possible):
         return last_primary
+    # It answers: the evidence refuses the failover, and says why.
     if primaries:
         return primaries[0]
     if len(down) != 1:
@@ -206,6 +208,7 @@ def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:
         for node in facts.handover.topology.standbys
         if node.name in statuses
     }
+    # A candidate that does not answer is behind every other one.
     own = reached.get(new.name, (0, LSN.INVALID))
     # A newer timeline outranks any position on an older one.
     ahead = [

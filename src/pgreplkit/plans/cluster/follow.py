@@ -154,6 +154,7 @@ def can_follow(
             ok=False,
             observed=f"the history of timeline {upstream.timeline} cannot be read",
             needed=needed,
+            # The function reads any file of the server, so no role may call it by default.
             remedy="GRANT EXECUTE ON FUNCTION pg_read_binary_file(text), or use a superuser",
         )
     return checked(

@@ -124,6 +124,11 @@ class AlterSystemFacts:
     """The settings that the server's command line sets, so that no file has an effect."""
     target_timeline: str | None = None
     """recovery_target_timeline; None before 12, where it is written with the upstream."""
+    targets: tuple[str, ...] = ()
+    """The recovery targets with which the server was started; none before 12, where they are
+    removed with the upstream."""
+    target_action: str | None = None
+    """recovery_target_action; None before 12."""
 
 
 def altered_settings(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
@@ -179,6 +184,29 @@ def target_timeline_finding(facts: AlterSystemFacts, *, otherwise: Severity) -> 
         remedy=f"ALTER SYSTEM SET recovery_target_timeline = 'latest' on {facts.node}",
         effective_after=EffectiveAfter.RESTART,
         otherwise=otherwise,
+    )
+
+
+def recovery_target_finding(facts: AlterSystemFacts) -> Finding:
+    """Check that a running standby has no recovery target.
+
+    A target that it has not reached yet, left from a restore, ends its replay one day.
+    """
+    promotes = facts.target_action == "promote"
+    return checked(
+        f"recovery target of {facts.node}",
+        ok=not facts.targets,
+        observed=f"{', '.join(facts.targets)}, recovery_target_action = {facts.target_action}"
+        if facts.targets
+        else "none",
+        needed="none: at its target the standby "
+        + ("promotes itself, and there are two primaries" if promotes else "ends its replay"),
+        remedy=f"ALTER SYSTEM SET {facts.targets[0].split()[0]} = '' on {facts.node}"
+        if facts.targets
+        else "",
+        effective_after=EffectiveAfter.RESTART,
+        # Not critical: the operation does not depend on it, and a failover must not wait for it.
+        otherwise=Severity.WARNING,
     )
 
 

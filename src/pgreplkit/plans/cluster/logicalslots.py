@@ -85,6 +85,7 @@ def failover_slots(handover: Handover, position: LSN | None) -> Finding:
     """
     old, new = handover.old, handover.new
     if old.version is not None:
+        # A warning only: no other standby would have more, and a failover cannot wait.
         losses = slot_losses(old.slots, new.slots, position=position)
         return _finding(handover, losses, Severity.WARNING)
     # Copies that are not usable are known, whatever the primary had.

@@ -62,6 +62,7 @@ class PatroniStatus(Record):
     @property
     def leader(self) -> PatroniMember | None:
         """The leader; None if the cluster has none at the moment."""
+        # A standby cluster has a leader too, which receives from another cluster.
         return next((member for member in self.members if member.role in _WRITES), None)
 
     def __getitem__(self, name: str) -> PatroniMember:

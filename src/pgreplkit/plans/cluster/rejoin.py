@@ -84,6 +84,7 @@ def rejoin_primary(topology: Topology, name: str) -> ClusterNode:
         ServerError: If there is no other primary.
         SplitBrain: If there are several.
     """
+    # The server itself may be a primary: that is why it has to rejoin.
     others = [node for node in topology.primaries if node.name != name]
     if len(others) > 1:
         raise topology.split_brain()
@@ -95,6 +96,7 @@ def rejoin_primary(topology: Topology, name: str) -> ClusterNode:
 def rejoin_steps(facts: RejoinFacts, address: str) -> tuple[Step, ...]:
     """Return the steps in order; ``address`` is the primary's."""
     name, primary = facts.name, facts.primary.name
+    # Neither pg_rewind nor a new configuration file works on a server that runs.
     steps: list[Step] = [StopPrimary(name)] if facts.is_running else []
     if missing := missing_slots([facts.slot], facts.primary.slots):
         steps.append(MakeSlots(primary, missing))
@@ -105,6 +107,7 @@ def rejoin_steps(facts: RejoinFacts, address: str) -> tuple[Step, ...]:
     major = facts.primary.major
     steps.append(Demote(name, primary, address, facts.slot, facts.application_name, major))
     steps.append(StartStandby(name, primary))
+    # Last: another attempt may still need the WAL that they keep.
     if facts.stale_slots:
         steps.append(DropSlots(name, facts.stale_slots))
     return tuple(steps)

@@ -151,6 +151,7 @@ class SetSyncNames(Step):
     _description = "set synchronous_standby_names to {names!r}"
 
     names: str
+    # Stored in the step: another process that undoes it reads only the journal.
     before: str
 
     @property
@@ -182,6 +183,7 @@ class Demote(Step):
     address: str
     slot: str | None
     application_name: str | None
+    # The action depends on the version, and is shown where no server is connected.
     major: int
 
     @property

@@ -16,7 +16,8 @@ from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
 
 OLD, NEW = "old", "new"
-_PREPARATION = "preparation of"
+PREPARING = "preparation of"
+CLONING = "preparation by clone of"
 _LONGEST = 40
 """Characters of a name: slots and schemas get suffixes, and may have 63."""
 
@@ -70,6 +71,11 @@ class Names:
         """The write fence, on either server."""
         return f"{self.upgrade}_fence"
 
+    @property
+    def copy(self) -> str:
+        """The slot that retains the WAL for a copy of the old server."""
+        return f"{self.upgrade}_copy"
+
     def forward(self, number: int) -> str:
         """Return the publication, slot and subscription of a group, counted from 1."""
         return f"{self.upgrade}_{number}"
@@ -110,7 +116,7 @@ def phase_of(
 ) -> UpgradePhase:
     """Return the phase; ``interrupted`` is an operation of the journal that is not complete."""
     if interrupted:
-        is_preparing = interrupted.startswith(_PREPARATION)
+        is_preparing = interrupted.startswith((PREPARING, CLONING))
         return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
     if not forward:
         return UpgradePhase.NEW
@@ -212,7 +218,7 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
         do.Analyze(NEW),
         do.KeepSchema(NEW, names.forward(1)),
     ]
-    return Journal(operation=f"{_PREPARATION} {names.upgrade}", steps=tuple(steps))
+    return Journal(operation=f"{PREPARING} {names.upgrade}", steps=tuple(steps))
 
 
 def cutover_journal(

@@ -6,7 +6,7 @@ import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
-from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradetables import table_findings
 from pgreplkit.plans.server.readiness import (
     checked,
@@ -62,46 +62,66 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
         remedy="exchange the servers",
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
-        faults = [
-            f"{text} (fixed in {major}.{minor})"
-            for (major, minor), text in _FAULTS.items()
-            if major == side.version.major and minor > side.version.minor
-        ]
-        yield checked(
-            f"{name}: minor release",
-            ok=not faults,
-            observed=f"{side.version}: {'; '.join(faults) or 'no known faults'}",
-            needed="a release without known faults of logical replication",
-            remedy="install the latest minor release",
-            otherwise=Severity.WARNING,
-        )
-        yield checked(
-            f"{name} reaches {other}",
-            ok=not side.reaches,
-            observed=side.reaches or "it connects",
-            needed=f"a connection with REPLICATION from the {name} server to the {other} one",
-            remedy=f"allow it in pg_hba.conf of the {other} server, or pass a connection string in"
-            f" replication={{{other!r}: …}}",
-        )
-        # A limit is a timedelta; 0 means that there is none.
-        limits = [setting for setting in _TIMEOUTS if value_of(side.settings, setting)]
-        yield checked(
-            f"{name}: timeouts",
-            ok=not limits,
-            observed=names_of(limits),
-            needed="none: they end copies, and the slots wait for transactions",
-            remedy="; ".join(f"ALTER ROLE CURRENT_USER SET {setting} = 0" for setting in limits),
-            otherwise=Severity.WARNING,
-        )
+        yield release_finding(name, side)
+        yield reach_finding(name, other, side.reaches)
+        yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
-        found = setting_found(
-            side.settings,
-            "wal_level",
-            value_of(side.settings, "wal_level") == "logical",
-            needed="logical" if name == "old" else "logical, for the way back",
-            value="logical",
-        )
-        yield attrs.evolve(found, check=f"{name}: wal_level")
+        yield wal_level_finding(name, side)
+
+
+def release_finding(name: str, side: Side) -> Finding:
+    """Return the finding about faults that later minor releases fixed."""
+    faults = [
+        f"{text} (fixed in {major}.{minor})"
+        for (major, minor), text in _FAULTS.items()
+        if major == side.version.major and minor > side.version.minor
+    ]
+    return checked(
+        f"{name}: minor release",
+        ok=not faults,
+        observed=f"{side.version}: {'; '.join(faults) or 'no known faults'}",
+        needed="a release without known faults of logical replication",
+        remedy="install the latest minor release",
+        otherwise=Severity.WARNING,
+    )
+
+
+def reach_finding(name: str, other: str, error: str) -> Finding:
+    """Return the finding about the connection of one server to the other."""
+    return checked(
+        f"{name} reaches {other}",
+        ok=not error,
+        observed=error or "it connects",
+        needed=f"a connection with REPLICATION from the {name} server to the {other} one",
+        remedy=f"allow it in pg_hba.conf of the {other} server, or pass a connection string in"
+        f" replication={{{other!r}: …}}",
+    )
+
+
+def timeouts_finding(name: str, side: Side) -> Finding:
+    """Return the finding about timeouts of the role."""
+    # A limit is a timedelta; 0 means that there is none.
+    limits = [setting for setting in _TIMEOUTS if value_of(side.settings, setting)]
+    return checked(
+        f"{name}: timeouts",
+        ok=not limits,
+        observed=names_of(limits),
+        needed="none: they end copies, and the slots wait for transactions",
+        remedy="; ".join(f"ALTER ROLE CURRENT_USER SET {setting} = 0" for setting in limits),
+        otherwise=Severity.WARNING,
+    )
+
+
+def wal_level_finding(name: str, side: Side) -> Finding:
+    """Return the finding about wal_level."""
+    found = setting_found(
+        side.settings,
+        "wal_level",
+        value_of(side.settings, "wal_level") == "logical",
+        needed="logical" if name == "old" else "logical, for the way back",
+        value="logical",
+    )
+    return attrs.evolve(found, check=f"{name}: wal_level")
 
 
 def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
@@ -128,8 +148,13 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
         for setting, (used, needed) in wanted.items():
             places = free_places(side.settings, setting, used=used, wanted=needed)
             yield attrs.evolve(places, check=f"{name}: {setting}")
-    kept = value_of(facts.old.settings, "max_slot_wal_keep_size")
-    yield checked(
+    yield kept_wal_finding(facts.old)
+
+
+def kept_wal_finding(old: Side) -> Finding:
+    """Return the finding about the limit of the WAL that slots retain."""
+    kept = value_of(old.settings, "max_slot_wal_keep_size")
+    return checked(
         "old: max_slot_wal_keep_size",
         # The value of "no limit" is None, or -1 in bytes.
         ok=not (isinstance(kept, int) and kept >= 0),

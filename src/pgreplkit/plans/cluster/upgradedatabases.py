@@ -27,16 +27,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     yield from _extensions(old, new)
     yield from _roles(old, new)
     yield from _collations(old, new)
-    yield named(
-        "functions without a search_path",
-        old.unsafe_functions,
-        needed="functions with a search_path of their own",
-        remedy="; ".join(
-            f"ALTER FUNCTION {one} SET search_path FROM CURRENT" for one in old.unsafe_functions
-        ),
-        # Such an index cannot be restored there, and so not copied.
-        otherwise=Severity.CRITICAL if facts.new.major >= _SAFE_PATH else Severity.WARNING,
-    )
+    yield functions_finding(old, facts.new.major)
     yield named(
         "database settings",
         [
@@ -50,13 +41,25 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         otherwise=Severity.WARNING,
         separator="; ",
     )
+    # What other programs use, and each may do without for the time of the upgrade.
     for what, found, remedy in (
         ("event triggers", old.event_triggers, "check that {} do no harm on the new server"),
         ("other publications", old.publications, "create {} on the new server for their readers"),
         ("other subscriptions", old.subscriptions, "create {} on the new server at the cutover"),
-        ("old transactions", old.old_transactions, "end {}: slots wait for them"),
     ):
         yield named(what, found, needed="none", remedy=remedy, otherwise=Severity.WARNING)
+    yield from transaction_findings(old)
+
+
+def transaction_findings(old: DatabaseFacts) -> Iterator[Finding]:
+    """Return the findings about transactions for which the creation of slots waits."""
+    yield named(
+        "old transactions",
+        old.old_transactions,
+        needed="none",
+        remedy="end {}: slots wait for them",
+        otherwise=Severity.WARNING,
+    )
     yield named(
         "prepared transactions",
         old.prepared,
@@ -65,9 +68,24 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     )
 
 
+def functions_finding(old: DatabaseFacts, new_major: int) -> Finding:
+    """Return the finding about functions that are evaluated when the schema is restored."""
+    return named(
+        "functions without a search_path",
+        old.unsafe_functions,
+        needed="functions with a search_path of their own",
+        remedy="; ".join(
+            f"ALTER FUNCTION {one} SET search_path FROM CURRENT" for one in old.unsafe_functions
+        ),
+        # Such an index cannot be restored there, and so not copied.
+        otherwise=Severity.CRITICAL if new_major >= _SAFE_PATH else Severity.WARNING,
+    )
+
+
 def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     yield named(
         "extensions",
+        # Installed, or ready for CREATE EXTENSION, which the copy of the schema runs.
         [name for name in old.extensions if name not in {*new.available, *new.extensions}],
         needed="the packages of all extensions on the new server",
         remedy="install the packages of {} on the new server",
@@ -142,6 +160,7 @@ def _collations(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
             remedy=f"CREATE DATABASE with the {what} {here}",
             otherwise=Severity.WARNING,
         )
+    # Before 15 the server does not know the version of a database's collation.
     versions = {old.collation_version, new.collation_version} - {None}
     yield checked(
         "collation version",

@@ -43,6 +43,7 @@ def cutover_findings(
         observed=names_of(writers),
         needed="none: the fence waits for them",
         remedy="end them",
+        # They may end before the cutover; if not, the fence times out, and is removed.
         otherwise=Severity.WARNING,
     )
     yield from sequences
@@ -71,6 +72,7 @@ def _applied(stuck: Sequence[str]) -> Finding:
 
 def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
     """Return the findings of an end; ``stuck`` are subscriptions of the way back."""
+    # After the preparation too: then the upgrade is abandoned.
     yield phase_finding(status, UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
     yield _applied(stuck)
 

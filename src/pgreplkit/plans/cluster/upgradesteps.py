@@ -37,6 +37,7 @@ class CopyIndexes(Step):
 class FenceTables(Step):
     """Refuse all writes to the tables, except those of apply workers."""
 
+    # Otherwise its rows would come after the position until which the new server waits.
     check = "no transaction that has written is open when it is done"
     undo = "lift the write fence"
     _description = "fence {count} tables, and wait for their writers"
@@ -120,6 +121,7 @@ class WaitApplied(Step):
 class SetSequences(Step):
     """Set the sequences to the positions of the fenced server, and none of them back."""
 
+    # A number that is drawn afterwards would be drawn on the other server, too.
     check = "the other server is fenced"
     _description = "set the sequences to those of {source}"
     _action = "SELECT setval(…)"
@@ -131,6 +133,7 @@ class SetSequences(Step):
 class StopSubscriptions(Step):
     """Disable subscriptions, before their tables accept writes again."""
 
+    # They still have their slots and origins, so that they continue where they stopped.
     undo = "enable them again"
     _description = "disable {subscriptions}"
     _action = "ALTER SUBSCRIPTION … DISABLE"
@@ -154,6 +157,7 @@ class MakeBackSlots(Step):
 class OpenTables(Step):
     """Permit writes: the triggers of the fence stay, because transactions that read hold locks."""
 
+    # From here on clients may have committed rows that only this server has.
     is_final = True
     caution: ClassVar[str] = "complete the operation with resume(), then plan the way back"
     _description = "accept writes"
@@ -166,6 +170,7 @@ class OpenTables(Step):
 class RemoveFence(Step):
     """Remove the triggers of a fence that permits writes already."""
 
+    # DROP TRIGGER takes a lock that conflicts with readers.
     check = "the transactions that read the tables have ended"
     _description = "remove the write fence"
     _action = "DROP TRIGGER {fence} …"
@@ -197,6 +202,7 @@ class SubscribeBack(Step):
 class ArmForward(Step):
     """Let the forward subscriptions continue here, past all that both servers have."""
 
+    # The changes that the slot passes over then were written by the server that reads it.
     check = "both servers are fenced, and have the same rows"
     _description = "move {subscriptions} past what both servers have"
     _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"
@@ -235,3 +241,97 @@ class DropPublications(Step):
     _action = "DROP PUBLICATION …"
 
     publications: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class CopyServer(Step):
+    """Copy the server as a standby that is not started yet."""
+
+    check = "the directory is missing or empty"
+    undo = "remove the copy, and its slot"
+    _description = "copy the server into {directory}"
+    _action = "pg_basebackup --pgdata={directory} --slot={slot}"
+
+    directory: str
+    slot: str
+
+
+@attrs.frozen
+class MakeForwardSlots(Step):
+    """Create the slots of all groups at one position, up to which the copy is recovered."""
+
+    check = "slots that already exist stay unchanged, if they are at one position"
+    undo = "drop the slots"
+    _description = "create the slots {slots} at one position"
+    _action = "pg_create_logical_replication_slot(), pg_replication_slot_advance()"
+
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class RecoverCopy(Step):
+    """Recover the copy up to the position of the slots, and stop it.
+
+    Not including it: a commit that starts exactly there is sent by the slots.
+    """
+
+    check = "afterwards, its new timeline begins exactly there"
+    _description = "recover {directory} up to the position of {slots}, promote and stop it"
+    _action = "recovery_target_lsn = …, recovery_target_inclusive = off"
+
+    directory: str
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class UpgradeCopy(Step):
+    """Create the new server's data directory from the copy."""
+
+    check = "pg_upgrade --check"
+    undo = "stop the new server, and remove its data directory"
+    _description = "upgrade {copy} into {directory}"
+    _action = "initdb --pgdata={directory}; pg_upgrade --check; pg_upgrade --{transfer}"
+
+    directory: str
+    copy: str
+    transfer: str
+
+
+@attrs.frozen
+class StartUpgraded(Step):
+    """Configure and start the new server."""
+
+    _description = "start the server in {directory}"
+    _action = "write pg_hba.conf and postgresql.auto.conf; pg_ctl start"
+
+    directory: str
+
+
+@attrs.frozen
+class DropCopiedPublications(Step):
+    """Drop the publications that were copied from the old server with everything else."""
+
+    _description = "drop the copies of the publications {publications}"
+    _action = "DROP PUBLICATION …"
+
+    publications: tuple[str, ...] = attrs.field(converter=as_names)
+
+
+@attrs.frozen
+class SubscribeAt(Step):
+    """Subscribe at the position up to which the copy was recovered, without a copy of rows."""
+
+    _description = "subscribe to {publication} at the position of its slot, without a copy"
+    _action = "CREATE SUBSCRIPTION {publication} …; pg_replication_origin_advance()"
+
+    publication: str
+
+
+@attrs.frozen
+class RemoveCopy(Step):
+    """Remove the copy; the new server has its files, or links to them."""
+
+    _description = "remove the files in {directory}"
+    _action = "rm -r {directory}/*"
+
+    directory: str

@@ -1,8 +1,10 @@
 """The preconditions of a major upgrade: tables, their rows and sequences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.cluster.upgrade import UserTable
+from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import listed
 from pgreplkit.plans.server.readiness import checked
@@ -16,7 +18,16 @@ _LARGE_VALUE = 1 << 28
 
 def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return the findings about the tables, their rows and sequences."""
-    copied = {one.table for one in facts.tables if one.is_copied}
+    yield from replicated_findings(facts.tables, facts.identities, facts.new.major)
+    yield from _left_out(facts.tables)
+    yield from _on_the_new_server(facts)
+
+
+def replicated_findings(
+    tables: Sequence[UserTable], identities: Sequence[ReplicaIdentity], new_major: int
+) -> Iterator[Finding]:
+    """Return the findings about the tables that logical replication keeps the same."""
+    copied = {one.table for one in tables if one.is_copied}
     # A check that looked at no table must not report a database that is ready.
     yield checked(
         "tables",
@@ -27,38 +38,37 @@ def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     yield listed(
         "replica identity",
-        {i.table: i.remedy for i in facts.identities if i.table in copied and not i.is_usable},
+        {i.table: i.remedy for i in identities if i.table in copied and not i.is_usable},
         needed="a key or REPLICA IDENTITY FULL for each table",
     )
     yield listed(
         "types without equality",
         {
             one.table: f"a key for {one.table}: {', '.join(one.unequal_columns)} has no equality"
-            for one in facts.tables
+            for one in tables
             if one.is_copied and one.unequal_columns
         },
         needed="no such columns in tables with REPLICA IDENTITY FULL",
     )
     yield listed(
+        # ENABLE ALWAYS or REPLICA: the publisher has replicated what they did there.
         "triggers that fire on apply",
         {
             one.table: f"ALTER TABLE {one.table} ENABLE TRIGGER {quote_identifier(trigger)}"
-            for one in facts.tables
+            for one in tables
             for trigger in one.firing
         },
         needed="none: their effects are replicated already",
         otherwise=Severity.WARNING,
     )
-    yield from _slow_or_large(facts)
-    yield from _left_out(facts)
-    yield from _on_the_new_server(facts)
+    yield from _slow_or_large([one for one in tables if one.is_copied], new_major)
 
 
-def _left_out(facts: UpgradeFacts) -> Iterator[Finding]:
+def _left_out(tables: Sequence[UserTable]) -> Iterator[Finding]:
     not_replicated = {
-        "unlogged tables": [t for t in facts.tables if t.persistence == "u"],
-        "foreign tables": [t for t in facts.tables if t.kind == "f"],
-        "materialized views": [t for t in facts.tables if t.kind == "m"],
+        "unlogged tables": [t for t in tables if t.persistence == "u"],
+        "foreign tables": [t for t in tables if t.kind == "f"],
+        "materialized views": [t for t in tables if t.kind == "m"],
     }
     remedies = {
         "unlogged tables": "ALTER TABLE {} SET LOGGED",
@@ -81,6 +91,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="empty tables; the statements are for the new server",
     )
     drifts = [] if facts.drift is None else list(facts.drift)
+    # Others, such as another index, stop no apply worker.
     stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "tables on the new server",
@@ -101,10 +112,9 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
     )
 
 
-def _slow_or_large(facts: UpgradeFacts) -> Iterator[Finding]:
-    copied = [one for one in facts.tables if one.is_copied]
+def _slow_or_large(copied: Sequence[UserTable], new_major: int) -> Iterator[Finding]:
     # Without an index the apply worker reads the whole table for each change.
-    searched = facts.new.major >= _SEARCHED_BY_INDEX
+    searched = new_major >= _SEARCHED_BY_INDEX
     yield listed(
         "updates without an index",
         {
@@ -119,6 +129,7 @@ def _slow_or_large(facts: UpgradeFacts) -> Iterator[Finding]:
         "generated columns",
         {one.table: "none: the new server computes them" for one in copied if one.generated},
         needed="none that depend on the server",
+        # They are the same as long as functions and collations are.
         otherwise=Severity.INFO,
     )
     yield listed(

@@ -60,6 +60,7 @@ class NodeSample(Record):
         lag = self.lag
         # A walsender that has just connected reports no position yet.
         replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
+        # Nothing was counted then, which is not the same as 0.
         is_down = self.error is not None
         return {
             "name": self.name,
@@ -223,6 +224,7 @@ def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:
 def _rate(before: NodeSample | None, now: NodeSample) -> float | None:
     if before is None or before.lsn is None or now.lsn is None:
         return None
+    # Both times are the server's own: the clock of this machine may differ.
     if before.observed_at is None or now.observed_at is None:
         return None
     seconds = (now.observed_at - before.observed_at) / timedelta(seconds=1)

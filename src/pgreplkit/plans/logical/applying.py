@@ -120,6 +120,7 @@ class SetupStatements(Record):
     subscriber: tuple[str, ...]
 
     def __str__(self) -> str:
+        # Comments of SQL, so that the whole text can be saved as a script.
         lines = ["-- on the publisher", *(f"{one};" for one in self.publisher)]
         lines += ["-- on the subscriber", *(f"{one};" for one in self.subscriber)]
         return "\n".join(lines)

@@ -181,6 +181,7 @@ def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to know which commit wrote a row last",
         value="on",
+        # Without versions to compare, only people read who wrote a row.
         otherwise=Severity.CRITICAL if facts.reads_commits else Severity.INFO,
     )
 
@@ -243,6 +244,7 @@ def _versions(
         remedy="make the node a column of these indexes, or drop them",
     )
     is_full = identity is not None and identity.kind is IdentityKind.FULL
+    # A large value of the key is sent, as the key always is.
     large = [c.name for c in table.columns if c.is_large and c.name not in key]
     yield checked(
         f"{check}, large values",
@@ -286,6 +288,7 @@ def _table(
     check: str, table: TargetTable, identity: ReplicaIdentity | None, facts: ApplyFacts
 ) -> Finding:
     wanted = (*_NEEDED, "TRUNCATE") if facts.truncates else _NEEDED
+    # TRUNCATE is refused there, since it has no version.
     if facts.stamps:
         wanted = (*_NEEDED, "TRIGGER")
     lacking = privileges_missing(check, table, facts.rights.role, wanted, facts.setup)
@@ -298,6 +301,7 @@ def _table(
             observed="the publisher has no replica identity for it",
             needed="a replica identity, unless only inserts are published",
             remedy=f"on the publisher: {identity.remedy}",
+            # An insert works without an identity, and the checks do not know what is published.
             otherwise=Severity.WARNING,
         )
     is_keyed = bool(table.keys)

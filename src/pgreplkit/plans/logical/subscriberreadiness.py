@@ -54,6 +54,7 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
         "max_worker_processes",
         (number(settings, "max_worker_processes") or 0) > workers,
         needed=f"more than max_logical_replication_workers ({workers}), which it includes",
+        # As many as the defaults leave for parallel queries and extensions.
         value=str(workers + 4),
     )
     # Before 18 one setting limited slots and origins alike.
@@ -66,6 +67,7 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to detect that another origin changed a row last",
         value="on",
+        # Only from 18 on are conflicts counted and logged by their kinds.
         otherwise=Severity.WARNING if has("subscription.conflicts", facts.major) else Severity.INFO,
     )
 

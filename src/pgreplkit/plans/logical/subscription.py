@@ -66,6 +66,7 @@ class SubscriptionOptions(Record):
 
     def __attrs_post_init__(self) -> None:
         fields = attrs.fields(type(self))
+        # By their types, so that no option can be forgotten here.
         flags = (field.name for field in fields if field.type == bool | None)
         optional_flags(**{name: getattr(self, name) for name in flags})
 
@@ -88,6 +89,11 @@ ONLY_WHEN_CREATED = {"copy_data", "create_slot", "enabled", "connect"}
 @attrs.frozen(kw_only=True)
 class SubscriptionStatus(Record):
     """The state, workers, tables and counters of a subscription at one time."""
+
+    _first = (
+        *("state_subname", "state_subenabled", "is_applying", "is_synced", "received_lsn"),
+        *("lag_bytes", "stats_apply_error_count", "stats_sync_error_count"),
+    )
 
     state: SubscriptionState
     workers: tuple[SubscriptionWorker, ...]
@@ -126,6 +132,7 @@ class SubscriptionStatus(Record):
         """The publisher's WAL that the subscriber has not confirmed; None if it was not asked."""
         if self.slot is None or self.slot.confirmed_flush_lsn is None:
             return None
+        # The two are read one after the other: a slot may confirm what was written in between.
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
 
 

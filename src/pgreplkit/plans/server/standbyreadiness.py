@@ -112,6 +112,7 @@ def _own_state(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             value="'latest'",
             otherwise=Severity.WARNING,
         )
+    yield from _recovery_target(settings)
     # The standby needs its own limits after its promotion.
     yield setting_found(
         settings,
@@ -121,6 +122,23 @@ def _own_state(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
         value="10",
         otherwise=Severity.WARNING,
     )
+
+
+def _recovery_target(settings: Settings) -> Iterator[Finding]:
+    """Check that no recovery target is left from a restore, which would end the replay."""
+    for name in ("lsn", "name", "time", "xid", ""):
+        setting = f"recovery_target_{name}".rstrip("_")
+        if value_of(settings, setting):
+            action = value_of(settings, "recovery_target_action")
+            yield checked(
+                setting,
+                ok=False,
+                observed=f"{value_of(settings, setting)}, with recovery_target_action = {action}",
+                needed="empty: at the target, a standby ends its replay, or promotes itself",
+                remedy=f"ALTER SYSTEM SET {setting} = ''",
+                effective_after=EffectiveAfter.RESTART,
+                otherwise=Severity.WARNING,
+            )
 
 
 def _agreement(

@@ -90,6 +90,7 @@ class StreamSettings:
             TypeError: If an option is unknown or has a value of another type.
             ValueError: If a value is out of range.
         """
+        # A misspelt option would otherwise have no effect.
         known = [field.name for field in attrs.fields(cls)]
         insist_on_known("the stream", "option", options, known)
         return cls(**options)  # type: ignore[arg-type]
@@ -154,6 +155,7 @@ class WalSettings:
             checked_slot_name(self.slot)
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+        # 0 would send status updates without a pause.
         if not checked_seconds(self.status_interval, "status_interval"):
             raise ValueError(f"status_interval must be > 0, got {self.status_interval}")
         if self.timeout is not None:

@@ -1,0 +1,226 @@
+"""The actions of each step of a preparation by clone, and how to undo them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import attrs
+
+from pgreplkit._async._io import sleep, to_thread
+from pgreplkit._async.cluster.clone import aplan_clone
+from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor, drop_slots, move_origin
+from pgreplkit._async.cluster.upgradefacts import keep_schema
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.streams.replication import AsyncReplicationConnection
+from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, ClusterFacts
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    ControlFailed,
+    PublicationNotFound,
+    ServerError,
+    SlotNotFound,
+)
+from pgreplkit.host.recoveryfiles import is_standby
+from pgreplkit.host.upgradecopy import UpgradeCopy, empty
+from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.journal import LostPrimary
+from pgreplkit.plans.cluster.steps import DropSlots, Step
+from pgreplkit.plans.cluster.upgrade import OLD
+from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.plans.server.readiness import value_of
+from pgreplkit.values.lsn import LSN
+
+_RECOVERY = 7 * 24 * 3600.0
+"""Seconds for the recovery: it has to replay all WAL that was written during the copy."""
+
+
+@attrs.frozen(kw_only=True)
+class AsyncCloneActor:
+    """Performs the steps of a preparation by clone."""
+
+    old: AsyncPrimary
+    new: str = attrs.field(repr=False)
+    reached: str = attrs.field(repr=False)
+    """The connection string with which this machine reaches the old server."""
+    host: UpgradeCopy
+    timeout: float
+
+    async def cluster(self) -> ClusterFacts:
+        """Return the facts about the whole old server."""
+        link = self.old._link
+        record = await link.one("read the facts of the server", CLUSTER)
+        hba = None
+        # Before 11 a file in another directory cannot be read, nor without the privilege.
+        with suppress(ServerError):
+            hba = (await link.one("read pg_hba.conf", HBA))["hba"]
+        return ClusterFacts(hba=hba, **record)
+
+    async def unreached(self) -> str:
+        """Return why this machine cannot connect to the old server as a standby; empty if it can.
+
+        The new server runs on this machine.
+        """
+        try:
+            async with await AsyncReplicationConnection.connect(self.reached):
+                return ""
+        except ConnectionFailed as error:
+            return error.found
+
+    async def perform(self, step: Step) -> Promotion | None:
+        """Perform one step, which may be done in part or completely already."""
+        host = self.host
+        match step:
+            case steps.CopyServer():
+                await self._copy_server(step.slot)
+            case steps.PublishTables():
+                with suppress(AlreadyExists):
+                    await self.old.create_publication(step.publication, tables=step.tables)
+            case steps.MakeForwardSlots():
+                await self._make_slots(step.slots)
+            case steps.RecoverCopy():
+                await self._recover(await self._position(step.slots[0]))
+            case DropSlots():
+                await drop_slots(self.old, step.slots)
+            case steps.UpgradeCopy():
+                await self._end_programs()
+                cluster = await self.cluster()
+                await to_thread(lambda: host.upgrade(cluster, step.transfer))
+            case steps.StartUpgraded():
+                hba = (await self.cluster()).hba
+                await to_thread(lambda: host.start_new(hba))
+            case steps.RemoveCopy():
+                await to_thread(lambda: empty(host.copy))
+            case steps.KeepSchema() if step.node == OLD:
+                await keep_schema(self.old, self.old, step)
+            case _:
+                async with await AsyncPrimary.connect(self.new) as new:
+                    await self._perform_on(new, step)
+        return None
+
+    async def _perform_on(self, new: AsyncPrimary, step: Step) -> None:
+        """Perform a step that needs a connection to the new server."""
+        match step:
+            case steps.DropCopiedPublications():
+                for name in step.publications:
+                    with suppress(PublicationNotFound):
+                        await (await new.publication(name)).drop()
+            case steps.SubscribeAt():
+                await self._subscribe(new, step.publication)
+            case _:
+                # The same as after a copy of the rows.
+                actor = AsyncUpgradeActor(self.old, new, {}, None, None, True, self.timeout)
+                await actor.perform(step)
+
+    async def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        match step:
+            case steps.FenceTables():
+                pass  # It is removed with the new server.
+            case steps.UpgradeCopy():
+                await self._end_programs()
+                await to_thread(lambda: empty(self.host.new))
+            case steps.MakeForwardSlots():
+                await self._drop_slots(step.slots)
+            case steps.PublishTables():
+                with suppress(PublicationNotFound):
+                    await (await self.old.publication(step.publication)).drop()
+            case steps.CopyServer():
+                await self._end_programs()
+                await to_thread(lambda: empty(self.host.copy))
+                await self._drop_slots([step.slot])
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    async def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost: an upgrade needs none."""
+        return ""
+
+    async def _drop_slots(self, names: Sequence[str]) -> None:
+        """Drop slots whose walsenders may not have noticed yet that their client has ended."""
+        for name in names:
+            with suppress(SlotNotFound):
+                await (await self.old.slot(name)).drop(force=True, timeout=self.timeout)
+
+    async def _copy_server(self, slot: str) -> None:
+        copy = self.host.copy
+        # The file comes last.
+        if await to_thread(lambda: is_standby(copy)):
+            return
+        await self._end_programs()
+        await to_thread(lambda: empty(copy))
+        plan = aplan_clone(
+            self.reached,
+            copy.data_directory,
+            control=copy,
+            slot=slot,
+            checkpoint="fast",
+            start_server=False,
+        )
+        await plan.run()
+
+    async def _end_programs(self) -> None:
+        """Wait for programs of an attempt that was killed: they would write to the same files."""
+        backoff = Backoff(self.timeout)
+        while pids := await to_thread(self.host.left_programs):
+            if backoff.is_over:
+                found = f"process {pids[0]} of an earlier attempt is still running"
+                raise ControlFailed("begin again", found, remedy="wait for its end, or end it")
+            await sleep(backoff.next_pause())
+
+    async def _make_slots(self, names: Sequence[str]) -> None:
+        for name in names:
+            with suppress(AlreadyExists):
+                await self.old.create_logical_slot(name, timeout=self.timeout)
+        reached = {name: await self._position(name) for name in names}
+        target = max(reached.values())
+        for name, position in reached.items():
+            # Before 11 there is one slot only.
+            if position != target:
+                await (await self.old.slot(name)).advance(target)
+
+    async def _position(self, slot: str) -> LSN:
+        """Return the position from which a slot sends commits; no one reads from it yet."""
+        position = (await self.old.slot(slot)).state.confirmed_flush_lsn
+        if position is None:
+            raise ServerError(f"read the position of slot {slot!r}", "it has none")
+        return position
+
+    async def _recover(self, target: LSN) -> None:
+        host = self.host
+        if await to_thread(lambda: is_standby(host.copy)):
+            settings, major = await self.old.settings(), self.old.version.major
+            locks = value_of(settings, "max_locks_per_transaction")
+            await to_thread(lambda: host.begin_recovery(target, major=major, locks=locks))
+            # Recovery ends before the first record that begins at the target or later.
+            await self.old.write_marker()
+            backoff = Backoff(_RECOVERY)
+            while not await to_thread(host.is_promoted):
+                await sleep(backoff.next_pause())
+        reached = await to_thread(host.end_recovery)
+        if reached != target:
+            raise ControlFailed(
+                f"recover the copy up to {target}",
+                f"its recovery ended at {reached}",
+                remedy="undo() the plan, and run it again",
+            )
+
+    async def _subscribe(self, new: AsyncPrimary, name: str) -> None:
+        # It exists if an attempt was killed after this statement.
+        with suppress(AlreadyExists):
+            await new.create_subscription(
+                name,
+                self.reached,
+                [name],
+                SubscriptionOptions(
+                    copy_data=False, create_slot=False, slot_name=name, enabled=False
+                ),
+                timeout=self.timeout,
+            )
+        subscription = await new.subscription(name)
+        if not subscription.state.subenabled:
+            await move_origin(new, subscription, await self._position(name))
+            await subscription.enable(timeout=self.timeout)

@@ -1,0 +1,189 @@
+# Generated from pgreplkit/_async/cluster/upgradeclone.py by `nox -s sync`. Do not edit.
+"""UpgradeClone: a new server for an upgrade, made from a physical copy of the old one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from pgreplkit._sync._io import to_thread
+from pgreplkit._sync.cluster.plan import Plan
+from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
+from pgreplkit._sync.cluster.upgradefacts import read_side, read_tables
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
+from pgreplkit.host.journalfile import read_journal
+from pgreplkit.host.upgradecopy import UpgradeCopy
+from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.upgrade import (
+    CLONING,
+    OLD,
+    Names,
+    TableGroup,
+    checked_upgrade_name,
+    groups_of,
+    insist_on_groups,
+)
+from pgreplkit.plans.cluster.upgradeclone import (
+    CloneFacts,
+    UpgradeTransfer,
+    checked_transfer,
+    clone_findings,
+    clone_journal,
+)
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.values.finding import Finding
+from pgreplkit.values.seconds import Timeout, checked_seconds
+
+
+class UpgradeClone:
+    """A new server for an upgrade: a physical copy of the old one, upgraded by pg_upgrade.
+
+    For large databases this is faster than copying rows. ``plan_prepare`` copies the old server
+    with pg_basebackup, recovers the copy up to the position of new slots, upgrades it, starts it,
+    and subscribes from this position on. Then an ``Upgrade`` of the same ``name`` continues, with a
+    connection to each server: ``compare``, ``plan_cutover`` and the rest.
+
+    It runs on the machine of the new server, which has the programs of both major versions:
+    ``old_bindir`` and ``bindir``. The data directory will be ``directory``, and the copy is made
+    beside it, with the suffix ``.copy``; when used by root, both belong to the account that owns
+    their parent directory. With ``transfer="link"``, the new server gets links to the files of the
+    copy; "copy" and "clone" are the other modes of pg_upgrade.
+
+    ``new`` is the connection string of the new server, to the same database; ``settings`` are its
+    settings, such as its port. ``replication`` has the connection string with which the new server
+    reaches the old one, as "old"; by default it is that of ``old``.
+    """
+
+    def __init__(
+        self,
+        old: Primary,
+        new: str,
+        *,
+        name: str,
+        directory: str | os.PathLike[str],
+        bindir: str | os.PathLike[str],
+        old_bindir: str | os.PathLike[str],
+        settings: Mapping[str, str] | None = None,
+        transfer: UpgradeTransfer = "link",
+        journal: str | os.PathLike[str] | None = None,
+        replication: Mapping[str, str] | None = None,
+        timeout: Timeout = 60.0,
+    ) -> None:
+        insist_on_servers(old=old)
+        insist_on_conninfo(new)
+        self._names = Names(upgrade=checked_upgrade_name(name))
+        self._transfer = checked_transfer(transfer)
+        self._file = None if journal is None else Path(journal)
+        given = dict(replication or {})
+        if unknown := given.keys() - {OLD}:
+            raise ValueError(f"replication has the server old, not {sorted(unknown)}")
+        self._old = old
+        self._host = UpgradeCopy.at(
+            directory, bindir=bindir, old_bindir=old_bindir, settings=settings
+        )
+        self._actor = CloneActor(
+            old=old,
+            new=new,
+            # The new server's version is not known yet: the client's library knows the parameters.
+            reached=given.get(OLD) or server_conninfo(old.connection, old._link.conninfo, major=99),
+            host=self._host,
+            timeout=checked_seconds(timeout, "timeout"),
+        )
+
+    @property
+    def name(self) -> str:
+        """The upgrade's name."""
+        return self._names.upgrade
+
+    def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+        """Distribute the tables to at most ``count`` groups, as ``Upgrade.groups``.
+
+        Each group gets a subscription, which applies in parallel with the others.
+
+        Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
+        """
+        return groups_of(read_tables(self._old._link), count)
+
+    def check(self, *, groups: int = 1) -> Readiness:
+        """Check everything that the preparation needs; nothing is changed.
+
+        pg_upgrade checks more, as a part of the plan.
+
+        Raises: InsufficientPrivilege; ControlFailed if a program cannot be run.
+        Needs: pg_monitor on the old server.
+        """
+        facts = self._facts(groups)
+        return Readiness(findings=tuple(clone_findings(facts)))
+
+    def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> Plan:
+        """Plan the preparation: copy the old server, upgrade the copy, and follow.
+
+        ``groups`` are those of ``groups()``; by default there is one. ``undo()`` of the plan
+        removes the new server and its slots.
+
+        Raises: ValueError for groups that leave out a table, or have it twice.
+        """
+        tables = read_tables(self._old._link)
+        chosen = groups_of(tables, 1) if groups is None else tuple(groups)
+        insist_on_groups(chosen, tables)
+        journal = clone_journal(
+            self._names,
+            # Without tables the checks refuse the plan.
+            chosen or [TableGroup(tables=(), bytes=0)],
+            directory=self._host.new.data_directory,
+            copy=self._host.copy.data_directory,
+            transfer=self._transfer,
+        )
+        return Plan(self._actor, journal, _CloneChecks(self, len(chosen)), self._file)
+
+    def plan_resume(self) -> Plan:
+        """Return the plan of the journal file; its ``resume()`` continues it.
+
+        Raises: ValueError if there is no journal, or it belongs to another upgrade; HostFileError.
+        """
+        if self._file is None:
+            raise ValueError("could not resume: the clone has no journal; pass journal= to it")
+        journal = read_journal(self._file)
+        here = self._host.new.data_directory
+        places = {step.directory for step in journal.steps if isinstance(step, steps.UpgradeCopy)}
+        if journal.operation != f"{CLONING} {self.name}" or places != {here}:
+            found = f"{journal.operation} into {', '.join(sorted(places)) or 'no directory'}"
+            raise ValueError(
+                f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
+            )
+        return Plan(self._actor, journal, None, self._file)
+
+    def _facts(self, groups: int) -> CloneFacts:
+        old = self._old
+        names = {slot.name for slot in old.slots()}
+        names |= {publication.name for publication in old.publications()}
+        return CloneFacts(
+            old=read_side(old, self._names),
+            cluster=self._actor.cluster(),
+            tables=read_tables(old._link),
+            identities=old.replica_identity(),
+            groups=groups,
+            reaches=self._actor.unreached(),
+            leftovers=self._names.forward_in(names),
+            majors=to_thread(self._host.majors),
+            contents=to_thread(self._host.contents),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+@attrs.frozen
+class _CloneChecks:
+    """The checks of a preparation by clone."""
+
+    upgrade: UpgradeClone
+    groups: int
+
+    def findings(self) -> list[Finding]:
+        return [*(self.upgrade.check(groups=self.groups))]

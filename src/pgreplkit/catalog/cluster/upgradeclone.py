@@ -1,0 +1,43 @@
+"""Facts about a whole server that is copied for an upgrade."""
+
+from collections.abc import Iterable
+
+import attrs
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+@attrs.frozen(kw_only=True)
+class ClusterFacts:
+    """The properties of a server that its upgraded copy must have, too."""
+
+    superuser: str
+    """The role of initdb, whose name pg_upgrade keeps."""
+    encoding: str
+    collate: str
+    ctype: str
+    has_checksums: bool
+    segment_megabytes: int
+    other_databases: tuple[str, ...] = attrs.field(converter=_names)
+    """Databases of users, except the one that is connected."""
+    tablespaces: tuple[str, ...] = attrs.field(converter=_names)
+    """Tablespaces in directories of their own."""
+    hba: str | None
+    """The content of pg_hba.conf; None if the role cannot read it."""
+
+
+CLUSTER = """
+    SELECT (SELECT rolname::text FROM pg_roles WHERE oid = 10) AS superuser,
+        pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS collate,
+        datctype::text AS ctype, current_setting('data_checksums') = 'on' AS has_checksums,
+        pg_size_bytes(current_setting('wal_segment_size')) >> 20 AS segment_megabytes,
+        ARRAY(SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datallowconn
+            AND datname NOT IN ('postgres', current_database()) ORDER BY 1) AS other_databases,
+        ARRAY(SELECT spcname::text FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1)
+            AS tablespaces
+    FROM pg_database WHERE datname = 'template0'
+"""
+HBA = "SELECT pg_read_file(current_setting('hba_file')) AS hba"
+"""Before 11, only a file in the data directory can be read."""

@@ -1,0 +1,181 @@
+"""The copy of an old server and the new server made from it: their files and programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
+from pgreplkit.errors import ControlFailed
+from pgreplkit.host.configuration import AUTO_FILE
+from pgreplkit.host.localcontrol import LocalControl
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.programs import program_major, running_with
+from pgreplkit.host.recoveryfiles import (
+    control_file,
+    is_standby,
+    with_settings,
+    written_conninfo,
+    written_slot,
+)
+from pgreplkit.plans.cluster.standbyconfig import standby_config
+from pgreplkit.plans.cluster.upgradeclone import (
+    HBA_FILE,
+    OWN_HBA,
+    TRUSTED,
+    initdb_arguments,
+    recovery_configuration,
+    upgrade_arguments,
+)
+from pgreplkit.values.controlfile import ControlState
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.timeline import TimelineHistory
+
+_CONTROL = "global/pg_control"
+
+
+@attrs.frozen
+class UpgradeCopy:
+    """The data directories of the copy and of the new server, on this machine.
+
+    The methods block until they are done.
+    """
+
+    new: LocalControl
+    copy: LocalControl
+    old_bindir: str
+    settings: Mapping[str, str]
+
+    @classmethod
+    def at(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        bindir: str | os.PathLike[str],
+        old_bindir: str | os.PathLike[str],
+        settings: Mapping[str, str] | None,
+    ) -> UpgradeCopy:
+        """Return those of a directory; the copy is beside it.
+
+        Raises: ControlFailed if there is no pg_ctl.
+        """
+        target = Path(directory).absolute()
+        copy = LocalControl(target.with_name(f"{target.name}.copy"), bindir=old_bindir)
+        new = LocalControl(target, bindir=bindir)
+        return cls(new, copy, os.fspath(old_bindir), dict(settings or {}))
+
+    def majors(self) -> dict[str, int]:
+        """Return the major versions of the programs of both directories."""
+        return {
+            "bindir": program_major(self.new, "pg_upgrade"),
+            "old_bindir": program_major(self.copy, "postgres"),
+        }
+
+    def contents(self) -> dict[str, list[str]]:
+        """Return the files in both directories."""
+        return {
+            one.data_directory: one.list_folder(one.data_directory) or []
+            for one in (self.new, self.copy)
+        }
+
+    def left_programs(self) -> list[int]:
+        """Stop both servers, and return the processes of an attempt that was killed."""
+        for one in (self.new, self.copy):
+            stop(one)
+        return [
+            *running_with(f"--pgdata={self.copy.data_directory}"),
+            *running_with(f"--pgdata={self.new.data_directory}"),
+            *running_with(f"--new-datadir={self.new.data_directory}"),
+        ]
+
+    def begin_recovery(self, target: LSN, *, major: int, locks: object) -> None:
+        """Start the copy with a configuration of its own, as a standby that promotes itself."""
+        copy = self.copy
+        config = standby_config(
+            written_conninfo(copy) or "",
+            server_version=major,
+            slot=written_slot(copy),
+            recovery_target_lsn=target,
+            # A commit that starts exactly there is sent by the slot: it must not come twice.
+            recovery_target_inclusive=False,
+            recovery_target_action="promote",
+        )
+        copy.write_file(HBA_FILE, TRUSTED)
+        main = recovery_configuration(copy.data_directory, locks)
+        copy.write_file("postgresql.conf", main.encode())
+        if config.settings_file != AUTO_FILE:
+            copy.write_file(AUTO_FILE, b"")
+        copy.write_file(config.settings_file, str(config).encode(errors="surrogateescape"))
+        copy.start()
+
+    def is_promoted(self) -> bool:
+        """Return whether the recovery of the copy is complete.
+
+        Raises: ControlFailed if its server has stopped.
+        """
+        if not is_standby(self.copy):
+            # Earlier, a stop would leave a server that was shut down in recovery.
+            return control_file(self.copy).state is ControlState.IN_PRODUCTION
+        if not self.copy.is_running():
+            operation = f"recover the copy in {self.copy.data_directory}"
+            raise ControlFailed(operation, "its server has stopped", remedy="see its pg_ctl.log")
+        return False
+
+    def end_recovery(self) -> LSN:
+        """Stop the copy cleanly, and return the position at which its recovery ended."""
+        copy = self.copy
+        stop(copy)
+        if control_file(copy).state is not ControlState.SHUT_DOWN:
+            # An attempt was killed together with the server.
+            copy.start()
+            copy.stop()
+        timeline = control_file(copy).timeline
+        name = f"{timeline:08X}.history"
+        text = (copy.read_file(f"pg_wal/{name}") or b"").decode()
+        return TimelineHistory.parse(text, timeline=timeline).switches[-1].switchpoint
+
+    def upgrade(self, cluster: ClusterFacts, transfer: str) -> None:
+        """Create the new data directory from the copy, with initdb and pg_upgrade."""
+        copy, new = self.copy, self.new
+        if copy.read_file(_CONTROL) is None:
+            # With links, pg_upgrade renames it, so that the copy cannot be started. The new
+            # server was never started, and so has not changed the files.
+            copy.write_file(_CONTROL, copy.read_file(f"{_CONTROL}.old"))
+        empty(new)
+        major = program_major(new, "initdb")
+        new.run("initdb", initdb_arguments(cluster, new.data_directory, major=major))
+        arguments = upgrade_arguments(
+            cluster,
+            old_bindir=self.old_bindir,
+            copy=copy.data_directory,
+            directory=new.data_directory,
+            transfer=transfer,
+        )
+        new.run("pg_upgrade", [*arguments, "--check"])
+        new.run("pg_upgrade", arguments)
+        # The options with which pg_upgrade started it, and its script, which removes the copy.
+        new.write_file("postmaster.opts", None)
+        new.write_file("../delete_old_cluster.sh", None)
+
+    def start_new(self, hba: str | None) -> None:
+        """Configure the new server, and start it."""
+        new = self.new
+        new.write_file("pg_hba.conf", OWN_HBA if hba is None else hba.encode())
+        before = (new.read_file(AUTO_FILE) or b"").decode(errors="surrogateescape")
+        changed = with_settings(before, {"wal_level": "logical", **self.settings})
+        new.write_file(AUTO_FILE, changed.encode(errors="surrogateescape"))
+        new.start()
+
+
+def stop(control: NodeControl) -> None:
+    """Stop the server of a data directory, if there is one."""
+    if control.read_file("PG_VERSION") is not None:
+        control.stop()
+
+
+def empty(control: NodeControl) -> None:
+    """Remove the content of a data directory."""
+    control.remove_folder(control.data_directory, content_only=True)

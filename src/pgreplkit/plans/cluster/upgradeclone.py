@@ -1,0 +1,248 @@
+"""A new server that is an upgraded physical copy of the old one: its checks and its steps."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from pgreplkit.catalog.cluster.upgrade import UserTable
+from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.standbyconfig import quoted
+from pgreplkit.plans.cluster.steps import DropSlots
+from pgreplkit.plans.cluster.upgrade import CLONING, NEW, OLD, Names, TableGroup
+from pgreplkit.plans.cluster.upgradechecks import (
+    kept_wal_finding,
+    reach_finding,
+    release_finding,
+    timeouts_finding,
+    wal_level_finding,
+)
+from pgreplkit.plans.cluster.upgradedatabases import functions_finding, transaction_findings
+from pgreplkit.plans.cluster.upgradefacts import Side
+from pgreplkit.plans.cluster.upgradefindings import named
+from pgreplkit.plans.cluster.upgradetables import replicated_findings
+from pgreplkit.plans.server.readiness import checked, free_places
+from pgreplkit.values.finding import Finding, Severity
+
+UpgradeTransfer: TypeAlias = Literal["link", "copy", "clone"]
+_TRANSFERS = ("link", "copy", "clone")
+_WALSENDERS_OF_COPY = 2
+"""pg_basebackup uses one for the files, and one for WAL."""
+
+
+def checked_transfer(transfer: str) -> str:
+    """Return the mode in which pg_upgrade transfers files.
+
+    Raises:
+        ValueError: If it is not one of link, copy and clone.
+    """
+    if transfer not in _TRANSFERS:
+        raise ValueError(f"transfer must be one of {', '.join(_TRANSFERS)}, got {transfer!r}")
+    return transfer
+
+
+@attrs.frozen(kw_only=True)
+class CloneFacts:
+    """The facts before a preparation by clone."""
+
+    old: Side
+    cluster: ClusterFacts
+    tables: Sequence[UserTable]
+    identities: Sequence[ReplicaIdentity]
+    groups: int
+    reaches: str
+    """The error with which this machine connects to the old server; empty if it does."""
+    leftovers: Sequence[str]
+    """Slots and publications with the names of the upgrade."""
+    majors: Mapping[str, int]
+    """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
+    contents: Mapping[str, Sequence[str]]
+    """The directories that must be missing or empty, with their files."""
+
+
+def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
+    """Return one finding for each precondition of a preparation by clone."""
+    old, new_major = facts.old, facts.majors["bindir"]
+    yield from _host_findings(facts)
+    yield release_finding("old", old)
+    yield reach_finding("new", "old", facts.reaches)
+    yield timeouts_finding("old", old)
+    yield wal_level_finding("old", old)
+    wanted = {
+        # One more slot retains the WAL for the copy.
+        "max_replication_slots": (old.slots, facts.groups + 1),
+        "max_wal_senders": (old.senders, max(facts.groups, _WALSENDERS_OF_COPY)),
+    }
+    for setting, (used, needed) in wanted.items():
+        places = free_places(old.settings, setting, used=used, wanted=needed)
+        yield attrs.evolve(places, check=f"old: {setting}")
+    yield kept_wal_finding(old)
+    yield from replicated_findings(facts.tables, facts.identities, new_major)
+    yield from transaction_findings(old.facts)
+    yield functions_finding(old.facts, new_major)
+    yield from _copied_findings(facts)
+
+
+def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
+    old, new = facts.majors["old_bindir"], facts.majors["bindir"]
+    major = facts.old.major
+    yield checked(
+        "programs",
+        ok=old == major and new >= major,
+        observed=f"old_bindir has {old}, bindir has {new}",
+        needed=f"{major} in old_bindir, as the old server, and a newer version in bindir",
+        remedy="pass the directories of the programs of both versions",
+    )
+    for directory, content in facts.contents.items():
+        yield checked(
+            f"directory {directory}",
+            ok=not content,
+            observed=f"it contains {content[0]!r}" if content else "missing or empty",
+            needed="a directory that is missing or empty",
+            remedy="pass another directory, or remove its files",
+        )
+    yield named(
+        "leftovers",
+        facts.leftovers,
+        needed="no slots and publications with the upgrade's names",
+        remedy="undo() or finish the earlier upgrade, or choose another name: {} exist",
+    )
+    yield checked(
+        "groups",
+        ok=facts.groups == 1 or has("slot.advance", major),
+        observed=f"{facts.groups} groups",
+        needed="one group before 11, where several slots cannot be at one position",
+        remedy="prepare with one group",
+    )
+
+
+def _copied_findings(facts: CloneFacts) -> Iterator[Finding]:
+    """Return the findings about objects that the copy has as of one moment, or must not have."""
+    old, cluster = facts.old.facts, facts.cluster
+    yield checked(
+        "large objects",
+        ok=not old.large_objects,
+        observed=f"{old.large_objects} large objects",
+        needed="none: changes after the copy are not replicated",
+        remedy="copy those that change after the fence, or store them in bytea columns",
+        otherwise=Severity.WARNING,
+    )
+    yield named(
+        "other databases",
+        cluster.other_databases,
+        needed="none: changes after the copy are replicated for one database only",
+        remedy="move {} by an upgrade of their own, or write to them no longer",
+        otherwise=Severity.WARNING,
+    )
+    # Enabled in the copy, they would take over the slots of the old server's subscriptions.
+    yield named(
+        "other subscriptions",
+        old.subscriptions,
+        needed="none: the copy would subscribe, too",
+        remedy="drop {}, or prepare by rows",
+    )
+    yield named(
+        "tablespaces",
+        cluster.tablespaces,
+        needed="none: their directories would be shared with the old server",
+        remedy="prepare by rows: {} cannot be copied",
+    )
+    unlogged = [str(one.table) for one in facts.tables if one.persistence == "u"]
+    yield named(
+        "unlogged tables",
+        unlogged,
+        needed="none: they are empty in the copy",
+        remedy="; ".join(f"ALTER TABLE {name} SET LOGGED" for name in unlogged),
+        otherwise=Severity.WARNING,
+    )
+
+
+def clone_journal(
+    names: Names, groups: Sequence[TableGroup], *, directory: str, copy: str, transfer: str
+) -> Journal:
+    """Return the steps that make an upgraded copy, which follows the old server."""
+    forward = [names.forward(number) for number in range(1, len(groups) + 1)]
+    tables = tuple(str(table) for group in groups for table in group.tables)
+    hint = f"The upgrade {names.upgrade} fills this server; connect to the old one."
+    steps = (
+        # The slots come after the copy: until it is complete, they cannot be its target.
+        do.CopyServer(OLD, copy, names.copy),
+        *(
+            do.PublishTables(OLD, name, [str(table) for table in group.tables])
+            for name, group in zip(forward, groups, strict=True)
+        ),
+        do.KeepSchema(OLD, forward[0]),
+        do.MakeForwardSlots(OLD, forward),
+        do.RecoverCopy(OLD, copy, forward),
+        DropSlots(OLD, [names.copy]),
+        do.UpgradeCopy(NEW, directory, copy, transfer),
+        do.StartUpgraded(NEW, directory),
+        do.DropCopiedPublications(NEW, forward),
+        do.FenceTables(NEW, names.fence, tables, hint),
+        *(do.SubscribeAt(NEW, name) for name in forward),
+        do.RemoveCopy(NEW, copy),
+        do.Analyze(NEW),
+        do.KeepSchema(NEW, forward[0]),
+    )
+    return Journal(operation=f"{CLONING} {names.upgrade}", steps=steps)
+
+
+HBA_FILE = "pgreplkit_hba.conf"
+TRUSTED = b"local all all trust\n"
+"""Only the server's account can enter the directory of the socket."""
+OWN_HBA = b"local all all peer\nhost all all all md5\nhost replication all all md5\n"
+"""pg_hba.conf of the new server, if that of the old one cannot be read; md5 includes SCRAM."""
+
+
+def recovery_configuration(directory: str, locks: object) -> str:
+    """Return postgresql.conf of the copy, for its recovery and for pg_upgrade.
+
+    With the old server's own, it would archive WAL, run the jobs of extensions, or use its port.
+    """
+    return f"""# Written by pgreplkit for an upgrade.
+listen_addresses = ''
+unix_socket_directories = {quoted(directory)}
+unix_socket_permissions = 0700
+hba_file = {quoted(f"{directory}/{HBA_FILE}")}
+hot_standby = off
+autovacuum = off
+max_logical_replication_workers = 0
+max_locks_per_transaction = {locks}
+"""
+
+
+def initdb_arguments(cluster: ClusterFacts, directory: str, *, major: int) -> list[str]:
+    """Return the arguments of initdb, with which pg_upgrade accepts the new cluster."""
+    checksums = ["--data-checksums"] if cluster.has_checksums else []
+    # From 18 on, checksums are the default.
+    if not cluster.has_checksums and has("initdb.no_checksums", major):
+        checksums = ["--no-data-checksums"]
+    return [
+        f"--pgdata={directory}",
+        f"--username={cluster.superuser}",
+        f"--encoding={cluster.encoding}",
+        f"--lc-collate={cluster.collate}",
+        f"--lc-ctype={cluster.ctype}",
+        f"--wal-segsize={cluster.segment_megabytes}",
+        # For pg_upgrade; pg_hba.conf is replaced before others can connect.
+        "--auth=trust",
+        *checksums,
+    ]
+
+
+def upgrade_arguments(
+    cluster: ClusterFacts, *, old_bindir: str, copy: str, directory: str, transfer: str
+) -> list[str]:
+    """Return the arguments of pg_upgrade."""
+    return [
+        f"--old-bindir={old_bindir}",
+        f"--old-datadir={copy}",
+        f"--new-datadir={directory}",
+        f"--username={cluster.superuser}",
+        # The default has no option of its own before 17.
+        *([] if transfer == "copy" else [f"--{transfer}"]),
+    ]

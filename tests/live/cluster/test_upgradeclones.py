@@ -1,0 +1,102 @@
+"""A new server that is an upgraded physical copy of the old one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from clusters import Clusters, one, run, wait_until
+from colours import Colour, inner
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit import Primary
+from pgreplkit.errors import PlanRefused
+from pgreplkit.lab import Lab, Node
+from pgreplkit.lab.installs import Installation
+from pgreplkit.lab.node import free_port
+from pgreplkit.rows import StepProgress
+from pgreplkit.upgrade import AsyncUpgradeClone, Upgrade, UpgradeClone, UpgradePhase
+
+pytestmark = [pytest.mark.one_colour, pytest.mark.matrix, pytest.mark.pg("==16")]
+
+LEFT = """SELECT slot_name::text FROM pg_replication_slots
+    UNION ALL SELECT pubname::text FROM pg_publication"""
+
+
+def complete(lab: Lab, major: int) -> Installation:
+    """Return an installation with pg_upgrade, which the lab's account can run."""
+    return lab._runnable(
+        next(
+            one
+            for one in lab.servers
+            if one.version.major == major and (one.bindir / "pg_upgrade").exists()
+        )
+    )
+
+
+def commit_at_the_slot(node: Node) -> None:
+    """Create the slot of the first group at the start of a commit record."""
+    with (
+        psycopg.connect(node.conninfo) as writer,
+        psycopg.connect(node.conninfo, autocommit=True) as other,
+    ):
+        other.execute("SELECT pg_create_logical_replication_slot('shop_1', 'pgoutput')")
+        writer.execute("INSERT INTO notes VALUES ('at the slot')")
+        # The commit record will begin here.
+        position = other.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+        writer.commit()
+        other.execute("SELECT pg_replication_slot_advance('shop_1', %s::pg_lsn)", position)
+
+
+async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
+    clusters: Clusters, major: int, colour: Colour, tmp_path: Path
+) -> None:
+    lab = clusters.lab
+    old = lab.primary(version=major, settings={"wal_level": "logical", "autovacuum": "off"})
+    # Without a key, so that a row that comes twice is no error.
+    run(old, "CREATE TABLE notes (v text)")
+    run(old, "ALTER TABLE notes REPLICA IDENTITY FULL")
+    run(old, "INSERT INTO notes VALUES ('before')")
+    new, port = complete(lab, 18), str(free_port())
+    there = make_conninfo(old.conninfo, port=port)
+    folder = lab.root / f"{old.name}.new"
+
+    def watch(progress: StepProgress) -> None:
+        if type(progress.step).__name__ == "MakeForwardSlots" and progress.elapsed is None:
+            commit_at_the_slot(old)
+
+    async with await colour.primary(old.conninfo) as primary:
+        clone = colour.bound(
+            (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
+                inner(primary),  # type: ignore[arg-type]
+                there,
+                name="shop",
+                directory=folder,
+                bindir=new.bindir,
+                old_bindir=complete(lab, major).bindir,
+                settings={"port": port, "unix_socket_directories": ""},
+                journal=tmp_path / "journal.json",
+            )
+        )
+        await (await clone.plan_prepare()).run(watch)
+        (tmp_path / "journal.json").rename(tmp_path / "kept.json")
+        second = await clone.plan_prepare()
+        with pytest.raises(PlanRefused, match=r"(?s)directory .*leftovers: shop_1"):
+            await second.run()
+        (tmp_path / "kept.json").rename(tmp_path / "journal.json")
+        run(old, "INSERT INTO notes VALUES ('after')")
+        with psycopg.connect(there, autocommit=True) as connection:
+            everything = "SELECT string_agg(v, ',' ORDER BY v) FROM notes"
+            wanted = ("after,at the slot,before",)
+            wait_until(lambda: "after" in str(connection.execute(everything).fetchone()))
+            assert connection.execute(everything).fetchone() == wanted
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("INSERT INTO notes VALUES ('by a client')")
+        with Primary.connect(old.conninfo) as here, Primary.connect(there) as upgraded:
+            status = Upgrade(here, upgraded, name="shop").status()
+            assert (upgraded.version.major, status.phase) == (18, UpgradePhase.PREPARED)
+        undone = await (await clone.plan_resume()).undo()
+        assert type(undone[-1]).__name__ == "CopyServer"
+    assert one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there") == 0
+    assert [*folder.glob("*"), *Path(f"{folder}.copy").glob("*")] == []

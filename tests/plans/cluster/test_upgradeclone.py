@@ -1,0 +1,216 @@
+"""The checks and the steps of a preparation by clone."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import attrs
+import pytest
+from upgradefacts import NO_KEY, side, table
+
+from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.steps import DropSlots
+from pgreplkit.plans.cluster.upgrade import Names, TableGroup, UpgradePhase, phase_of
+from pgreplkit.plans.cluster.upgradeclone import (
+    CloneFacts,
+    UpgradeTransfer,
+    checked_transfer,
+    clone_findings,
+    clone_journal,
+    initdb_arguments,
+    recovery_configuration,
+    upgrade_arguments,
+)
+from pgreplkit.values.finding import Severity
+from pgreplkit.values.tablename import TableName
+
+CLUSTER = ClusterFacts(
+    superuser="boss",
+    encoding="UTF8",
+    collate="C",
+    ctype="C.UTF-8",
+    has_checksums=False,
+    segment_megabytes=16,
+    other_databases=(),
+    tablespaces=(),
+    hba="",
+)
+GROUPS = [TableGroup(tables=(TableName("public", name),), bytes=1) for name in "ab"]
+JOURNAL = clone_journal(
+    Names(upgrade="shop"), GROUPS, directory="/d", copy="/d.copy", transfer="link"
+)
+
+
+def test_the_slots_come_after_the_copy_and_the_fence_before_the_subscription() -> None:
+    kinds = [type(step) for step in JOURNAL.steps]
+    order = [
+        do.CopyServer,
+        do.PublishTables,  # Before the slots: they decode with the catalogs of their position.
+        do.MakeForwardSlots,
+        do.RecoverCopy,
+        DropSlots,
+        do.UpgradeCopy,
+        do.StartUpgraded,
+        do.DropCopiedPublications,
+        do.FenceTables,
+        do.SubscribeAt,
+        do.RemoveCopy,
+    ]
+    assert sorted(order, key=kinds.index) == order
+    assert (kinds[-1], JOURNAL.steps[-1].node) == (do.KeepSchema, "new")
+    # Each step can be undone, because the old server accepts writes all the time.
+    assert not any(step.is_final for step in JOURNAL.steps)
+    assert Journal.from_json(JOURNAL.to_json()) == JOURNAL
+    fence = next(step for step in JOURNAL.steps if isinstance(step, do.FenceTables))
+    assert fence.tables == ("public.a", "public.b")
+    # Until the plan is complete, the upgrade is not prepared.
+    phase = phase_of([], old_is_fenced=False, new_is_fenced=True, interrupted=JOURNAL.operation)
+    assert phase is UpgradePhase.COPYING
+
+
+def facts_of(
+    cluster: dict[str, object] | None = None, old: dict[str, object] | None = None, **more: object
+) -> CloneFacts:
+    whole: dict[str, object] = {
+        "tables": [table("a")],
+        "identities": (),
+        "groups": 1,
+        "reaches": "",
+        "leftovers": (),
+        "majors": {"bindir": 18, "old_bindir": 14},
+        "contents": {"/d": [], "/d.copy": []},
+        **more,
+    }
+    changed = attrs.evolve(CLUSTER, **(cluster or {}))  # type: ignore[arg-type]
+    return CloneFacts(old=side(14, 1, old), cluster=changed, **whole)  # type: ignore[arg-type]
+
+
+def test_an_ordinary_server_is_ready_for_a_clone() -> None:
+    assert {f.severity for f in clone_findings(facts_of())} == {Severity.OK}
+    for majors in ({"bindir": 14, "old_bindir": 14}, {"bindir": 15, "old_bindir": 14}):
+        assert all(f.severity == Severity.OK for f in clone_findings(facts_of(majors=majors)))
+
+
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "shown", "facts"),
+    [
+        ("programs", CRITICAL, "13", facts_of(majors={"bindir": 18, "old_bindir": 13})),
+        ("programs", CRITICAL, "13", facts_of(majors={"bindir": 13, "old_bindir": 14})),
+        ("directory /d", CRITICAL, "'x'", facts_of(contents={"/d": ["x"], "/d.copy": []})),
+        ("leftovers", CRITICAL, "shop_1", facts_of(leftovers=("shop_1",))),
+        (
+            "groups",
+            CRITICAL,
+            "2 groups",
+            facts_of(groups=2, old={"version": 100023}, majors={"bindir": 18, "old_bindir": 10}),
+        ),
+        ("new reaches old", CRITICAL, "pg_hba", facts_of(reaches="no pg_hba.conf entry")),
+        ("old: wal_level", CRITICAL, "r", facts_of(old={"settings": {"wal_level": "replica"}})),
+        (
+            "old: max_replication_slots",
+            CRITICAL,
+            "2, 0 used",
+            facts_of(groups=2, old={"settings": {"max_replication_slots": 2}}),
+        ),
+        (
+            "old: max_wal_senders",
+            CRITICAL,
+            "1, 0 used",
+            facts_of(old={"settings": {"max_wal_senders": 1}}),
+        ),
+        (
+            "old: max_wal_senders",
+            CRITICAL,
+            "2, 0 used",
+            facts_of(groups=3, old={"settings": {"max_wal_senders": 2}}),
+        ),
+        (
+            "old: max_slot_wal_keep_size",
+            WARNING,
+            "bytes",
+            facts_of(old={"settings": {"max_slot_wal_keep_size": 1 << 20}}),
+        ),
+        ("old: timeouts", WARNING, "s", facts_of(old={"settings": {"statement_timeout": 5}})),
+        (
+            "old: minor release",
+            WARNING,
+            "16.11",
+            facts_of(old={"version": 160011}, majors={"bindir": 18, "old_bindir": 16}),
+        ),
+        ("tables", CRITICAL, "0 tables", facts_of(tables=[])),
+        ("replica identity", CRITICAL, "a", facts_of(identities=(NO_KEY,))),
+        (
+            "updates without an index",
+            WARNING,
+            "a",
+            facts_of(tables=[table("a", slow_changes=1, has_index=False)]),
+        ),
+        ("large objects", WARNING, "3", facts_of(old={"large_objects": 3})),
+        ("other databases", WARNING, "crm", facts_of({"other_databases": ("crm",)})),
+        ("other subscriptions", CRITICAL, "feed", facts_of(old={"subscriptions": ("feed",)})),
+        ("tablespaces", CRITICAL, "fast", facts_of({"tablespaces": ("fast",)})),
+        (
+            "unlogged tables",
+            WARNING,
+            "public.u",
+            facts_of(tables=[table("a"), table("u", persistence="u")]),
+        ),
+        ("prepared transactions", CRITICAL, "x", facts_of(old={"prepared": ("x",)})),
+        (
+            "functions without a search_path",
+            CRITICAL,
+            "f()",
+            facts_of(old={"unsafe_functions": ("f()",)}),
+        ),
+    ],
+)
+def test_each_precondition_of_a_clone_is_found(
+    check: str, severity: Severity, shown: str, facts: CloneFacts
+) -> None:
+    [bad] = [finding for finding in clone_findings(facts) if finding.severity > Severity.OK]
+    assert (bad.check, bad.severity) == (check, severity)
+    assert shown in f"{bad.found} {bad.remedy}"
+
+
+def test_initdb_gets_what_pg_upgrade_compares() -> None:
+    arguments = initdb_arguments(CLUSTER, "/d", major=17)
+    assert arguments[:6] == [
+        "--pgdata=/d",
+        "--username=boss",
+        "--encoding=UTF8",
+        "--lc-collate=C",
+        "--lc-ctype=C.UTF-8",
+        "--wal-segsize=16",
+    ]
+    assert not [one for one in arguments if "checksums" in one]
+    # From 18 on, checksums are the default.
+    assert "--no-data-checksums" in initdb_arguments(CLUSTER, "/d", major=18)
+    with_checksums = attrs.evolve(CLUSTER, has_checksums=True)
+    for major in (17, 18):
+        assert initdb_arguments(with_checksums, "/d", major=major)[-1] == "--data-checksums"
+
+
+def test_the_mode_of_pg_upgrade_is_one_of_three() -> None:
+    for transfer, option in (("link", ["--link"]), ("clone", ["--clone"]), ("copy", [])):
+        arguments = upgrade_arguments(
+            CLUSTER, old_bindir="/14", copy="/d.copy", directory="/d", transfer=transfer
+        )
+        assert arguments[:3] == ["--old-bindir=/14", "--old-datadir=/d.copy", "--new-datadir=/d"]
+        assert arguments[4:] == option
+        assert checked_transfer(transfer) == transfer
+    assert {*get_args(UpgradeTransfer)} == {"link", "clone", "copy"}
+    with pytest.raises(ValueError, match="one of link, copy, clone, got 'swap'"):
+        checked_transfer("swap")
+
+
+def test_the_copy_is_recovered_without_the_old_configuration() -> None:
+    text = recovery_configuration("/it's", 64)
+    assert "hba_file = '/it''s/pgreplkit_hba.conf'\n" in text
+    assert "listen_addresses = ''\n" in text
+    assert "max_locks_per_transaction = 64\n" in text
+    assert "max_logical_replication_workers = 0\n" in text

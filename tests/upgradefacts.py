@@ -1,0 +1,107 @@
+"""Sample facts about the servers of an upgrade."""
+
+from __future__ import annotations
+
+import attrs
+from serverfacts import settings as settings_of
+
+from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
+from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.catalog.logical.stuck import WorkerPool
+from pgreplkit.plans.cluster.upgradefacts import Side
+from pgreplkit.values.tablename import TableName
+from pgreplkit.values.version import ServerVersion
+
+POOL = WorkerPool(
+    running=0,
+    most=10,
+    most_copies=2,
+    processes=0,
+    most_processes=20,
+    origins=0,
+    most_origins=10,
+    origins_setting="max_replication_slots",
+)
+
+
+def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: object) -> UserTable:
+    """A table as the old server has it."""
+    given_facts: dict[str, object] = {
+        "kind": "r",
+        "persistence": "p",
+        "of_extension": False,
+        "unequal_columns": (),
+        "firing": (),
+        "generated": (),
+        "late_constraints": (),
+        "slow_changes": 0,
+        "has_index": True,
+        "value_bytes": 0,
+        **facts,
+    }
+    others = tuple(TableName("public", other) for other in joined)
+    return UserTable(
+        table=TableName("public", name),
+        bytes=size,
+        joined=others,
+        **given_facts,  # type: ignore[arg-type]
+    )
+
+
+GOOD = DatabaseFacts(
+    system_id=1,
+    database="shop",
+    encoding="UTF8",
+    collation="C",
+    collation_version=None,
+    large_objects=0,
+    roles=["app"],
+    owners=["app"],
+    memberships=(),
+    md5_roles=(),
+    extensions={"plpgsql": "1.0"},
+    filled_extensions=(),
+    available={"plpgsql": "1.0"},
+    tablespaces=["pg_default"],
+    used_tablespaces=(),
+    database_settings=(),
+    event_triggers=(),
+    publications=(),
+    subscriptions=(),
+    prepared=(),
+    old_transactions=(),
+    unsafe_functions=(),
+)
+SETTINGS = {
+    "wal_level": "logical",
+    "max_replication_slots": 10,
+    "max_wal_senders": 10,
+    "max_logical_replication_workers": 10,
+    "max_worker_processes": 20,
+    "max_active_replication_origins": 10,
+    "statement_timeout": 0,
+    "max_slot_wal_keep_size": None,
+}
+
+
+NO_KEY = ReplicaIdentity(
+    table=TableName("public", "a"), kind="d", index=None, columns=(), remedy="ALTER TABLE a"
+)
+
+
+def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
+    """One server, with facts that differ from a good one."""
+    changed = dict(changed or {})
+    version = changed.pop("version", major * 10000 + 20)
+    reaches = changed.pop("reaches", "")
+    settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
+    facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
+    return Side(
+        version=ServerVersion(version),  # type: ignore[arg-type]
+        settings=settings_of(**settings),
+        facts=facts,
+        pool=POOL,
+        slots=0,
+        senders=0,
+        reaches=reaches,  # type: ignore[arg-type]
+    )
