@@ -104,6 +104,7 @@ def insist_on_no_echo(mesh: Mesh, source: Node, other: Node, subscriber: Node) -
     native = Database(subscriber, "native")
     native.run(
         TABLE,
+        COUNTED,
         f"CREATE SUBSCRIPTION s CONNECTION '{source.conninfo}' PUBLICATION pgreplkit_mesh"
         " WITH (origin = none, copy_data = false)",
     )
