@@ -71,7 +71,7 @@ def test_merged_rows_are_not_filtered_by_rules() -> None:
     with pytest.raises(ValueError, match="MergeWith takes no rules"):
         merging(tables={"t": TableRule(where=lambda row: True)})
     with pytest.raises(ValueError, match="DeltaColumns takes no rules"):
-        settings(conflicts=DELTAS, tables={"t": TableRule(change=lambda row: row)})
+        settings(conflicts=DELTAS, tables={"t": TableRule(where=lambda row: True)})
 
 
 def test_delta_columns_are_known_to_the_statements() -> None:

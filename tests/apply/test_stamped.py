@@ -54,7 +54,9 @@ def test_rows_and_tombstones_are_compared_by_time_and_rank() -> None:
     replace = stamped().upsert(is_new=False)
     assert "RETURNING CASE WHEN t.xmax <> 0 THEN NULL WHEN NOT pgreplkit.outlives(" in replace.sql
     assert replace.sql.endswith("THEN 'd' ELSE 'o' END")
-    assert "key->>0" in stamped().sweep().sql
+    sweep = stamped().sweep()
+    assert sweep is not None
+    assert "key->>0" in sweep.sql
 
 
 def test_an_update_sets_what_was_sent_of_an_older_row() -> None:
@@ -70,7 +72,9 @@ def test_without_ranks_texts_decide_and_a_deletion_wins() -> None:
     assert f'{row}::text COLLATE "C" <= {new}::text' in upsert.sql
     assert "pg_xact_commit_timestamp(t.xmin) = $2 AND true)" in delete.sql
     assert "NULL::int" in upsert.sql
-    assert "rank_of" not in stamped(None).sweep().sql
+    sweep = stamped(None).sweep()
+    assert sweep is not None
+    assert "rank_of" not in sweep.sql
 
 
 def test_priorities_need_neither_times_nor_tombstones() -> None:
