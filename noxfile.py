@@ -192,9 +192,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """mypy --strict on src and tests, and pyright on the completeness of the public types."""
+    """mypy --strict on src, tests and the programs of the pages; pyright on the public types."""
     install(session, "typing", "test")
-    session.run("mypy")
+    programs = session.create_tmp()
+    session.run("python", "docs/extensions/scripts.py", programs)
+    session.run("mypy", "src", "tests", programs, env={"MYPYPATH": f"src:tests:{programs}"})
     session.run("pyright", "--verifytypes", "pgreplkit", "--ignoreexternal")
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from scripts import save_files
 
 from pgreplkit.lab import Lab, Node
-
-HOW_TO = Path(__file__).parent / "how-to"
-FILE = re.compile(r"Save this as `([\w.]+)`:\n\n```python\n(.*?)```", re.DOTALL)
-
-
-def save_files(page: str, folder: Path) -> None:
-    """Save the files of a page in a folder."""
-    for name, text in FILE.findall((HOW_TO / page).read_text()):
-        folder.joinpath(name).write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +62,29 @@ def test_the_service_reports_retained_wal_and_follows_changes(
     order, report = asyncio.run(answers())
     assert order == {"id": 1, "total": 50}
     assert "shop" in [holder["name"] for holder in report["holders"]]
+
+
+def test_the_migration_moves_rows_and_sequences_and_stops_writes(
+    pgreplkit_lab: Lab, tmp_path: Path
+) -> None:
+    save_files("migrate-by-hand.md", tmp_path)
+    old_node = pgreplkit_lab.primary(version="16", settings={"wal_level": "logical"})
+    new_node = pgreplkit_lab.primary(version="18")
+    servers = old_node.conninfo, new_node.conninfo, new_node.installation.bindir
+    with old_node.connect() as old, new_node.connect() as new:
+        for server in (old, new):
+            server.connection.execute("CREATE ROLE app")
+        old.connection.execute("CREATE TABLE orders (id serial PRIMARY KEY, total int)")
+        old.connection.execute("GRANT INSERT ON orders TO app")
+        old.connection.execute("INSERT INTO orders (total) SELECT generate_series(1, 5)")
+        for command in ("prepare", "cutover"):
+            program = [sys.executable, tmp_path / "migrate.py", command, *servers]
+            subprocess.run(program, capture_output=True, check=True)
+            old.connection.execute("INSERT INTO orders (total) VALUES (6)")
+        moved = new.connection.execute("SELECT count(*), nextval('orders_id_seq') FROM orders")
+        assert moved.fetchone() == (6, 7)
+        assert not old.find_writers(["orders"]).revoke_sql
+        assert (old.slots(), old.publications(), new.subscriptions()) == ([], [], [])
 
 
 async def answers() -> tuple[object, dict[str, list[dict[str, object]]]]:

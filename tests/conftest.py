@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from tiers import COLOURS, SAMPLE, Run, alternating, every, sampled, supported
 from pgreplkit.lab import Lab, find_servers
 
 pytest_plugins = ["pytester"]
+
+# The thousands of tests stay until the end, so each search for garbage among them is in vain.
+gc.disable()
 
 # Every run tests the same examples; nox -s fuzz tries new ones.
 # A busy machine may stop a test for longer than any deadline.
@@ -99,6 +103,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = sorted(filter(is_wanted, items), key=major_of)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -63,8 +63,9 @@ def _text(value: bytes | None) -> str | None:
 def feed_of(colour: Colour, database: Database, slot: str, **options: Any) -> AsyncFeed:
     """A feed of the publication p, in the colour under test."""
     kind = AsyncFeed if colour.name == "async" else Feed
+    source = options.pop("source", database.conninfo)
     given = {"publications": ["p"], "encoder": Lines(), **options}
-    return cast(AsyncFeed, colour.bound(kind(database.conninfo, slot, **given)))
+    return cast(AsyncFeed, colour.bound(kind(source, slot, **given)))
 
 
 def end_of(database: Database) -> LSN:

@@ -31,9 +31,10 @@ SAMPLES: list[Error] = [
     errors.SinkFenced("run the feed 'orders'", "another process wrote"),
     errors.WrongSource("run the feed 'orders'", "its position is of the cluster 7"),
     errors.MessageTooLarge("send (0/5, 1)", 2_000_000, 1_048_576),
-    errors.SinkNotFitting("open the stream CDC", "allow_atomic", "it is off"),
+    errors.SinkNotFitting("open the stream CDC", "allow_atomic", "it is off", remedy="set it"),
     errors.EncodingFailed("encode (0/5, 1)", "it returned a str", "0/5", 1),
     errors.PositionLost("run the feed 'orders'", "0/5", None),
+    errors.PositionLost("run the feed 'orders'", "0/5", None, "wal_removed"),
     *(
         kind("pg_promote()", "permission denied", "42501")
         for kind in (errors.ServerError, errors.ConnectionFailed, errors.StatementTimeout)

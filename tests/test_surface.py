@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 import pgreplkit
 from pgreplkit import rows
-from pgreplkit._public import HOME
+from pgreplkit._public import HOME, SUBMODULES
 from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
 
 ROOT = Path(__file__).parents[1]
@@ -89,10 +90,10 @@ def test_only_methods_that_plan_return_plans() -> None:
         assert last.removeprefix("a").startswith("plan_") == (returned in plans), name
 
 
-@pytest.mark.parametrize("kind", CLASSES.values(), ids=list(CLASSES))
-def test_a_class_with_items_can_be_iterated_searched_and_counted(kind: type) -> None:
-    if hasattr(kind, "__getitem__") and not issubclass(kind, str):
-        assert {"__iter__", "__contains__", "__len__"} <= {*dir(kind)}
+def test_a_class_with_items_can_be_iterated_searched_and_counted() -> None:
+    for name, kind in CLASSES.items():
+        if hasattr(kind, "__getitem__") and not issubclass(kind, str):
+            assert {"__iter__", "__contains__", "__len__"} <= {*dir(kind)}, name
 
 
 def test_editors_complete_the_public_names() -> None:
@@ -101,6 +102,44 @@ def test_editors_complete_the_public_names() -> None:
         code = f"import {public}\n{public}."
         offered = {one.name for one in jedi.Script(code).complete()}
         assert {*homes} <= offered
+
+
+def test_type_checkers_know_the_public_modules_as_attributes_of_the_package() -> None:
+    tree = ast.parse(Path(pgreplkit.__file__).read_text())
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "pgreplkit"
+        for alias in node.names
+    }
+    assert imported == {*SUBMODULES}
+    assert all(getattr(pgreplkit, name).__name__ == f"pgreplkit.{name}" for name in SUBMODULES)
+
+
+def test_every_sync_class_and_function_has_an_async_twin_with_the_same_members() -> None:
+    halves: dict[str, dict[str, object]] = {"_sync": {}, "_async": {}}
+    for public, homes in HOME.items():
+        for name, home in homes.items():
+            if (half := home.partition(".")[0]) in halves and name != "Evidence":
+                halves[half][f"{public}.{name}"] = PUBLIC[f"{public}.{name}"]
+    twins = {twin_of(name, value): value for name, value in halves["_sync"].items()}
+    assert twins.keys() == halves["_async"].keys()
+    for name, value in twins.items():
+        assert shape_of(halves["_async"][name]) == shape_of(value), name
+
+
+def twin_of(name: str, value: object) -> str:
+    public, _, last = name.rpartition(".")
+    return f"{public}.{'Async' if inspect.isclass(value) else 'a'}{last}"
+
+
+def shape_of(value: object) -> object:
+    """Return the names of the public members and parameters, and the defaults."""
+    if inspect.isclass(value):
+        return {n: shape_of(getattr(value, n)) for n in dir(value) if not n.startswith("_")}
+    if not inspect.isroutine(value):
+        return None
+    return [(p.name, p.kind, p.default) for p in inspect.signature(value).parameters.values()]
 
 
 def test_a_timeout_may_be_a_timedelta() -> None:
@@ -152,8 +191,12 @@ def begin(call: object) -> None:
         next(call)
 
 
-@pytest.mark.parametrize(("name", "flag"), [*flags()])
-def test_a_flag_that_is_not_a_bool_is_refused_before_anything_else(name: str, flag: str) -> None:
+def test_a_flag_that_is_not_a_bool_is_refused_before_anything_else() -> None:
+    for name, flag in flags():
+        refuse_a_text_as_flag(name, flag)
+
+
+def refuse_a_text_as_flag(name: str, flag: str) -> None:
     function = FUNCTIONS[name]
     required = [
         parameter.name

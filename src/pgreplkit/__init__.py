@@ -11,15 +11,19 @@ from pgreplkit._public import SUBMODULES as _SUBMODULES, TYPE_CHECKING, lazy as 
 
 if TYPE_CHECKING:
     from pgreplkit import (
+        apply as apply,
         backups as backups,
         changes as changes,
         checks as checks,
         errors as errors,
+        feeds as feeds,
+        mesh as mesh,
         metrics as metrics,
         otel as otel,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,
+        testing as testing,
         upgrade as upgrade,
         wal as wal,
     )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
 
 import pgreplkit
 
 # Imports that a subcommand does not need would cost more than the subcommand itself.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeAlias
 
     from pgreplkit import LSN
     from pgreplkit.rows import Readiness
     from pgreplkit.wal import WalReader
+
+    Given: TypeAlias = argparse.Namespace
+    Option: TypeAlias = tuple[str, dict[str, Any]]
 
 UNKNOWN = 3
 """The exit status for errors, as monitoring plugins have it."""
@@ -25,80 +32,96 @@ CONNINFO = "connection string or URI; by default from PGHOST and the other varia
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors have the exit status 3: 2 would mean CRITICAL."""
 
+    def __init__(self, **settings: Any) -> None:
+        # Without a width, the import of shutil would find that of the terminal.
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=98), **settings)
+
     def error(self, message: str) -> NoReturn:
         self.exit(UNKNOWN, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(arguments[0] if arguments else "")
     _complete(parser)
     given = parser.parse_args(arguments)
+    # Without the check, the thresholds would be ignored, and the exit status always 0.
+    given.check = given.check or bool(given.warning or given.critical)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names from servers can have characters that the terminal lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(given)
+        status = _run(given)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
-        return 0
+        # As other programs: at once, without waiting for a server that does not answer.
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+        return UNKNOWN
     except BrokenPipeError:
         # The reader, such as head, has seen enough; nothing is left to flush.
         sys.stdout = None
-        return 0
+        return UNKNOWN if given.check else 0
     except Exception as error:
-        if given.debug:
-            raise
         return _failed(given, error)
 
 
-def _failed(given: argparse.Namespace, error: Exception) -> int:
-    """Report an error as one line, or with --check as the result of the check."""
-    if given.check and isinstance(error, pgreplkit.Error):
-        return _checked(given, error)
-    known = isinstance(error, pgreplkit.Error | OSError | ValueError | LookupError)
-    text = " ".join(str(error).split())
-    print(f"pgreplkit: {text if known else f'{type(error).__name__}: {text}'}", file=sys.stderr)
+def _failed(given: Given, error: Exception) -> int:
+    """Report an error as one line, or as the result of a check."""
+    from pgreplkit.values.text import clean
+
+    if given.debug:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return UNKNOWN
+    if not isinstance(error, pgreplkit.Error | OSError | ValueError | LookupError):
+        error = ValueError(f"{type(error).__name__}: {error}")
+    if given.check:
+        # Monitoring systems show the standard output only.
+        given.warning = given.critical = []
+        ours = isinstance(error, pgreplkit.Error)
+        return _checked(given, error if ours else pgreplkit.Error(str(error)))
+    print(f"pgreplkit: {clean(str(error))}", file=sys.stderr)
     return UNKNOWN
 
 
-def _run(given: argparse.Namespace) -> int:
-    result = given.call(given)
-    if not isinstance(result, Iterator):
-        return _checked(given, result) if given.check else _shown(given, result)
+def _run(given: Given) -> int:
+    """Print the report; return the exit status."""
+    result: Any = given.call(given)
     if given.check:
         # A check of a stream reads it to its end, or to its damage.
-        return _checked(given, [*result])
-    for item in result:
-        print(_json(item.to_dict()) if given.json else item, flush=True)
-    return 0
-
-
-def _shown(given: argparse.Namespace, result: Any) -> int:
-    many = isinstance(result, list)
+        return _checked(given, [*result] if isinstance(result, Iterator) else result)
+    if isinstance(result, Iterator):
+        for item in result:
+            print(_json(item) if given.json else item, flush=True)
+        return 0
     if given.json:
-        content = [row.to_dict() for row in result] if many else result
-        print(_json(content if isinstance(content, list | dict) else content.to_dict()))
+        print(_json(result))
     elif isinstance(result, dict):
         print("\n".join(f"{name:9} {value}" for name, value in result.items()))
     else:
-        _print(str(pgreplkit.rows.Rows(result) if many else result))
+        _print(str(pgreplkit.rows.Rows(result) if isinstance(result, list) else result))
     return 0
 
 
-def _checked(given: argparse.Namespace, report: object) -> int:
-    result = pgreplkit.checks.CheckResult.of(
-        report,  # type: ignore[arg-type]
-        warning=_limits(given.warning),
-        critical=_limits(given.critical),
-    )
-    print(_json(result.to_dict()) if given.json else result)
+def _checked(given: Given, report: Any) -> int:
+    limits = {"warning": _limits(given.warning), "critical": _limits(given.critical)}
+    result = pgreplkit.checks.CheckResult.of(report, **limits)
+    print(_json(result) if given.json else result)
     return result.exit_code
 
 
-def _json(content: object) -> str:
+def _json(content: Any) -> str:
     import json
 
-    return json.dumps(content)
+    # Lists are of reports, and reports can return their JSON.
+    return json.dumps(content, default=lambda report: report.to_dict())
 
 
-def _limits(given: list[str]) -> dict[str, str] | str | None:
+def _limits(given: list[str]) -> Any:
     """Return ``30``, or ``lag_bytes=1000 lag_seconds=30``, as limits."""
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
@@ -110,42 +133,44 @@ def _limits(given: list[str]) -> dict[str, str] | str | None:
 
 def _print(text: str) -> None:
     """Print text, with colours if rich is installed and a person reads it."""
-    try:
-        from rich.console import Console
-        from rich.text import Text
-    except ImportError:
+    if not sys.stdout.isatty() or find_spec("rich") is None:
         print(text)
         return
+    from rich.console import Console
+    from rich.text import Text
+
     coloured = Text(text)
-    coloured.highlight_regex(r"(?m)^critical|!!.*|\bdown\b|not streaming|not ready", "red")
+    coloured.highlight_regex(r"(?m)^critical|!!.*|\bno answer\b|not streaming|not ready", "red")
     coloured.highlight_regex(r"(?m)^warning|\bpaused\b|\bdelayed\b", "yellow")
     coloured.highlight_regex(r"\bcaught up\b|\bprimary\b|^ready", "green")
     Console(highlight=False).print(coloured, soft_wrap=True)
 
 
-def _tree(given: argparse.Namespace) -> object:
-    return pgreplkit.Cluster.discover(given.conninfo).topology
+def _lag(given: Given) -> object:
+    import logging
 
-
-def _lag(given: argparse.Namespace) -> object:
+    # The samples have what the watch logs.
+    logging.getLogger("pgreplkit").addHandler(logging.NullHandler())
     if given.watch:
+        if given.check:
+            raise ValueError("--watch has no end to check; leave one of the two out")
         return iter(pgreplkit.Watch(given.conninfo, interval=given.interval))
     # As long as a connection may take by default.
     with pgreplkit.Watch(given.conninfo, timeout=10) as watch:
         return next(watch)
 
 
-def _slots(given: argparse.Namespace) -> object:
+def _slots(given: Given) -> object:
     with pgreplkit.connect(given.conninfo) as server:
         return [slot.state for slot in server.slots()]
 
 
-def _retention(given: argparse.Namespace) -> object:
+def _retention(given: Given) -> object:
     with pgreplkit.connect(given.conninfo) as server:
         return server.wal_retention(window=given.window, disk_size=given.disk_size)
 
 
-def _ready(given: argparse.Namespace) -> Readiness:
+def _ready(given: Given) -> Readiness:
     with pgreplkit.connect(given.conninfo) as server:
         if given.subscriber is None:
             return server.check_readiness()
@@ -153,36 +178,29 @@ def _ready(given: argparse.Namespace) -> Readiness:
             return subscriber.check_subscriber_readiness(server)
 
 
-def _subscriptions(given: argparse.Namespace) -> object:
+def _subscriptions(given: Given) -> object:
     with pgreplkit.Primary.connect(given.conninfo) as server:
         return [subscription.status() for subscription in server.subscriptions()]
 
 
-def _drift(given: argparse.Namespace) -> object:
-    with (
-        pgreplkit.connect(given.publisher) as publisher,
-        pgreplkit.connect(given.subscriber) as subscriber,
-    ):
+def _drift(given: Given) -> object:
+    connect = pgreplkit.connect
+    with connect(given.publisher) as publisher, connect(given.subscriber) as subscriber:
         return pgreplkit.schema_drift(publisher, subscriber)
 
 
-def _upgrade_check(given: argparse.Namespace) -> Readiness:
+def _upgrade_check(given: Given) -> Readiness:
     connect = pgreplkit.Primary.connect
     with connect(given.old) as old, connect(given.new) as new:
         return pgreplkit.upgrade.Upgrade(old, new, name="upgrade").check()
 
 
-def _opened(given: argparse.Namespace) -> WalReader:
-    return pgreplkit.wal.open_wal(
-        given.path, start=given.start, stop_at=given.stop_at, strict=given.check
-    )
+def _opened(given: Given) -> WalReader:
+    start, stop_at = [text and _position(text) for text in (given.start, given.stop_at)]
+    return pgreplkit.wal.open_wal(given.path, start=start, stop_at=stop_at, strict=given.check)
 
 
-def _archive(given: argparse.Namespace) -> object:
-    return pgreplkit.wal.scan_archive(given.path, verify=given.verify)
-
-
-def _plan_show(given: argparse.Namespace) -> object:
+def _plan_show(given: Given) -> object:
     from pathlib import Path
 
     from pgreplkit.host.journalfile import read_journal
@@ -190,7 +208,7 @@ def _plan_show(given: argparse.Namespace) -> object:
     return read_journal(Path(given.journal))
 
 
-def _lsn(given: argparse.Namespace) -> dict[str, object]:
+def _lsn(given: Given) -> dict[str, object]:
     lsn = _position(given.value)
     parts = {"lsn": str(lsn), "bytes": int(lsn)}
     if given.timeline is None:
@@ -201,94 +219,82 @@ def _lsn(given: argparse.Namespace) -> dict[str, object]:
 
 
 def _position(text: str) -> LSN:
-    return pgreplkit.LSN(int(text) if text.isdecimal() else text)
+    is_number = text.isascii() and text.isdecimal()
+    return pgreplkit.LSN(int(text) if is_number else text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="pgreplkit",
-        description="Report on PostgreSQL replication. Nothing is changed on any server.",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    several = _command(commands, "tree", _tree, "the upstream of each server")
-    several.add_argument("conninfo", nargs="+", help=CONNINFO)
-    lag = _command(commands, "lag", _lag, "role, position and lag of each server")
-    lag.add_argument("conninfo", nargs="+", help=CONNINFO)
-    lag.add_argument("--watch", action="store_true", help="repeat until interrupted")
-    lag.add_argument("--interval", type=float, default=1.0, help="seconds between two samples")
-    _server(_command(commands, "slots", _slots, "the replication slots of a server"))
-    retention = _command(commands, "retention", _retention, "the holders of WAL on a server")
-    _server(retention).add_argument("--window", type=float, help="seconds to measure the WAL rate")
-    retention.add_argument("--disk-size", type=int, help="bytes that pg_wal may reach")
-    ready = _command(commands, "ready", _ready, "whether a server is ready for replication")
-    help_ = "check whether this server is ready to subscribe to the other"
-    _server(ready).add_argument("--subscriber", metavar="CONNINFO", help=help_)
-    _server(_command(commands, "subscriptions", _subscriptions, "the subscriptions of a database"))
-    drift = _command(commands, "drift", _drift, "differences between the tables of two servers")
-    drift.add_argument("publisher", help=CONNINFO)
-    drift.add_argument("subscriber", help=CONNINFO)
-    upgrade = commands.add_parser("upgrade", help="major upgrades").add_subparsers(required=True)
-    check = _command(upgrade, "check", _upgrade_check, "the checks before an upgrade of a database")
-    check.add_argument("old", help=CONNINFO)
-    check.add_argument("new", help=CONNINFO)
-    _add_files(commands)
+def _option(name: str, about: str, **settings: Any) -> Option:
+    return name, {"help": about, **settings}
+
+
+_SERVERS = _option("conninfo", CONNINFO, nargs="+")
+_SERVER = _option("conninfo", CONNINFO, nargs="?", default="")
+_WAL = [
+    _option("path", "a WAL file, or a directory such as pg_wal or an archive"),
+    _option("--start", "the first position"), _option("--stop-at", "the end position"),
+]  # fmt: skip
+_ALL = [
+    _option("--json", "print JSON", action="store_true"),
+    _option("--check", "print the result of a monitoring plugin", action="store_true"),
+    _option("--warning", "check with a threshold such as 30, 10:20 or lag_bytes=1000",
+            action="append", default=[], metavar="RANGE"),
+    _option("--critical", "the same for CRITICAL", action="append", default=[], metavar="RANGE"),
+    _option("--debug", "print the traceback of an error", action="store_true"),
+]  # fmt: skip
+_GROUPS = {"upgrade": "major upgrades", "wal": "the records in WAL files", "plan": "operations"}
+_COMMANDS: list[tuple[str, Callable[[Given], object], str, list[Option]]] = [
+    ("tree", lambda given: pgreplkit.Cluster.discover(given.conninfo).topology,
+     "the upstream of each server", [_SERVERS]),
+    ("lag", _lag, "role, position and lag of each server",
+     [_SERVERS, _option("--watch", "repeat until interrupted", action="store_true"),
+      _option("--interval", "seconds between two samples", type=float, default=1.0)]),
+    ("slots", _slots, "the replication slots of a server", [_SERVER]),
+    ("retention", _retention, "the holders of WAL on a server",
+     [_SERVER, _option("--window", "seconds to measure the WAL rate", type=float),
+      _option("--disk-size", "bytes that pg_wal may reach", type=int)]),
+    ("ready", _ready, "whether a server is ready for replication",
+     [_SERVER, _option("--subscriber", "a server that is to subscribe to it", metavar="CONNINFO")]),
+    ("subscriptions", _subscriptions, "the subscriptions of a database", [_SERVER]),
+    ("drift", _drift, "differences between the tables of two servers",
+     [_option("publisher", CONNINFO), _option("subscriber", CONNINFO)]),
+    ("upgrade check", _upgrade_check, "the checks before an upgrade of a database",
+     [_option("old", CONNINFO), _option("new", CONNINFO)]),
+    ("wal stats", lambda given: _opened(given).stats(), "the volume of each kind of record", _WAL),
+    ("wal records", lambda given: iter(_opened(given)), "all records", _WAL),
+    ("wal commits", lambda given: _opened(given).commits(), "the commits", _WAL),
+    ("archive", lambda given: pgreplkit.wal.scan_archive(given.path, verify=given.verify),
+     "what a WAL archive contains, and lacks", [_option("path", "the directory"),
+      _option("--verify", "read and verify all records", action="store_true")]),
+    ("lsn", _lsn, "a position as number, WAL file and offset",
+     [_option("value", "such as 16/B374D848, or a number of bytes"),
+      _option("--timeline", "report the WAL file on this timeline too", type=int),
+      _option("--segment-size", "the size of WAL files", default="16MB")]),
+    ("plan show", _plan_show, "how far an operation is, from its journal",
+     [_option("journal", "the journal file")]),
+]  # fmt: skip
+
+
+def _parser(only: str = "") -> argparse.ArgumentParser:
+    """Return the parser; if ``only`` names a command, without the others, which cost time."""
+    about = "Report on PostgreSQL replication. Nothing is changed on any server."
+    parser = _Parser(prog="pgreplkit", description=about)
+    groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
+    named = [command for command in _COMMANDS if command[0].split()[0] == only]
+    for name, call, about, options in named or _COMMANDS:
+        group, _, last = name.rpartition(" ")
+        if group not in groups:
+            commands = groups[""].add_parser(group, help=_GROUPS[group])
+            groups[group] = commands.add_subparsers(required=True)
+        command = groups[group].add_parser(last, help=about, description=f"Report {about}.")
+        command.set_defaults(call=call)
+        for option, settings in [*options, *_ALL]:
+            command.add_argument(option, **settings)
     return parser
-
-
-def _add_files(commands: argparse._SubParsersAction[_Parser]) -> None:
-    """Add the commands that need no server."""
-    wal = commands.add_parser("wal", help="the records in WAL files").add_subparsers(required=True)
-    for name, call, about in (
-        ("stats", lambda given: _opened(given).stats(), "the volume of each kind of record"),
-        ("records", lambda given: iter(_opened(given)), "all records"),
-        ("commits", lambda given: _opened(given).commits(), "the commits"),
-    ):
-        one = _command(wal, name, call, about)
-        one.add_argument("path", help="a WAL file, or a directory such as pg_wal or an archive")
-        one.add_argument("--start", type=_position, help="the first position")
-        one.add_argument("--stop-at", type=_position, help="the end position")
-    archive = _command(commands, "archive", _archive, "what a WAL archive contains, and lacks")
-    archive.add_argument("path", help="the directory")
-    archive.add_argument("--verify", action="store_true", help="read and verify all records")
-    lsn = _command(commands, "lsn", _lsn, "a position as number, WAL file and offset")
-    lsn.add_argument("value", help="such as 16/B374D848, or a number of bytes")
-    lsn.add_argument("--timeline", type=int, help="report the WAL file on this timeline too")
-    lsn.add_argument("--segment-size", default="16MB", help="the size of WAL files")
-    plan = commands.add_parser("plan", help="operations").add_subparsers(required=True)
-    show = _command(plan, "show", _plan_show, "how far an operation is, from its journal")
-    show.add_argument("journal", help="the journal file")
-
-
-def _command(
-    commands: argparse._SubParsersAction[_Parser],
-    name: str,
-    call: Callable[[argparse.Namespace], object],
-    about: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=f"Report {about}.")
-    command.set_defaults(call=call)
-    command.add_argument("--json", action="store_true", help="print JSON")
-    help_ = "print the result of a monitoring plugin, and exit with 0, 1, 2 or 3"
-    command.add_argument("--check", action="store_true", help=help_)
-    for option in ("--warning", "--critical"):
-        help_ = "threshold such as 30, 10:20 or lag_bytes=1000"
-        command.add_argument(option, action="append", default=[], metavar="RANGE", help=help_)
-    command.add_argument("--debug", action="store_true", help="print the traceback of an error")
-    return command
-
-
-def _server(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("conninfo", nargs="?", default="", help=CONNINFO)
-    return command
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:
     # Only a shell that completes sets it; otherwise the import would cost too much.
-    import os
+    if "_ARGCOMPLETE" in os.environ and find_spec("argcomplete"):
+        import argcomplete
 
-    if "_ARGCOMPLETE" in os.environ:
-        try:
-            import argcomplete
-        except ImportError:
-            return
         argcomplete.autocomplete(parser)

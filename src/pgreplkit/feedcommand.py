@@ -10,7 +10,7 @@ from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.feeds.fleet import AsyncFleet
 from pgreplkit.errors import Error
 from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
-from pgreplkit.feeds.fleet import passes
+from pgreplkit.feeds.retries import passes
 from pgreplkit.feeds.sink import Sink
 from pgreplkit.sinks.jetstream import JetStream
 from pgreplkit.sinks.kafka import Kafka

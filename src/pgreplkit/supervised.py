@@ -1,4 +1,4 @@
-"""What the commands have in common that a supervisor runs: exit statuses, arguments and log."""
+"""The common part of commands for a supervisor: exit statuses, arguments and log."""
 
 from __future__ import annotations
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pgreplkit import TableName
 from pgreplkit.apply import (
     Applier,
     ApplyRemote,
@@ -20,11 +16,9 @@ from pgreplkit.apply import (
     TableRule,
 )
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.applycommand import main
-from pgreplkit.errors import ApplyError, InvalidRoleName
+from pgreplkit.errors import InvalidRoleName
 from pgreplkit.supervised import DEFECT, MISCONFIGURED
-from pgreplkit.values.tablename import AnyTable
 
 WHOLE = """
 name = "orders"
@@ -143,26 +137,6 @@ def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "found"),
-    [
-        ({"tables": ["t"]}, "tables is a mapping of tables to rules, not a list"),
-        ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
-        ({"retries": True}, "retries is an int, not bool"),
-        ({"retries": -1}, "retries must be >= 0, got -1"),
-        ({"copy": "no"}, "copy is True or False, not a str"),
-        ({"truncate": None}, "truncate is True or False, not a NoneType"),
-        ({"reconnect": -1}, "reconnect must be finite and >= 0, got -1"),
-        ({"existing": "keep"}, "existing must be one of refuse, merge, truncate, got 'keep'"),
-    ],
-)
-def test_an_applier_refuses_wrong_arguments_before_it_connects(
-    arguments: dict[str, Any], found: str
-) -> None:
-    with pytest.raises((TypeError, ValueError), match=re.escape(found)):
-        Applier("", "", "a", publications=["p"], **arguments)
-
-
-@pytest.mark.parametrize(
     ("content", "found"),
     [
         (b"\xff\xfe", "is not UTF-8"),
@@ -189,34 +163,6 @@ def test_an_error_of_the_program_itself_has_a_status_of_its_own(
     monkeypatch.setattr(Applier, "check", lambda applier: applier.no_attribute)
     assert main([str(file), "--check"]) == DEFECT
     assert "no_attribute" in caplog.text
-
-
-def test_an_applier_within_a_database_needs_other_tables() -> None:
-    table = TableName("public", "t")
-    unmapped: list[Mapping[AnyTable, TableRule]] = [{}, {"t": TableRule(where=bool)}]
-    for rules in unmapped:
-        settings = settings_with(rules)
-        with pytest.raises(ApplyError, match=r"changes of public\.t would be applied to itself"):
-            settings.insist_on_other_tables([table])
-    settings_with({"t": TableRule(to="copy_of_t")}).insist_on_other_tables([table])
-
-
-def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
-    return ApplySettings(
-        name="a",
-        publications=["p"],
-        tables=rules,
-        conflicts=None,
-        on_error="stop",
-        copy=True,
-        copy_workers=2,
-        existing="truncate",
-        truncate=True,
-        resume="origin",
-        origin="any",
-        retries=0,
-        reconnect=None,
-    )
 
 
 def test_what_is_not_a_parked_transaction_is_refused() -> None:

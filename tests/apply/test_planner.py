@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import pgoutputs as po
 import pytest
-from applyfacts import INT, OWN, TEXT, column, dumped, target
+from applyfacts import OWN, TEXT, column, dumped, target, transaction
 
-from pgreplkit import LSN
 from pgreplkit.apply import TableRule
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, UnknownTable, is_portable
 from pgreplkit.apply.statements import Kind
-from pgreplkit.errors import InvalidChangeMessage
-from pgreplkit.protocol.feedback import Feedback
-from pgreplkit.protocol.pgoutput.decoder import Decoder
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Column
-from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
-from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.tablename import TableName
 
-COLUMNS = (("id", INT, True), ("name", TEXT, False), ("n", INT, False))
 NAME = TableName("public", "t")
-
-
-def loading(columns: Any, binary: frozenset[int]) -> LoadValues:
-    def load(sent: Any) -> tuple[object, ...]:
-        return tuple(
-            int(value) if value is not None and column.type_oid == INT else value
-            for column, value in zip(columns, sent, strict=True)
-        )
-
-    return load
-
-
-def transaction(
-    *messages: bytes, identity: str = "d", memory_limit: int = 1 << 20
-) -> RawTransaction[Row]:
-    """Return a transaction as a stream assembles it."""
-    feed = RawTransactionFeed(
-        lambda: Decoder(RowReading(loading, named_rows)),
-        Feedback(LSN(0), advance_when_idle=False),
-        stop_at=None,
-        memory_limit=memory_limit,
-    )
-    relation = po.relation(columns=COLUMNS, name="t", identity=identity)
-    sent = [po.begin(100), relation, *messages, po.commit(100)]
-    whole = feed.next(b"w" + struct.pack(">QQq", 1, 1, 0) + message for message in sent)
-    assert whole is not None
-    return whole
 
 
 def planner(
@@ -86,18 +51,6 @@ def test_each_change_becomes_one_statement() -> None:
         (Kind.DELETE, [b"3"]),
         (Kind.TRUNCATE, []),
     ]
-
-
-def test_raw_changes_survive_a_spool_in_a_file() -> None:
-    changes = [po.insert(n, "a", None) for n in range(50)]
-    small, large = transaction(*changes, memory_limit=100), transaction(*changes)
-    assert [change[4] for change in small.changes()] == [change[4] for change in large.changes()]
-    assert small.size < large.size
-
-
-def test_a_truncated_raw_change_is_refused() -> None:
-    with pytest.raises(InvalidChangeMessage):
-        list(transaction(po.insert(1, "abc", 5)[:-3]).changes())
 
 
 def test_statements_are_prepared_once() -> None:

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-import pytest
-from applyfacts import INT, JSON, OWN, TEXT, USERS, column, dumped, source, target
+from applyfacts import INT, JSON, TEXT, column, matched, source, target
 
 from pgreplkit.apply import TableRule
-from pgreplkit.apply.shape import Match, match
+from pgreplkit.apply.shape import Match
 from pgreplkit.apply.statements import Statements, truncation
-from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.errors import SchemaMismatch
-from pgreplkit.protocol.pgoutput.tables import Table
-from pgreplkit.values.tablename import TableName
-
-
-def matched(
-    table: Table = USERS, own: TargetTable | None = OWN, rule: TableRule | None = None
-) -> Match:
-    return match(table, own, rule or TableRule(), dumped)
 
 
 def names() -> Callable[[], bytes]:
@@ -138,64 +127,3 @@ def test_partitions_are_reached_through_their_root() -> None:
     one = matched(own=own)
     assert statements(one).delete().sql.startswith("DELETE FROM public.t AS t")
     assert truncation([one], b"x", restarts=True).sql == "TRUNCATE public.t RESTART IDENTITY"
-
-
-@pytest.mark.parametrize(
-    ("own", "rule", "problem"),
-    [
-        (None, TableRule(), r"no table public\.t"),
-        (target(column("id"), column("name", TEXT)), TableRule(), "no column 'n'"),
-        (OWN, TableRule(constants={"x": 1}), "no column 'x', which is a constant"),
-        (OWN, TableRule(columns={"nowhere": "n"}), "'nowhere', which is not published"),
-        (OWN, TableRule(columns={"id": None}), "'id'|replica identity"),
-        (OWN, TableRule(key=("n",)), "'n' is not part of the replica identity"),
-        (
-            target(*OWN.columns, column("extra", not_null=True)),
-            TableRule(),
-            "needs a value for 'extra'",
-        ),
-    ],
-)
-def test_tables_that_do_not_fit_are_refused(
-    own: TargetTable | None, rule: TableRule, problem: str
-) -> None:
-    with pytest.raises(SchemaMismatch, match=problem):
-        matched(own=own, rule=rule)
-
-
-def test_a_missing_column_comes_with_its_ddl() -> None:
-    with pytest.raises(SchemaMismatch) as caught:
-        matched(own=target(column("id"), column("name", TEXT)))
-    assert caught.value.sql == ('ALTER TABLE public.t ADD COLUMN "n" integer',)
-
-
-def test_only_values_that_mean_the_same_everywhere_are_sent_in_binary() -> None:
-    assert matched().is_portable
-    regclass = source(("id", INT, True), ("name", 2205, False), ("n", INT, False))
-    assert not matched(regclass).is_portable
-    wider = target(column("id", 20), column("name", TEXT), column("n"))
-    assert not matched(own=wider).is_portable
-
-
-def test_rules_are_checked() -> None:
-    with pytest.raises(ValueError, match="several values are mapped to the column 'x'"):
-        TableRule(columns={"a": "x", "b": "x"})
-    with pytest.raises(ValueError, match="'x'"):
-        TableRule(columns={"a": "x"}, constants={"x": 1})
-    with pytest.raises(TypeError, match="columns maps names to names, and 'a' to True"):
-        TableRule(columns={"a": True})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="where must be callable"):
-        TableRule(where="a > 1")  # type: ignore[arg-type]
-    assert TableRule(to="Users").to == TableName("public", "users")
-
-
-def test_a_constant_that_cannot_be_sent_is_a_mismatch() -> None:
-    with pytest.raises(SchemaMismatch, match="the constant 'name' is"):
-        matched(rule=TableRule(columns={"name": None}, constants={"name": "\ud800"}))
-
-
-def test_a_misspelt_column_of_a_rule_is_not_added_to_the_subscriber() -> None:
-    own = target(column("id"), column("name", TEXT), column("number"))
-    with pytest.raises(SchemaMismatch, match=r"no column 'n'; the rule maps .* 'nn'") as caught:
-        matched(own=own, rule=TableRule(columns={"nn": "number"}))
-    assert caught.value.sql == ()

@@ -13,12 +13,12 @@ from clusters import wait_until
 
 from pgreplkit import AsyncWatch, Watch
 
-capture: Any = pytest.importorskip("IPython.utils.capture")
 SERVERS = {"<db1>": "host=/nowhere"}
 
 
 @pytest.fixture
 def outputs() -> Iterator[Any]:
+    capture: Any = pytest.importorskip("IPython.utils.capture")
     shell: Any = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
     shell.instance()
     try:

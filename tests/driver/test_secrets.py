@@ -1,4 +1,4 @@
-"""Secrets of connection strings: what is shown, and what a list of processes shows."""
+"""Secrets of connection strings, which neither an error nor a list of processes shows."""
 
 from __future__ import annotations
 

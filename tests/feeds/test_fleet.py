@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from feedfacts import Lines
 from hypothesis import given, strategies as st
@@ -23,8 +24,9 @@ from pgreplkit.errors import (
     WaitTimeout,
     WrongSource,
 )
-from pgreplkit.feeds import AsyncFeed, Feed, FeedState, Fleet
-from pgreplkit.feeds.fleet import Attempts, passes, retry_pause
+from pgreplkit.feeds import AsyncFeed, AsyncFleet, Feed, FeedState, Fleet
+from pgreplkit.feeds.fleet import Attempts
+from pgreplkit.feeds.retries import passes, retry_pause
 
 FEED = "run the feed 'orders'"
 PASSING = [
@@ -39,7 +41,6 @@ LASTING = [
     WrongSource(FEED, "another cluster"),
     SinkNotFitting(FEED, "retention", "it drops messages"),
     SinkRefused(FEED, "bad subject"),
-    SinkFenced(FEED, "another process wrote"),
     EncodingFailed(FEED, "not a message", "0/5", 1),
     SlotLost(FEED, "wal removed"),
     ServerError(FEED, "no such publication", "42704"),
@@ -73,6 +74,35 @@ def test_a_feed_with_an_error_that_needs_a_decision_never_starts_again(error: Ex
     attempts.end(error, 1.0, 0, 0.5)
     assert (attempts.state, attempts.is_over, attempts.error) == (FeedState.FAILED, True, error)
     assert (attempts.is_due(1e9), attempts.retry_in(1.0)) == (False, None)
+
+
+def test_a_feed_that_was_fenced_begins_again_once_for_its_own_late_batch() -> None:
+    fenced = SinkFenced(FEED, "another process wrote")
+    attempts, states = Attempts(), []
+    for now, messages in enumerate([5, 6, 6]):
+        attempts.begin(float(now), messages)
+        attempts.end(fenced, float(now), messages, 0.5)
+        states.append(attempts.state)
+    # The second time, messages were stored in between; the third time, nothing was.
+    assert states == [FeedState.WAITING, FeedState.WAITING, FeedState.FAILED]
+
+
+def test_a_feed_that_waits_for_minutes_is_not_healthy() -> None:
+    attempts, status = (
+        Attempts(),
+        AsyncFleet(
+            {"a": AsyncFeed("", "a", publications=["p"], sink=ModelSink(Engine()), encoder=Lines())}
+        ).status()[0],
+    )
+    now = 0.0
+    while attrs.evolve(status, failures=attempts.failures).is_healthy:
+        attempts.begin(now, 0)
+        attempts.end(PASSING[0], now, 0, 0.5)
+        now += attempts.retry_in(now) or 0
+    assert 180 < now < 300
+    attempts.begin(now, 0)
+    attempts.end(None, now + 40, 1, 0.5)
+    assert attempts.failures == 0
 
 
 def test_a_feed_that_was_stopped_never_starts_again() -> None:

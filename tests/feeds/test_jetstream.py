@@ -11,6 +11,7 @@ from pgreplkit.errors import SinkNotFitting
 from pgreplkit.feeds.jetstream import (
     StreamFacts,
     insist_on_fitting,
+    is_forbidden,
     is_subject,
     matches,
     position_subject,
@@ -62,6 +63,23 @@ def test_a_position_has_a_subject_below_a_wildcard() -> None:
     assert position_subject(["cdc.a", "cdc.>"], "shop") == "cdc._position.shop"
     assert position_subject([">"], "shop") == "_position.shop"
     assert position_subject(["cdc.*"], "shop") is None
+    below = position_subject(["cdc.*.x.>"], "shop")
+    assert below == "cdc._position.x._position.shop"
+    assert is_subject(below)
+    assert matches("cdc.*.x.>", below)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("nats: 'Authorization Violation'", True),
+        ("nats: 'User Authentication Expired'", True),
+        ('nats: permissions violation for publish to "cdc.a"', True),
+        ("nats: unexpected EOF", False),
+    ],
+)
+def test_a_refusal_of_the_user_differs_from_a_lost_connection(found: str, expected: bool) -> None:
+    assert is_forbidden(found) == expected
 
 
 @pytest.mark.parametrize(

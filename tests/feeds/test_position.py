@@ -17,6 +17,7 @@ positions = st.builds(
     system_id=st.integers(1, (1 << 64) - 1),
     timeline=st.integers(1, (1 << 32) - 1),
     generation=st.integers(1, 1000),
+    numbering=st.integers(0, (1 << 32) - 1),
 )
 
 
@@ -27,7 +28,10 @@ def test_parsing_a_position_is_the_inverse_of_printing_it(position: FeedPosition
 
 @pytest.mark.parametrize(
     "text",
-    ["", "streaming 7/1/1 0/5", "streaming 7/1/1 0/5 3-", "running 7/1/1 0/5 3", " streaming"],
+    [
+        *("", "streaming 7/1/1/0 0/5", "streaming 7/1/1/0 0/5 3-", "running 7/1/1/0 0/5 3"),
+        *(" streaming", "streaming 7/1/1 0/5 3"),
+    ],
 )
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InvalidFeedPosition, match="not a valid feed position"):

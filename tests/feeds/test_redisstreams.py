@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import LSN
-from pgreplkit.errors import SinkNotFitting, SinkRefused
-from pgreplkit.feeds import FeedMessage
-from pgreplkit.feeds.redisstreams import RedisFacts, entry_fields, entry_ids, insist_on_fitting
+from pgreplkit.errors import SinkNotFitting, SinkRefused, SinkUnreachable
+from pgreplkit.feeds import FeedMessage, RedisStreams
+from pgreplkit.feeds.redisstreams import (
+    RedisFacts,
+    address_of,
+    entry_fields,
+    entry_ids,
+    error_of,
+    insist_on_fitting,
+)
 
 FITTING = RedisFacts(
     role="master",
@@ -70,3 +77,55 @@ def test_a_server_that_loses_messages_is_refused(setting: str, facts: dict[str, 
 )
 def test_the_slot_is_held_back_until_the_log_is_on_disk(fsync: str, hold: float) -> None:
     assert attrs.evolve(FITTING, fsync=fsync).hold == hold
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "answered", "expected"),
+    [
+        ("AuthenticationError", "invalid username-password pair", False, SinkRefused),
+        ("NoPermissionError", "no permissions to run the 'xadd' command", True, SinkRefused),
+        ("ResponseError", "wrong number of arguments", True, SinkRefused),
+        ("ResponseError", "ERR unknown command BUSYLOOP", True, SinkRefused),
+        ("ConnectionError", "Connection closed by server.", False, SinkUnreachable),
+        ("BusyLoadingError", "Redis is loading the dataset in memory", False, SinkUnreachable),
+        ("ReadOnlyError", "You can't write against a read only replica.", True, SinkUnreachable),
+        ("NoScriptError", "No matching script.", True, SinkUnreachable),
+        ("OutOfMemoryError", "command not allowed when used memory", True, SinkUnreachable),
+        ("ResponseError", "NOREPLICAS Not enough good replicas to write.", True, SinkUnreachable),
+        ("ResponseError", "MISCONF Redis is configured to save snapshots", True, SinkUnreachable),
+        ("ResponseError", "BUSY Redis is busy running a script.", True, SinkUnreachable),
+        (
+            "ResponseError",
+            "ERR Error running script (call to f_1): @user_script:29: -READONLY You can't write",
+            True,
+            SinkUnreachable,
+        ),
+    ],
+)
+def test_an_answer_that_may_change_differs_from_a_refusal(
+    kind: str, found: str, answered: bool, expected: type[Exception]
+) -> None:
+    assert type(error_of("store messages", kind, found, answered)) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://joe:secret@cache:6380/2", "redis://cache:6380/2"),
+        ("redis://cache?password=secret&db=1", "redis://cache"),
+        ("rediss://cache/0?username=joe&password=a@b", "rediss://cache/0"),
+        ("unix://joe:secret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+    ],
+)
+def test_the_address_of_a_server_shows_no_secret(url: str, shown: str) -> None:
+    assert address_of(url) == shown
+    assert repr(RedisStreams(url)) == f"<RedisStreams {shown}>"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:se/cret@cache", "http://secret", "secret", "redis://:a?"]
+)
+def test_a_url_that_is_no_servers_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValueError, match="url is not the address of a Redis server") as raised:
+        RedisStreams(url)
+    assert "cret" not in str(raised.value)

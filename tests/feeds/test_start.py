@@ -9,9 +9,15 @@ import pytest
 from feedfacts import START
 
 from pgreplkit import LSN, TimelineHistory
-from pgreplkit.errors import AheadOfServer, Error, PositionLost, WrongSource
+from pgreplkit.errors import AheadOfServer, Error, FeedError, PositionLost, WrongSource
 from pgreplkit.feeds import FeedStage
-from pgreplkit.feeds.start import Beginning, StartFacts, decide_start, slot_refusal
+from pgreplkit.feeds.start import (
+    Beginning,
+    StartFacts,
+    decide_start,
+    invalidation,
+    slot_refusal,
+)
 
 FACTS = StartFacts(
     operation="run the feed 'orders'",
@@ -22,6 +28,7 @@ FACTS = StartFacts(
     has_slot=True,
     confirmed=LSN("0/100"),
     sink=START,
+    numbering=0,
     copies=False,
     accepts_gap=False,
 )
@@ -46,6 +53,11 @@ HISTORY = TimelineHistory.parse("1\t0/50\tx\n2\t0/180\tx", timeline=3)
         ({"confirmed": LSN("0/101"), "accepts_gap": True}, Beginning.ADOPT),
         ({"sink": None, "accepts_gap": True}, Beginning.ADOPT),
         ({"has_slot": False, "confirmed": None, "accepts_gap": True}, Beginning.CREATE),
+        ({"invalidated": "wal_removed", "accepts_gap": True}, Beginning.CREATE),
+        ({"invalidated": "wal_removed", "accepts_gap": True, "sink": None}, Beginning.CREATE),
+        ({"invalidated": "wal_removed", "sink": CREATING}, Beginning.CREATE),
+        ({"numbering": 5}, Beginning.CONTINUE),
+        ({"sink": attrs.evolve(PART, numbering=5), "numbering": 5}, Beginning.CONTINUE),
         ({"timeline": 3, "history": HISTORY, "sink": attrs.evolve(START, timeline=2)}, "continue"),
         ({"timeline": 0, "sink": attrs.evolve(START, timeline=9)}, Beginning.CONTINUE),
         ({"timeline": 9, "sink": attrs.evolve(START, timeline=0)}, Beginning.CONTINUE),
@@ -64,6 +76,17 @@ def test_a_feed_begins_where_the_sink_ends(
         ({"confirmed": LSN("0/101")}, PositionLost, "ends at 0/100, and the slot begins at 0/101"),
         ({"sink": PART, "confirmed": LSN("0/200")}, PositionLost, "the slot begins at 0/200"),
         ({"has_slot": False, "confirmed": None}, PositionLost, "and the slot does not exist"),
+        (
+            {"invalidated": "wal_removed"},
+            PositionLost,
+            r"ends at 0/100, and the server has invalidated the slot \(wal_removed\)",
+        ),
+        ({"invalidated": "x", "sink": None}, PositionLost, "has no position, and the server has"),
+        (
+            {"sink": PART, "numbering": 5},
+            FeedError,
+            "the first 5 changes of the transaction that ends at 0/200, numbered with other",
+        ),
         ({"system_id": 8}, WrongSource, "of the cluster 7, and this is 8"),
         ({"system_id": 8, "sink": COPYING}, WrongSource, "of the cluster 7, and this is 8"),
         ({"reached": LSN("0/99")}, AheadOfServer, "its WAL ends at 0/99, before 0/100"),
@@ -99,3 +122,19 @@ def test_a_slot_that_is_no_feeds_is_refused(
 ) -> None:
     assert found in str(slot_refusal("run the feed 's'", "s", plugin, database, "shop"))
     assert slot_refusal("run the feed 's'", "s", "pgoutput", "shop", "shop") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "found"),
+    [
+        (None, None, ""),
+        ("reserved", None, ""),
+        ("unreserved", None, ""),
+        ("lost", None, "its WAL is removed"),
+        ("lost", "idle_timeout", "idle_timeout"),
+    ],
+)
+def test_an_invalidated_slot_is_recognized_on_each_version(
+    status: str | None, reason: str | None, found: str
+) -> None:
+    assert invalidation(status, reason) == found

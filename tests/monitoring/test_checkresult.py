@@ -79,6 +79,8 @@ BAD = [
     (retention(failing=True), 2),
     (retention(unused_slot(), rate=1.0, disk=1 << 20), 2),
     (Topology((ClusterNode(name="db1", error=GONE),)), 2),
+    (Topology((ClusterNode(name="db1", error=HIDDEN),)), 3),
+    (Topology((ClusterNode(name="db1", error=HIDDEN), ClusterNode(name="db2", error=GONE))), 2),
     (TWO, 2),
     (standby("db2", LagReason.NOT_STREAMING, None, None), 2),
     (standby("db2", LagReason.PAUSED, 1 << 20, 5), 1),
@@ -92,6 +94,8 @@ BAD = [
     (sample(primary(), down("db2", HIDDEN)), 3),
     (sample(primary("db1"), primary("db2")), 2),
     (SchemaDrift(drifts=(DRIFT,)), 2),
+    ([unused_slot()], 1),
+    ([STOPPED], 2),
     (archive(HOLE, ranges=FILES), 2),
 ]
 NOTHING: list[Report] = [
@@ -124,6 +128,16 @@ def test_the_exit_status_is_that_of_the_worst_problem(report: Report, code: int)
 @pytest.mark.parametrize("report", NOTHING, ids=lambda r: type(r).__name__)
 def test_a_check_that_looked_at_nothing_is_unknown(report: Report) -> None:
     assert CheckResult.of(report).exit_code == 3
+
+
+def test_the_summary_says_what_was_checked_and_found() -> None:
+    info = attrs.evolve(DRIFT, severity=Severity.INFO)
+    assert str(CheckResult.of(SchemaDrift(drifts=(info,)))) == "OK - drift: 1 info"
+    assert str(CheckResult.of(SchemaDrift(drifts=()))) == "OK - no drift"
+    slots = [attrs.evolve(slot_state(name), active=True) for name in "st"]
+    assert CheckResult.of(slots).message == "2 slots"  # type: ignore[arg-type]
+    assert CheckResult.of(handover().topology).message.endswith("; 2 standbys")
+    assert CheckResult.of(sample(primary())).message.startswith("1 server, ")
 
 
 def test_an_error_instead_of_a_report_has_a_status() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,10 @@ def test_wal_files_are_read(capsys: Output, wal: str) -> None:
     commits = [commit.to_dict() for commit in open_wal(wal).commits()]
     printed = output(capsys, "wal", "commits", wal, "--json")
     assert [json.loads(line) for line in printed.splitlines()] == commits
+    # A commit is a line, for grep.
+    assert output(capsys, "wal", "commits", wal).count("\n") == len(commits)
+    checked = output(capsys, "wal", "commits", wal, "--check")
+    assert checked == f"OK - {len(commits)} commits\n"
     first = next(iter(open_wal(wal)))
     stop_at = str(next(record.lsn for record in open_wal(wal) if record.lsn > first.lsn))
     assert output(capsys, "wal", "records", wal, "--stop-at", stop_at) == f"{first}\n"
@@ -94,8 +100,11 @@ def test_errors_are_one_line_with_exit_status_3(capsys: Output, tmp_path: Path) 
     down = f"host={tmp_path} connect_timeout=1"
     assert output(capsys, "slots", down, status=3).startswith("pgreplkit: could not ")
     assert output(capsys, "slots", down, "--check", status=2).startswith("CRITICAL - could not ")
-    with pytest.raises(ValueError, match="not a valid LSN"):
-        command.main(["lsn", "x", "--debug"])
+    assert output(capsys, "lsn", "x", "--debug", status=3).startswith("Traceback")
+    assert output(capsys, "wal", "stats", missing, "--start", "zz", status=3).startswith(
+        "pgreplkit: not a valid LSN: 'zz'"
+    )
+    assert "not a valid LSN" in output(capsys, "lsn", "٣", status=3)  # a digit, but of no server
     with pytest.raises(SystemExit) as caught:
         command.main(["lag"])
     assert (caught.value.code, capsys.readouterr().err.count("\n")) == (3, 1)
@@ -106,14 +115,60 @@ def test_thresholds_have_names_where_there_are_several(capsys: Output, wal: str)
     checked = output(capsys, "archive", wal, "--check", *limits, status=2)
     assert "files=" in checked
     assert "beyond 1000:" in checked
+    # Without the check nothing would look at them.
+    assert output(capsys, "archive", wal, "--critical", "@0", status=2).startswith("CRITICAL - ")
+
+
+def test_every_error_of_a_check_is_its_output(capsys: Output, wal: str, tmp_path: Path) -> None:
     wrong = ["--warning", "5", "--warning", "6"]
-    assert "need names" in output(capsys, "archive", wal, "--check", *wrong, status=3)
+    printed = output(capsys, "archive", wal, "--check", *wrong, status=3)
+    assert printed.startswith("UNKNOWN - several thresholds need names")
+    unknown = output(capsys, "archive", wal, "--check", "--json", "--warning", "x=5", status=3)
+    assert json.loads(unknown)["message"].startswith("unknown numbers: x")
+    down = f"host={tmp_path} connect_timeout=1"
+    # The thresholds cannot be applied to an error.
+    assert output(capsys, "slots", down, *wrong, status=2).startswith("CRITICAL - could not ")
+    assert output(capsys, "lag", down, "--watch", "--check", status=3).startswith("UNKNOWN - --wa")
+
+
+def test_a_server_that_is_down_is_reported_once(capsys: Output, tmp_path: Path) -> None:
+    assert command.main(["lag", f"host={tmp_path} connect_timeout=1"]) == 0
+    printed, errors = capsys.readouterr()
+    assert ("no answer (could not connect" in printed, errors) == (True, "")
 
 
 def test_a_reader_that_ends_early_ends_the_command(wal: str) -> None:
     line = f"{sys.executable} -m pgreplkit wal records {wal} | head -1"
     run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert (run.stdout.count("\n"), run.stderr) == (1, "")
+
+
+def test_an_interrupt_ends_the_command_at_once_without_an_exit_status() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pgreplkit", "lag", "--check", conninfo],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            run.send_signal(signal.SIGINT)
+            assert run.communicate(timeout=5) == (b"", b"")
+    # A shell script that runs it ends too, and no check is OK.
+    assert run.returncode == -signal.SIGINT
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(wal: str, tmp_path: Path) -> None:
+    folder = tmp_path / "→"
+    folder.symlink_to(wal)
+    run = subprocess.run(
+        [sys.executable, "-m", "pgreplkit", "archive", str(folder)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"/\\u2192 (" in run.stdout
 
 
 def cpu(*arguments: str) -> float:
@@ -126,6 +181,7 @@ def cpu(*arguments: str) -> float:
 
 @pytest.mark.alone
 def test_a_position_costs_little_more_than_python_itself() -> None:
-    assert cpu("-m", "pgreplkit", "lsn", "0/5") > 0  # compiles the modules
+    command = ["-m", "pgreplkit", "lsn", "0/5", "--timeline", "1"]
+    assert cpu(*command) > 0  # compiles the modules
     bare = min(cpu("-c", "pass") for _ in range(4))
-    assert min(cpu("-m", "pgreplkit", "lsn", "0/5") for _ in range(4)) - bare <= 0.060
+    assert min(cpu(*command) for _ in range(4)) - bare <= 0.060

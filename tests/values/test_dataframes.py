@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pgreplkit import LSN
-
-# Of the group "ecosystem", which nox installs for one Python only.
-np = pytest.importorskip("numpy")
-pd = pytest.importorskip("pandas")
-pl = pytest.importorskip("polars")
 
 LOW, HIGH = LSN("0/1000000"), LSN("16/B374D848")
 MIDDLE = LOW + 500
 
 
-def test_numpy_keeps_positions_as_objects() -> None:
+# The packages are of the group "ecosystem", which nox installs for one Python only. They take half
+# a second to import, which only the tests that use them should spend.
+@pytest.fixture
+def np() -> Any:
+    return pytest.importorskip("numpy")
+
+
+@pytest.fixture
+def pd() -> Any:
+    return pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def pl() -> Any:
+    return pytest.importorskip("polars")
+
+
+def test_numpy_keeps_positions_as_objects(np: Any) -> None:
     for array in (np.array([LOW, HIGH]), np.asarray(LOW), np.full(2, LOW)):
         assert array.dtype == object
     assert [*np.sort(np.array([HIGH, LOW]))] == [LOW, HIGH]
@@ -40,12 +54,12 @@ def test_numpy_keeps_positions_as_objects() -> None:
         "np.frombuffer(lsn, dtype='u1')",
     ],
 )
-def test_meaningless_arithmetic_of_numpy_is_a_type_error(meaningless: str) -> None:
+def test_meaningless_arithmetic_of_numpy_is_a_type_error(np: Any, meaningless: str) -> None:
     with pytest.raises(TypeError):
         eval(meaningless, {"np": np, "lsn": LOW})
 
 
-def test_pandas_sorts_compares_and_subtracts_positions() -> None:
+def test_pandas_sorts_compares_and_subtracts_positions(pd: Any) -> None:
     series = pd.Series([MIDDLE, HIGH, LOW])
     assert series.dtype == object
     assert [*series.sort_values()] == [LOW, MIDDLE, HIGH]
@@ -60,7 +74,7 @@ def test_pandas_sorts_compares_and_subtracts_positions() -> None:
     assert [*pd.Series([LOW, None]).isna()] == [False, True]
 
 
-def test_pandas_sorts_and_joins_tables_by_position() -> None:
+def test_pandas_sorts_and_joins_tables_by_position(pd: Any) -> None:
     left = pd.DataFrame({"lsn": [HIGH, LOW], "x": [1, 2]})
     right = pd.DataFrame({"lsn": [LOW, HIGH], "y": [3, 4]})
     assert [*left.sort_values("lsn").x] == [2, 1]
@@ -68,12 +82,12 @@ def test_pandas_sorts_and_joins_tables_by_position() -> None:
 
 
 @pytest.mark.parametrize("meaningless", ["s.sum()", "s.mean()", "s * 2", "s + s", "s < 5"])
-def test_meaningless_arithmetic_of_pandas_is_a_type_error(meaningless: str) -> None:
+def test_meaningless_arithmetic_of_pandas_is_a_type_error(pd: Any, meaningless: str) -> None:
     with pytest.raises(TypeError):
         eval(meaningless, {"s": pd.Series([LOW, HIGH])})
 
 
-def test_polars_keeps_positions_as_objects() -> None:
+def test_polars_keeps_positions_as_objects(pl: Any) -> None:
     frame = pl.DataFrame({"lsn": [HIGH, LOW]})
     assert frame.schema == {"lsn": pl.Object}
     assert frame["lsn"].to_list() == [HIGH, LOW]
@@ -86,6 +100,6 @@ def test_polars_keeps_positions_as_objects() -> None:
         *("pl.Series([lsn], dtype=pl.UInt64)", "pl.lit(lsn)"),
     ],
 )
-def test_polars_refuses_a_position_as_bytes_text_or_number(wrong: str) -> None:
+def test_polars_refuses_a_position_as_bytes_text_or_number(pl: Any, wrong: str) -> None:
     with pytest.raises(TypeError):
         eval(wrong, {"pl": pl, "lsn": LOW})

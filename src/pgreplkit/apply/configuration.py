@@ -69,7 +69,7 @@ def parse_configuration(text: str) -> ApplierConfiguration:
     for key in given.keys() & _NUMBERS.keys():
         insist_on_type(given[key], key, _NUMBERS[key], "a number")
     insist_on_strings(given["publications"], "publications")
-    # What the file leaves out keeps the applier's own default.
+    # An argument that the file leaves out has the applier's own default.
     options = {key: given[key] for key in given if key not in ("publisher", "subscriber", "name")}
     if "conflicts" in given:
         options["conflicts"] = _policy(given["conflicts"])

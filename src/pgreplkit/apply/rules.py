@@ -34,7 +34,7 @@ def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
             raise TypeError(f"columns maps names to names, and {name!r} to {own!r}")
         for column in (name, *([] if own is None else [own])):
             _insist_on_name(column, "a column")
-    # A copy: what the caller changes later has no effect on a running applier.
+    # A copy: a later change by the caller has no effect on a running applier.
     return {**columns}
 
 

@@ -162,14 +162,17 @@ def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major
     """
     parts = conninfo_to_dict(_handed_on(connection, opened_with, major=major, is_pinned=True))
     given = conninfo_to_dict(opened_with)
+    # The file that the string names; libpq also reports the password that it has read from it.
     if given.get("passfile"):
         parts["passfile"] = given["passfile"]
         if not given.get("password"):
             parts.pop("password", None)
+    # libpq fills it in, and a walreceiver needs none.
     if not given.get("dbname"):
         parts.pop("dbname", None)
     if "connect_timeout" not in resolved(opened_with):
         parts.pop("connect_timeout", None)  # our own default
+    # The address that they chose: the host name alone may lead to another one.
     if "service" in given or "PGHOSTADDR" in os.environ:
         parts["hostaddr"] = connection.info.get_parameters().get("hostaddr")
     return make_conninfo("", **{name: value for name, value in parts.items() if value})

@@ -32,7 +32,7 @@ class SinkUnreachable(FeedError):
 
 
 class SinkRefused(FeedError):
-    """The engine refused messages; a feed that sends them again would be refused again."""
+    """The engine refused messages, or the feed's role; it would refuse them again."""
 
 
 class MessageTooLarge(SinkRefused):
@@ -77,8 +77,8 @@ class SinkNotFitting(FeedError):
         super().__init__(operation, found, remedy=remedy)
         self.setting = setting
 
-    def __reduce__(self) -> tuple[type[SinkNotFitting], tuple[str, str, str]]:
-        return SinkNotFitting, (self.operation, self.setting, self.found)
+    def __reduce__(self) -> tuple[type[SinkNotFitting], tuple[str, str, str], dict[str, object]]:
+        return SinkNotFitting, (self.operation, self.setting, self.found), self.__dict__
 
 
 class EncodingFailed(FeedError):
@@ -105,7 +105,8 @@ class PositionLost(FeedError):
 
     Attributes:
         sink: the position that the sink has; None if it has none.
-        slot: the position from which the slot sends changes; None if the slot does not exist.
+        slot: the position from which the slot sends changes; None if it sends none.
+        invalidated: why the server has invalidated the slot; empty if it has not.
     """
 
     remedy = (
@@ -115,15 +116,20 @@ class PositionLost(FeedError):
 
     sink: str | None
     slot: str | None
+    invalidated: str
 
-    def __init__(self, operation: str, sink: str | None, slot: str | None) -> None:
+    def __init__(
+        self, operation: str, sink: str | None, slot: str | None, invalidated: str = ""
+    ) -> None:
         has = "the sink has no position" if sink is None else f"the sink ends at {sink}"
         sends = "the slot does not exist" if slot is None else f"the slot begins at {slot}"
+        if invalidated:
+            sends = f"the server has invalidated the slot ({invalidated})"
         super().__init__(operation, f"{has}, and {sends}")
-        self.sink, self.slot = sink, slot
+        self.sink, self.slot, self.invalidated = sink, slot, invalidated
 
-    def __reduce__(self) -> tuple[type[PositionLost], tuple[str, str | None, str | None]]:
-        return PositionLost, (self.operation, self.sink, self.slot)
+    def __reduce__(self) -> tuple[type[PositionLost], tuple[str, str | None, str | None, str]]:
+        return PositionLost, (self.operation, self.sink, self.slot, self.invalidated)
 
 
 class WrongSource(FeedError):

@@ -14,6 +14,7 @@ with needs_extra("prometheus", "prometheus_client"):
     from prometheus_client import Metric as Family
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.registry import Collector as BaseCollector
+    from prometheus_client.samples import Sample
 
 
 class Collector(BaseCollector):
@@ -50,15 +51,20 @@ class Collector(BaseCollector):
 
 
 def _families(points: list[Point]) -> list[Family]:
-    families: dict[str, Family] = {}
+    # By metric and not by point, of which there are thousands.
+    by_metric: dict[str, list[Point]] = {}
     for point in points:
-        family = families.get(point.metric.name)
-        if family is None:
-            family = families[point.metric.name] = _family(point.metric)
-        suffix = "" if point.metric.kind is MetricKind.GAUGE else "_total"
-        labels = dict(zip(point.metric.label_names, point.labels, strict=True))
-        family.add_sample(f"{family.name}{suffix}", labels, point.value)
-    return [*families.values()]
+        by_metric.setdefault(point.metric.name, []).append(point)
+    return [_filled(METRICS[name], found) for name, found in by_metric.items()]
+
+
+def _filled(metric: Metric, points: list[Point]) -> Family:
+    family, names = _family(metric), metric.label_names
+    name = family.name if metric.kind is MetricKind.GAUGE else f"{family.name}_total"
+    family.samples = [
+        Sample(name, dict(zip(names, labels, strict=True)), value) for _, labels, value in points
+    ]
+    return family
 
 
 def _family(metric: Metric) -> Family:

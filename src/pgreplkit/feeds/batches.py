@@ -115,7 +115,8 @@ class Batching:
     def _move(self, lsn: LSN, number: int, stage: FeedStage, *, is_whole: bool) -> None:
         before = self._position
         self._position = FeedPosition(
-            lsn, number, is_whole, stage, before.system_id, before.timeline, before.generation
+            *(lsn, number, is_whole, stage),
+            *(before.system_id, before.timeline, before.generation, before.numbering),
         )
 
     def _encoded(self, change: FeedChange) -> Sequence[FeedMessage]:

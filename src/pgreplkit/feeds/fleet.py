@@ -1,27 +1,18 @@
-"""FeedStatus and Attempts: the status of a fleet's feeds, and the decision after an error."""
+"""FeedStatus and Attempts: the status of a fleet's feeds, and their attempts."""
 
 from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.errors import (
-    ConnectionFailed,
-    ServerError,
-    SinkUnreachable,
-    SlotActive,
-    WaitTimeout,
-)
+from pgreplkit.feeds.retries import Fences, passes, retry_pause
 from pgreplkit.feeds.states import FeedState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 
-_PASSING = (ConnectionFailed, SinkUnreachable, SlotActive, WaitTimeout)
-_RESOURCES = "53"
-"""The SQLSTATE class of a server that lacks connections, memory or disk space."""
-_FIRST, _LONGEST = 0.5, 10.0
-"""Seconds: a server restarts within a few; another process takes over a feed within the longest."""
 _STEADY = 30.0
 """Seconds after which an attempt counts as a success, since an idle feed stores no message."""
+_TOO_MANY = 30
+"""Attempts: after some 5 minutes it is no longer a restart or a failover."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,29 +39,17 @@ class FeedStatus(Record):
     """The time until the next attempt; None if it does not wait for one."""
     error: str | None
     """The error of the last attempt; None if that runs, or ended without an error."""
+    failures: int
+    """The attempts that have failed one after the other."""
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it runs, or will run without help: a failed feed needs a decision."""
-        return self.state is not FeedState.FAILED
+        """Whether it runs, or will probably run without help.
 
-
-def passes(error: BaseException) -> bool:
-    """Return whether a later attempt may succeed without any change of the configuration."""
-    if isinstance(error, _PASSING):
-        return True
-    return isinstance(error, ServerError) and (error.sqlstate or "").startswith(_RESOURCES)
-
-
-def retry_pause(failures: int, spread: float) -> float:
-    """Return the seconds before the next attempt.
-
-    ``failures`` is the number of attempts that have failed one after the other. ``spread``, from 0
-    to 1, keeps the feeds of a server that restarts from connecting all at once.
-    """
-    # The exponent is limited because a feed may wait for months.
-    longest = min(_LONGEST, _FIRST * (1 << min(failures - 1, 10)))
-    return longest * (1 + spread) / 2
+        A feed that has failed needs a decision. So does one that has waited for some 5 minutes: a
+        wrong password looks like a server that has no connection to spare.
+        """
+        return self.state is not FeedState.FAILED and self.failures < _TOO_MANY
 
 
 @attrs.define
@@ -81,10 +60,12 @@ class Attempts:
     """STARTING while an attempt runs; otherwise how the last one has ended."""
     error: BaseException | None = None
     """The error with which the last attempt has ended."""
-    _failures: int = 0
+    failures: int = 0
+    """The attempts that have failed one after the other."""
     _due: float = 0.0
     _began: float = 0.0
     _messages: int = 0
+    _fences: Fences = attrs.field(factory=Fences)
 
     @property
     def is_running(self) -> bool:
@@ -113,12 +94,12 @@ class Attempts:
         """Note that an attempt has ended, and decide whether there will be another."""
         self.error = error
         if error is None:
-            self.state = FeedState.STOPPED
-        elif not passes(error):
+            self.state, self.failures = FeedState.STOPPED, 0
+        elif not (passes(error) or self._fences.may_end(error, messages)):
             self.state = FeedState.FAILED
         else:
             # A feed that made progress begins with short pauses again.
             if messages > self._messages or now - self._began >= _STEADY:
-                self._failures = 0
-            self._failures += 1
-            self.state, self._due = FeedState.WAITING, now + retry_pause(self._failures, spread)
+                self.failures = 0
+            self.failures += 1
+            self.state, self._due = FeedState.WAITING, now + retry_pause(self.failures, spread)

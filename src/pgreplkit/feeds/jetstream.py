@@ -12,6 +12,14 @@ _LEAST_AGE = 60.0
 """Seconds: with a shorter max_age the position would have to be stored all the time."""
 
 
+_FORBIDDEN = ("authorization violation", "authentication", "permissions violation")
+
+
+def is_forbidden(found: str) -> bool:
+    """Return whether an error of NATS says that the server does not allow something to the user."""
+    return any(words in found.casefold() for words in _FORBIDDEN)
+
+
 def matches(pattern: str, subject: str) -> bool:
     """Return whether a subject matches one with the wildcards ``*`` and ``>``."""
     wanted, given = pattern.split("."), subject.split(".")
@@ -40,7 +48,9 @@ def position_subject(subjects: Sequence[str], feed: str) -> str | None:
     for pattern in subjects:
         # Only there a subject of its own cannot be one of the users' destinations by accident.
         if pattern == ">" or pattern.endswith(".>"):
-            return f"{pattern[:-1]}_position.{feed}"
+            # A subject to which messages are published has no wildcards.
+            parts = ["_position" if part == "*" else part for part in pattern.split(".")[:-1]]
+            return ".".join([*parts, "_position", feed])
     return None
 
 

@@ -23,7 +23,7 @@ class FeedStage(Enum):
 
 _TEXT = re.compile(
     r"(?P<stage>creating|copying|streaming) (?P<system>\d+)/(?P<timeline>\d+)/(?P<generation>\d+)"
-    r" (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8}) (?P<number>\d+)(?P<more>\+?)",
+    r"/(?P<numbering>\d+) (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8}) (?P<number>\d+)(?P<more>\+?)",
     re.ASCII,
 )
 
@@ -49,11 +49,14 @@ class FeedPosition:
     """The server's timeline when the feed began to stream from it."""
     generation: int = 1
     """The number of the copy of the existing rows: one that was interrupted begins again."""
+    numbering: int = 0
+    """A checksum of the options by which changes have their numbers: the publications, and whether
+    logical messages are sent. It matters for a transaction of which the sink has a part."""
 
     def __str__(self) -> str:
         # With the plus sign, the text says that more changes of the transaction follow.
         more = "" if self.is_whole else "+"
-        of = f"{self.system_id}/{self.timeline}/{self.generation}"
+        of = f"{self.system_id}/{self.timeline}/{self.generation}/{self.numbering}"
         return f"{self.stage.value} {of} {self.lsn} {self.number}{more}"
 
     @classmethod
@@ -73,6 +76,7 @@ class FeedPosition:
             system_id=int(match["system"]),
             timeline=int(match["timeline"]),
             generation=int(match["generation"]),
+            numbering=int(match["numbering"]),
         )
 
     def has(self, lsn: LSN, number: int) -> bool:

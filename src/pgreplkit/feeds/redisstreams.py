@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from pgreplkit.errors import SinkNotFitting, SinkRefused
+from pgreplkit.errors import FeedError, SinkNotFitting, SinkRefused, SinkUnreachable
 from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.values.lsn import LSN
 
@@ -16,6 +18,63 @@ messages."""
 _HOLDS = {"always": 0.0, "everysec": 5.0}
 _OTHER_HOLD = 60.0
 """Seconds; without fsync the kernel writes after 30 seconds, by default."""
+
+
+_SCHEMES = ("redis", "rediss", "unix")
+_FORBIDDEN = {
+    "AuthenticationError",
+    "AuthenticationWrongNumberOfArgsError",
+    "AuthorizationError",
+    "NoPermissionError",
+}
+"""The client's classes of errors for a wrong password, and for a role without a permission. They
+are no class of their own: to the client, some of them are errors of the connection."""
+_PASSING = {
+    "BusyLoadingError",
+    "ClusterDownError",
+    "MasterDownError",
+    "NoScriptError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
+    "TryAgainError",
+}
+"""Its classes of answers that another attempt may not get. The script is loaded when the sink is
+opened; a master that became a replica is replaced by another one."""
+# A server of before 7 puts the code of a script's command behind its own.
+_PASSING_CODE = re.compile(
+    r"(?:^|-)(?:BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|NOSCRIPT|OOM|READONLY|UNKILLABLE) "
+)
+
+
+def error_of(operation: str, kind: str, found: str, answered: bool) -> FeedError:
+    """Return the error for a class of the client's errors, and its text.
+
+    ``answered`` says that the server has answered: other errors are those of the connection.
+    """
+    if kind in _FORBIDDEN:
+        remedy = "correct the user and its password, or its permissions: ACL SETUSER"
+        return SinkRefused(operation, found, remedy=remedy)
+    if not answered or kind in _PASSING or _PASSING_CODE.search(found):
+        return SinkUnreachable(operation, found or kind)
+    return SinkRefused(operation, found)
+
+
+def address_of(url: str) -> str:
+    """Return the address of a server without what may be secret: the user, and the options.
+
+    Raises: ValueError, which does not repeat a URL that is none: a part may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        parts, port = SplitResult("", "", "", "", ""), ""
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(
+            f"url is not the address of a Redis server: it begins with one of"
+            f" {', '.join(_SCHEMES)}, and special characters of a password are escaped"
+        )
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def entry_ids(names: Sequence[tuple[LSN, int]]) -> Iterator[str]:

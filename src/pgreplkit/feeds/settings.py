@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import attrs
 
 from pgreplkit.feeds.sink import Encoder, Sink
@@ -37,6 +39,7 @@ class FeedSettings:
     on_lost: str
     parked: str | None
     messages: bool
+    failover: bool
     hold: float | None = attrs.field(converter=_hold)
     heartbeat: float | None = attrs.field(converter=_heartbeat)
     reconnect: float | None = attrs.field(converter=reconnect_seconds)
@@ -69,6 +72,11 @@ class FeedSettings:
     def held(self) -> float:
         """Seconds for which positions are not confirmed to the slot, once the sink is open."""
         return self.sink.limits().hold if self.hold is None else self.hold
+
+    @property
+    def numbering(self) -> int:
+        """The numbering of its changes; see FeedPosition."""
+        return zlib.crc32(repr((sorted({*self.publications}), self.messages)).encode())
 
     @property
     def copies(self) -> bool:

@@ -52,7 +52,8 @@ class Sink(Protocol):
 
         From now on, messages that others store for the feed make ``send`` fail.
 
-        Raises: SinkUnreachable; SinkNotFitting; SinkFenced for messages of another writer.
+        Raises: SinkUnreachable; SinkRefused for a wrong password; SinkNotFitting; SinkFenced for
+        messages of another writer.
         """
 
     def limits(self) -> SinkLimits:

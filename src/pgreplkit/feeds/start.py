@@ -41,11 +41,25 @@ class StartFacts:
     has_slot: bool
     confirmed: LSN | None
     """The position from which the slot sends changes; None without a slot."""
+    invalidated: str = ""
+    """Why the server has invalidated the slot, which sends nothing then; empty if it has not."""
     sink: FeedPosition | None
+    numbering: int
+    """The numbering of the feed's changes; see FeedPosition."""
     copies: bool
     """Whether the feed begins with the existing rows."""
     accepts_gap: bool
     """Whether the feed may continue without changes that are lost."""
+
+
+def invalidation(wal_status: str | None, reason: str | None) -> str:
+    """Return why the server has invalidated a slot; empty if it has not.
+
+    ``reason`` is known from 17 on.
+    """
+    if reason:
+        return reason
+    return "its WAL is removed" if wal_status == "lost" else ""
 
 
 def slot_refusal(
@@ -70,7 +84,7 @@ def decide_start(facts: StartFacts) -> Beginning:
         if not facts.has_slot:
             return Beginning.CREATE
         # A slot that is used has changes that the sink once had.
-        return _adopted(facts)
+        return _created_again(facts) if facts.invalidated else _adopted(facts)
     # Before any other decision: it would be made with positions of another server.
     if (refusal := _foreign(facts, position)) is not None:
         raise refusal
@@ -79,24 +93,39 @@ def decide_start(facts: StartFacts) -> Beginning:
         return Beginning.CREATE
     if position.stage is FeedStage.CREATING:
         # The slot was created in between, and nothing was read from it.
-        return Beginning.ADOPT if facts.has_slot and not facts.copies else Beginning.CREATE
-    if not facts.has_slot or facts.confirmed is None:
-        if facts.accepts_gap:
-            return Beginning.CREATE
-        raise PositionLost(facts.operation, str(position.lsn), None)
+        is_new = facts.has_slot and not facts.invalidated
+        return Beginning.ADOPT if is_new and not facts.copies else Beginning.CREATE
+    if not facts.has_slot or facts.confirmed is None or facts.invalidated:
+        return _created_again(facts)
     # The slot is beyond the sink, or at a transaction of which the sink has only a part.
     if facts.confirmed > position.lsn or (
         facts.confirmed == position.lsn and not position.is_whole
     ):
         return _adopted(facts)
+    if not position.is_whole and position.numbering != facts.numbering:
+        found = (
+            f"the sink has the first {position.number} changes of the transaction that ends at"
+            f" {position.lsn}, numbered with other publications or another messages="
+        )
+        remedy = "run it once with the former ones, until the transaction is complete"
+        raise FeedError(facts.operation, found, remedy=remedy)
     return Beginning.CONTINUE
 
 
 def _adopted(facts: StartFacts) -> Beginning:
     if facts.accepts_gap:
         return Beginning.ADOPT
-    has = None if facts.sink is None else str(facts.sink.lsn)
-    raise PositionLost(facts.operation, has, str(facts.confirmed))
+    raise PositionLost(facts.operation, _end_of(facts.sink), str(facts.confirmed))
+
+
+def _created_again(facts: StartFacts) -> Beginning:
+    if facts.accepts_gap:
+        return Beginning.CREATE
+    raise PositionLost(facts.operation, _end_of(facts.sink), None, facts.invalidated)
+
+
+def _end_of(position: FeedPosition | None) -> str | None:
+    return None if position is None else str(position.lsn)
 
 
 def _foreign(facts: StartFacts, position: FeedPosition) -> FeedError | ServerError | None:

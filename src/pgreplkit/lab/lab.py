@@ -116,7 +116,7 @@ class Lab:
             )
         with self._registering(node):
             template = self._template(node, size)
-            # initdb takes seconds, and a copy of what it has made much less.
+            # initdb takes seconds, and a copy of its result much less.
             copy_data_directory(template, node.data_directory, self._place.account)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()

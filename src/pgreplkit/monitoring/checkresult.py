@@ -128,7 +128,7 @@ class CheckResult(Record):
     ) -> "CheckResult":
         problems = [p for p in (*found.problems, *beyond) if p.status is not CheckStatus.OK]
         problems.sort(key=lambda problem: rank(problem.status), reverse=True)
-        # Alerts show the first line only, so the worst problem is there.
+        # Alerts show the first line only, so it has the worst problem.
         first = problems[0] if problems else Problem(CheckStatus.OK, found.summary)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return cls(

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import cache
+from math import inf
+from typing import NamedTuple
 
 import attrs
 
@@ -12,6 +15,7 @@ from pgreplkit.monitoring.problems import CheckStatus, split_brain, status_of
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.retention import WalRetention
+from pgreplkit.values.openenum import OpenEnum
 
 _CONFLICTS = "confl_"
 
@@ -35,15 +39,16 @@ class Metric:
     labels: tuple[str, ...] = ()
     kind: MetricKind = MetricKind.GAUGE
     of_server: bool = True
+    label_names: tuple[str, ...] = attrs.field(init=False)
+    """All labels, in the order of a point's labels."""
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """All labels, in the order of a point's labels."""
+    @label_names.default
+    def _all(self) -> tuple[str, ...]:
         return ("server", *self.labels) if self.of_server else self.labels
 
 
-@attrs.frozen
-class Point:
+# Not an attrs class, which takes longer to create: a scrape creates thousands.
+class Point(NamedTuple):
     """A value of a metric."""
 
     metric: Metric
@@ -105,13 +110,12 @@ def points_of(sample: WatchSample) -> list[Point]:
 
     Two walsenders can have the same application_name: the highest value counts.
     """
-    highest: dict[tuple[str, tuple[str, ...]], Point] = {}
+    highest: dict[tuple[str, tuple[str, ...]], float] = {}
     for name, labels, value in _values(sample):
-        texts = tuple(map(_label, labels))
-        known = highest.get((name, texts))
-        if known is None or value > known.value:
-            highest[name, texts] = Point(METRICS[name], texts, value)
-    return [*highest.values()]
+        key = name, labels
+        if value > highest.get(key, -inf):
+            highest[key] = value
+    return [Point(METRICS[name], labels, value) for (name, labels), value in highest.items()]
 
 
 class Counters:
@@ -124,42 +128,44 @@ class Counters:
     def grown(self, points: Iterable[Point]) -> Iterator[Point]:
         """Yield the points, with counters that continue after a reset or a rewind."""
         for point in points:
-            key, value = (point.metric.name, point.labels), point.value
+            metric, labels, value = point
+            if metric.kind is MetricKind.GAUGE:
+                yield point
+                continue
+            key = metric.name, labels
             last = self._last.get(key, 0.0)
-            if point.metric.kind is MetricKind.POSITION:
+            if metric.kind is MetricKind.POSITION:
                 # WAL that was rewound is written again, and must not count twice.
                 value = max(last, value)
                 self._last[key] = value
-            elif point.metric.kind is MetricKind.COUNTER:
-                # What was counted before the reset is added, so that the rate of a counter is never
+            else:
+                # The count before the reset is added, so that the rate of a counter is never
                 # negative.
                 before = self._before.get(key, 0.0) + (last if value < last else 0.0)
                 self._before[key], self._last[key] = before, value
                 value += before
-            else:
-                yield point
-                continue
-            yield Point(point.metric, point.labels, value)
+            yield Point(metric, labels, value)
 
 
-Value = tuple[str, tuple[object, ...], float]
+Value = tuple[str, tuple[str, ...], float]
 
 
 def _values(sample: WatchSample) -> Iterator[Value]:
     # One server's own state does not show it: each of them is a healthy primary.
     writers = {name for names in split_brain(sample.nodes) for name in names}
     for node in sample.nodes.values():
-        yield "up", (node.name,), node.error is None
+        server = _label(node.name)
+        yield "up", (server,), node.error is None
         status = CheckStatus.CRITICAL if node.name in writers else status_of(node)
-        yield "check_status", (node.name,), status.exit_code
+        yield "check_status", (server,), status.exit_code
         if node.error is None:
-            yield "split_brain", (node.system_id,), node.name in writers
+            yield "split_brain", (_text(node.system_id),), node.name in writers
             for name, labels, value in _of_node(node):
-                yield name, (node.name, *labels), value
+                yield name, (server, *labels), value
 
 
 def _of_node(node: NodeSample) -> Iterator[Value]:
-    yield "info", (node.role, node.system_id, node.timeline), 1
+    yield "info", (_text(node.role), _text(node.system_id), _text(node.timeline)), 1
     if node.lsn is not None:
         yield "wal_bytes", (), int(node.lsn)
     if node.lag is not None:
@@ -182,11 +188,17 @@ def _of_node(node: NodeSample) -> Iterator[Value]:
 
 
 def _one_of(
-    name: str, labels: tuple[object, ...], states: Iterable[str], found: str
+    name: str, labels: tuple[str, ...], states: type[OpenEnum], found: str
 ) -> Iterator[Value]:
+    texts = _texts(states)
     # A state of a newer server is a series of its own.
-    for state in dict.fromkeys([*states, found]):
-        yield name, (*labels, state), state == found
+    for text in texts if found in texts else (*texts, _label(found)):
+        yield name, (*labels, text), text == found
+
+
+@cache
+def _texts(states: type[OpenEnum]) -> tuple[str, ...]:
+    return tuple(map(str, states))
 
 
 def _kind_of(sender: WalSender) -> str:
@@ -197,14 +209,14 @@ def _kind_of(sender: WalSender) -> str:
 
 
 def _of_sender(sender: WalSender, kind: str) -> Iterator[Value]:
-    lag = sender.lag
+    lag, name = sender.lag, _label(sender.application_name)
     for stage, count, delay in (
         ("sent", lag.sent_bytes, None),
         ("write", lag.write_bytes, sender.write_lag),
         ("flush", lag.flush_bytes, sender.flush_lag),
         ("replay", lag.replay_bytes, sender.replay_lag),
     ):
-        labels = (sender.application_name, kind, stage)
+        labels = (name, kind, stage)
         if count is not None:
             yield "sender_lag_bytes", labels, count
         # An idle server measures nothing: without bytes to wait for there is no delay.
@@ -213,7 +225,7 @@ def _of_sender(sender: WalSender, kind: str) -> Iterator[Value]:
 
 
 def _of_slot(slot: SlotState) -> Iterator[Value]:
-    labels = (slot.slot_name, slot.slot_type)
+    labels = (_label(slot.slot_name), str(slot.slot_type))
     yield "slot_active", labels, slot.active
     yield "slot_retained_bytes", labels, slot.retained_bytes
     if slot.safe_wal_size is not None:
@@ -230,7 +242,7 @@ def _of_slot(slot: SlotState) -> Iterator[Value]:
 def _of_retention(report: WalRetention) -> Iterator[Value]:
     yield "wal_directory_bytes", (), report.directory_bytes
     for holder in report.holders:
-        yield "wal_retained_bytes", (holder.kind,), holder.bytes
+        yield "wal_retained_bytes", (str(holder.kind),), holder.bytes
     left = [holder.time_left for holder in report.holders if holder.time_left is not None]
     if left:
         yield "wal_time_left_seconds", (), min(left).total_seconds()
@@ -248,7 +260,7 @@ def _of_retention(report: WalRetention) -> Iterator[Value]:
 
 
 def _of_subscription(found: SubscriptionStatus) -> Iterator[Value]:
-    name = found.state.subname
+    name = _label(found.state.subname)
     yield "subscription_enabled", (name,), found.state.subenabled
     yield "subscription_applying", (name,), found.is_applying
     states = [table.state for table in found.tables]
@@ -265,7 +277,10 @@ def _of_subscription(found: SubscriptionStatus) -> Iterator[Value]:
                 yield "subscription_conflicts", (name, conflict), count
 
 
-def _label(value: object) -> str:
-    text = "" if value is None else str(value)
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _label(text: str) -> str:
     # A name of a server with encoding SQL_ASCII may have characters that UTF-8 lacks.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return str(text) if text.isascii() else text.encode("utf-8", "replace").decode()

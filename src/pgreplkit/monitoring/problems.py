@@ -11,7 +11,9 @@ from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
 from pgreplkit.offline.archive import ArchiveReport
 from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.records import WalRecord
 from pgreplkit.offline.stats import WalStats
+from pgreplkit.offline.xacts import WalCommit
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.topology import SplitBrain, Topology
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
@@ -65,6 +67,15 @@ _OF_LAG = {
     LagReason.CLOCKS_DIFFER: (CheckStatus.WARNING, "the last commit is later than its clock"),
 }
 """The lags that are problems whatever their size. A delay is configured, so it is none."""
+
+
+_NOUNS: dict[type, str] = {
+    SlotState: "slot",
+    SubscriptionStatus: "subscription",
+    WalCommit: "commit",
+    WalRecord: "record",
+}
+"""The names of rows, of which a list is checked."""
 
 
 def rank(status: CheckStatus) -> int:
@@ -145,13 +156,14 @@ def _(report: Topology) -> Judgement:
         return _unknown("the cluster has no servers")
     lines = [line for line in str(report).split("\n") if line]
     figures = [figure for node in report.standbys for figure in _lag_figures(node.name, node.lag)]
-    problems = [*_of_findings(report.findings)]
+    problems = [*_of_topology(report)]
     for node in report.standbys:
         problems += _of_lag(node.name, node.lag)
         problems += _of_slots(node.name, node.slots)
     for node in report.primaries:
         problems += _of_slots(node.name, node.slots)
-    summary = lines[0] if len(lines) == 1 else f"{lines[0]}; {len(report.standbys)} standbys"
+    standbys = _count(len(report.standbys), "standby")
+    summary = lines[0] if len(lines) == 1 else f"{lines[0]}; {standbys}"
     return Judgement(summary, tuple(problems), tuple(figures), ("lag_seconds", "lag_bytes"))
 
 
@@ -176,7 +188,7 @@ def _(report: WatchSample) -> Judgement:
     figures = [figure for node in nodes for figure in _node_figures(node)]
     names = ("lag_seconds", "lag_bytes", "retained_bytes")
     primaries = sum(node.is_primary is True for node in nodes)
-    summary = f"{len(nodes)} servers, {primaries} of them primary"
+    summary = f"{_count(len(nodes), 'server')}, {primaries} of them primary"
     return Judgement(summary, tuple(problems), tuple(figures), names)
 
 
@@ -194,18 +206,18 @@ def _(report: list[SlotState] | list[SubscriptionStatus] | list[Record]) -> Judg
     problems = [*_of_slots("", slots)]
     for row in report:
         problems += _of_subscription("", row) if isinstance(row, SubscriptionStatus) else ()
-    kinds = {type(row).__name__ for row in report}
     retained = max((slot.retained_bytes for slot in slots), default=0)
     figures = (Figure("retained_bytes", retained, "B"),) if slots else ()
     names = tuple(figure.name for figure in figures)
-    return Judgement(f"{len(report)} {kinds.pop()}", tuple(problems), figures, names)
+    noun = _NOUNS.get(type(report[0]), "row")
+    return Judgement(_count(len(report), noun), tuple(problems), figures, names)
 
 
 @judged.register
 def _(report: WalStats) -> Judgement:
     if not report.records:
         return _unknown("there is no WAL record")
-    return Judgement(f"{report.records} records, {size_text(report.bytes)}", ())
+    return Judgement(f"{_count(report.records, 'record')}, {size_text(report.bytes)}", ())
 
 
 @judged.register
@@ -225,7 +237,9 @@ def _(report: dict[str, object]) -> Judgement:
 def _(report: SchemaDrift) -> Judgement:
     # schema_drift() refuses to compare no tables, so that no difference means equal tables.
     texts = [(drift.severity, str(drift)) for drift in report.drifts]
-    return Judgement("no drift", tuple(_problem(severity, text) for severity, text in texts))
+    count = tally(severity for severity, _ in texts)
+    summary = f"drift: {count}" if count else "no drift"
+    return Judgement(summary, tuple(_problem(severity, text) for severity, text in texts))
 
 
 @judged.register
@@ -236,7 +250,7 @@ def _(report: ArchiveReport) -> Judgement:
     files = sum(part.files for part in report.ranges)
     figures = (Figure("files", files, ""), Figure("gaps", len(report.gaps), ""))
     last = report.ranges[-1].last
-    summary = f"{report.directory} has {files} WAL files to {last}"
+    summary = f"{report.directory} has {_count(files, 'WAL file')} to {last}"
     return Judgement(summary, problems, figures, ("gaps", "files"))
 
 
@@ -327,6 +341,15 @@ def _lag_figures(name: str, lag: ReplayLag | None) -> Iterator[Figure]:
     yield Figure("lag_bytes", lag.bytes if lag else None, "B", name)
 
 
+def _of_topology(report: Topology) -> Iterator[Problem]:
+    """Yield the problem of each finding; UNKNOWN where a node may be well, but cannot be read."""
+    errors = {node.name: of_error(node.error) for node in report.nodes if node.error is not None}
+    if CheckStatus.UNKNOWN in errors.values() and not report.primaries:
+        errors["primary"] = CheckStatus.UNKNOWN
+    for finding, problem in zip(report.findings, _of_findings(report.findings), strict=True):
+        yield attrs.evolve(problem, status=errors.get(finding.check, problem.status))
+
+
 def _of_findings(findings: tuple[Finding, ...]) -> Iterator[Problem]:
     for finding in findings:
         remedy = f"; {finding.remedy}" if finding.remedy else ""
@@ -336,6 +359,13 @@ def _of_findings(findings: tuple[Finding, ...]) -> Iterator[Problem]:
 def _problem(severity: Severity, text: str) -> Problem:
     # A severity of a newer version is at least unknown.
     return Problem(_OF_SEVERITY.get(severity, CheckStatus.UNKNOWN), text)
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}s"
 
 
 def _unknown(text: str) -> Judgement:

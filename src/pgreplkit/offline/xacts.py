@@ -10,6 +10,7 @@ from pgreplkit.offline.kinds import TRANSACTION, XLOG
 from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -58,6 +59,18 @@ class WalCommit(Record):
     origin_time: datetime | None = None
     dropped: tuple[RelationFile, ...] = ()
     """The files that replay removes: of dropped, truncated or rewritten relations."""
+
+    def __str__(self) -> str:
+        end = "abort" if self.is_abort else "commit"
+        # With microseconds: recovery_target_time is compared to them.
+        parts = [f"{self.lsn}: {end} of {self.xid} at {self.time.isoformat(sep=' ')}"]
+        for name in ("database", "gid", "origin"):
+            value = getattr(self, name)
+            parts += [] if value is None else [f"{name} {value}"]
+        for name in ("subxids", "dropped"):
+            many = len(getattr(self, name))
+            parts += [f"{many} {name}"] if many else []
+        return "\n".join(wrapped(", ".join(parts), then="    "))
 
 
 class Reader:

@@ -17,14 +17,16 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
+from pgreplkit.feeds.frames import EXPECTED, batch_frames, message_headers
 from pgreplkit.feeds.jetstream import (
     StreamFacts,
     insist_on_fitting,
+    is_forbidden,
     is_subject,
     matches,
     position_subject,
 )
-from pgreplkit.feeds.message import ID, FeedMessage, id_of
+from pgreplkit.feeds.message import FeedMessage, id_of
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
@@ -40,9 +42,6 @@ T = TypeVar("T")
 
 FEED, POSITION = "Pgreplkit-Feed", "Pgreplkit-Position"
 """Headers of a batch's last message."""
-KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
-"""Headers of a message: its key, and whether its key is deleted."""
-_EXPECTED = "Nats-Expected-Last-Sequence"
 _ATOMIC_SINCE = (2, 12)
 _MOST = 1000
 """Messages of an atomic batch: the server's default limit."""
@@ -85,7 +84,7 @@ class JetStream:
         self._create = None if subjects is None else several(subjects, "subjects", at_least=1)
         self._may_discard, self._timeout = may_discard, checked_seconds(timeout, "timeout")
         self._client: Client | None = None
-        self._closed = asyncio.Event()
+        self._closed, self._forbidden = asyncio.Event(), ""
         self._subjects: Sequence[str] = ()
         self._known: set[str] = set()
         """The destinations that were found to be subjects of the stream."""
@@ -106,7 +105,7 @@ class JetStream:
     async def open(self, feed: str) -> FeedPosition | None:
         """Connect, check the stream, and return the position in its last message.
 
-        Raises: SinkUnreachable; SinkNotFitting; SinkFenced.
+        Raises: SinkUnreachable; SinkRefused; SinkNotFitting; SinkFenced.
         """
         await self.close()
         client = self._client = await self._connect()
@@ -121,32 +120,55 @@ class JetStream:
 
     async def _connect(self) -> Client:
         with needs_extra("nats", "nats"):
-            import nats
-        self._closed = closed = asyncio.Event()
+            from nats.errors import Error as NatsError
+        failed: Exception | None = None
+        # One after the other: without reconnections the client tries the first one only.
+        for server in self._servers:
+            try:
+                return await self._connect_to(server)
+            except (OSError, TimeoutError, NatsError) as error:
+                failed = error
+        operation = f"connect to NATS at {', '.join(map(_without_password, self._servers))}"
+        found = "" if failed is None else _told(failed)
+        if is_forbidden(found):
+            remedy = "correct the user and its password"
+            raise SinkRefused(operation, found, remedy=remedy) from failed
+        raise SinkUnreachable(operation, found) from failed
+
+    async def _connect_to(self, server: str) -> Client:
+        from nats.aio.client import Client
+
+        self._closed, self._forbidden = asyncio.Event(), ""
+        closed, client = self._closed, Client()
 
         async def note_end() -> None:
             closed.set()
 
-        async def ignore(error: Exception) -> None:
-            """The calls report what they meet; the client would write it to its log."""
+        async def note_error(error: Exception) -> None:
+            # The server answers a forbidden subject with this error, and the call with nothing.
+            if is_forbidden(str(error)):
+                self._forbidden = _told(error)
+                closed.set()
 
-        servers = ", ".join(map(_without_password, self._servers))
         try:
             async with asyncio.timeout(self._timeout):
-                return await nats.connect(
-                    servers=self._servers,
+                await client.connect(
+                    servers=[server],
                     # A client that connects again by itself would publish the rest of a batch
                     # without its begin.
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     connect_timeout=max(1, int(self._timeout)),
-                    error_cb=ignore,
+                    error_cb=note_error,
                     closed_cb=note_end,
                     disconnected_cb=note_end,
                 )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise SinkUnreachable(f"connect to NATS at {servers}", _told(error)) from error
+        except BaseException:
+            # The client leaves its connection open after a refusal.
+            await client.close()
+            raise
+        return client
 
     async def _stream_info(self, client: Client) -> StreamInfo:
         from nats.js.api import StreamConfig
@@ -251,27 +273,26 @@ class JetStream:
         position: FeedPosition,
     ) -> None:
         last = len(messages)
-        batch_id = f"{self._feed}-{self._sequence}-{self._batch}"
-        for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
-            headers = _headers(message, name)
-            if last > 1:
-                headers["Nats-Batch-Id"] = batch_id
-                headers["Nats-Batch-Sequence"] = str(number)
-            if number == 1:
-                # The check belongs to the first message; the server refuses the whole batch if it
-                # fails.
-                headers[_EXPECTED] = str(self._sequence)
-            if number < last:
-                # Only the commit is answered, so the others need no request.
-                await client.publish(message.destination, message.body or b"", headers=headers)
-                continue
-            headers[FEED], headers[POSITION] = self._feed, str(position)
-            if last > 1:
-                headers["Nats-Batch-Commit"] = "1"
-            answer = await client.request(
-                message.destination, message.body or b"", timeout=self._timeout, headers=headers
-            )
-            self._note(json.loads(answer.data))
+        batch = f"{self._feed}-{self._sequence}-{self._batch}"
+        headers = dict(message_headers(messages[-1], id_of(names[-1])))
+        headers[FEED], headers[POSITION] = self._feed, str(position)
+        if last == 1:
+            headers[EXPECTED] = str(self._sequence)
+        else:
+            frames = batch_frames(messages[:-1], names[:-1], batch, self._sequence)
+            # Only the commit is answered, so the others need no request. The client has no public
+            # method for bytes that are made already.
+            await client._send_command(b"".join(frames))
+            headers["Nats-Batch-Id"] = batch
+            headers["Nats-Batch-Sequence"] = str(last)
+            headers["Nats-Batch-Commit"] = "1"
+        answer = await client.request(
+            messages[-1].destination,
+            messages[-1].body or b"",
+            timeout=self._timeout,
+            headers=headers,
+        )
+        self._note(json.loads(answer.data))
 
     def _note(self, answer: Mapping[str, object]) -> None:
         """Note the sequence of an answer.
@@ -306,6 +327,9 @@ class JetStream:
             await asyncio.wait(
                 [job, end], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
             )
+            if not job.done() and self._forbidden:
+                remedy = "allow the subject to the user"
+                raise SinkRefused(self._operation, self._forbidden, remedy=remedy)
             if not job.done():
                 found = "the connection is lost" if end.done() else "it did not answer in time"
                 raise SinkUnreachable(self._operation, found)
@@ -326,16 +350,6 @@ class JetStream:
 
     def __repr__(self) -> str:
         return f"<JetStream {self.stream!r}>"
-
-
-def _headers(message: FeedMessage, name: tuple[LSN, int]) -> dict[str, str]:
-    headers = dict(message.headers)
-    headers[ID] = id_of(name)
-    if message.key is not None:
-        headers[KEY] = message.key.decode("utf-8", "backslashreplace")
-    if message.body is None:
-        headers[TOMBSTONE] = "true"
-    return headers
 
 
 def _knows_atomic(client: Client) -> bool:

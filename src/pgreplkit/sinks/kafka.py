@@ -50,7 +50,7 @@ _CLOSING = 1.0
 _MORE = 1.0
 """Seconds after the deadline of a call, which then says itself that it was late."""
 _MESSAGES = 1000
-"""Messages of a batch."""
+"""Messages of a batch: a transaction costs several round trips, which they share."""
 
 
 class Kafka:
@@ -95,8 +95,9 @@ class Kafka:
         """The destinations that were found to be topics."""
         self._failed: KafkaError | None = None
         """The error of the first message of a batch that was not stored."""
-        self._heard = ""
-        """The last error of a connection, which says more than that of a call."""
+        self._heard = self._forbidden = ""
+        """The last error of a connection, which says more than that of a call; and the last one
+        of a login, which the client repeats until the call is late."""
         self._limits = SinkLimits()
 
     def limits(self) -> SinkLimits:
@@ -153,7 +154,7 @@ class Kafka:
         from confluent_kafka.admin import AdminClient
 
         self._feed, self._position_topic = feed, self._given_topic or f"{feed}.position"
-        self._known, self._failed, self._heard = set(), None, ""
+        self._known, self._failed, self._heard, self._forbidden = set(), None, "", ""
         deadline = _Deadline(self._timeout)
         producer = self._producer = self._new_producer()
         with self._translated(f"connect to Kafka at {self._servers}"):
@@ -339,6 +340,8 @@ class Kafka:
             self._failed = error
 
     def _hear(self, error: KafkaError) -> None:
+        if error.name() == "_AUTHENTICATION":
+            self._forbidden = error.str()
         if error.name() != "_ALL_BROKERS_DOWN" or not self._heard:
             self._heard = error.str()
 
@@ -360,7 +363,10 @@ class Kafka:
             result = error_of(operation, error.name(), error.str())
             if not isinstance(result, SinkFenced) and self._failed is not None:
                 result = error_of(operation, self._failed.name(), self._failed.str())
-            if isinstance(result, SinkUnreachable):
+            if isinstance(result, SinkUnreachable) and self._forbidden:
+                remedy = "correct the user and its password in conf"
+                result = SinkRefused(operation, self._forbidden, remedy=remedy)
+            elif isinstance(result, SinkUnreachable):
                 result = SinkUnreachable(operation, self._with_heard(result.found))
             raise result from raised
         except BufferError as full:

@@ -15,7 +15,14 @@ from pgreplkit.errors import (
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.position import FeedPosition
-from pgreplkit.feeds.redisstreams import RedisFacts, entry_fields, entry_ids, insist_on_fitting
+from pgreplkit.feeds.redisstreams import (
+    RedisFacts,
+    address_of,
+    entry_fields,
+    entry_ids,
+    error_of,
+    insist_on_fitting,
+)
 from pgreplkit.feeds.sink import SinkLimits
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -81,16 +88,11 @@ class RedisStreams:
         if not isinstance(url, str):
             raise TypeError(f"url is a str, not {type(url).__name__}")
         self._url, self._may_discard = url, may_discard
+        self._address = address_of(url)
         self._timeout = checked_seconds(timeout, "timeout")
         self._client: Redis | None = None
         self._key = self._position = self._script = ""
         self._limits = SinkLimits()
-
-    @property
-    def _address(self) -> str:
-        """The address, without the user and the password before it."""
-        scheme, _, rest = self._url.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
 
     def limits(self) -> SinkLimits:
         """Return the limits of the open server."""
@@ -171,14 +173,10 @@ class RedisStreams:
 
         try:
             yield
-        except exceptions.OutOfMemoryError as error:
-            raise SinkUnreachable(operation, str(error)) from error
-        except exceptions.ResponseError as error:
-            # BusyLoadingError is a ConnectionError; a script that was flushed is loaded by open().
-            is_passing = str(error).startswith(("LOADING", "MASTERDOWN", "READONLY", "NOSCRIPT"))
-            kind = SinkUnreachable if is_passing else SinkRefused
-            raise kind(operation, str(error)) from error
-        except (OSError, TimeoutError, exceptions.RedisError) as error:
+        except exceptions.RedisError as error:
+            answered = isinstance(error, exceptions.ResponseError)
+            raise error_of(operation, type(error).__name__, str(error), answered) from error
+        except (OSError, TimeoutError) as error:
             raise SinkUnreachable(operation, str(error) or type(error).__name__) from error
 
     async def close(self) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import cast
 
+import attrs
 import psycopg
 import pytest
 from colours import Colour, inner
 from databases import Database
 from feedfacts import confirmed, end_of, feed_of, written
 from modelsink import Engine, ModelSink
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit import LSN
 from pgreplkit.errors import (
@@ -18,7 +22,10 @@ from pgreplkit.errors import (
     FeedError,
     PositionLost,
     SinkNotFitting,
+    SinkUnreachable,
     SlotActive,
+    UnsupportedByServer,
+    WaitTimeout,
     WrongSource,
 )
 from pgreplkit.feeds import AsyncFeed, FeedBatch, FeedMessage, FeedPosition, FeedStage, FeedState
@@ -112,13 +119,35 @@ async def test_the_existing_rows_come_first_and_a_copy_that_was_interrupted_begi
     feed = feed_of(colour, database, "feed_copy", sink=ModelSink(engine), snapshot="initial")
     report = await feed.run(stop_at=LSN("0/1"), timeout=30)
     assert (report.copied_rows, engine.position.generation) == (36, 2)
+    # A position of a standby, or of before a failover, has another timeline.
+    engine.position = attrs.evolve(engine.position, timeline=0)
     database.run("INSERT INTO t VALUES (37)")
     await feed.run(stop_at=end_of(database), timeout=30)
+    assert engine.position.timeline == 1
     found = written(await engine.read())
     assert [(line[2], line[4]) for line in found] == [
         *(("read", str(number)) for number in range(1, 37)),
         ("insert", "37"),
     ]
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_an_existing_row_that_is_too_large_is_parked_and_counted(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    database.run("INSERT INTO t VALUES (1, 'small'), (2, repeat('x', 20000)), (3, 'small')")
+    engine = Engine()
+    feed = feed_of(
+        *(colour, database, "feed_parked"),
+        sink=ModelSink(engine),
+        snapshot="initial",
+        parked="aside",
+    )
+    report = await feed.run(stop_at=LSN("0/1"), timeout=10)
+    assert (report.copied_rows, report.parked) == (3, 1)
+    assert [one.destination for one in engine.messages] == ["cdc.rows", "aside", "cdc.rows"]
 
 
 @pytest.mark.one_colour
@@ -145,6 +174,139 @@ async def test_changes_that_are_lost_are_never_passed_over_silently(
     foreign = FeedPosition(LSN("0/5"), 0, True, FeedStage.STREAMING, 77, 1)
     with pytest.raises(WrongSource, match="of the cluster 77"):
         await feed_of(colour, database, "feed_lost", sink=ModelSink(Engine(position=foreign))).run()
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_a_slot_that_is_gone_is_created_again_only_with_a_word_about_the_gap(
+    colour: Colour, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_gone", sink=ModelSink(engine), on_lost="accept")
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    assert engine.position is not None
+    before = engine.position.lsn
+    database.run("SELECT pg_drop_replication_slot('feed_gone')", "INSERT INTO t VALUES (1)")
+    with caplog.at_level(logging.WARNING, "pgreplkit"):
+        await feed.run(stop_at=LSN("0/1"), timeout=10)
+    [said] = [one.getMessage() for one in caplog.records]
+    assert said.startswith(f"feed feed_gone: changes between {before} and {engine.position.lsn}")
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_a_batch_that_the_engine_stores_late_does_not_end_its_own_feed(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    late: list[FeedBatch] = []
+
+    class Slow(ModelSink):
+        async def send(self, batch: FeedBatch) -> None:
+            if batch.messages and not engine.messages and not late:
+                late.append(batch)
+                raise SinkUnreachable("send", "it did not answer in time")
+            if len(late) == 1:
+                # The engine stores it only now, after the sink was opened again.
+                other = ModelSink(engine)
+                await other.open("")
+                await other.send(late[0])
+                late.append(batch)
+            await ModelSink.send(self, batch)
+
+    feed = feed_of(colour, database, "feed_late", sink=Slow(engine), reconnect=20)
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    database.run(*(f"INSERT INTO t VALUES ({number})" for number in (1, 2)))
+    await feed.run(stop_at=end_of(database), timeout=20)
+    assert len(late) == 2
+    assert [line[4] for line in written(await engine.read())] == ["1", "2"]
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_a_timeout_bounds_the_copy_and_the_time_of_reconnecting(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION, "INSERT INTO t SELECT i FROM generate_series(1, 900) AS i")
+
+    class Slow(ModelSink):
+        async def send(self, batch: FeedBatch) -> None:
+            await asyncio.sleep(0.1 if batch.messages else 0)
+            await ModelSink.send(self, batch)
+
+    class Down(ModelSink):
+        async def open(self, feed: str) -> FeedPosition | None:
+            raise SinkUnreachable("open the sink", "connection refused")
+
+    began, engine = time.monotonic(), Engine()
+    options = {"snapshot": "initial", "reconnect": 60}
+    with psycopg.connect(database.conninfo) as writer:
+        # A slot waits for the end of transactions that have begun to write.
+        writer.execute("DELETE FROM t WHERE id = 900")
+        creating = feed_of(colour, database, "feed_wait", sink=ModelSink(Engine()), **options)
+        with pytest.raises(WaitTimeout, match=r"'feed_wait' .*: it has not begun"):
+            await creating.run(timeout=0.3)
+    copying = feed_of(colour, database, "feed_slow", sink=Slow(engine), **options)
+    with pytest.raises(WaitTimeout, match="it has not begun"):
+        await copying.run(timeout=2)
+    assert engine.position is not None
+    assert (engine.position.stage, len(engine.messages) < 900) == (FeedStage.COPYING, True)
+    down = feed_of(colour, database, "feed_down", sink=Down(Engine()), **options)
+    with pytest.raises(WaitTimeout, match=r"the last attempt failed: .* connection refused"):
+        await down.run(timeout=0.3)
+    assert time.monotonic() - began < 12
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_an_error_is_not_hidden_by_that_of_closing_the_sink(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+
+    class Broken(ModelSink):
+        async def send(self, batch: FeedBatch) -> None:
+            raise SinkNotFitting("send", "disk", "it is full")
+
+        async def close(self) -> None:
+            raise OSError("already closed")
+
+    with pytest.raises(SinkNotFitting, match="it is full"):
+        await feed_of(colour, database, "feed_close", sink=Broken(Engine())).run(timeout=10)
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_the_database_may_come_from_the_environment(
+    colour: Colour, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    parts = conninfo_to_dict(database.conninfo)
+    monkeypatch.setenv("PGDATABASE", str(parts.pop("dbname")))
+    engine, source = Engine(), make_conninfo("", **parts)
+    feed = feed_of(colour, database, "feed_env", sink=ModelSink(engine), source=source)
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    database.run("INSERT INTO t VALUES (1)")
+    await feed.run(stop_at=end_of(database), timeout=10)
+    assert [line[4] for line in written(await engine.read())] == ["1"]
+
+
+@pytest.mark.pg("<17")
+@pytest.mark.one_colour
+async def test_options_that_the_server_lacks_are_refused_before_anything_is_stored(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine, lacking = Engine(), {"failover": "17"}
+    if database.node.major < 14:
+        lacking["messages"] = "14"
+    for option, since in lacking.items():
+        feed = feed_of(colour, database, "feed_new", sink=ModelSink(engine), **{option: True})
+        with pytest.raises(UnsupportedByServer, match=f"it needs PostgreSQL {since}"):
+            await feed.run(timeout=10)
+    assert engine.position is None
 
 
 @pytest.mark.pg(">=18")

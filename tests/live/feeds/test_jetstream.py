@@ -158,6 +158,30 @@ async def test_a_feed_waits_for_a_stream_that_is_full_or_killed(
     broker.kill()
 
 
+USERS = """{ users: [
+    {user: admin, password: secret},
+    {user: joe, password: secret, permissions: {publish: {deny: "cdc.secret.>"}}}
+] }"""
+
+
+@pytest.mark.matrix
+async def test_a_wrong_password_and_a_forbidden_subject_are_refusals(pgreplkit_lab: Lab) -> None:
+    broker = pgreplkit_lab.nats(name="nats_users", settings={"authorization": USERS})
+    address = broker.url.removeprefix("nats://")
+    with pytest.raises(SinkRefused, match=r"Authorization Violation.*; correct the user and its"):
+        await JetStream(f"nats://joe:wrong@{address}", "CDC").open("shop")
+    # Of several servers, those that are down are passed over.
+    servers = ["nats://127.0.0.1:1", f"nats://joe:secret@{address}"]
+    sink = JetStream(servers, "CDC", subjects=["cdc.>"])
+    assert await sink.open("shop") is None
+    position = FeedPosition(LSN("0/5"), 1, True, FeedStage.STREAMING, 7, 1)
+    batch = FeedBatch((FeedMessage("cdc.secret.t", None, b"x"),), position, [(LSN("0/5"), 1)])
+    with pytest.raises(SinkRefused, match=r'permissions violation for publish to "cdc\.secret\.t"'):
+        await sink.send(batch)
+    await sink.close()
+    broker.kill()
+
+
 async def _raise_limit(url: str, stream: str) -> None:
     import nats
 

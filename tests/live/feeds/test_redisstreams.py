@@ -118,6 +118,36 @@ async def test_a_server_that_is_down_or_loses_messages_is_refused(redis: Broker)
         await client.aclose()
 
 
+async def test_answers_that_pass_are_told_from_those_that_do_not(redis: Broker, key: str) -> None:
+    position = FeedPosition(LSN("0/5"), 1, True, FeedStage.STREAMING, 7, 1)
+    batch = FeedBatch([FeedMessage(key, None, b"x")], position, [(LSN("0/5"), 1)])
+    client, sink = Redis.from_url(redis.url), RedisStreams(redis.url)
+    await client.acl_setuser("joe", enabled=True, passwords=["+secret"], commands=["-@all"])
+    try:
+        assert await sink.open(key) is None
+        await client.script_flush()
+        with pytest.raises(SinkUnreachable, match="No matching script"):
+            await sink.send(batch)
+        assert await sink.open(key) is None
+        await client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(SinkUnreachable, match="NOREPLICAS"):
+            await sink.send(batch)
+        host = redis.url.removeprefix("redis://")
+        for url, found in (
+            (f"redis://{host}?username=joe&password=wrong", "invalid username-password pair"),
+            (f"redis://joe:secret@{host}", "no permissions to run the 'info' command"),
+        ):
+            with pytest.raises(SinkRefused, match=f"{found}.*; correct the user"):
+                await RedisStreams(url).open(key)
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+        await client.acl_deluser("joe")
+        await client.aclose()
+    assert await sink.open(key) is None
+    await sink.send(batch)
+    await sink.close()
+
+
 async def test_the_command_runs_its_feeds_until_it_is_stopped_and_says_which_has_failed(
     database: Database, redis: Broker, key: str, tmp_path: Path
 ) -> None:

@@ -17,10 +17,13 @@ import psycopg
 import pytest
 from clusters import Clusters, one, rows, run, wait_until
 from databases import Database
+from feedfacts import Lines, written
+from modelsink import Engine, ModelSink
 
 import pgreplkit
 from pgreplkit import LSN, Primary
 from pgreplkit.changes import Change, Commit, Insert, Row
+from pgreplkit.feeds import Feed
 from pgreplkit.lab import Node
 
 MADE = (
@@ -252,6 +255,10 @@ def test_an_invalidated_slot_raises(clusters: Clusters, major: int) -> None:
             stream = primary.changes("s", publications=["p"], timeout=20)
             with pytest.raises(pgreplkit.errors.SlotLost), stream:
                 next(stream)
+            sink = ModelSink(Engine())
+            feed = Feed(primary, "s", publications=["p"], sink=sink, encoder=Lines())
+            with pytest.raises(pgreplkit.errors.PositionLost, match="has invalidated the slot"):
+                feed.run(timeout=20)
 
 
 @pytest.mark.matrix
@@ -277,10 +284,19 @@ def test_a_stream_continues_on_the_promoted_standby(clusters: Clusters, major: i
         server.changes("s", publications=["p"], timeout=30, reconnect=30) as stream,
     ):
         seen: list[object] = []
+        engine = Engine()
+        feed = Feed(
+            *(both, "fed"),
+            publications=["p"],
+            sink=ModelSink(engine),
+            encoder=Lines(),
+            failover=True,
+        )
         # A slot is synchronized once the primary's slot is ahead of the standby's own position.
         while not seen or not synchronized(primary, standby):
             run(primary, f"INSERT INTO t VALUES ({len(seen)})")
             seen += read_until(stream, len(seen))
+            feed.run(stop_at=LSN(str(one(primary, "SELECT pg_current_wal_lsn()::text"))))
         # A shutdown waits until the walsenders' clients have received everything.
         stopping = threading.Thread(target=primary.stop)
         stopping.start()
@@ -289,6 +305,11 @@ def test_a_stream_continues_on_the_promoted_standby(clusters: Clusters, major: i
         seen += read_until(stream, 1000)
         promoting.join()
     assert seen == [*range(len(seen) - 1), 1000]
+    feed.run(stop_at=LSN(str(one(standby, "SELECT pg_current_wal_lsn()::text"))), timeout=30)
+    sent = [int(str(line[4])) for line in written([one.body for one in engine.messages])]
+    assert sent == seen[len(seen) - len(sent) :]
+    assert engine.position is not None
+    assert engine.position.timeline == 2
 
 
 def promoted_after(stopping: threading.Thread, standby: Node) -> None:
@@ -301,7 +322,7 @@ def synchronized(primary: Node, standby: Node) -> bool:
     run(primary, "SELECT pg_log_standby_snapshot()")
     time.sleep(0.1)
     slots = rows(standby, "SELECT synced AND NOT temporary AS ready FROM pg_replication_slots")
-    return any(slot["ready"] for slot in slots)
+    return [slot["ready"] for slot in slots] == [True, True]
 
 
 CONSUMER = """

@@ -41,7 +41,7 @@ async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
             try:
                 # WAL that is written before the standby first uses the slot must not be removed.
                 await server.create_physical_slot(slot, reserve_wal=True)
-            # Created by an interrupted attempt, or by the user beforehand.
+            # Created by an interrupted attempt, or by the user before.
             except AlreadyExists:
                 continue
 

@@ -174,8 +174,7 @@ class AsyncSite:
 
     async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
-        # What the walreceiver uses now counts more than what the settings say: they may wait for a
-        # restart.
+        # The connection of the walreceiver comes before the settings, which may wait for a restart.
         source = node.receives_from
         if source is not None:
             return UpstreamSettings(lasting_slot(source), source.known_as)

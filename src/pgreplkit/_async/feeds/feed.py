@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
@@ -23,14 +24,16 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.features import has
+from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, parameters_of
+from pgreplkit.driver.conninfo import address, complete
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
+from pgreplkit.errors import ConnectionFailed, FeedError, SinkFenced, SinkUnreachable, SlotActive
 from pgreplkit.feeds.change import FeedSource
+from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.retries import Fences
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -56,6 +59,7 @@ class AsyncFeed(AsyncClosing):
     engine is killed, the sink gets every change exactly once and in the order of the commits.
     ``source`` is a server or a connection string; the feed opens connections of its own. ``slot``
     identifies the feed in the sink too, and is created if neither the server nor the sink knows it.
+    ``failover`` creates a slot that a standby takes over when it is promoted (17 on).
     """
 
     def __init__(
@@ -70,11 +74,12 @@ class AsyncFeed(AsyncClosing):
         on_lost: Literal["stop", "accept"] = "stop",
         parked: str | None = None,
         messages: bool = False,
+        failover: bool = False,
         hold: Timeout | None = None,
         heartbeat: Timeout | None = 60.0,
         reconnect: Timeout | None = None,
     ) -> None:
-        checked_flags(messages=messages)
+        checked_flags(messages=messages, failover=failover)
         self._settings: FeedSettings = FeedSettings(
             slot=slot,
             publications=publications,
@@ -84,6 +89,7 @@ class AsyncFeed(AsyncClosing):
             on_lost=on_lost,
             parked=parked,
             messages=messages,
+            failover=failover,
             hold=hold,
             heartbeat=heartbeat,
             reconnect=reconnect,
@@ -133,9 +139,11 @@ class AsyncFeed(AsyncClosing):
 
         ``stop()`` ends it earlier; without ``stop_at`` it ends with ``stop()`` only.
 
-        Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; SlotLost; PublicationNotFound;
+        Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; PublicationNotFound;
+        UnsupportedByServer for ``messages`` before 14 and ``failover`` before 17;
         InsufficientPrivilege; ConnectionFailed; SinkUnreachable; SinkNotFitting; SinkRefused;
-        SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds. What was sent stays.
+        SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds, or a call of the engine
+        later. What was sent stays.
         Needs: REPLICATION, and SELECT on the tables with ``snapshot="initial"``.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -143,12 +151,13 @@ class AsyncFeed(AsyncClosing):
         deadline = None
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
+        goal = RunGoal(self.slot, stop_at, deadline)
         if self._is_running:
             raise FeedError(self._settings.operation, "it runs already")
         self._is_running = True
         before = self.report
         try:
-            await self._run(stop_at, deadline)
+            await self._run(goal)
             self._state = FeedState.STOPPED
         except BaseException as error:
             # Cancelled, or Ctrl-C: the caller ended it, and nothing has failed.
@@ -189,36 +198,40 @@ class AsyncFeed(AsyncClosing):
         """Let ``run`` end, if another task or thread runs it."""
         self._is_stopping = self._is_running
 
-    async def _run(self, until: LSN | None, deadline: float | None) -> None:
+    async def _run(self, goal: RunGoal) -> None:
         patience: Backoff | None = None
-        done = self._tally.messages
+        fences, done = Fences(), self._tally.messages
         while not self._is_stopping:
             self._state = FeedState.STARTING
             try:
-                await self._run_once(until, deadline)
+                await self._run_once(goal)
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
-            except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
+            except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
                 if self._settings.reconnect is None:
                     raise
-                # What was sent shows that the last attempt worked: the time limit begins again.
+                is_fence = isinstance(error, SinkFenced)
+                if is_fence and not fences.may_end(error, self._tally.messages):
+                    raise
+                # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING
                 _log.info("feed %s connects again: %s", self.slot, error)
-                await sleep(patience.next_pause())
+                await sleep(goal.within(patience.next_pause()))
+                goal.check(None if self.position is None else self.position.lsn, error)
 
-    async def _run_once(self, until: LSN | None, deadline: float | None) -> None:
+    async def _run_once(self, goal: RunGoal) -> None:
         settings, runner = self._settings, Runner()
         try:
-            started = await self._start(runner)
+            started = await self._start(runner, goal)
             if started is None:
                 return
             position, source = started
             # A position that is not whole, or not on disk yet, is read again and left out.
-            plugin = self._plugin(until, source.server_version)
+            plugin = self._plugin(goal.stop_at)
             # The stream itself does not reconnect: the sink must be opened again first, because
             # what it has decides where the stream begins.
             stream = AsyncSlotStream(
@@ -233,21 +246,29 @@ class AsyncFeed(AsyncClosing):
             ) as transactions:
                 self._state = FeedState.STREAMING
                 run = AsyncFeedRun(*(transactions, settings, source, runner, self._tally, position))
-                await run.run(lambda: self._is_stopping, until, deadline)
-        finally:
-            await self._disconnect(runner)
+                await run.run(lambda: self._is_stopping, goal)
+        except BaseException:
+            # What has ended the run says more than an engine that cannot be left in order.
+            with suppress(Exception):
+                await self._disconnect(runner)
+            raise
+        await self._disconnect(runner)
 
-    async def _start(self, runner: Runner) -> tuple[FeedPosition, FeedSource] | None:
-        dbname = parameters_of(self._source).get("dbname")
-        async with await AsyncReplicationConnection.connect(
-            make_conninfo(self._source, client_encoding="UTF8"),
-            database=None if dbname is None else str(dbname),
+    async def _start(self, runner: Runner, goal: RunGoal) -> tuple[FeedPosition, FeedSource] | None:
+        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        # Not connect() of the class: without a database in the string it would be physical, and
+        # the environment, a service or the role's name can be the database.
+        async with AsyncReplicationConnection(
+            await AsyncWalsender.connect(conninfo, is_logical=True)
         ) as walsender:
-            start = AsyncFeedStart(walsender, self._settings, runner)
+            start = AsyncFeedStart(
+                *(walsender, self._settings, runner, lambda: self._is_stopping, goal)
+            )
             try:
-                position = await start.begin(self._source, lambda: self._is_stopping)
+                position = await start.begin(self._source)
             finally:
                 self._tally.copied_rows += start.copied_rows
+                self._tally.parked += start.parked
             return None if position is None else (position, start.source)
 
     async def _disconnect(self, runner: Runner) -> None:
@@ -257,10 +278,9 @@ class AsyncFeed(AsyncClosing):
         finally:
             await runner.close()
 
-    def _plugin(self, until: LSN | None, major: int) -> AsyncPgoutput[Row]:
-        wants_messages = self._settings.messages and has("changes.messages", major)
+    def _plugin(self, until: LSN | None) -> AsyncPgoutput[Row]:
         settings = ChangeSettings(
-            messages=wants_messages,
+            messages=self._settings.messages,
             stop_at=until,
             timeout=_WAITS,
             # The stream would acknowledge positions that the sink does not have.

@@ -12,12 +12,12 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit.errors import WaitTimeout
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedSource, changes_of
+from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.holding import Holding
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, time_of
-from pgreplkit.values.lsn import LSN
 
 Stops: TypeAlias = Callable[[], bool]
 
@@ -73,7 +73,7 @@ class AsyncFeedRun:
             self._beats = every if self._beats is None else min(every, self._beats)
         self._must_repeat = limits.position_every is not None
 
-    async def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
+    async def run(self, stops: Stops, goal: RunGoal) -> None:
         """Send changes until the stream ends, or ``stops`` returns True."""
         turns = 0
         while not stops():
@@ -81,15 +81,15 @@ class AsyncFeedRun:
             if transaction is None:
                 if await self._work():
                     continue
-                transaction = await self._awaited(until, deadline)
+                transaction = await self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
                     break
-            if transaction is not None and not await self._take(transaction, stops):
+            if transaction is not None and not await self._take(transaction, stops, goal):
                 break
             turns += 1
             if turns % _YIELDS_EVERY == 0:
                 await yield_to_others()
-                self._check_time(until, deadline)
+                goal.check(self._stored.lsn)
                 self._acknowledge()
         await self._finish()
 
@@ -105,9 +105,7 @@ class AsyncFeedRun:
             return await self._beat()
         return True
 
-    async def _awaited(
-        self, until: LSN | None, deadline: float | None
-    ) -> RawTransaction[Row] | None:
+    async def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
         """Wait for a transaction, at most until something else may have to be done."""
         try:
             # The stream ends with the next item, and confirms what is acknowledged by then.
@@ -117,18 +115,10 @@ class AsyncFeedRun:
         except StopAsyncIteration:
             return None
         except WaitTimeout:
-            self._check_time(until, deadline)
+            goal.check(self._stored.lsn)
         return None
 
-    def _check_time(self, until: LSN | None, deadline: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            goal = "the end" if until is None else str(until)
-            raise WaitTimeout(
-                f"timed out waiting until the feed {self._settings.slot!r} has sent everything"
-                f" before {goal}: its sink has everything up to {self._stored.lsn}"
-            )
-
-    async def _take(self, transaction: RawTransaction[Row], stops: Stops) -> bool:
+    async def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
         """Add a transaction, and send full batches; return False if it was stopped within it."""
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
@@ -136,6 +126,7 @@ class AsyncFeedRun:
         for batch in self._batching.take(changes, transaction.end_lsn):
             await self._send(batch)
             # A large transaction may have many batches; the position within it is stored.
+            goal.check(self._stored.lsn)
             if stops():
                 return False
         return True

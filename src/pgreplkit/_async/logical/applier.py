@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.applychecks import check_apply, print_setup
+from pgreplkit._async.logical.applychecks import check_apply, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
@@ -462,7 +462,7 @@ class AsyncApplier(AsyncClosing):
         ):
             copies = await self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
-            return print_setup(shapes.link, role, tables, self._settings)
+            return setup_statements(shapes.link, role, tables, self._settings)
 
     async def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.

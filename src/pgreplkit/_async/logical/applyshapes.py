@@ -45,7 +45,7 @@ class AsyncTargetShapes(AsyncClosing):
 
     async def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""
-        # First of all unknown: what the server does not return no longer exists.
+        # Unknown at first: a table that the server does not return no longer exists.
         for name in names:
             self.tables[name] = None
         self.tables.update(await read_targets(self.link, names))

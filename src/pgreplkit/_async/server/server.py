@@ -302,8 +302,11 @@ class AsyncServer(AsyncClosing):
         """
         from pgreplkit._async.server.retention import read_retention
 
+        # "100GB" is a str, and comparing it would fail deep within.
         if disk_size is not None and not isinstance(disk_size, int):
             raise TypeError(f"disk_size must be an int of bytes, not {type(disk_size).__name__}")
+        if disk_size is not None and disk_size <= 0:
+            raise ValueError(f"disk_size must be more than 0 bytes, got {disk_size}")
         return await read_retention(self._link, window=window, disk_size=disk_size)
 
     async def check_access(

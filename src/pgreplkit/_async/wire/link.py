@@ -118,7 +118,7 @@ class AsyncLink:
     ) -> DictRow:
         """Return the only row of a statement; see ``all``.
 
-        Raises: ServerError if it has none, because the object was dropped meanwhile.
+        Raises: ServerError if it has none, as for an object that was just dropped.
         """
         records = await self.all(
             operation, sql, params, grant=grant, meaning=meaning, timeout=timeout

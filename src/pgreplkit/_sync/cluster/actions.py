@@ -42,7 +42,7 @@ def make_slots(site: Site, step: steps.MakeSlots) -> None:
             try:
                 # WAL that is written before the standby first uses the slot must not be removed.
                 server.create_physical_slot(slot, reserve_wal=True)
-            # Created by an interrupted attempt, or by the user beforehand.
+            # Created by an interrupted attempt, or by the user before.
             except AlreadyExists:
                 continue
 

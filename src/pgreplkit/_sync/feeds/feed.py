@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
@@ -24,14 +25,16 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.features import has
+from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, parameters_of
+from pgreplkit.driver.conninfo import address, complete
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
+from pgreplkit.errors import ConnectionFailed, FeedError, SinkFenced, SinkUnreachable, SlotActive
 from pgreplkit.feeds.change import FeedSource
+from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.retries import Fences
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -57,6 +60,7 @@ class Feed(Closing):
     engine is killed, the sink gets every change exactly once and in the order of the commits.
     ``source`` is a server or a connection string; the feed opens connections of its own. ``slot``
     identifies the feed in the sink too, and is created if neither the server nor the sink knows it.
+    ``failover`` creates a slot that a standby takes over when it is promoted (17 on).
     """
 
     def __init__(
@@ -71,11 +75,12 @@ class Feed(Closing):
         on_lost: Literal["stop", "accept"] = "stop",
         parked: str | None = None,
         messages: bool = False,
+        failover: bool = False,
         hold: Timeout | None = None,
         heartbeat: Timeout | None = 60.0,
         reconnect: Timeout | None = None,
     ) -> None:
-        checked_flags(messages=messages)
+        checked_flags(messages=messages, failover=failover)
         self._settings: FeedSettings = FeedSettings(
             slot=slot,
             publications=publications,
@@ -85,6 +90,7 @@ class Feed(Closing):
             on_lost=on_lost,
             parked=parked,
             messages=messages,
+            failover=failover,
             hold=hold,
             heartbeat=heartbeat,
             reconnect=reconnect,
@@ -132,9 +138,11 @@ class Feed(Closing):
 
         ``stop()`` ends it earlier; without ``stop_at`` it ends with ``stop()`` only.
 
-        Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; SlotLost; PublicationNotFound;
+        Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; PublicationNotFound;
+        UnsupportedByServer for ``messages`` before 14 and ``failover`` before 17;
         InsufficientPrivilege; ConnectionFailed; SinkUnreachable; SinkNotFitting; SinkRefused;
-        SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds. What was sent stays.
+        SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds, or a call of the engine
+        later. What was sent stays.
         Needs: REPLICATION, and SELECT on the tables with ``snapshot="initial"``.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -142,12 +150,13 @@ class Feed(Closing):
         deadline = None
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
+        goal = RunGoal(self.slot, stop_at, deadline)
         if self._is_running:
             raise FeedError(self._settings.operation, "it runs already")
         self._is_running = True
         before = self.report
         try:
-            self._run(stop_at, deadline)
+            self._run(goal)
             self._state = FeedState.STOPPED
         except BaseException as error:
             # Cancelled, or Ctrl-C: the caller ended it, and nothing has failed.
@@ -188,36 +197,40 @@ class Feed(Closing):
         """Let ``run`` end, if another task or thread runs it."""
         self._is_stopping = self._is_running
 
-    def _run(self, until: LSN | None, deadline: float | None) -> None:
+    def _run(self, goal: RunGoal) -> None:
         patience: Backoff | None = None
-        done = self._tally.messages
+        fences, done = Fences(), self._tally.messages
         while not self._is_stopping:
             self._state = FeedState.STARTING
             try:
-                self._run_once(until, deadline)
+                self._run_once(goal)
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
-            except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
+            except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
                 if self._settings.reconnect is None:
                     raise
-                # What was sent shows that the last attempt worked: the time limit begins again.
+                is_fence = isinstance(error, SinkFenced)
+                if is_fence and not fences.may_end(error, self._tally.messages):
+                    raise
+                # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or self._tally.messages > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.messages
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING
                 _log.info("feed %s connects again: %s", self.slot, error)
-                sleep(patience.next_pause())
+                sleep(goal.within(patience.next_pause()))
+                goal.check(None if self.position is None else self.position.lsn, error)
 
-    def _run_once(self, until: LSN | None, deadline: float | None) -> None:
+    def _run_once(self, goal: RunGoal) -> None:
         settings, runner = self._settings, Runner()
         try:
-            started = self._start(runner)
+            started = self._start(runner, goal)
             if started is None:
                 return
             position, source = started
             # A position that is not whole, or not on disk yet, is read again and left out.
-            plugin = self._plugin(until, source.server_version)
+            plugin = self._plugin(goal.stop_at)
             # The stream itself does not reconnect: the sink must be opened again first, because
             # what it has decides where the stream begins.
             stream = SlotStream(
@@ -232,21 +245,25 @@ class Feed(Closing):
             ) as transactions:
                 self._state = FeedState.STREAMING
                 run = FeedRun(*(transactions, settings, source, runner, self._tally, position))
-                run.run(lambda: self._is_stopping, until, deadline)
-        finally:
-            self._disconnect(runner)
+                run.run(lambda: self._is_stopping, goal)
+        except BaseException:
+            # What has ended the run says more than an engine that cannot be left in order.
+            with suppress(Exception):
+                self._disconnect(runner)
+            raise
+        self._disconnect(runner)
 
-    def _start(self, runner: Runner) -> tuple[FeedPosition, FeedSource] | None:
-        dbname = parameters_of(self._source).get("dbname")
-        with ReplicationConnection.connect(
-            make_conninfo(self._source, client_encoding="UTF8"),
-            database=None if dbname is None else str(dbname),
-        ) as walsender:
-            start = FeedStart(walsender, self._settings, runner)
+    def _start(self, runner: Runner, goal: RunGoal) -> tuple[FeedPosition, FeedSource] | None:
+        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        # Not connect() of the class: without a database in the string it would be physical, and
+        # the environment, a service or the role's name can be the database.
+        with ReplicationConnection(Walsender.connect(conninfo, is_logical=True)) as walsender:
+            start = FeedStart(*(walsender, self._settings, runner, lambda: self._is_stopping, goal))
             try:
-                position = start.begin(self._source, lambda: self._is_stopping)
+                position = start.begin(self._source)
             finally:
                 self._tally.copied_rows += start.copied_rows
+                self._tally.parked += start.parked
             return None if position is None else (position, start.source)
 
     def _disconnect(self, runner: Runner) -> None:
@@ -256,10 +273,9 @@ class Feed(Closing):
         finally:
             runner.close()
 
-    def _plugin(self, until: LSN | None, major: int) -> Pgoutput[Row]:
-        wants_messages = self._settings.messages and has("changes.messages", major)
+    def _plugin(self, until: LSN | None) -> Pgoutput[Row]:
         settings = ChangeSettings(
-            messages=wants_messages,
+            messages=self._settings.messages,
             stop_at=until,
             timeout=_WAITS,
             # The stream would acknowledge positions that the sink does not have.

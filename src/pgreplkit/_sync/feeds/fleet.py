@@ -25,7 +25,7 @@ _log = logging.getLogger("pgreplkit")
 _LOOKS_EVERY = 0.2
 """Seconds between two looks at feeds that have ended or wait: as often as a feed looks at stop."""
 _ENDS_WITHIN = 60.0
-"""Seconds for the feeds to end their current batches after stop."""
+"""Seconds for the feeds to end their current batches after stop: sinks wait less for an answer."""
 _HAS_ENDED = (FeedState.NEW, FeedState.FAILED, FeedState.STOPPED)
 
 
@@ -70,7 +70,7 @@ class Fleet(Closing):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether no feed has failed; a feed that waits for a server has not."""
+        """Whether no feed has failed, or waits for longer than a restart or a failover takes."""
         return all(status.is_healthy for status in self.status())
 
     @property
@@ -104,7 +104,7 @@ class Fleet(Closing):
         self._is_running = True
         group = TaskGroup(len(self._members))
         for one in self._members.values():
-            # A new call of run() gives failed feeds another chance.
+            # A new call of run() starts failed feeds again.
             one.attempts = Attempts()
         try:
             self._run(group, deadline)
@@ -195,4 +195,5 @@ def _status(name: str, one: _Member, now: float) -> FeedStatus:
         since=one.since,
         retry_in=None if wait is None else timedelta(seconds=round(wait, 3)),
         error=None if error is None else f"{type(error).__name__}: {error}",
+        failures=attempts.failures,
     )

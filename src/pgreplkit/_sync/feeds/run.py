@@ -13,12 +13,12 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit.errors import WaitTimeout
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedSource, changes_of
+from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.holding import Holding
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, time_of
-from pgreplkit.values.lsn import LSN
 
 Stops: TypeAlias = Callable[[], bool]
 
@@ -74,7 +74,7 @@ class FeedRun:
             self._beats = every if self._beats is None else min(every, self._beats)
         self._must_repeat = limits.position_every is not None
 
-    def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
+    def run(self, stops: Stops, goal: RunGoal) -> None:
         """Send changes until the stream ends, or ``stops`` returns True."""
         turns = 0
         while not stops():
@@ -82,15 +82,15 @@ class FeedRun:
             if transaction is None:
                 if self._work():
                     continue
-                transaction = self._awaited(until, deadline)
+                transaction = self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
                     break
-            if transaction is not None and not self._take(transaction, stops):
+            if transaction is not None and not self._take(transaction, stops, goal):
                 break
             turns += 1
             if turns % _YIELDS_EVERY == 0:
                 yield_to_others()
-                self._check_time(until, deadline)
+                goal.check(self._stored.lsn)
                 self._acknowledge()
         self._finish()
 
@@ -106,7 +106,7 @@ class FeedRun:
             return self._beat()
         return True
 
-    def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
+    def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
         """Wait for a transaction, at most until something else may have to be done."""
         try:
             # The stream ends with the next item, and confirms what is acknowledged by then.
@@ -116,18 +116,10 @@ class FeedRun:
         except StopIteration:
             return None
         except WaitTimeout:
-            self._check_time(until, deadline)
+            goal.check(self._stored.lsn)
         return None
 
-    def _check_time(self, until: LSN | None, deadline: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            goal = "the end" if until is None else str(until)
-            raise WaitTimeout(
-                f"timed out waiting until the feed {self._settings.slot!r} has sent everything"
-                f" before {goal}: its sink has everything up to {self._stored.lsn}"
-            )
-
-    def _take(self, transaction: RawTransaction[Row], stops: Stops) -> bool:
+    def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
         """Add a transaction, and send full batches; return False if it was stopped within it."""
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
@@ -135,6 +127,7 @@ class FeedRun:
         for batch in self._batching.take(changes, transaction.end_lsn):
             self._send(batch)
             # A large transaction may have many batches; the position within it is stored.
+            goal.check(self._stored.lsn)
             if stops():
                 return False
         return True

@@ -21,12 +21,19 @@ from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import FeedError, SlotActive, StreamClosed
+from pgreplkit.errors import FeedError, SlotActive, StatementTimeout, StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
+from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
-from pgreplkit.feeds.start import Beginning, StartFacts, decide_start, slot_refusal
+from pgreplkit.feeds.start import (
+    Beginning,
+    StartFacts,
+    decide_start,
+    invalidation,
+    slot_refusal,
+)
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
@@ -40,16 +47,24 @@ _LET_GO_WITHIN = 1.0
 """Seconds for the walsender of a run that has just ended to let go of its slot."""
 _ENDS_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
+_CREATED_WITHIN = 60.0
+"""Seconds for the transactions that are open when a slot is created to end."""
 
 
 class FeedStart:
     """The start of one run: it ends with the position from which changes are streamed."""
 
     def __init__(
-        self, walsender: ReplicationConnection, settings: FeedSettings, runner: Runner
+        self,
+        walsender: ReplicationConnection,
+        settings: FeedSettings,
+        runner: Runner,
+        stops: Callable[[], bool],
+        goal: RunGoal,
     ) -> None:
         self._walsender, self._settings, self._runner = walsender, settings, runner
-        self.copied_rows = 0
+        self._stops, self._goal = stops, goal
+        self.copied_rows = self.parked = 0
         self._source: FeedSource | None = None
         self._number = 0
         """The number of the last row that was read."""
@@ -61,18 +76,25 @@ class FeedStart:
             raise FeedError(self._settings.operation, "it has not begun")
         return self._source
 
-    def begin(self, conninfo: str, stops: Callable[[], bool]) -> FeedPosition | None:
+    def begin(self, conninfo: str) -> FeedPosition | None:
         """Return the position of the sink from which the feed continues.
 
         Return None if it was stopped while rows were copied, which begins again the next time.
 
-        Raises: WrongSource; PositionLost; AheadOfServer; SlotActive; the errors of the sink.
+        Raises: WrongSource; PositionLost; AheadOfServer; SlotActive; UnsupportedByServer;
+        WaitTimeout; the errors of the sink.
         """
+        for is_wanted, feature in (
+            (self._settings.messages, "changes.messages"),
+            (self._settings.failover, "slot.failover"),
+        ):
+            if is_wanted:
+                self._walsender._walsender.require(feature)
         facts = self._facts()
         beginning, position = decide_start(facts), facts.sink
         if beginning is Beginning.CONTINUE and position is not None:
             # The next changes are of this timeline, also after a failover that lost nothing.
-            return attrs.evolve(position, timeline=facts.timeline)
+            return attrs.evolve(position, timeline=facts.timeline, numbering=facts.numbering)
         generation = 1 if position is None else position.generation
         # Rows of the copy that was interrupted may be in the sink: the new ones need other names.
         if position is not None and position.stage is FeedStage.COPYING:
@@ -82,15 +104,19 @@ class FeedStart:
             system_id=facts.system_id,
             timeline=facts.timeline,
             generation=generation,
+            numbering=facts.numbering,
         )
         if beginning is Beginning.ADOPT and facts.confirmed is not None:
-            if facts.sink is None or facts.sink.stage is FeedStage.STREAMING:
-                _log.warning(
-                    "feed %s: changes between %s and %s are lost, and it continues without them",
-                    *(self._settings.slot, facts.sink and facts.sink.lsn, facts.confirmed),
-                )
+            if position is None or position.stage is FeedStage.STREAMING:
+                self._warn_of_gap(position, facts.confirmed)
             return self._store(_streaming(first, facts.confirmed))
-        return self._create(conninfo, facts, first, stops)
+        return self._create(conninfo, facts, first)
+
+    def _warn_of_gap(self, before: FeedPosition | None, after: LSN) -> None:
+        _log.warning(
+            "feed %s: changes between %s and %s are lost, and it continues without them",
+            *(self._settings.slot, before and before.lsn, after),
+        )
 
     def _facts(self) -> StartFacts:
         settings, walsender = self._settings, self._walsender._walsender
@@ -119,7 +145,9 @@ class FeedStart:
             reached=identity.position,
             has_slot=record["has_slot"],
             confirmed=None if record["confirmed"] is None else LSN(str(record["confirmed"])),
+            invalidated=invalidation(record["wal_status"], record["invalidation_reason"]),
             sink=position,
+            numbering=settings.numbering,
             copies=settings.copies,
             accepts_gap=settings.accepts_gap,
         )
@@ -148,29 +176,35 @@ class FeedStart:
         self._runner.run(self._settings.sink.send(FeedBatch((), position, ())))
         return position
 
-    def _create(
-        self, conninfo: str, facts: StartFacts, first: FeedPosition, stops: Callable[[], bool]
-    ) -> FeedPosition | None:
-        settings, walsender = self._settings, self._walsender
+    def _create(self, conninfo: str, facts: StartFacts, first: FeedPosition) -> FeedPosition | None:
+        settings, walsender, goal = self._settings, self._walsender, self._goal
         # A slot that exists after a crash can then be distinguished from one that others use.
         if facts.sink != first:
             self._store(first)
         if facts.has_slot:
-            # It was created by a start that did not end, so that no feed has read from it.
-            walsender.drop_slot(settings.slot, wait=True, timeout=_ENDS_WITHIN)
+            # It was created by a start that did not end, or the server has invalidated it.
+            wait = goal.within(_ENDS_WITHIN)
+            walsender.drop_slot(settings.slot, wait=True, timeout=wait)
         limit = walsender._walsender.wal_sender_timeout()
         with translate_errors(settings.operation), answered_in_time(walsender.connection):
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
             walsender.connection.execute(unlimited.encode(), prepare=False)
-        created = walsender.create_slot(
-            settings.slot,
-            plugin="pgoutput",
-            snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
-        )
-        if settings.copies and not self._copy(
-            conninfo, created, first, Silence.of_server(limit), stops
-        ):
+        goal.check(None)
+        try:
+            created = walsender.create_slot(
+                settings.slot,
+                plugin="pgoutput",
+                snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
+                failover=settings.failover,
+                timeout=goal.within(_CREATED_WITHIN),
+            )
+        except StatementTimeout:
+            goal.check(None)
+            raise
+        if facts.sink is not None and facts.sink.stage is FeedStage.STREAMING:
+            self._warn_of_gap(facts.sink, created.consistent_point)
+        if settings.copies and not self._copy(conninfo, created, first, Silence.of_server(limit)):
             return None
         return self._store(_streaming(first, created.consistent_point))
 
@@ -180,7 +214,6 @@ class FeedStart:
         created: CreatedSlot,
         first: FeedPosition,
         silence: Silence,
-        stops: Callable[[], bool],
     ) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
         settings, lsn = self._settings, created.consistent_point
@@ -196,20 +229,24 @@ class FeedStart:
             batching = Batching(
                 settings.encoder, settings.sink.limits(), first, parked=settings.parked
             )
-            copy = RowCopy(reader, conninfo, silence, lambda: not stops())
+            copy = RowCopy(reader, conninfo, silence, lambda: not self._ends())
             for one in copies:
-                self._copy_table(copy, one, lsn, batching, stops)
+                self._copy_table(copy, one, lsn, batching)
             if batching.has_messages:
                 self._send((batching.batch(),))
             return True
         # The copy ends with it when it is stopped; otherwise the error is of the connection.
         except StreamClosed:
-            if not stops():
+            self._goal.check(None)
+            if not self._stops():
                 raise
             return False
         finally:
             # Its transaction would hold back VACUUM.
             reader.close()
+
+    def _ends(self) -> bool:
+        return self._stops() or self._goal.is_late
 
     def _copy_table(
         self,
@@ -217,11 +254,11 @@ class FeedStart:
         one: TableCopy,
         lsn: LSN,
         batching: Batching,
-        stops: Callable[[], bool],
     ) -> None:
         for change in self._rows(copy, one, lsn):
             self._send(batching.take((change,), lsn, FeedStage.COPYING))
-            if stops():
+            self.parked = batching.parked
+            if self._ends():
                 raise StreamClosed(self._settings.operation, "it was stopped")
 
     def _send(self, batches: Iterable[FeedBatch]) -> None:

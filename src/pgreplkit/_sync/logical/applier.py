@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.applychecks import check_apply, print_setup
+from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
@@ -459,7 +459,7 @@ class Applier(Closing):
         ):
             copies = self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
-            return print_setup(shapes.link, role, tables, self._settings)
+            return setup_statements(shapes.link, role, tables, self._settings)
 
     def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.

@@ -90,7 +90,7 @@ def _mismatches(
     return found
 
 
-def print_setup(
+def setup_statements(
     link: Link, role: str, tables: Sequence[TableName], settings: ApplySettings
 ) -> SetupStatements:
     """Return the statements that prepare a role."""

@@ -175,7 +175,7 @@ class Publication(Stateful):
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
-        # What is no longer published needs no replica identity.
+        # A table that is no longer published needs no replica identity.
         self._schemas("DROP", schemas, timeout, force=True)
 
     def set_all(

@@ -65,12 +65,12 @@ class MeshCopy:
             if state == _STREAMING:
                 return
             copies = self._copies(donor._link)
-            # What is there was copied by an attempt that was interrupted.
+            # An attempt that was interrupted has copied these rows.
             if state == _COPYING:
                 self._empty(target, copies)
             else:
                 self._insist_on_empty(target, copies)
-            # Before the slot: what the slot sends is committed later than this time.
+            # Before the slot: its changes are committed later than this time.
             clock = donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
             target.link.all(self._operation, sql.LOWER_HORIZON, row)

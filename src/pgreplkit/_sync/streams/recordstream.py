@@ -53,7 +53,7 @@ class WalRecordStream(Closing):
         if self._stream is None:
             block_size = int(self._walsender.show("wal_block_size"))
             size = SegmentSize.parse(self._walsender.show("wal_segment_size"))
-            # Before the start: only the header of a page tells where a record begins in it.
+            # Before the start: only the header of a page names the place of its first record.
             page = LSN(int(self._start) // block_size * block_size)
             major = self._walsender.version.major
             self._decoder = WalDecoder(major=major, segment_size=size, block_size=block_size)

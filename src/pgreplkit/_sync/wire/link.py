@@ -119,7 +119,7 @@ class Link:
     ) -> DictRow:
         """Return the only row of a statement; see ``all``.
 
-        Raises: ServerError if it has none, because the object was dropped meanwhile.
+        Raises: ServerError if it has none, as for an object that was just dropped.
         """
         records = self.all(operation, sql, params, grant=grant, meaning=meaning, timeout=timeout)
         if len(records) != 1:

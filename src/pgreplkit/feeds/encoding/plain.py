@@ -28,7 +28,7 @@ class PlainJson:
 
     ``destination`` is a template with ``{db}``, ``{schema}`` and ``{table}``, or a function of the
     change and its table; ``messages`` is the template for logical messages, with ``{db}`` and
-    ``{prefix}``. ``keys`` gives the key columns of tables with REPLICA IDENTITY FULL, by
+    ``{prefix}``. ``keys`` names the key columns of tables with REPLICA IDENTITY FULL, by
     ``schema.table``.
 
     Raises: InvalidDestination; TypeError; ValueError.
@@ -118,7 +118,7 @@ def keyed(
     body: bytes,
     headers: tuple[tuple[str, str], ...],
 ) -> Messages:
-    """Return the message of a row with its key, and the tombstone of a key that is gone.
+    """Return the message of a row with its key, and the tombstone of a key that no longer exists.
 
     An UPDATE that changes the key leaves the old key without a row.
 

@@ -159,6 +159,7 @@ class RowForm:
                 ]
             )
         except ValueError:
+            # Once more, one value after the other: the error names the column.
             return self._texts(values, range(len(values)))
 
     def _texts(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""RowEncoding: what an encoder prepares once for each table."""
+"""RowEncoding: the parts of messages that an encoder prepares once for each table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TABLES = 1024
 
 @attrs.frozen
 class TableForm(Generic[T]):
-    """What is prepared for a table."""
+    """The prepared parts of a table."""
 
     form: RowForm
     destination: str | None
@@ -50,7 +50,7 @@ class RowEncoding(Generic[T]):
 
         Raises: ValueError.
         """
-        # By identity: a table is compared column by column. What is kept keeps its identity.
+        # By identity: comparing tables takes long, and a table that is kept keeps its identity.
         name = id(table), id(change.source)
         kept = self._kept.get(name)
         if kept is None:

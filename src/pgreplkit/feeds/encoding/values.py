@@ -188,7 +188,7 @@ def _days(year: int, month: int, day: int) -> int:
 
 @lru_cache(maxsize=64)
 def _date(days_since: int) -> str:
-    """Return the date so many days after 1970-01-01; the inverse of ``_days``."""
+    """Return the date that number of days after 1970-01-01; the inverse of ``_days``."""
     # The Gregorian calendar repeats every 400 years, which have 146,097 days; the other numbers are
     # the days of 4 and of 100 years.
     era, of_era = divmod(days_since + _DAYS_TO_1970, 146_097)

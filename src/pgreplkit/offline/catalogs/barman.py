@@ -107,7 +107,7 @@ def _fields(path: Path, text: str) -> Iterator[tuple[str, str]]:
             if line.strip():
                 raise InvalidBackupCatalog(str(path), f"line {number} is not KEY=VALUE")
             continue
-        # Barman writes Python's None for what it does not know.
+        # Barman writes Python's None for a value that it does not know.
         if value != "None":
             yield key.strip(), value.strip()
 

@@ -72,7 +72,7 @@ def _applied(stuck: Sequence[str]) -> Finding:
 
 def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
     """Return the findings of an end; ``stuck`` are subscriptions of the way back."""
-    # After the preparation too: then it gives the upgrade up.
+    # After the preparation too: then the upgrade is abandoned.
     yield phase_finding(status, UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
     yield _applied(stuck)
 

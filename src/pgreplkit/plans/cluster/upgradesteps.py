@@ -202,7 +202,7 @@ class SubscribeBack(Step):
 class ArmForward(Step):
     """Let the forward subscriptions continue here, past all that both servers have."""
 
-    # What the slot passes over then was written by the server that reads it.
+    # The changes that the slot passes over then were written by the server that reads it.
     check = "both servers are fenced, and have the same rows"
     _description = "move {subscriptions} past what both servers have"
     _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"

@@ -181,7 +181,7 @@ def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to know which commit wrote a row last",
         value="on",
-        # Without versions to compare, it only tells people who wrote a row.
+        # Without versions to compare, only people read who wrote a row.
         otherwise=Severity.CRITICAL if facts.reads_commits else Severity.INFO,
     )
 

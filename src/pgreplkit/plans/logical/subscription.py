@@ -90,6 +90,11 @@ ONLY_WHEN_CREATED = {"copy_data", "create_slot", "enabled", "connect"}
 class SubscriptionStatus(Record):
     """The state, workers, tables and counters of a subscription at one time."""
 
+    _first = (
+        *("state_subname", "state_subenabled", "is_applying", "is_synced", "received_lsn"),
+        *("lag_bytes", "stats_apply_error_count", "stats_sync_error_count"),
+    )
+
     state: SubscriptionState
     workers: tuple[SubscriptionWorker, ...]
     tables: tuple[SubscribedTable, ...]

@@ -154,12 +154,13 @@ def _of_disk(report: WalRetention) -> Iterator[Finding]:
     full = report.directory_bytes >= report.disk_size
     if full or (left is not None and left < _TODAY):
         worst = report.worst
+        rest = "" if left is None else f", {left} are left"
         yield Finding(
             check="disk",
             severity=Severity.CRITICAL
             if full or left is None or left < _SOON
             else Severity.WARNING,
-            found=f"{report.directory_bytes} of {report.disk_size} bytes are used, {left} are left",
+            found=f"{report.directory_bytes} of {report.disk_size} bytes are used{rest}",
             needed="room for the retained WAL",
             remedy=f"the oldest WAL is retained for {worst.name}" if worst else "",
         )

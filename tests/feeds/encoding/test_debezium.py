@@ -21,7 +21,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.pgoutput.tuples import RowReading
 from pgreplkit.protocol.rawtransactions import RawTransactionFeed
 
-RECORDED = json.loads((Path(__file__).parents[1] / "data" / "debezium.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[2] / "data" / "debezium.json").read_text())
 SOURCE = FeedSource("cdc", 7, "postgres", 16)
 ENGINE = DebeziumJson(
     "cdc.{schema}.{table}", messages="cdc.message", keys={"public.filled": ["id"]}

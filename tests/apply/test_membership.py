@@ -1,0 +1,22 @@
+"""The members of servers that all write."""
+
+from __future__ import annotations
+
+import pytest
+from applyfacts import membership
+
+
+def test_a_membership_is_checked() -> None:
+    assert membership(origins={"pgreplkit_x": "paris"}).ties == "rank"
+    with pytest.raises(ValueError, match="two nodes have the rank 1"):
+        membership(ranks={"berlin": 1, "paris": 1})
+    with pytest.raises(ValueError, match="source is 'paris', which has no rank; known are berlin"):
+        membership(ranks={"berlin": 1})
+    with pytest.raises(ValueError, match="the origin 'x' is 'rome'"):
+        membership(origins={"x": "rome"})
+    with pytest.raises(ValueError, match="node and source are the same: 'paris'"):
+        membership(node="paris")
+    with pytest.raises(ValueError, match="ties must be one of rank, row, got 'luck'"):
+        membership(ties="luck")
+    with pytest.raises(ValueError, match="rank of 'berlin' must be an int >= 0, got -1"):
+        membership(ranks={"berlin": -1, "paris": 2})

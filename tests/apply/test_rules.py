@@ -1,0 +1,20 @@
+"""The rules by which the changes of a table are applied."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgreplkit.apply import TableRule
+from pgreplkit.values.tablename import TableName
+
+
+def test_rules_are_checked() -> None:
+    with pytest.raises(ValueError, match="several values are mapped to the column 'x'"):
+        TableRule(columns={"a": "x", "b": "x"})
+    with pytest.raises(ValueError, match="'x'"):
+        TableRule(columns={"a": "x"}, constants={"x": 1})
+    with pytest.raises(TypeError, match="columns maps names to names, and 'a' to True"):
+        TableRule(columns={"a": True})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="where must be callable"):
+        TableRule(where="a > 1")  # type: ignore[arg-type]
+    assert TableRule(to="Users").to == TableName("public", "users")

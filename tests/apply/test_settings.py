@@ -1,0 +1,118 @@
+"""The arguments of an applier, checked before it connects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from applyfacts import membership
+
+from pgreplkit import TableName
+from pgreplkit.apply import (
+    Applier,
+    KeepLocal,
+    LastUpdateWins,
+    MergeWith,
+    NodePriority,
+    TableRule,
+)
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.errors import ApplyError
+from pgreplkit.values.tablename import AnyTable
+
+settings = partial(
+    ApplySettings, name="one", publications=["p"], tables=None, conflicts=LastUpdateWins(),
+    on_error="stop",
+    copy=False, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
+    reconnect=None, resume="origin",
+)  # fmt: skip
+
+
+def test_last_update_wins_needs_what_the_order_depends_on() -> None:
+    last = settings(membership=membership())
+    assert last.takes_own_only
+    assert last.reads_commits
+    assert last.stamps is not None
+    assert (last.stamps.rank, last.stamps.by_time) == (2, True)
+    by_row = settings(membership=membership(ties="row")).stamps
+    assert by_row is not None
+    assert by_row.rank is None
+    with pytest.raises(ValueError, match="needs membership"):
+        settings()
+    with pytest.raises(ValueError, match="needs resume='origin'"):
+        settings(membership=membership(), resume="table")
+    with pytest.raises(ValueError, match="needs copy=False"):
+        settings(membership=membership(), copy=True)
+    with pytest.raises(ValueError, match="max_clock_skew"):
+        LastUpdateWins(max_clock_skew=-1)
+
+
+def test_priorities_are_the_ranks_of_the_members() -> None:
+    first = settings(membership=membership(), conflicts=NodePriority(["berlin", "paris"]))
+    assert first.ranks == {"berlin": 2, "paris": 1}
+    assert first.stamps is not None
+    assert (first.stamps.rank, first.stamps.by_time) == (1, False)
+    assert not first.takes_own_only
+    with pytest.raises(ValueError, match="does not name the node 'paris'"):
+        settings(membership=membership(), conflicts=NodePriority(["berlin", "rome"]))
+    with pytest.raises(ValueError, match="NodePriority needs membership"):
+        settings(conflicts=NodePriority(["berlin", "rome"]))
+
+
+def test_merged_rows_are_not_filtered_by_rules() -> None:
+    merging = partial(settings, conflicts=MergeWith(lambda local, remote: {}), copy=True)
+    assert merging(resume="table").merges
+    assert not merging().reads_commits
+    with pytest.raises(ValueError, match="MergeWith takes no rules"):
+        merging(tables={"t": TableRule(where=lambda row: True)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"tables": ["t"]}, "tables is a mapping of tables to rules, not a list"),
+        ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
+        ({"retries": True}, "retries is an int, not bool"),
+        ({"retries": -1}, "retries must be >= 0, got -1"),
+        ({"copy": "no"}, "copy is True or False, not a str"),
+        ({"truncate": None}, "truncate is True or False, not a NoneType"),
+        ({"reconnect": -1}, "reconnect must be finite and >= 0, got -1"),
+        ({"existing": "keep"}, "existing must be one of refuse, merge, truncate, got 'keep'"),
+    ],
+)
+def test_an_applier_refuses_wrong_arguments_before_it_connects(
+    arguments: dict[str, Any], found: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(found)):
+        Applier("", "", "a", publications=["p"], **arguments)
+
+
+def test_an_applier_within_a_database_needs_other_tables() -> None:
+    table = TableName("public", "t")
+    unmapped: list[Mapping[AnyTable, TableRule]] = [{}, {"t": TableRule(where=bool)}]
+    for rules in unmapped:
+        settings = settings_with(rules)
+        with pytest.raises(ApplyError, match=r"changes of public\.t would be applied to itself"):
+            settings.insist_on_other_tables([table])
+    settings_with({"t": TableRule(to="copy_of_t")}).insist_on_other_tables([table])
+
+
+def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
+    return ApplySettings(
+        name="a",
+        publications=["p"],
+        tables=rules,
+        conflicts=None,
+        on_error="stop",
+        copy=True,
+        copy_workers=2,
+        existing="truncate",
+        truncate=True,
+        resume="origin",
+        origin="any",
+        retries=0,
+        reconnect=None,
+    )

@@ -1,0 +1,55 @@
+"""RunGoal: the time at which a run of a feed ends."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from feedfacts import Lines
+from modelsink import Engine, ModelSink
+
+from pgreplkit import LSN
+from pgreplkit.errors import SinkUnreachable, WaitTimeout
+from pgreplkit.feeds.goal import RunGoal
+from pgreplkit.feeds.settings import FeedSettings
+
+
+def test_a_run_without_a_timeout_is_never_late() -> None:
+    goal = RunGoal("orders")
+    goal.check(None)
+    assert (goal.is_late, goal.within(60.0)) == (False, 60.0)
+
+
+def test_a_run_says_how_far_it_was_when_it_is_late() -> None:
+    now = time.monotonic()
+    soon = RunGoal("orders", None, now + 10)
+    soon.check(None)
+    assert (soon.within(5.0), 9 < soon.within(60.0) <= 10) == (5.0, True)
+    late = RunGoal("orders", LSN("0/9"), now)
+    assert (late.is_late, late.within(60.0)) == (True, 0.0)
+    with pytest.raises(WaitTimeout, match=r"everything before 0/9: it has not begun$"):
+        late.check(None)
+    error = SinkUnreachable("connect to NATS", "refused")
+    with pytest.raises(WaitTimeout, match=r"up to 0/5; the last attempt failed: .* refused$"):
+        RunGoal("orders", None, now).check(LSN("0/5"), error)
+
+
+def test_changes_are_numbered_by_the_publications_and_the_messages() -> None:
+    def numbering(*publications: str, messages: bool = False) -> int:
+        return FeedSettings(
+            slot="orders",
+            publications=publications,
+            sink=ModelSink(Engine()),
+            encoder=Lines(),
+            snapshot="never",
+            on_lost="stop",
+            parked=None,
+            messages=messages,
+            failover=False,
+            hold=None,
+            heartbeat=None,
+            reconnect=None,
+        ).numbering
+
+    assert numbering("a", "b") == numbering("b", "a")
+    assert len({numbering("a"), numbering("a", "b"), numbering("a", messages=True)}) == 3
