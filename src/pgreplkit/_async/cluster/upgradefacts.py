@@ -44,7 +44,7 @@ _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
 _CONNECT = 10.0
-"""Seconds for a server to connect to the other one."""
+"""Seconds for a server to connect to the other one, as long as our own connections wait."""
 
 _CATCH_UP = 6.0
 """Seconds for a subscription to catch up before a cutover: a worker that ended is started again
