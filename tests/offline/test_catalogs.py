@@ -143,7 +143,7 @@ def test_pgbackrests_info_is_read() -> None:
     assert incremental.status is BackupStatus.FAILED
     # Versions that report no positions report the files.
     assert incremental.wal == WalRange(LSN("0/5000000"), LSN("0/6000000"))
-    assert pgbackrest_backups(PGBACKREST, stanza="other") == ()
+    assert pgbackrest_backups(PGBACKREST, stanza="other") == []
     assert len(pgbackrest_backups(PGBACKREST.encode(), stanza="main")) == 2
 
 

@@ -16,6 +16,7 @@ from pgreplkit.offline.xacts import end_time
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
@@ -107,7 +108,7 @@ class _Run:
                 self.commit = record.end_lsn, at
 
 
-def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
+def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> Rows[PitrWindow]:
     """Return the window of each backup, in the given order.
 
     Raises: HostFileError.
@@ -115,7 +116,7 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWi
     everything = [*backups]
     names = {backup.id for backup in everything}
     finder = _Finder(report)
-    return tuple(finder.window(backup, names) for backup in everything)
+    return Rows(finder.window(backup, names) for backup in everything)
 
 
 class _Finder:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
 from pgreplkit.offline.catalogs.json import Fields, catalog
+from pgreplkit.values.rows import Rows
 
 _TYPES = {
     "full": BackupType.FULL,
@@ -14,7 +15,7 @@ _TYPES = {
 }
 
 
-def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> tuple[Backup, ...]:
+def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> Rows[Backup]:
     """Read the backups in the output of ``pgbackrest info --output=json``, the oldest first.
 
     Without ``stanza``, the backups of all stanzas are returned.
@@ -30,7 +31,7 @@ def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> tuple
             for system in entry.field("db").items()
         }  # fmt: skip
         backups += [_backup(one, systems) for one in entry.field("backup").items()]
-    return tuple(backups)
+    return Rows(backups)
 
 
 def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
