@@ -161,6 +161,7 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
         observed=f"{len(nodes)}: {', '.join(node.name for node in nodes)}",
         needed="two or more",
     )
+    # Two names may lead to one server, as behind a proxy: its changes would go round.
     same = [
         f"{a.name} and {b.name} are database {a.database} of the cluster {a.system_id}"
         for a, b in combinations(nodes, 2)
@@ -271,6 +272,7 @@ def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
         limit = "max_active_replication_origins"
         found.append(free_places(settings, limit, used=node.origins, wanted=wanted))
     found += _rights(node, facts)
+    # The checks of servers know no nodes: their names are completed here.
     yield from (attrs.evolve(one, check=f"{one.check} of {name}") for one in found)
 
 
