@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from pgreplkit.offline.archive import ArchiveReport
-from pgreplkit.offline.backups import Backup
+from pgreplkit.offline.backups import Backup, BackupStatus
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
@@ -114,6 +114,12 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> Rows[PitrWin
     Raises: HostFileError.
     """
     everything = [*backups]
+    for backup in everything:
+        if not isinstance(backup, Backup):
+            raise TypeError(
+                "windows() takes backups, such as barman_backups() returns,"
+                f" not {type(backup).__name__}"
+            )
     finder = _Finder(report, {backup.id: backup for backup in everything})
     return Rows(finder.window(backup) for backup in everything)
 
@@ -172,6 +178,8 @@ class _Finder:
 
     def _problem(self, backup: Backup) -> str:
         """Return what is wrong with the backup itself; empty if nothing is."""
+        if backup.stop_lsn is None and backup.status is BackupStatus.DONE:
+            return "the position at which the backup is consistent is not known (no stop_lsn)"
         if not backup.is_complete:
             return f"the backup is not complete (status {backup.status})"
         base, seen = backup, {backup.id}

@@ -22,7 +22,8 @@ _UTC = " UTC"
 def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
 
-    The end of the backup is in its manifest (13 and later).
+    The end of the backup is in its manifest (13 and later). Before 13, add it with
+    ``attrs.evolve(backup, stop_lsn=stream.end_lsn)``: without it, the backup has no window.
 
     Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
     InvalidServerVersion; HostFileError.
