@@ -32,6 +32,7 @@ from pgreplkit.errors import (
     ApplyError,
     ApplyFailed,
     SchemaMismatch,
+    SlotNotFound,
     TableNotFound,
     WaitTimeout,
 )
@@ -219,6 +220,9 @@ def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
     with pytest.raises(ApplyFailed, match=r"where raised ZeroDivisionError.*id=1"):
         one.run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.all("SELECT * FROM t") == []
+    one.drop()
+    with pytest.raises(ApplyError, match=r"copy public\.t: where raised .*; correct the rule"):
+        one.run(timeout=20)
 
 
 @NEWEST
@@ -578,6 +582,9 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
     one.run(stop_at=end(two.publisher), timeout=20)
     with pytest.raises(ApplyError, match="use resume='origin'"):
         applier(two, resume="table").run(timeout=5)
+    two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+    with pytest.raises(SlotNotFound, match=r"drop\(\) the applier, and copy the tables again"):
+        one.run(timeout=5)
     # A dump does not contain replication origins.
     drop_origins(two.subscriber)
     with pytest.raises(ApplyError, match="position is unknown"):
