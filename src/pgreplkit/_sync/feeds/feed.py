@@ -47,7 +47,7 @@ from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _log = logging.getLogger("pgreplkit")
 
-_WAITS = 0.2
+_WAITS = 0.5
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
