@@ -136,7 +136,8 @@ class Batching:
         # They cannot be spread over batches: no position lies between the messages of one change.
         if len(messages) > limits.messages:
             found = f"it became {len(messages)} messages, and the sink takes {limits.messages}"
-            raise SinkRefused(f"send the change {change_name(change)}", found)
+            remedy = "let the encoder return fewer messages, for example with tombstones=False"
+            raise SinkRefused(f"send the change {change_name(change)}", found, remedy=remedy)
         for message in messages:
             if not isinstance(message, FeedMessage):
                 raise not_encoded(change, f"the encoder returned a {type(message).__name__}")
