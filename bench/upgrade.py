@@ -1,8 +1,11 @@
-"""Compare the write outage of an upgrade's cutover with the same statements by hand."""
+"""Compare the write outage of a cutover under four writers with the same statements by hand."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import psycopg
@@ -11,7 +14,7 @@ from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import PlanResult
 from pgreplkit.upgrade import Upgrade
 
-ROUNDS, TABLES = 7, 20
+ROUNDS, TABLES, WRITERS = 7, 20, 4
 SETTINGS = {"wal_level": "logical"}
 REFUSE = """
     CREATE FUNCTION hand() RETURNS trigger LANGUAGE plpgsql AS
@@ -62,6 +65,36 @@ def by_hand(old: Node, new: Node) -> float:
     return took
 
 
+@contextmanager
+def writing(target: list[str]) -> Iterator[list[int]]:
+    """Let clients write to the server that ``target`` names; yield their counts of commits."""
+    stopped, commits = threading.Event(), [0] * WRITERS
+
+    def write(writer: int) -> None:
+        at, number = "", 0
+        while not stopped.is_set():
+            if at != target[0]:
+                at = target[0]
+                connection = psycopg.connect(at, autocommit=True)
+            number += 1
+            try:
+                connection.execute(f"INSERT INTO t{number % TABLES} (v) VALUES (1)".encode())
+                commits[writer] += 1
+            except psycopg.errors.ReadOnlySqlTransaction:
+                pass  # Fenced: try again, perhaps on the other server.
+            time.sleep(0.002)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield commits
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
 def shown(result: PlanResult) -> float:
     """Return the outage of an operation in seconds."""
     assert result.write_outage is not None
@@ -82,19 +115,26 @@ def main() -> None:
             upgrade.plan_prepare(bindir=new.installation.bindir).run()
             ours, back, theirs = [], [], []
             steps: dict[str, list[float]] = {}
-            for _ in range(ROUNDS):
-                result = upgrade.plan_cutover().run()
-                ours.append(shown(result))
-                for step in result.steps:
-                    took = step.elapsed.total_seconds()
-                    steps.setdefault(step.step.description, []).append(took)
-                back.append(shown(upgrade.plan_rollback().run()))
-                theirs.append(by_hand(old, new))
-                there.fence_writes([f"t{n}" for n in range(TABLES)], name="shop_fence")
-    for text, took in steps.items():
-        print(f"  {1000 * median(took):6.1f} ms {text}")
+            target = [old.conninfo]
+
+            def redirect(node: str) -> None:
+                target[0] = {"old": old.conninfo, "new": new.conninfo}[node]
+
+            with writing(target) as commits:
+                for _ in range(ROUNDS):
+                    result = upgrade.plan_cutover(redirect).run()
+                    ours.append(shown(result))
+                    for step in result.steps:
+                        took = step.elapsed.total_seconds()
+                        steps.setdefault(step.step.description, []).append(took)
+                    back.append(shown(upgrade.plan_rollback(redirect).run()))
+                    theirs.append(by_hand(old, new))
+                    there.fence_writes([f"t{n}" for n in range(TABLES)], name="shop_fence")
+    for text, times in steps.items():
+        print(f"  {1000 * median(times):6.1f} ms {text}")
     ratio = median(ours) / median(theirs)
     print(f"upgrade: no writes for {median(ours):.3f} s at the cutover, {median(back):.3f} s back;")
+    print(f"  {sum(commits)} commits of {WRITERS} writers;", end="")
     print(f"  the same statements by hand: {median(theirs):.3f} s; ratio {ratio:.2f} (limit 2)")
 
 

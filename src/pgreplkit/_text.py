@@ -1,4 +1,7 @@
-"""Quoting of names and texts for SQL, for errors and values alike."""
+"""Names and texts in SQL, for errors and values alike."""
+
+LONGEST_NAME = 63
+"""Bytes of a name: the server has 64 (NAMEDATALEN), of which the last one is NUL."""
 
 
 def quote_identifier(name: str) -> str:

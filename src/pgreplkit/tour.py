@@ -30,6 +30,7 @@ SLOT = "tour"
 BATCHES = 50
 ROWS_IN_BATCH = 5000
 TIMEOUT = 60.0
+"""Seconds: each step takes less than one, except on a busy machine."""
 
 
 class Tour:

@@ -3,6 +3,7 @@
 Each acknowledged row must exist exactly once in the end. Words before the pairs:
 
 - ``kill``: each plan is run by processes that are killed before and after every step
+- ``lost``: the same, and the journal is lost each time
 - ``undo``: the preparation is undone before and after every step, too
 - ``clone``: the new server is an upgraded copy of the old one
 - ``random 100``: this number of kills of the client, the old and the new server, at random times
@@ -26,6 +27,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit import LocalControl, Plan, Primary
 from pgreplkit.errors import Error
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
@@ -55,6 +57,15 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots
     UNION ALL SELECT subname::text FROM pg_subscription
     UNION ALL SELECT pubname::text FROM pg_publication
     UNION ALL SELECT roname FROM pg_replication_origin"""
+
+
+ENDS = {
+    "prepare": UpgradePhase.PREPARED,
+    "cutover": UpgradePhase.CUT_OVER,
+    "rollback": UpgradePhase.PREPARED,
+    "finish": UpgradePhase.NEW,
+}
+"""The phases in which the operations end."""
 
 
 class Traffic:
@@ -167,25 +178,31 @@ def point_to(folder: Path, conninfo: str) -> None:
 
 
 def child(run: Run, what: str, moment: str) -> None:
-    """Perform a plan, and die before or after the first step that is left."""
+    """Perform a plan, and die before or after one of the steps that are left."""
     if moment == "go on":
         go_on(run, what)
         return
 
-    def die(progress: StepProgress) -> None:
-        if (progress.elapsed is None) == (moment == "before"):
-            os._exit(KILLED)
+    when, _, number = moment.partition(" ")
+    left = int(number)
 
     def report(progress: StepProgress) -> None:
-        die(progress)
+        nonlocal left
+        left -= (progress.elapsed is None) == (when == "before")
+        if not left:
+            os._exit(KILLED)
 
     started = (Path(run.folder) / f"{what}.begun").exists()
     (Path(run.folder) / f"{what}.begun").touch()
-    plan = run.plan(what, resumed=started)
-    if started:
-        plan.resume(report)
-    else:
-        plan.run(report)
+    try:
+        if started:
+            run.plan(what, resumed=True).resume(report)
+            return
+    except ValueError:
+        # Without the journal, the servers show nothing of the operation, or all of it.
+        if run.upgrade.status().phase is ENDS[what]:
+            return
+    run.plan(what, resumed=False).run(report)
 
 
 def go_on(run: Run, what: str) -> None:
@@ -199,8 +216,8 @@ def go_on(run: Run, what: str) -> None:
         print(f"    {what}: {type(error).__name__}: {str(error).splitlines()[0][:150]}", flush=True)
 
 
-def perform(run: Run, what: str, *, killing: bool) -> int:
-    """Perform a plan; return the number of kills."""
+def perform(run: Run, what: str, *, killing: bool, losing: bool = False) -> int:
+    """Perform a plan; return the number of kills, after each of which the journal may be lost."""
     if not killing:
         result = run.plan(what, resumed=False).run()
         if result.write_outage is not None:
@@ -209,12 +226,17 @@ def perform(run: Run, what: str, *, killing: bool) -> int:
     (Path(run.folder) / f"{what}.begun").unlink(missing_ok=True)
     for kills in range(100):
         # After a kill before the step, the next process dies after it.
-        moment = "before" if kills % 2 == 0 else "after"
+        moment = "before 1" if kills % 2 == 0 else "after 1"
+        if losing:
+            # Steps without a trace are repeated, so that it would not get beyond the first one.
+            moment = f"{moment[:-1]}{kills // 2 + 1}"
         arguments = [*attrs.astuple(run), what, moment]
         ended = subprocess.run([sys.executable, __file__, "child", *arguments], check=False)
         if ended.returncode != KILLED:
             assert ended.returncode == 0, f"{what} failed"
             return kills
+        if losing:
+            run.journal.unlink(missing_ok=True)
     raise AssertionError(f"{what} does not end")
 
 
@@ -295,7 +317,8 @@ def perform_all(run: Run, options: set[str]) -> int:
     if "undo" in options:
         print(f"  prepare undone at {undo_preparation(run)} points", flush=True)
     for number, what in enumerate(("prepare", "cutover", "rollback", "cutover", "finish")):
-        kills += perform(run, what, killing="kill" in options)
+        killing, losing = "kill" in options, "lost" in options
+        kills += perform(run, what, killing=killing or losing, losing=losing)
         # Before the first cutover, and before the rollback.
         if number < 2:
             undone = "cutover" if what == "prepare" else "rollback"
@@ -317,11 +340,8 @@ class Killer:
     def perform_all(self) -> int:
         perform(self.run, "prepare", killing=False)
         while sum(self.killed.values()) < self.wanted:
-            for what, target in (
-                ("cutover", UpgradePhase.CUT_OVER),
-                ("rollback", UpgradePhase.PREPARED),
-            ):
-                while not self.is_done(target):
+            for what in ("cutover", "rollback"):
+                while not self.is_done(ENDS[what]):
                     self.attempt(what)
         perform(self.run, "cutover", killing=False)
         time.sleep(0.2)
@@ -342,11 +362,12 @@ class Killer:
     def attempt(self, what: str) -> None:
         """Begin or resume an operation, and perhaps kill something while it runs."""
         arguments = [*attrs.astuple(self.run), what, "go on"]
+        begun = read_journal(self.run.journal)
+        done = len(begun.done) if begun.is_unfinished else 0
         child = subprocess.Popen([sys.executable, __file__, "child", *arguments])
-        try:
-            # Half of the time is for the start of the process.
-            child.wait(self.random.uniform(0.3, 2.5))
-        except subprocess.TimeoutExpired:
+        self.wait_for_step(child, done + self.random.randrange(4))
+        time.sleep(self.random.uniform(0, 0.15))
+        if child.poll() is None:
             victim = self.random.choice(["client", "old", "new"])
             self.killed[victim] = self.killed.get(victim, 0) + 1
             if victim == "client":
@@ -356,6 +377,14 @@ class Killer:
                 node.kill()
                 node.start()
             child.wait()
+
+    def wait_for_step(self, child: subprocess.Popen[bytes], number: int) -> None:
+        """Wait until a plan has done this number of steps, or has ended."""
+        while child.poll() is None:
+            journal = read_journal(self.run.journal)
+            if journal.is_unfinished and len(journal.done) >= number:
+                return
+            time.sleep(0.005)
 
 
 def upgrade(lab: Lab, old_major: str, new_major: str, options: set[str], kills: int) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from types import SimpleNamespace
 from typing import cast
 
+import attrs
 import pytest
 from clusterfacts import handover
 from monitoringfacts import primary, retention, sample, standby
@@ -17,10 +16,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from pgreplkit import Plan, Watch
+from pgreplkit.errors import ControlFailed, PlanFailed
 from pgreplkit.exporters.latest import LatestSample
 from pgreplkit.otel import observe, trace_plan
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary
+from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.switchover import switchover_steps
-from pgreplkit.rows import LagReason, StepProgress, WatchSample
+from pgreplkit.rows import Finding, LagReason, Severity, WatchSample
 
 STEPS = tuple(switchover_steps(handover()))
 
@@ -65,26 +67,46 @@ def test_samples_are_gauges_with_the_names_of_the_collector_for_receivers(
     assert [point.value for point in points["pgreplkit.archiver_failed"]] == [4]
 
 
-def spans_of(failing: bool) -> list[ReadableSpan]:
+@attrs.frozen
+class Actor:
+    """Performs nothing, and fails at one step."""
+
+    failing: Step | None
+
+    def perform(self, step: Step) -> None:
+        if step is self.failing:
+            raise ControlFailed("start the host", "it is down")
+
+    def take_back(self, step: Step) -> None:
+        """Undo nothing."""
+
+    def missing_evidence(self, lost: LostPrimary) -> str:
+        return ""
+
+
+class Checks:
+    """One finding, without which a plan is not run."""
+
+    def findings(self) -> list[Finding]:
+        return [Finding(check="wal_level", severity=Severity.OK, found="logical", needed="replica")]
+
+
+def spans_of(failing: Step | None) -> list[ReadableSpan]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    plan = cast(Plan, SimpleNamespace(operation="switchover", steps=STEPS[:2]))
+    journal = Journal(operation="switchover", steps=STEPS[:2])
+    plan = Plan(Actor(failing), journal, Checks(), None)
     try:
         with trace_plan(plan, provider.get_tracer("test")) as progress:
-            for number, step in enumerate(STEPS[:2], 1):
-                begun = StepProgress(step=step, number=number, count=2, elapsed=None)
-                progress(begun)
-                if failing and number == 2:
-                    raise OSError("the host is down")
-                progress(StepProgress(step=step, number=number, count=2, elapsed=timedelta(1)))
-    except OSError:
-        assert failing
+            plan.run(progress)
+    except PlanFailed:
+        assert failing is not None
     return [*exporter.get_finished_spans()]
 
 
 def test_a_plan_is_a_span_with_a_span_for_each_step() -> None:
-    *steps, plan = spans_of(failing=False)
+    *steps, plan = spans_of(failing=None)
     assert plan.name == "switchover"
     assert [step.name for step in steps] == [str(step) for step in STEPS[:2]]
     assert all(step.parent and step.parent.span_id == plan.context.span_id for step in steps)
@@ -92,7 +114,7 @@ def test_a_plan_is_a_span_with_a_span_for_each_step() -> None:
 
 
 def test_the_failed_step_and_its_plan_have_the_status_error() -> None:
-    first, second, plan = spans_of(failing=True)
+    first, second, plan = spans_of(failing=STEPS[1])
     codes = [span.status.status_code for span in (first, second, plan)]
     assert codes == [StatusCode.UNSET, StatusCode.ERROR, StatusCode.ERROR]
     assert [event.name for event in second.events] == ["exception"]

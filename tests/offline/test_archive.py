@@ -341,6 +341,7 @@ def test_a_walg_storage_is_recognized(archive: Path) -> None:
     for path in archive.iterdir():
         path.write_bytes(lzma.compress(path.read_bytes(), lzma.FORMAT_ALONE))
     moved(archive, lambda name: f"wal_005/{name}.lzma")
+    (archive / "wal_005" / f"{name_of(0)}_delta.lzma").write_bytes(b"blocks")
     report = scan_archive(archive)
     assert (report.layout, report.findings, len(report._segments)) == (ArchiveLayout.WALG, (), 8)
 

@@ -193,11 +193,33 @@ def test_walgs_listing_and_sentinels_are_read(tmp_path: Path) -> None:
     (folder / DELTA).mkdir()
     [delta] = walg_backups(tmp_path)
     assert (delta.id, delta.type, delta.parent) == (DELTA, BackupType.INCREMENTAL, backup.id)
-    assert delta.start_lsn == LSN("0/5000028")
+    assert (delta.start_lsn, delta.start_time) == (LSN("0/5000028"), None)
+    (folder / DELTA / "metadata.json").write_text(json.dumps(json.loads(WALG)[0]))
+    [delta] = walg_backups(tmp_path)
+    assert (delta.start_time, delta.stop_time) == (backup.start_time, backup.stop_time)
+    (folder / f"{DELTA}_backup_stop_sentinel.json").write_text(
+        json.dumps(SENTINEL | {"FinishLSN": None})
+    )
+    [unfinished] = walg_backups(tmp_path)
+    assert not unfinished.is_complete
     with pytest.raises(HostFileError, match="No such file"):
         walg_backups(tmp_path / "missing")
     with pytest.raises(InvalidBackupCatalog, match="not of the form base_TIMELINE"):
         walg_backups(WALG.replace("base_0000", "other_0000"))
+
+
+def test_the_base_of_a_walg_delta_is_known_from_its_name() -> None:
+    [full] = json.loads(WALG)
+    later = "base_000000010000000000000006_D_000000010000000000000005"
+    lost = "base_000000010000000000000009_D_000000010000000000000008"
+    names = [later, full["backup_name"], DELTA, lost]
+    listed = walg_backups(json.dumps([full | {"backup_name": name} for name in names]))
+    assert {backup.id: backup.parent for backup in listed} == {
+        full["backup_name"]: None,
+        DELTA: full["backup_name"],
+        later: DELTA,
+        lost: "base_000000010000000000000008",
+    }
 
 
 LABEL = """START WAL LOCATION: 0/2000028 (file 000000010000000000000002)

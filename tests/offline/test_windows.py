@@ -155,6 +155,27 @@ def test_a_backup_that_cannot_be_restored_has_no_window(
     assert LSN(5 * MIB) not in window
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"parent": "lost"}, "the backup lost, on which it is based, is missing"),
+        ({"status": BackupStatus.FAILED}, "the backup full, on which it is based, is not complete"),
+        ({}, "the archive ends"),
+        ({"parent": "late"}, "the archive ends"),  # a catalogue that nobody writes ends too
+    ],
+)
+def test_all_backups_on_which_a_backup_is_based_are_needed(
+    archive: Archive, change: dict[str, object], reason: str
+) -> None:
+    full = attrs.evolve(BACKUP, id="full", **change)  # type: ignore[arg-type]
+    middle = attrs.evolve(BACKUP, id="middle", parent="full")
+    late = attrs.evolve(BACKUP, id="late", parent="middle")
+    report = scan_archive(archive.folder)
+    _, _, window = report.windows([full, middle, late])
+    assert window.reason.startswith(reason)
+    assert window.is_restorable is (reason == "the archive ends")
+
+
 def test_a_window_follows_the_newest_timeline_that_contains_the_backup(archive: Archive) -> None:
     folder = archive.folder
     switch = LSN(archive.last[6] + 24)

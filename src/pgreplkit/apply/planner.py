@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.apply.deltas import DeltaStatements
 from pgreplkit.apply.merging import INSISTING, Merging
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.shape import Dump, Match, match
@@ -143,14 +144,13 @@ class StampedPlan(TablePlan):
         rule: TableRule,
         dump: Dump,
         name: Callable[[], bytes],
-        stamps: Stamps,
+        stamped: StampedStatements,
     ) -> None:
         super().__init__(matched, rule, dump, name)
-        stamped = StampedStatements(matched, stamps, name)
         self._stamped = stamped
         self._insert, self._replace = stamped.upsert(is_new=True), stamped.upsert(is_new=False)
         self._remove = stamped.delete()
-        self.sweep: Statement | None = stamped.sweep() if stamps.by_time else None
+        self.sweep: Statement | None = stamped.sweep()
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
         self._key = [one.position for one in stamped.key]
@@ -191,6 +191,37 @@ class StampedPlan(TablePlan):
         return statement.bound(
             values + self.constants + self.stamp, formats + self.constant_formats + [BINARY]
         )
+
+
+class DeltaPlan(StampedPlan):
+    """The statements for the changes of one table with delta columns."""
+
+    def __init__(
+        self,
+        matched: Match,
+        rule: TableRule,
+        dump: Dump,
+        name: Callable[[], bytes],
+        stamped: DeltaStatements,
+    ) -> None:
+        super().__init__(matched, rule, dump, name, stamped)
+        self._before = (stamped.hold(), stamped.judge())
+
+    def changes(self, old: RawValues | None, new: RawValues | None) -> list[Step]:
+        """Return the steps of an INSERT, UPDATE or DELETE."""
+        if old is None:
+            return [] if new is None else self._added(new)
+        if new is None:
+            return [self.delete(old)]
+        values, formats = new = merged(old, new)
+        width = self.match.width
+        if any(at < width and old[0][at] != values[at] for at in self._key):
+            return [self.delete(old), *self._added(new)]
+        both = self._bound(self._replace, [*old[0], *values], [*old[1], *formats])
+        return [*(self._bound(one, *new) for one in self._before), both]
+
+    def _added(self, new: RawValues) -> list[Step]:
+        return [self._bound(one, *new) for one in (*self._before, self._insert)]
 
 
 class MergedPlan(TablePlan):
@@ -274,6 +305,8 @@ class Planner:
             return self._truncation(readers, restarts=flag)
         reader = readers[0]
         plan = self._plans.get(reader) or self.plan(reader)
+        if isinstance(plan, DeltaPlan):
+            return plan.changes(old, new)
         # Only here are values loaded: the statements take the publisher's texts or bytes as they
         # are.
         if plan.needs_rows:
@@ -319,9 +352,19 @@ class Planner:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:
             return TablePlan(matched, rule, self._dump, lambda: next(self._names))
-        plan = StampedPlan(matched, rule, self._dump, lambda: next(self._names), self._stamps)
+        plan = self._stamped(matched, rule, self._stamps)
         plan.stamp = self._stamp
         return plan
+
+    def _stamped(self, matched: Match, rule: TableRule, stamps: Stamps) -> StampedPlan:
+        def name() -> bytes:
+            return next(self._names)
+
+        if deltas := stamps.deltas.get(matched.target.table):
+            statements = DeltaStatements(matched, stamps, deltas, name)
+            return DeltaPlan(matched, rule, self._dump, name, statements)
+        composed = StampedStatements(matched, stamps, name)
+        return StampedPlan(matched, rule, self._dump, name, composed)
 
     def _truncation(self, readers: Sequence[TableReader[Row]], *, restarts: bool) -> list[Step]:
         if not self._truncates:

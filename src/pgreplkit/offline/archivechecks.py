@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -37,7 +38,8 @@ Segments = Mapping[tuple[int, int], FoundFile]
 RESTORE = "restore the file from another copy of the WAL"
 _BARMANS = "xlog.db"
 """Newer versions put the server's name before it."""
-_KNOWN_NAMES = {"archive.info", "archive.info.copy", _BARMANS}
+_KNOWN = re.compile(r"(archive\.info(\.copy)?|xlog\.db|[0-9A-F]{24}_delta(\.\w+)?)$")
+"""Files of the tools themselves; WAL-G lists the blocks of 16 segments in a ``_delta``."""
 
 
 def segment_problem(
@@ -174,7 +176,7 @@ def other_files(listed: Iterable[FoundFile]) -> Iterator[ArchiveFinding]:
                 "remove it if nothing is writing it",
                 file.path,
             )
-        elif file.kind is WalFileKind.OTHER and not name.endswith(tuple(_KNOWN_NAMES)):
+        elif file.kind is WalFileKind.OTHER and not _KNOWN.search(name):
             yield ArchiveFinding(
                 ArchiveProblem.FOREIGN,
                 Severity.INFO,

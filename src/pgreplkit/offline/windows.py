@@ -113,23 +113,23 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWi
     Raises: HostFileError.
     """
     everything = [*backups]
-    names = {backup.id for backup in everything}
-    finder = _Finder(report)
-    return tuple(finder.window(backup, names) for backup in everything)
+    finder = _Finder(report, {backup.id: backup for backup in everything})
+    return tuple(finder.window(backup) for backup in everything)
 
 
 class _Finder:
     """Finds the windows of backups; each reuses the parts of the archive that were read before."""
 
-    def __init__(self, report: ArchiveReport) -> None:
+    def __init__(self, report: ArchiveReport, backups: dict[str, Backup]) -> None:
         self._report = report
+        self._backups = backups
         self._size = report.segment_size
         self._paths: dict[int, WalPath] = {}
         self._runs: dict[tuple[int, int], _Run] = {}
 
-    def window(self, backup: Backup, names: set[str]) -> PitrWindow:
+    def window(self, backup: Backup) -> PitrWindow:
         """Return the window of one backup."""
-        if problem := self._problem(backup, names):
+        if problem := self._problem(backup):
             return self._none(backup, backup.timeline, problem)
         history = self._history(backup)
         path = self._paths.setdefault(history.timeline, self._report._path(history))
@@ -169,12 +169,22 @@ class _Finder:
             reason=reason,
         )
 
-    def _problem(self, backup: Backup, names: set[str]) -> str:
+    def _problem(self, backup: Backup) -> str:
         """Return what is wrong with the backup itself; empty if nothing is."""
         if not backup.is_complete:
             return f"the backup is not complete (status {backup.status})"
-        if backup.parent is not None and backup.parent not in names:
-            return f"the backup {backup.parent}, on which it is based, is missing"
+        base, seen = backup, {backup.id}
+        # The base of an incremental backup may be incremental too: all of them are needed.
+        while base.parent is not None and base.parent not in seen:
+            seen.add(base.parent)
+            if base.parent not in self._backups:
+                return f"the backup {base.parent}, on which it is based, is missing"
+            base = self._backups[base.parent]
+            if not base.is_complete:
+                return (
+                    f"the backup {base.id}, on which it is based, is not complete"
+                    f" (status {base.status})"
+                )
         if backup.system_id not in (None, self._report.system_id):
             return f"the backup is of system {backup.system_id}"
         if backup.major not in (None, self._report.major):

@@ -50,7 +50,7 @@ _CLOSING = 1.0
 _MORE = 1.0
 """Seconds after the deadline of a call, which then says itself that it was late."""
 _MESSAGES = 1000
-"""Messages of a batch."""
+"""Messages of a batch: a transaction costs several round trips, which they share."""
 
 
 class Kafka:

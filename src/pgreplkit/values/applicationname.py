@@ -6,7 +6,8 @@ import hashlib
 import re
 import unicodedata
 
-_LONGEST = 63
+from pgreplkit._text import LONGEST_NAME
+
 _SUFFIX = 8
 _OTHER = re.compile(r"[^ -~]")
 
@@ -25,8 +26,8 @@ def checked_application_name(name: str) -> str:
         raise TypeError(f"an application_name is a str, not {type(name).__name__}")
     if _OTHER.search(name):
         raise ValueError(f"an application_name has only printable ASCII characters, got {name!r}")
-    if len(name) > _LONGEST:
-        raise ValueError(f"an application_name has at most {_LONGEST} bytes, got {len(name)}")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"an application_name has at most {LONGEST_NAME} bytes, got {len(name)}")
     return name
 
 
@@ -42,7 +43,7 @@ def application_name_for(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
     base = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     name = _OTHER.sub("_", base)
-    if name == base and len(name) <= _LONGEST:
+    if name == base and len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_SUFFIX]
-    return f"{name[: _LONGEST - _SUFFIX - 1]}-{digest}"
+    return f"{name[: LONGEST_NAME - _SUFFIX - 1]}-{digest}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.errors import InvalidRoleName
-
-_LONGEST = 63
 
 
 def checked_role_name(name: str) -> str:
@@ -22,8 +21,8 @@ def checked_role_name(name: str) -> str:
         raise InvalidRoleName(name, "it is empty or contains NUL")
     if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
         raise InvalidRoleName(name, "it contains a lone surrogate")
-    if len(name.encode()) > _LONGEST:
-        raise InvalidRoleName(name, f"it is longer than {_LONGEST} bytes")
+    if len(name.encode()) > LONGEST_NAME:
+        raise InvalidRoleName(name, f"it is longer than {LONGEST_NAME} bytes")
     if name.startswith("pg_"):
         raise InvalidRoleName(name, "names that start with pg_ are reserved")
     return name

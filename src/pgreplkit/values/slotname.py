@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.errors import InvalidSlotName
 
-_LONGEST = 63
 _NAME = re.compile("[a-z0-9_]+", re.ASCII)
 
 
@@ -21,8 +21,8 @@ def checked_slot_name(name: str) -> str:
         raise TypeError(f"a slot name is a str, not {type(name).__name__}")
     if not name:
         raise InvalidSlotName(name, "it is empty")
-    if len(name) > _LONGEST:
-        raise InvalidSlotName(name, f"it is longer than {_LONGEST} bytes")
+    if len(name) > LONGEST_NAME:
+        raise InvalidSlotName(name, f"it is longer than {LONGEST_NAME} bytes")
     if not _NAME.fullmatch(name):
         raise InvalidSlotName(name, "it contains other characters")
     return name

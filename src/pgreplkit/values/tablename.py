@@ -6,11 +6,10 @@ from typing import TypeAlias
 
 import attrs
 
-from pgreplkit._text import quote_identifier
+from pgreplkit._text import LONGEST_NAME, quote_identifier
 from pgreplkit.errors import InvalidTableName
 from pgreplkit.values.modelfield import ModelField
 
-_LONGEST = 63
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 _WHOLE = re.compile(rf"(?:({_PART})\.)?({_PART})")
 _BARE = re.compile(r"[a-z_][a-z0-9_$]*", re.ASCII)
@@ -38,8 +37,10 @@ class TableName(ModelField):
             raise TypeError(f"a table's {attribute.name} is a str, not {type(value).__name__}")
         if not value or "\0" in value:
             raise InvalidTableName(value, f"its {attribute.name} is empty or contains NUL")
-        if len(value.encode("utf-8", "surrogatepass")) > _LONGEST:
-            raise InvalidTableName(value, f"its {attribute.name} is longer than {_LONGEST} bytes")
+        if len(value.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
+            raise InvalidTableName(
+                value, f"its {attribute.name} is longer than {LONGEST_NAME} bytes"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "TableName":

@@ -184,11 +184,16 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+    # The journal is lost: the objects on the servers tell how far the cutover was.
+    (tmp_path / "journal.json").unlink()
     async with opened(sides, colour, tmp_path) as again:
         moved: list[str] = []
         await (await again.plan_resume(moved.append)).resume()
         assert moved == ["new"]
         order(sides.subscriber)
+        (tmp_path / "journal.json").unlink()
+        with pytest.raises(ValueError, match="no operation is incomplete: it is cut over"):
+            await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
 

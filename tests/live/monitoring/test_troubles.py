@@ -118,12 +118,33 @@ def test_each_trouble_has_one_status_everywhere(clusters: Clusters, major: int) 
         code, line = printed("retention", primary.conninfo, "--check")
         assert (code, "archiver: failed for 0000" in line) == (2, True)
 
+        run(primary, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        run(primary, "SELECT pg_reload_conf()")
+        lost = (names[0], "replica1", "lost", "physical")
+        assert seen.scrape()["pgreplkit_slot_state"][lost] == 0
+        for _ in range(2):
+            write(primary)
+            run(primary, "SELECT pg_switch_wal()")
+        run(primary, "CHECKPOINT")
+        wait_until(lambda: seen.scrape()["pgreplkit_slot_state"][lost] == 1)
+        code, line = printed("slots", primary.conninfo, "--check")
+        assert (code, line.startswith("CRITICAL - slot replica1 is lost")) == (2, True)
+
         standby.promote()
         wait_until(lambda: "pgreplkit_replay_state" not in seen.scrape())
         wait_until(lambda: max(seen.scrape()["pgreplkit_split_brain"].values()) == 1)
         assert seen.codes() == (2, 2, 2)
         code, line = printed("tree", *seen.nodes, "--check")
         assert (code, line.startswith("CRITICAL - primary: ")) == (2, True)
+
+        primary.stop("immediate")
+        wait_until(lambda: seen.scrape()["pgreplkit_up"][names[0],] == 0)
+        assert seen.codes() == (2, 2, 2)
+        down = seen.scrape()
+        assert (names[0],) not in down["pgreplkit_wal_bytes_total"]
+        assert down["pgreplkit_check_status"][names[1],] == 0
+        assert max(down["pgreplkit_split_brain"].values()) == 0
+        assert printed("tree", *seen.nodes, "--check")[0] == 2
         assert seen.positions == sorted(seen.positions)
 
 

@@ -185,6 +185,9 @@ def facts_of(
 
 def test_two_ordinary_databases_are_ready() -> None:
     assert {f.severity for f in upgrade_findings(facts_of())} == {Severity.OK}
+    # Limits that only the other server's copies need.
+    other = facts_of(groups=3, new={"settings": {"max_wal_senders": 8, "max_replication_slots": 8}})
+    assert {f.severity for f in upgrade_findings(other)} == {Severity.OK}
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -313,6 +316,18 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         CRITICAL,
         "ALTER SYSTEM SET max_replication_slots = 3",
         facts_of(new={"version": 170020, "settings": {"max_replication_slots": 2}}),
+    ),
+    (
+        "copies at once",
+        WARNING,
+        "ALTER SYSTEM SET max_logical_replication_workers = 9 on the new server",
+        facts_of(groups=3, new={"settings": {"max_logical_replication_workers": 8}}),
+    ),
+    (
+        "copies at once",
+        WARNING,
+        "ALTER SYSTEM SET max_wal_senders = 9 on the old server",
+        facts_of(groups=3, old={"settings": {"max_wal_senders": 8}}),
     ),
     (
         "updates without an index",

@@ -24,7 +24,7 @@ _log = logging.getLogger("pgreplkit")
 _LOOKS_EVERY = 0.2
 """Seconds between two looks at feeds that have ended or wait: as often as a feed looks at stop."""
 _ENDS_WITHIN = 60.0
-"""Seconds for the feeds to end their current batches after stop."""
+"""Seconds for the feeds to end their current batches after stop: sinks wait less for an answer."""
 _HAS_ENDED = (FeedState.NEW, FeedState.FAILED, FeedState.STOPPED)
 
 

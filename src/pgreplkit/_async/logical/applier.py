@@ -360,13 +360,16 @@ class AsyncApplier(AsyncClosing):
         if policy is None:
             await ensure_functions(link, self._operation)
         else:
-            await ensure_tombstones(link, tables)
+            await ensure_tombstones(link, tables, settings.deltas)
         await target.use_ranks(
             {"": ranks[membership.node]}
             | {name: ranks[node] for name, node in membership.origins.items()}
         )
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
+            # A node that joins must get each difference once: it begins at a position that belongs
+            # to the copied rows.
+            target.notes_position = bool(settings.deltas)
             self._clocked = target
 
     async def _stream(

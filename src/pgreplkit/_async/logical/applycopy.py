@@ -30,7 +30,7 @@ from pgreplkit.protocol.pgoutput.rows import Row
 _LOOKS_EVERY = 0.2
 """Seconds between two looks whether a copy has failed."""
 _CANCELLED_WITHIN = 5.0
-"""Seconds for a server to accept a request to cancel."""
+"""Seconds for a server to accept a request to cancel: it is a connection of its own."""
 
 
 class AsyncApplyCopy:

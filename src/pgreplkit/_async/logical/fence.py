@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.coverage import insist_on_all
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.catalog.logical import fence as sql
 from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
@@ -266,6 +267,8 @@ def checked_fence_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
     # A longer name would be cut off by the server, and not be found again.
-    if not name or "\0" in name or len(name.encode()) > 63 or name.startswith("pg_"):
-        raise ValueError(f"name must have 1 to 63 bytes and not begin with pg_, got {name!r}")
+    if not name or "\0" in name or len(name.encode()) > LONGEST_NAME or name.startswith("pg_"):
+        raise ValueError(
+            f"name must have 1 to {LONGEST_NAME} bytes and not begin with pg_, got {name!r}"
+        )
     return name

@@ -54,7 +54,7 @@ from pgreplkit.values.tablename import AnyTable, table_of
 R = TypeVar("R")
 
 _CANCELLED_WITHIN = 5.0
-"""Seconds for the server to accept a request to cancel."""
+"""Seconds for the server to accept a request to cancel: it is a connection of its own."""
 _CANCELS_AGAIN = 0.05
 """Seconds. A request that comes before the statement has begun cancels nothing."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
     published_groups,
     read_gate,
+    read_objects,
     read_status,
     read_stuck,
     read_tables,
@@ -41,6 +43,7 @@ from pgreplkit.plans.cluster.upgrade import (
 )
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
+from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
@@ -210,25 +213,42 @@ class Upgrade:
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
-        """Return the plan of the journal file; its ``resume()`` continues it.
+        """Return the plan that was interrupted; its ``resume()`` continues it.
 
-        Raises: ValueError if there is no journal, or it belongs to another upgrade; HostFileError.
+        It is read from the journal file. If that is lost, it is rebuilt from the objects on both
+        servers: steps that leave no trace are repeated, such as the call of ``redirect``.
+
+        Raises: ValueError if nothing was interrupted, or the journal belongs to another upgrade;
+        HostFileError.
         """
         checked_flags(owners=owners)
-        if self._file is None:
-            raise ValueError("could not resume: the upgrade has no journal; pass journal= to it")
-        journal = read_journal(self._file)
-        # Another upgrade may use the same file: its steps would act on its own objects, on these
-        # servers.
-        if not journal.operation.endswith(f" of {self.name}"):
-            raise ValueError(
-                f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
-            )
+        journal = self._journal()
         if journal.operation.startswith(CLONING):
             raise ValueError(
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         return Plan(self._actor(redirect, bindir, owners), journal, None, self._file)
+
+    def _journal(self) -> Journal:
+        if self._file is not None and self._file.exists():
+            journal = read_journal(self._file)
+            # Another upgrade may use the same file: its steps would act on its own objects, on
+            # these servers.
+            if not journal.operation.endswith(f" of {self.name}"):
+                raise ValueError(
+                    f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+                )
+            return journal
+        old, status = self._old, self.status()
+        objects = read_objects(old, self._new, status, self._names)
+        tables = read_tables(old._link)
+        rebuilt = rebuilt_journal(self._names, objects, tables, now=datetime.now(UTC))
+        if rebuilt is None:
+            raise ValueError(
+                f"could not resume {self.name!r}: it has no journal file, and on the servers no"
+                f" operation is incomplete: it is {status.phase}"
+            )
+        return rebuilt
 
     def _plan(
         self,

@@ -34,6 +34,7 @@ from pgreplkit.errors import ServerError, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
+from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
@@ -44,7 +45,7 @@ _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
 _CONNECT = 10.0
-"""Seconds for a server to connect to the other one."""
+"""Seconds for a server to connect to the other one, as long as our own connections wait."""
 
 _CATCH_UP = 6.0
 """Seconds for a subscription to catch up before a cutover: a worker that ended is started again
@@ -246,6 +247,29 @@ def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
     """Return the fingerprints that the preparation kept."""
     records = old._link.all("read the kept schema", KEPT, [publication])
     return KeptSchema.from_text(records[0]["kept"] if records else None)
+
+
+def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
+    """Return the objects of an upgrade, from which a lost journal is rebuilt."""
+    there = new.publications()
+    slots = new.slots()
+    kept = read_kept_schema(old, names.forward(1))
+    fences = {}
+    for node, server in ((OLD, old), (NEW, new)):
+        for fence in read_fences(server._link):
+            if fence.name == names.fence:
+                fences[node] = fence.is_up
+    return UpgradeObjects(
+        phase=status.phase,
+        publications=published_groups(old, names),
+        back_publications=names.back_in({one.name for one in there}),
+        back_slots=names.back_in({slot.name for slot in slots}),
+        forward={one.state.subname: one.state.subenabled for one in status.forward},
+        back={one.state.subname: one.state.subenabled for one in status.back},
+        is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),
+        kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
+        fences=fences,
+    )
 
 
 def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:

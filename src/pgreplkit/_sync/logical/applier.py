@@ -359,13 +359,16 @@ class Applier(Closing):
         if policy is None:
             ensure_functions(link, self._operation)
         else:
-            ensure_tombstones(link, tables)
+            ensure_tombstones(link, tables, settings.deltas)
         target.use_ranks(
             {"": ranks[membership.node]}
             | {name: ranks[node] for name, node in membership.origins.items()}
         )
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
+            # A node that joins must get each difference once: it begins at a position that belongs
+            # to the copied rows.
+            target.notes_position = bool(settings.deltas)
             self._clocked = target
 
     def _stream(

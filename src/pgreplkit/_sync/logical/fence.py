@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.coverage import insist_on_all
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.catalog.logical import fence as sql
 from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
@@ -265,6 +266,8 @@ def checked_fence_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
     # A longer name would be cut off by the server, and not be found again.
-    if not name or "\0" in name or len(name.encode()) > 63 or name.startswith("pg_"):
-        raise ValueError(f"name must have 1 to 63 bytes and not begin with pg_, got {name!r}")
+    if not name or "\0" in name or len(name.encode()) > LONGEST_NAME or name.startswith("pg_"):
+        raise ValueError(
+            f"name must have 1 to {LONGEST_NAME} bytes and not begin with pg_, got {name!r}"
+        )
     return name

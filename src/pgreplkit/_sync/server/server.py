@@ -301,6 +301,7 @@ class Server(Closing):
         """
         from pgreplkit._sync.server.retention import read_retention
 
+        # "100GB" is a str, and comparing it would fail deep within.
         if disk_size is not None and not isinstance(disk_size, int):
             raise TypeError(f"disk_size must be an int of bytes, not {type(disk_size).__name__}")
         if disk_size is not None and disk_size <= 0:

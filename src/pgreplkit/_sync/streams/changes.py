@@ -37,6 +37,7 @@ Item = TypeVar("Item")
 R = TypeVar("R")
 
 MEMORY_LIMIT = 8 << 20
+"""Bytes of one transaction that stay in memory: most transactions are smaller."""
 _NEW = StreamState.NEW
 """A name of its own: the look-up of an enum's member takes time for each change."""
 

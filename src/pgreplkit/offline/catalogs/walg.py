@@ -7,7 +7,8 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from pgreplkit.errors import HostFileError
+import attrs
+
 from pgreplkit.offline.backups import (
     Backup,
     BackupStatus,
@@ -16,6 +17,7 @@ from pgreplkit.offline.backups import (
     InvalidBackupCatalog,
 )
 from pgreplkit.offline.catalogs.json import Fields, catalog
+from pgreplkit.offline.files import translate_os_errors
 from pgreplkit.values.lsn import LSN
 
 _SENTINEL = "_backup_stop_sentinel.json"
@@ -32,19 +34,37 @@ def walg_backups(source: str | bytes | os.PathLike[str]) -> tuple[Backup, ...]:
     """
     if isinstance(source, os.PathLike):
         # The number is the version of WAL-G's storage format.
-        folder = Path(source) / "basebackups_005"
-        try:
-            texts = {
-                path.name.removesuffix(_SENTINEL): path.read_bytes()
-                for path in folder.iterdir()
-                if path.name.endswith(_SENTINEL)
-            }
-        except OSError as error:
-            raise HostFileError(f"read {folder}", error.strerror or str(error)) from error
-        backups = [_of_sentinel(name, catalog(text)) for name, text in texts.items()]
+        backups = _of_storage(Path(source) / "basebackups_005")
     else:
-        backups = [_of_listing(entry) for entry in catalog(source).items()]
+        backups = _with_parents([_of_listing(entry) for entry in catalog(source).items()])
     return tuple(sorted(backups, key=lambda backup: int(backup.start_lsn)))
+
+
+def _of_storage(folder: Path) -> list[Backup]:
+    backups = []
+    with translate_os_errors(f"read {folder}"):
+        for path in folder.iterdir():
+            if path.name.endswith(_SENTINEL):
+                name = path.name.removesuffix(_SENTINEL)
+                # The sentinel has no times.
+                metadata = folder / name / "metadata.json"
+                more = catalog(metadata.read_bytes()) if metadata.is_file() else None
+                backups.append(_of_sentinel(name, catalog(path.read_bytes()), more))
+    return backups
+
+
+def _with_parents(backups: list[Backup]) -> list[Backup]:
+    """Complete the backups of a listing, in which only the name of a delta says its base."""
+    found = []
+    for backup in backups:
+        base, is_delta, wal_file = backup.id.partition("_D_")
+        if is_delta:
+            # The name has the WAL file of the base only, which may be a delta itself.
+            base = f"base_{wal_file}"
+            names = (one.id for one in backups if one.id.partition("_D_")[0] == base)
+            backup = attrs.evolve(backup, parent=next(names, base))
+        found.append(backup)
+    return found
 
 
 def _of_listing(entry: Fields) -> Backup:
@@ -52,7 +72,8 @@ def _of_listing(entry: Fields) -> Backup:
         entry.text("backup_name"),
         entry,
         start=entry.whole("start_lsn"),
-        stop=entry.whole("finish_lsn"),
+        stop=entry.optional_whole("finish_lsn"),
+        times=entry,
         system_id="system_identifier",
         version="pg_version",
         parent=None,
@@ -60,12 +81,14 @@ def _of_listing(entry: Fields) -> Backup:
     )
 
 
-def _of_sentinel(name: str, entry: Fields) -> Backup:
+def _of_sentinel(name: str, entry: Fields, metadata: Fields | None) -> Backup:
     return _backup(
         name,
         entry,
         start=entry.whole("LSN"),
-        stop=entry.whole("FinishLSN"),
+        # Null in the sentinels that WAL-E wrote.
+        stop=entry.optional_whole("FinishLSN"),
+        times=metadata,
         system_id="SystemIdentifier",
         version="PgVersion",
         parent=entry.optional_text("DeltaFrom"),
@@ -78,7 +101,8 @@ def _backup(
     entry: Fields,
     *,
     start: int,
-    stop: int,
+    stop: int | None,
+    times: Fields | None,
     system_id: str,
     version: str,
     parent: str | None,
@@ -96,9 +120,9 @@ def _backup(
         status=BackupStatus.DONE,
         timeline=int(match[1], 16),
         start_lsn=LSN(start),
-        stop_lsn=LSN(stop),
-        start_time=_time(entry.optional_text("start_time") or entry.optional_text("StartTime")),
-        stop_time=_time(entry.optional_text("finish_time") or entry.optional_text("FinishTime")),
+        stop_lsn=None if stop is None else LSN(stop),
+        start_time=_time(times.optional_text("start_time") if times else None),
+        stop_time=_time(times.optional_text("finish_time") if times else None),
         system_id=entry.optional_whole(system_id),
         major=number // 10000 if number else None,
         parent=parent,

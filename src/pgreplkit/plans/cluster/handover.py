@@ -8,6 +8,7 @@ from itertools import chain, count
 
 import attrs
 
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.replay import ReplayStatus
 from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
@@ -16,8 +17,6 @@ from pgreplkit.plans.cluster.upstream import missing_slots
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.syncnames import SyncStandbyNames
-
-_LONGEST_SLOT_NAME = 63
 
 
 @attrs.frozen
@@ -62,10 +61,10 @@ class Handover:
         if self._slot(self.new) is None:
             return None
         # Names of nodes have characters that names of slots may not have.
-        name = re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:_LONGEST_SLOT_NAME]
+        name = re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:LONGEST_NAME]
         taken = {self._slot(node) for node in self.followers}
         # "db-3" and the follower "db_3" would share a slot, which serves one standby only.
-        numbered = (f"{name[: _LONGEST_SLOT_NAME - 4]}_{number}" for number in count(2))
+        numbered = (f"{name[: LONGEST_NAME - 4]}_{number}" for number in count(2))
         return next(each for each in chain([name], numbered) if each not in taken)
 
     @property

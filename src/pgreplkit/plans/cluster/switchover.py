@@ -34,7 +34,7 @@ from pgreplkit.plans.server.readiness import Readiness, checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 
 _READY_LIMIT = 16
-"""WAL files that may wait for the archiver. The shutdown lasts until all of them are archived."""
+"""WAL files that may wait for the archiver: the shutdown lasts until all of them are archived."""
 
 
 def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterNode]:

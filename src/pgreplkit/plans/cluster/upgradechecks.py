@@ -12,6 +12,7 @@ from pgreplkit.plans.server.readiness import (
     checked,
     free_places,
     names_of,
+    number,
     setting_found,
     value_of,
 )
@@ -34,6 +35,16 @@ _FAULTS = {
     (18, 2): "a copy that is lost in a crash",
 }
 """Faults of logical replication, by the release that fixed them: from the release notes."""
+
+_OF_COPIES = {
+    "old": ("max_replication_slots", "max_wal_senders"),
+    "new": (
+        "max_logical_replication_workers",
+        "max_worker_processes",
+        "max_active_replication_origins",
+    ),
+}
+"""The settings that limit how many tables are copied at the same time."""
 
 
 def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
@@ -126,29 +137,47 @@ def wal_level_finding(name: str, side: Side) -> Finding:
 
 def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
     count = facts.groups
+    # With all copies that the settings allow each subscription.
+    full, slow = count * (1 + facts.new.pool.most_copies), []
     for name, side in (("old", facts.old), ("new", facts.new)):
-        # Each subscription may copy tables with a slot and a walsender of their own.
-        copies = facts.new.pool.most_copies if name == "old" else 0
-        copying = 1 if name == "new" else 0  # At least one worker that copies.
-        wanted = {
-            "max_replication_slots": (side.slots, count + copies),
-            "max_wal_senders": (side.senders, count + copies),
-            "max_logical_replication_workers": (side.pool.running, count + copying),
-            "max_worker_processes": (side.pool.processes, count + copying),
-        }
-        if name == "new":
-            # Before 18, max_replication_slots limits origins too, on its own count.
-            origins = (side.pool.origins, count + side.pool.most_copies)
-            if has("subscription.origin_limit", side.major):
-                wanted["max_active_replication_origins"] = origins
-            else:
-                wanted["max_replication_slots"] = max(
-                    wanted["max_replication_slots"], origins, key=sum
-                )
-        for setting, (used, needed) in wanted.items():
+        for setting, (used, needed) in _wanted(facts, name, side).items():
             places = free_places(side.settings, setting, used=used, wanted=needed)
             yield attrs.evolve(places, check=f"{name}: {setting}")
+            limit = number(side.settings, setting)
+            is_short = places.severity is Severity.OK and limit is not None and limit - used < full
+            if is_short and setting in _OF_COPIES[name]:
+                slow.append(f"ALTER SYSTEM SET {setting} = {used + full} on the {name} server")
+    yield checked(
+        "copies at once",
+        ok=not slow,
+        observed=f"{len(slow)} settings are lower" if slow else "enough",
+        needed=f"{full} workers, slots and walsenders: copies that find none wait for seconds",
+        remedy="; ".join(slow),
+        otherwise=Severity.WARNING,
+    )
     yield kept_wal_finding(facts.old)
+
+
+def _wanted(facts: UpgradeFacts, name: str, side: Side) -> dict[str, tuple[int, int]]:
+    """Return the limits of a server: how much of each is in use, and how much more is needed."""
+    count = facts.groups
+    # Each subscription may copy tables with a slot and a walsender of their own.
+    copies = facts.new.pool.most_copies if name == "old" else 0
+    copying = 1 if name == "new" else 0  # At least one worker that copies.
+    wanted = {
+        "max_replication_slots": (side.slots, count + copies),
+        "max_wal_senders": (side.senders, count + copies),
+        "max_logical_replication_workers": (side.pool.running, count + copying),
+        "max_worker_processes": (side.pool.processes, count + copying),
+    }
+    if name == "new":
+        # Before 18, max_replication_slots limits origins too, on its own count.
+        origins = (side.pool.origins, count + side.pool.most_copies)
+        if has("subscription.origin_limit", side.major):
+            wanted["max_active_replication_origins"] = origins
+        else:
+            wanted["max_replication_slots"] = max(wanted["max_replication_slots"], origins, key=sum)
+    return wanted
 
 
 def kept_wal_finding(old: Side) -> Finding:

@@ -20,7 +20,8 @@ def listed(
         ok=not remedies,
         observed=names_of([str(table) for table in remedies]),
         needed=needed,
-        remedy="; ".join(remedies.values()),
+        # Tables may have one remedy in common.
+        remedy="; ".join(dict.fromkeys(remedies.values())),
         otherwise=otherwise,
     )
 

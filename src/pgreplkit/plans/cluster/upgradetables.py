@@ -73,7 +73,7 @@ def _left_out(tables: Sequence[UserTable]) -> Iterator[Finding]:
     remedies = {
         "unlogged tables": "ALTER TABLE {} SET LOGGED",
         "foreign tables": "check that the new server reaches their servers",
-        "materialized views": "REFRESH MATERIALIZED VIEW {} on the new server",
+        "materialized views": "REFRESH MATERIALIZED VIEW {} on the new server before the cutover",
     }
     for what, found in not_replicated.items():
         yield listed(

@@ -1,0 +1,143 @@
+"""The journal of an interrupted upgrade, rebuilt from the objects on both servers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import takewhile
+
+import attrs
+
+from pgreplkit.catalog.cluster.upgrade import UserTable
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal, StepResult
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import (
+    NEW,
+    OLD,
+    Names,
+    TableGroup,
+    UpgradePhase,
+    cutover_journal,
+    finish_journal,
+    prepare_journal,
+    rollback_journal,
+)
+from pgreplkit.values.tablename import TableName
+
+
+@attrs.frozen(kw_only=True)
+class UpgradeObjects:
+    """The objects of an upgrade that exist, and their states."""
+
+    phase: UpgradePhase
+    publications: Mapping[str, Sequence[str]]
+    """The publications on the old server, with their tables."""
+    back_publications: Sequence[str]
+    """Those on the new server."""
+    back_slots: Sequence[str]
+    forward: Mapping[str, bool]
+    """The subscriptions of the new server, and whether they are enabled."""
+    back: Mapping[str, bool]
+    """Those of the old server."""
+    is_copied: bool
+    """Whether all tables are copied."""
+    kept: Sequence[str]
+    """The servers whose schema was kept: "old" and "new"."""
+    fences: Mapping[str, bool]
+    """By server, the fences that exist, and whether they refuse writes."""
+
+    def refuses(self, node: str) -> bool:
+        """Return whether a server is fenced."""
+        return self.fences.get(node, False)
+
+
+def rebuilt_journal(
+    names: Names, objects: UpgradeObjects, tables: Sequence[UserTable], *, now: datetime
+) -> Journal | None:
+    """Return the journal of the operation that was interrupted; None if there is none.
+
+    Steps that leave no trace count as not done: each step can be repeated.
+    """
+    journal = _operation(names, objects, tables)
+    if journal is None:
+        return None
+    done = takewhile(lambda step: _is_done(step, objects), journal.steps)
+    results = tuple(StepResult(step=step, began_at=now, ended_at=now) for step in done)
+    return attrs.evolve(journal, done=results)
+
+
+def _operation(
+    names: Names, objects: UpgradeObjects, tables: Sequence[UserTable]
+) -> Journal | None:
+    """Return the steps of the operation that leads to these objects."""
+    groups, is_back = objects.publications, bool(objects.back_publications)
+    if (not groups and not is_back) or _is_complete(objects):
+        return None
+    finish = finish_journal(names, [*groups], back=[*objects.back])
+    if not objects.refuses(NEW):
+        # Before a cutover lets the new server accept writes, all slots exist.
+        is_ending = len(objects.back_slots) < len(objects.back_publications)
+        if is_ending or not objects.forward or not objects.refuses(OLD):
+            return finish
+        return cutover_journal(names, groups, way_back=is_back)
+    if objects.refuses(OLD):
+        # Only a rollback fences the new server while the old one follows it.
+        if objects.back:
+            return rollback_journal(names, groups)
+        return cutover_journal(names, groups, way_back=is_back)
+    if OLD in objects.fences or objects.back:
+        return rollback_journal(names, groups)
+    if NEW in objects.kept and not objects.forward:
+        return finish
+    return prepare_journal(names, _groups(groups, tables), copies_schema=True)
+
+
+def _is_complete(objects: UpgradeObjects) -> bool:
+    if objects.phase is UpgradePhase.PREPARED:
+        return not objects.back and OLD not in objects.fences and NEW in objects.kept
+    # Whether the clients were moved is not known, but the operation was: its last step removes
+    # the fence.
+    are_back = len(objects.back) == len(objects.back_publications)
+    return objects.phase is UpgradePhase.CUT_OVER and are_back and NEW not in objects.fences
+
+
+def _groups(
+    published: Mapping[str, Sequence[str]], tables: Sequence[UserTable]
+) -> list[TableGroup]:
+    """Return the groups of a preparation; tables that are not published yet are the last one."""
+    groups = [tuple(TableName.parse(table) for table in group) for group in published.values()]
+    known = {table for group in groups for table in group}
+    rest = tuple(one.table for one in tables if one.is_copied and one.table not in known)
+    return [TableGroup(tables=group, bytes=0) for group in [*groups, rest] if group]
+
+
+def _is_done(step: Step, objects: UpgradeObjects) -> bool:
+    """Return whether the objects show that a step was completed."""
+    match step:
+        case do.CopyTables() | do.CopyKeys():
+            return bool(objects.publications)  # They are created later.
+        case do.FenceTables():
+            return objects.refuses(step.node)
+        case do.PublishTables():
+            there = objects.publications if step.node == OLD else objects.back_publications
+            return step.publication in there
+        case do.KeepSchema():
+            return step.node in objects.kept
+        case do.Subscribe():
+            return step.publication in objects.forward
+        case do.WaitCopied():
+            return objects.is_copied
+        case do.WaitApplied() | do.SetSequences():
+            return _is_stopped(step.node, objects)  # The subscriptions are disabled afterwards.
+        case do.StopSubscriptions():
+            return _is_stopped(step.node, objects)
+        case do.MakeBackSlots():
+            return {*step.slots} <= {*objects.back_slots}
+        case do.ArmForward():
+            return not objects.refuses(OLD)
+        case do.OpenTables():
+            return not objects.refuses(step.node)
+    return False
+
+
+def _is_stopped(node: str, objects: UpgradeObjects) -> bool:
+    return not any((objects.forward if node == NEW else objects.back).values())

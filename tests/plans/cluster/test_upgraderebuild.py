@@ -1,0 +1,173 @@
+"""A lost journal of an upgrade is rebuilt from the objects on both servers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from upgradefacts import table
+
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import (
+    Names,
+    TableGroup,
+    UpgradePhase,
+    cutover_journal,
+    finish_journal,
+    prepare_journal,
+    rollback_journal,
+)
+from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects, rebuilt_journal
+from pgreplkit.values.tablename import TableName
+
+NAMES = Names(upgrade="shop")
+GROUPS = {"shop_1": ("public.a", "public.b"), "shop_2": ("public.c",)}
+BACK = ["shop_1_back", "shop_2_back"]
+TABLES = [table(name) for name in "abc"]
+PREPARE = prepare_journal(
+    NAMES,
+    [TableGroup(tables=tuple(map(TableName.parse, group)), bytes=0) for group in GROUPS.values()],
+    copies_schema=True,
+)
+CUTOVER = cutover_journal(NAMES, GROUPS, way_back=True)
+ONE_WAY = cutover_journal(NAMES, GROUPS, way_back=False)
+ROLLBACK = rollback_journal(NAMES, GROUPS)
+FINISH = finish_journal(NAMES, [*GROUPS], back=BACK)
+NOTHING = UpgradeObjects(
+    phase=UpgradePhase.NEW,
+    publications={},
+    back_publications=(),
+    back_slots=(),
+    forward={},
+    back={},
+    is_copied=False,
+    kept=(),
+    fences={},
+)
+
+
+def after(objects: UpgradeObjects, step: Step) -> UpgradeObjects:
+    """The objects when a step is done."""
+    change: dict[str, object] = {}
+    forward, back = {**objects.forward}, {**objects.back}
+    match step:
+        case do.FenceTables():
+            change = {"fences": {**objects.fences, step.node: True}}
+        case do.OpenTables():
+            change = {"fences": {**objects.fences, step.node: False}}
+        case do.RemoveFence():
+            change = {"fences": {n: up for n, up in objects.fences.items() if n != step.node}}
+        case do.PublishTables(node="old"):
+            change = {"publications": {**objects.publications, step.publication: step.tables}}
+        case do.PublishTables():
+            names = {*objects.back_publications, step.publication}
+            change = {"back_publications": sorted(names)}
+        case do.KeepSchema():
+            change = {"kept": [*objects.kept, step.node]}
+        case do.Subscribe():
+            change = {"forward": {**forward, step.publication: True}}
+        case do.WaitCopied():
+            change = {"is_copied": True}
+        case do.StopSubscriptions() | do.StartSubscriptions():
+            states = dict.fromkeys(step.subscriptions, isinstance(step, do.StartSubscriptions))
+            change = {"forward" if step.node == "new" else "back": states}
+        case do.MakeBackSlots():
+            change = {"back_slots": step.slots}
+        case do.SubscribeBack():
+            change = {"back": {**back, step.publication: True}}
+        case do.DropSubscriptions(node="old"):
+            change = {"back": {}, "back_slots": ()}
+        case do.DropSubscriptions():
+            change = {"forward": {}, "is_copied": False}
+        case do.DropPublications(node="old"):
+            change = {"publications": {}, "kept": ()}
+        case do.DropPublications():
+            change = {"back_publications": ()}
+    return attrs.evolve(objects, **change)  # type: ignore[arg-type]
+
+
+def performed(objects: UpgradeObjects, journal: Journal, count: int) -> UpgradeObjects:
+    for step in journal.steps[:count]:
+        objects = after(objects, step)
+    fences = (objects.fences.get("old", False), objects.fences.get("new", False))
+    phase = UpgradePhase.SWITCHING
+    if not objects.forward:
+        phase = UpgradePhase.NEW
+    elif not objects.is_copied:
+        phase = UpgradePhase.COPYING
+    elif {*objects.forward.values()} == {True} and fences == (False, True):
+        phase = UpgradePhase.PREPARED
+    elif {*objects.forward.values()} == {False} and fences == (True, False):
+        phase = UpgradePhase.CUT_OVER
+    return attrs.evolve(objects, phase=phase)
+
+
+def all_of(*journals: Journal) -> UpgradeObjects:
+    objects = NOTHING
+    for journal in journals:
+        objects = performed(objects, journal, len(journal.steps))
+    return objects
+
+
+CASES = [
+    ("prepare", NOTHING, PREPARE),
+    ("cutover", all_of(PREPARE), CUTOVER),
+    ("cutover one way", all_of(PREPARE), ONE_WAY),
+    ("rollback", all_of(PREPARE, CUTOVER), ROLLBACK),
+    ("second cutover", all_of(PREPARE, CUTOVER, ROLLBACK), CUTOVER),
+    ("finish", all_of(PREPARE, CUTOVER), FINISH),
+    ("give up", all_of(PREPARE), finish_journal(NAMES, [*GROUPS], back=[])),
+]
+
+
+def rebuilt(objects: UpgradeObjects) -> Journal | None:
+    return rebuilt_journal(NAMES, objects, TABLES, now=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(("begin", "journal"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_each_interruption_is_recognized_by_the_objects(
+    begin: UpgradeObjects, journal: Journal
+) -> None:
+    found = 0
+    for count in range(len(journal.steps) + 1):
+        objects = performed(begin, journal, count)
+        other = rebuilt(objects)
+        if other is None:
+            # Not begun as far as the objects show, or complete: either can be planned again.
+            assert count in (0, len(journal.steps)) or objects.phase in {
+                "new",
+                "prepared",
+                "cut over",
+            }
+            continue
+        found += 1
+        assert other.operation == journal.operation
+        if not other.operation.startswith("end"):
+            assert other.steps == journal.steps
+        # No step is taken for done that is not, and none is repeated that cannot be.
+        assert len(other.done) <= count
+        stopped = next(
+            (n for n, s in enumerate(journal.steps) if isinstance(s, do.StopSubscriptions)), 99
+        )
+        if "preparation" not in journal.operation and stopped < count:
+            assert len(other.done) > stopped
+    assert found
+
+
+def test_an_upgrade_without_objects_and_a_complete_one_have_no_journal() -> None:
+    assert rebuilt(NOTHING) is None
+    for complete in (all_of(PREPARE), all_of(PREPARE, CUTOVER), all_of(PREPARE, CUTOVER, ROLLBACK)):
+        assert rebuilt(complete) is None
+    assert rebuilt(all_of(PREPARE, ONE_WAY)) is None
+
+
+def test_tables_that_were_not_published_yet_are_the_last_group() -> None:
+    objects = attrs.evolve(NOTHING, publications={"shop_1": ("public.b",)}, fences={"new": True})
+    journal = rebuilt(objects)
+    assert journal is not None
+    published = [step.tables for step in journal.steps if isinstance(step, do.PublishTables)]
+    assert published == [("public.b",), ("public.a", "public.c")]
+    assert type(journal.remaining[0]) is do.PublishTables
