@@ -49,7 +49,9 @@ _ELEMENT, _BOX = (
     for delimiter in ",;"
 )
 """The parts of an array: only the boxes among the built-in types are separated by semicolons."""
-usual = re.compile(rb"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?(?P<zone>\+00)?").fullmatch
+usual: Callable[[bytes], re.Match[bytes] | None] = re.compile(
+    rb"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?(?P<zone>\+00)?"
+).fullmatch
 """Matches almost all dates and times, for which there are fast ways."""
 _EPOCH = datetime(1970, 1, 1)
 _FROM_1970_TO_2000 = 946_684_800_000_000
