@@ -14,6 +14,7 @@ from streamfeeds import (
     TRANSACTION,
     alive,
     changes,
+    decoder,
     payloads,
     rows_of,
     taken,
@@ -29,6 +30,7 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
+from pgreplkit.protocol.rawtransactions import RawTransactionFeed
 
 
 @given(st.integers(0, len(TRANSACTION)))
@@ -182,6 +184,16 @@ def test_after_a_restart_incomplete_transactions_start_again() -> None:
     feed.restart()
     [found] = taken(feed, *TRANSACTION)
     assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
+def test_a_restart_within_a_raw_transaction_ends_the_transaction() -> None:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    raw = RawTransactionFeed(decoder, feedback, stop_at=None, memory_limit=1 << 20)
+    assert raw.next(iter([wal(TRANSACTION[0])])) is None
+    assert feedback.is_within
+    raw.restart()
+    # Otherwise a server that does not send it again would retain its WAL without limit.
+    assert not feedback.is_within
 
 
 def test_a_restart_within_a_streamed_block_ends_the_block() -> None:

@@ -447,7 +447,7 @@ class Primary(StreamingServer):
         if tables is None:
             records = self._link.all(operation, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
-        asked = [table_of(table) for table in several(tables, "tables")]
+        asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         # Tables that do not exist have no row.
         found = read_identities(self._link, asked)
         insist_on_all(operation, "this database", asked, [identity.table for identity in found])

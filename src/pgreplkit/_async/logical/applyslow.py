@@ -85,8 +85,8 @@ class AsyncSlowPath:
                 number += 1
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += await self._change(change, transaction)
-            # A failure from here on is of the whole transaction.
-            table = None
+            # A failure from here on is of the whole transaction, such as of a deferred constraint.
+            table, letter = None, 0
             for conflict in conflicts:
                 await record(target.link, target.name, conflict, transaction)
             await target.commit(transaction)

@@ -86,8 +86,8 @@ class SlowPath:
                 number += 1
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += self._change(change, transaction)
-            # A failure from here on is of the whole transaction.
-            table = None
+            # A failure from here on is of the whole transaction, such as of a deferred constraint.
+            table, letter = None, 0
             for conflict in conflicts:
                 record(target.link, target.name, conflict, transaction)
             target.commit(transaction)
