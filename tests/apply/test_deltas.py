@@ -10,10 +10,10 @@ from applyfacts import TEXT, column, dumped, source, target
 
 from pgreplkit.apply import ConflictKind, DeltaColumns, TableRule
 from pgreplkit.apply.deltas import DeltaStatements
-from pgreplkit.apply.planner import DeltaPlan
 from pgreplkit.apply.shape import match
 from pgreplkit.apply.stamped import Stamps, conflict_of
 from pgreplkit.apply.statements import Kind
+from pgreplkit.apply.tableplans import DeltaPlan
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.protocol.pgoutput.tuples import UNSENT, RawValues

@@ -372,10 +372,13 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == (None, None, "23514")
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
-    two.subscriber.run("ALTER TABLE t ADD UNIQUE (n) DEFERRABLE INITIALLY DEFERRED")
-    two.publisher.run("INSERT INTO t VALUES (4, 'd', 3)")
+    two.subscriber.run(
+        """CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE 'refused' USING ERRCODE = '23505'; END $$"""
+    )
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
     result = one.run(stop_at=end(two.publisher), timeout=20)
-    # Not a conflict of the last row: the commit was refused.
+    # Not a conflict of the last row, as for a unique key: the commit was refused.
     assert (result.parked, result.conflicts) == (1, {})
 
 

@@ -12,11 +12,13 @@ from psycopg.types.json import Jsonb
 from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.planner import MergedPlan, Planner, RuleFailed, Step
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
+from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors

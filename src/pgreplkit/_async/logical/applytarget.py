@@ -17,8 +17,9 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.pipeline import AsyncPipeline
-from pgreplkit.apply.planner import Planner, Step
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts

@@ -467,9 +467,7 @@ class AsyncSubscription(Stateful):
                 await self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    async def diagnose(
-        self, publisher: AsyncServer | None = None
-    ) -> tuple[SubscriptionProblem, ...]:
+    async def diagnose(self, publisher: AsyncServer | None = None) -> Rows[SubscriptionProblem]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -477,7 +475,7 @@ class AsyncSubscription(Stateful):
         Source: pg_subscription, pg_stat_subscription, pg_stat_subscription_stats and the tables
         here; the publications, pg_replication_slots and pg_stat_activity there.
         """
-        return await find_reasons(self._link, await self.status(), publisher)
+        return Rows(await find_reasons(self._link, await self.status(), publisher))
 
     async def drop(
         self, *, publisher_gone: bool = False, timeout: Timeout = 60.0

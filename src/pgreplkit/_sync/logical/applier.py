@@ -64,6 +64,7 @@ from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rolename import checked_role_name
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
@@ -495,15 +496,15 @@ class Applier(Closing):
                 behind=None if slot is None else slot["behind"],
             )
 
-    def conflicts(self, *, since: datetime | None = None) -> list[ApplyConflict]:
+    def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
         """Return the recorded conflicts, oldest first."""
         records = self._asked(sql.CONFLICTS, [self.name, since])
-        return [ApplyConflict(**record) for record in records]
+        return Rows(ApplyConflict(**record) for record in records)
 
-    def parked(self) -> list[ParkedTransaction]:
+    def parked(self) -> Rows[ParkedTransaction]:
         """Return the transactions that were put aside, oldest first."""
         records = self._asked(sql.PARKED, [self.name])
-        return [ParkedTransaction(**record) for record in records]
+        return Rows(ParkedTransaction(**record) for record in records)
 
     def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         with TargetShapes.connect(self._subscriber) as shapes:

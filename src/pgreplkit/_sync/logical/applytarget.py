@@ -18,8 +18,9 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
-from pgreplkit.apply.planner import Planner, Step
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts

@@ -464,7 +464,7 @@ class Subscription(Stateful):
                 self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    def diagnose(self, publisher: Server | None = None) -> tuple[SubscriptionProblem, ...]:
+    def diagnose(self, publisher: Server | None = None) -> Rows[SubscriptionProblem]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -472,7 +472,7 @@ class Subscription(Stateful):
         Source: pg_subscription, pg_stat_subscription, pg_stat_subscription_stats and the tables
         here; the publications, pg_replication_slots and pg_stat_activity there.
         """
-        return find_reasons(self._link, self.status(), publisher)
+        return Rows(find_reasons(self._link, self.status(), publisher))
 
     def drop(self, *, publisher_gone: bool = False, timeout: Timeout = 60.0) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.
