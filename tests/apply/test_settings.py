@@ -74,6 +74,12 @@ def test_merged_rows_are_not_filtered_by_rules() -> None:
         settings(conflicts=DELTAS, tables={"t": TableRule(where=lambda row: True)})
 
 
+def test_a_lost_slot_has_the_remedy_of_an_applier_or_of_a_mesh() -> None:
+    alone = settings(conflicts=KeepLocal()).lost_slot_remedy
+    assert alone == "drop() the applier, and copy the tables again"
+    assert "leave the mesh" in settings(membership=membership()).lost_slot_remedy
+
+
 def test_delta_columns_are_known_to_the_statements() -> None:
     stamps = settings(conflicts=DELTAS, membership=membership()).stamps
     assert stamps is not None

@@ -204,6 +204,13 @@ class ApplySettings:
         """Whether the position is that of a replication origin."""
         return self.resume == "origin"
 
+    @property
+    def lost_slot_remedy(self) -> str:
+        """What to do if the slot is lost: changes are missing, which nothing can send again."""
+        if self.membership is not None:
+            return "let the subscriber leave the mesh, empty its tables, and let it join again"
+        return "drop() the applier, and copy the tables again"
+
     def target_of(self, table: TableName) -> TableName:
         """Return the subscriber's table to which a table's changes are applied."""
         rule = self.rules.get(table)

@@ -45,6 +45,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ServerError,
     SlotActive,
+    SlotLost,
     SlotNotFound,
     TableNotFound,
 )
@@ -389,18 +390,22 @@ class AsyncApplier(AsyncClosing):
             start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
-        async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
-            run = AsyncApplyRun(
-                stream,
-                target,
-                shapes,
-                planner,
-                self._settings,
-                self._tally,
-                self._tally.position,
-                await target.read_copied(),
-            )
-            await run.run(lambda: self._is_stopping, until, deadline)
+        try:
+            async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+                run = AsyncApplyRun(
+                    stream,
+                    target,
+                    shapes,
+                    planner,
+                    self._settings,
+                    self._tally,
+                    self._tally.position,
+                    await target.read_copied(),
+                )
+                await run.run(lambda: self._is_stopping, until, deadline)
+        except (SlotLost, SlotNotFound) as error:
+            error.remedy = self._settings.lost_slot_remedy
+            raise
 
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None

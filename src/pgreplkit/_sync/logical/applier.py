@@ -46,6 +46,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ServerError,
     SlotActive,
+    SlotLost,
     SlotNotFound,
     TableNotFound,
 )
@@ -388,18 +389,22 @@ class Applier(Closing):
             start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
-        with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
-            run = ApplyRun(
-                stream,
-                target,
-                shapes,
-                planner,
-                self._settings,
-                self._tally,
-                self._tally.position,
-                target.read_copied(),
-            )
-            run.run(lambda: self._is_stopping, until, deadline)
+        try:
+            with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+                run = ApplyRun(
+                    stream,
+                    target,
+                    shapes,
+                    planner,
+                    self._settings,
+                    self._tally,
+                    self._tally.position,
+                    target.read_copied(),
+                )
+                run.run(lambda: self._is_stopping, until, deadline)
+        except (SlotLost, SlotNotFound) as error:
+            error.remedy = self._settings.lost_slot_remedy
+            raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         # Older servers send everything, and the run leaves it out.
