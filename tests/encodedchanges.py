@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from pgreplkit import LSN
 from pgreplkit.changes import Column, Table
-from pgreplkit.feeds import Encoder, FeedChange, FeedMessage, FeedOperation, FeedSource
+from pgreplkit.feeds import (
+    CloudEvents,
+    DebeziumJson,
+    Encoder,
+    FeedChange,
+    FeedMessage,
+    FeedOperation,
+    FeedSource,
+    PlainJson,
+)
 from pgreplkit.protocol.pgoutput.tables import RelationIdentity
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues
 
+READ, INSERT, UPDATE = FeedOperation.READ, FeedOperation.INSERT, FeedOperation.UPDATE
+DELETE, TRUNCATE, MESSAGE = FeedOperation.DELETE, FeedOperation.TRUNCATE, FeedOperation.MESSAGE
 SOURCE = FeedSource("orders", 7, "shop", 18)
 FORTY_YEARS = 40 * 365 * 86_400 * 1_000_000
 UNCHANGED = "unchanged"
@@ -51,3 +63,20 @@ def messages(encoder: Encoder, change: FeedChange) -> list[FeedMessage]:
     if encoded is None:
         return []
     return [encoded] if isinstance(encoded, FeedMessage) else [*encoded]
+
+
+T = table(("id", 23), ("name", 25))
+
+
+FULL = table(("id", 23), ("name", 25), key=("id", "name"), identity=RelationIdentity.FULL)
+
+
+PLACE = {"lsn": "0/100", "n": 3, "xid": 731, "time": "2039-12-22T00:00:00Z"}
+
+
+def body(encoder: Encoder, one: Any) -> Any:
+    [message] = messages(encoder, one)
+    return json.loads(message.body or b"")
+
+
+ENCODERS: list[Encoder] = [PlainJson(), CloudEvents(), CloudEvents(mode="binary"), DebeziumJson()]

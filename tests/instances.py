@@ -53,7 +53,9 @@ def public_classes() -> Iterator[type]:
 def public_records() -> list[type[Record]]:
     """The public rows and reports."""
     found = {cls for cls in public_classes() if issubclass(cls, Record) and cls is not Transaction}
-    return sorted({*found, *Step.__subclasses__()} - {Step}, key=lambda cls: cls.__name__)
+    # The last of a name: Python 3.14 keeps the class that attrs has replaced by one with slots.
+    steps = {cls.__name__: cls for cls in Step.__subclasses__()}
+    return sorted({*found, *steps.values()} - {Step}, key=lambda cls: cls.__name__)
 
 
 class Builder:

@@ -108,7 +108,9 @@ def is_for_typing(node: ast.AST) -> bool:
 
 
 def works_without(node: ast.AST) -> bool:
-    """Return True for a ``try`` that goes another way without the package."""
+    """Return True for a ``try`` or a function that goes another way without the package."""
+    if isinstance(node, ast.FunctionDef):
+        return "find_spec(" in ast.unparse(node)
     return isinstance(node, ast.Try) and any(
         handler.type is not None and ast.unparse(handler.type) == "ImportError"
         for handler in node.handlers

@@ -53,8 +53,8 @@ NOT_REBUILT = {
 }
 """Rows with binary data, steps, tables of changes, hidden or untyped fields, or errors."""
 CHOICES = {
-    *("ApplyRemote", "KeepLocal", "LastUpdateWins", "Membership", "MergeWith", "NodePriority"),
-    "TableRule",
+    *("ApplyRemote", "DeltaColumns", "KeepLocal", "LastUpdateWins", "Membership", "MergeWith"),
+    *("NodePriority", "TableRule"),
 }
 """Choices of the caller, which can contain functions."""
 PASSED_ON = {"FeedBatch", "FeedChange", "FeedMessage"}

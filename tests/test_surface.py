@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib import import_module
@@ -75,6 +76,19 @@ def test_one_thing_has_one_keyword() -> None:
         for name, function in FUNCTIONS.items()
     }
     assert {name: words for name, words in used.items() if words} == {}
+
+
+def test_lists_of_rows_are_tables_in_notebooks_and_in_text() -> None:
+    records = {value.__name__ for value in CLASSES.values() if issubclass(value, rows.Record)}
+    # The records of WAL files come in batches, of which speed is what counts.
+    plain_lists = {
+        name: found
+        for name, function in FUNCTIONS.items()
+        if not name.startswith("pgreplkit.wal.Wal")
+        and (found := re.search(r"\blist\[(\w+)\]", str(inspect.signature(function))))
+        and found[1] in records
+    }
+    assert plain_lists == {}
 
 
 def test_waits_are_named_wait_for() -> None:

@@ -80,6 +80,7 @@ ROOMS = {
         "apply.policies": [
             "ApplyRemote",
             "Decision",
+            "DeltaColumns",
             "KeepLocal",
             "LastUpdateWins",
             "Merge",

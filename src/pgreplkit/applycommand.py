@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.apply.failures import is_of_a_change
-from pgreplkit.errors import ApplierActive, ApplyError, Error, ServerError
+from pgreplkit.apply.failures import passes
+from pgreplkit.errors import Error
 from pgreplkit.supervised import (
     DEFECT,
     DONE,
@@ -24,9 +24,10 @@ from pgreplkit.supervised import (
 _DESCRIPTION = """Apply the changes of one server's publications to another server.
 
 SIGTERM and SIGINT end it after the current transaction. Exit status: 0 it was stopped; 1 a server
-could not be reached, so that a later start may succeed; 2 the configuration is wrong; 3 a change
-cannot be applied, or --check has found a problem, and someone has to look at it; 70 an error of the
-program itself, to be reported."""
+could not be reached, or another process has the applier, so that a later start may succeed; 2 the
+configuration is wrong; 3 a change cannot be applied, a privilege is missing, the slot is lost, or
+--check has found a problem: someone has to look at it; 70 an error of the program itself, to be
+reported."""
 _log = logging.getLogger("pgreplkit")
 
 
@@ -56,16 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.check:
             return _check(applier)
         return _run(applier)
-    except ApplierActive as error:
-        _log.error("%s", error)
-        return FAILED
-    except ApplyError as error:
-        _log.error("%s", error)
-        return STUCK
     except Error as error:
         _log.error("%s", error)
-        is_refused = isinstance(error, ServerError) and is_of_a_change(error.sqlstate)
-        return STUCK if is_refused else FAILED
+        return FAILED if passes(error) else STUCK
     except Exception:
         # Python's own status would be 1, for which a supervisor starts the process again.
         _log.exception("could not apply changes: an error of the program itself")

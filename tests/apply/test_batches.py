@@ -9,9 +9,9 @@ from hypothesis import given, strategies as st
 
 from pgreplkit.apply import TableRule
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.planner import Step
 from pgreplkit.apply.shape import match
 from pgreplkit.apply.statements import Statement, Statements
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.protocol.pgoutput.tuples import TEXT
 
 NUMBERS = map(b"s%d".__mod__, count(1))

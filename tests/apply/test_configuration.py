@@ -9,6 +9,7 @@ import pytest
 from pgreplkit.apply import (
     Applier,
     ApplyRemote,
+    DeltaColumns,
     KeepLocal,
     LastUpdateWins,
     Membership,
@@ -96,6 +97,9 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
     )
     text = LEAST + members.format("node_priority", 'nodes = ["berlin", "paris"]')
     assert parse_configuration(text).options["conflicts"] == NodePriority(["berlin", "paris"])
+    text = LEAST + members.format("delta_columns", 'columns = { accounts = ["balance"] }')
+    deltas = parse_configuration(text).options["conflicts"]
+    assert deltas == DeltaColumns({"accounts": ["balance"]})
     simple = LEAST + 'conflicts = "last_update_wins"'
     assert parse_configuration(simple).options["conflicts"] == LastUpdateWins()
     Applier("", "", "x", **options)
@@ -118,6 +122,10 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         (
             LEAST + '[conflicts]\npolicy = "last_update_wins"\nmax_clock_skew = -1',
             "'conflicts': max_clock_skew must be",
+        ),
+        (
+            LEAST + '[conflicts]\npolicy = "delta_columns"\ncolumns = { t = "n" }',
+            "'conflicts': columns of public.t",
         ),
         (LEAST + "membership = 1", "'membership' must be a table, got 1"),
         (LEAST + '[membership]\nnode = "a"', "'membership': .* missing"),

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pgreplkit.apply import (
     ApplyRemote,
     Decision,
+    DeltaColumns,
     KeepLocal,
     LastUpdateWins,
     MergeWith,
@@ -75,7 +76,9 @@ class Writers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.nodes.settle()
-        first, *others = (self.nodes.rows(name) for name in self.nodes.names)
+        first, *others = (
+            (self.nodes.rows(name), self.nodes.sums(name)) for name in self.nodes.names
+        )
         assert all(other == first for other in others), "the nodes differ"
 
 
@@ -108,6 +111,19 @@ class Servers(Writers):
     def leave(self, node: int) -> None:
         if len(self.nodes.names) > 2:
             self.nodes.leave(self.name(node))
+
+
+class Adding(Writers):
+    """The same, where each difference must arrive once: positions are exact."""
+
+    least, most = 2, 5
+    repeated: ClassVar[int] = 0
+
+    @rule(donor=NODE, skew=SKEWS)
+    def join(self, donor: int, skew: int) -> None:
+        if len(self.nodes.names) < 5:
+            self.nodes.join(f"n{self.count}", self.name(donor), skew, self.repeated)
+            self.count += 1
 
 
 @attrs.frozen
@@ -166,6 +182,21 @@ def test_merged_values_that_only_grow_are_equal_unless_rows_are_deleted() -> Non
 @pytest.mark.parametrize("part", ["remembers_deletions", "inserts_missing", "waits_for_clock"])
 def test_each_part_of_last_update_wins_is_needed(part: str) -> None:
     insist_on_counterexample(parts={part: False}, least=3)
+
+
+DELTAS = DeltaColumns({"t": ["n"]})
+
+
+def test_differences_add_up_to_the_same_sums() -> None:
+    assert DELTAS.converges(nodes=5).severity is Severity.OK
+    search(Adding, settings(stateful_step_count=30), policy=DELTAS)
+
+
+def test_differences_need_kept_stamps_and_exact_positions() -> None:
+    with pytest.raises(AssertionError, match="the nodes differ"):
+        search(Adding, FEW_STEPS, policy=DELTAS, parts={"keeps_stamps": False})
+    with pytest.raises(AssertionError, match="the nodes differ"):
+        search(Adding, FEW_STEPS, policy=DELTAS, repeated=1)
 
 
 def test_ties_that_the_applying_node_decides_do_not_converge() -> None:

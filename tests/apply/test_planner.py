@@ -10,7 +10,8 @@ import pytest
 from applyfacts import OWN, TEXT, column, dumped, target, transaction
 
 from pgreplkit.apply import TableRule
-from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, UnknownTable, is_portable
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable, is_portable
 from pgreplkit.apply.statements import Kind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Column

@@ -13,6 +13,7 @@ from applyfacts import membership
 from pgreplkit import TableName
 from pgreplkit.apply import (
     Applier,
+    DeltaColumns,
     KeepLocal,
     LastUpdateWins,
     MergeWith,
@@ -23,6 +24,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.errors import ApplyError
 from pgreplkit.values.tablename import AnyTable
 
+DELTAS = DeltaColumns({"t": ["n"]})
 settings = partial(
     ApplySettings, name="one", publications=["p"], tables=None, conflicts=LastUpdateWins(),
     on_error="stop",
@@ -68,6 +70,20 @@ def test_merged_rows_are_not_filtered_by_rules() -> None:
     assert not merging().reads_commits
     with pytest.raises(ValueError, match="MergeWith takes no rules"):
         merging(tables={"t": TableRule(where=lambda row: True)})
+    with pytest.raises(ValueError, match="DeltaColumns takes no rules"):
+        settings(conflicts=DELTAS, tables={"t": TableRule(where=lambda row: True)})
+
+
+def test_a_lost_slot_has_the_remedy_of_an_applier_or_of_a_mesh() -> None:
+    alone = settings(conflicts=KeepLocal()).lost_slot_remedy
+    assert alone == "drop() the applier, and copy the tables again"
+    assert "leave the mesh" in settings(membership=membership()).lost_slot_remedy
+
+
+def test_delta_columns_are_known_to_the_statements() -> None:
+    stamps = settings(conflicts=DELTAS, membership=membership()).stamps
+    assert stamps is not None
+    assert (stamps.rank, stamps.deltas) == (2, {TableName("public", "t"): ("n",)})
 
 
 @pytest.mark.parametrize(

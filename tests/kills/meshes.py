@@ -2,7 +2,7 @@
 
 Each run has 2 to 4 nodes of random major versions; some of them may join or leave while the others
 write. At the end the rows of all nodes are compared, and every insert that a server acknowledged
-must be on all of them.
+must be on all of them. Each transaction also adds 1 to a delta column: the sum is their number.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Plan
+from pgreplkit.apply import DeltaColumns
 from pgreplkit.errors import Error
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import Mesh
@@ -39,11 +40,15 @@ SETTINGS = {
 SETUP = (
     "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, pad text)",
     "CREATE TABLE log (at text PRIMARY KEY)",
+    "CREATE TABLE counter (id int PRIMARY KEY, n bigint NOT NULL, at text)",
     "ALTER TABLE t REPLICA IDENTITY FULL",
     "ALTER TABLE log REPLICA IDENTITY FULL",
+    "ALTER TABLE counter REPLICA IDENTITY FULL",
 )
 NAMES, KEYS, WRITERS = ("berlin", "paris", "rome", "oslo"), 12, 2
 ROLE = "mover"
+PATIENCE = 300
+"""Seconds for all streams to catch up: they share one process, and machines can be busy."""
 
 
 class Writer(threading.Thread):
@@ -73,6 +78,11 @@ class Writer(threading.Thread):
         for _ in range(self._chance.choice([1, 1, 2, 10])):
             self._change(writer)
         writer.execute("INSERT INTO log VALUES (%s)", [entry])
+        writer.execute(
+            "INSERT INTO counter VALUES (%s, 1, %s) ON CONFLICT (id)"
+            " DO UPDATE SET n = counter.n + 1, at = EXCLUDED.at",
+            [self._chance.randrange(KEYS), entry],
+        )
         writer.commit()
         self.acknowledged.append(entry)
 
@@ -115,7 +125,7 @@ class Process:
 
 
 def mesh_of(nodes: dict[str, str]) -> Mesh:
-    return Mesh(nodes, tables=["public.*"])
+    return Mesh(nodes, tables=["public.*"], policy=DeltaColumns({"counter": ["n"]}))
 
 
 class Run:
@@ -175,7 +185,7 @@ class Run:
             acknowledged |= self.stop(*self.writers)
             # A member that this object does not know would be an error.
             self.mesh = mesh_of(self.nodes)
-            self.mesh.wait_for_sync(timeout=120)
+            self.mesh.wait_for_sync(timeout=PATIENCE)
             self.compare(acknowledged)
         finally:
             self.stop(*self.writers)
@@ -215,10 +225,11 @@ class Run:
             self.servers[who].start()
 
     def join(self, name: str, journal: str) -> Plan:
-        return self.mesh.plan_join(name, donor=self.chance.choice([*self.writers]), journal=journal)
+        donor = self.chance.choice([*self.writers])
+        return self.mesh.plan_join(name, donor=donor, timeout=PATIENCE, journal=journal)
 
     def leave(self, name: str, journal: str) -> Plan:
-        return self.mesh.plan_leave(name, journal=journal)
+        return self.mesh.plan_leave(name, timeout=PATIENCE, journal=journal)
 
     def perform(self, kind: str, planned: Callable[[str], Plan]) -> None:
         """Run a plan while something is killed, and continue it after each failure."""
@@ -244,12 +255,15 @@ class Run:
 
     def compare(self, acknowledged: set[str]) -> None:
         """Insist on equal rows on all nodes, and on everything that was acknowledged."""
-        comparison = self.mesh.compare(timeout=120)
+        comparison = self.mesh.compare(timeout=PATIENCE)
         if not comparison.is_equal:
             raise SystemExit(f"run {self.number}:\n{comparison}")
         for name, conninfo in self.nodes.items():
             with psycopg.connect(conninfo) as connection:
                 there = {entry for (entry,) in connection.execute("SELECT at FROM log")}
+                [total] = connection.execute("SELECT sum(n) FROM counter").fetchone() or [0]
+            if total != len(there):
+                raise SystemExit(f"run {self.number}: {len(there)} commits added up to {total}")
             if lost := acknowledged - there:
                 raise SystemExit(f"run {self.number}: {name} lost {len(lost)} commits")
 

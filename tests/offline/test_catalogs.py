@@ -143,7 +143,10 @@ def test_pgbackrests_info_is_read() -> None:
     assert incremental.status is BackupStatus.FAILED
     # Versions that report no positions report the files.
     assert incremental.wal == WalRange(LSN("0/5000000"), LSN("0/6000000"))
-    assert pgbackrest_backups(PGBACKREST, stanza="other") == ()
+    with pytest.raises(WalNotFound, match="'other' in pgBackRest's catalogue: it has main; name"):
+        pgbackrest_backups(PGBACKREST, stanza="other")
+    with pytest.raises(TypeError, match="the text of a tool's output, not PosixPath"):
+        pgbackrest_backups(Path("/"))  # type: ignore[arg-type]
     assert len(pgbackrest_backups(PGBACKREST.encode(), stanza="main")) == 2
 
 

@@ -279,6 +279,15 @@ def test_reading_follows_the_newest_timeline(tmp_path: Path) -> None:
     assert read(open_wal(tmp_path)) == [lsn for lsn in new if lsn > 4 * MIB]
 
 
+def test_the_end_of_the_last_file_is_a_start_without_records_yet(tmp_path: Path) -> None:
+    written(tmp_path, wal_of([100] * 20, WalWriter(3 * MIB)))
+    wal = open_wal(tmp_path, start=LSN(4 * MIB))
+    assert (read(wal), wal.ended_by, wal.end_lsn) == ([], WalEnd.END_OF_WAL, None)
+    assert wal.first_at(LSN(4 * MIB)) is None
+    with pytest.raises(WalNotFound, match="has no file for it"):
+        open_wal(tmp_path, start=LSN(4 * MIB + 1))
+
+
 def test_wal_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(WalNotFound, match="holds no WAL files; name a directory of WAL files"):
         open_wal(tmp_path)

@@ -21,6 +21,7 @@ from pgreplkit.offline.catalogs.pgbackrest import pgbackrest_backups
 from pgreplkit.offline.catalogs.walg import walg_backups
 from pgreplkit.offline.layouts import ArchiveLayout
 from pgreplkit.offline.windows import WindowEnd
+from pgreplkit.values.rows import Rows
 
 RECORDED = Path(__file__).parent.parent / "data" / "archives"
 SIZE = SegmentSize.parse("1MB")
@@ -41,7 +42,7 @@ def described(folder: Path) -> Any:
     return json.loads((folder / "described.json").read_text())
 
 
-def check_windows(folder: Path, backups: tuple[Backup, ...]) -> ArchiveReport:
+def check_windows(folder: Path, backups: Rows[Backup]) -> ArchiveReport:
     """All windows end at the last record; without a segment, the first two end before it."""
     report = scan_archive(folder, verify=True)
     assert report.findings == ()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from walpages import SWITCH, SYSTEM_ID, WalWriter, page_header, sealed, wal_of
 
+from pgreplkit.offline.decoder import WalDecoder
 from pgreplkit.offline.records import Source, WalRecord
 from pgreplkit.offline.walk import RecordWalk, WalEnd
 
@@ -242,3 +243,9 @@ def test_damage_ends_the_walk_or_changes_nothing_before_it(
     assert positions(records)[: len(whole)] == whole or walk.stop is not None
     for record in records:
         assert record.is_crc_correct
+
+
+@pytest.mark.parametrize("number", [9, 19, "18", None])
+def test_a_decoder_knows_its_major_versions(number: int) -> None:
+    with pytest.raises(ValueError, match="major must be 10 to 18, got"):
+        WalDecoder(major=number)

@@ -131,7 +131,7 @@ def test_no_commit_after_the_backup_leaves_no_time(archive: Archive) -> None:
     ("change", "reason"),
     [
         ({"status": BackupStatus.FAILED}, "the backup is not complete (status failed)"),
-        ({"stop_lsn": None}, "the backup is not complete (status done)"),
+        ({"stop_lsn": None}, "at which the backup is consistent is not known (no stop_lsn)"),
         ({"parent": "zero"}, "the backup zero, on which it is based, is missing"),
         ({"system_id": 5}, "the backup is of system 5"),
         ({"major": 17}, "the backup is of version 17"),
@@ -153,6 +153,11 @@ def test_a_backup_that_cannot_be_restored_has_no_window(
     assert reason in window.reason
     assert "cannot be restored" in str(window)
     assert LSN(5 * MIB) not in window
+
+
+def test_only_backups_have_windows(archive: Archive) -> None:
+    with pytest.raises(TypeError, match=r"takes backups, such as barman_backups\(\) returns"):
+        scan_archive(archive.folder).windows("20261127T170943")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

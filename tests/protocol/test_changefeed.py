@@ -3,63 +3,34 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pgoutputs as sent
 import pytest
 from hypothesis import given, strategies as st
+from streamfeeds import (
+    NEXT,
+    TRANSACTION,
+    alive,
+    changes,
+    decoder,
+    payloads,
+    rows_of,
+    taken,
+    transactions,
+    wal,
+)
 
 from pgreplkit import LSN
-from pgreplkit.changes import Begin, Change, Column, Insert, Payload, Row, Transaction
+from pgreplkit.changes import Begin, Column, Insert, Transaction
 from pgreplkit.errors import InvalidChangeMessage, ServerError, ValueNotLoadable
 from pgreplkit.protocol.changefeed import ChangeFeed, PayloadFeed, TypedFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
-from pgreplkit.protocol.transactions import TransactionFeed
-
-
-def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
-    return lambda values: tuple(None if v is None else v.decode() for v in values)
-
-
-def decoder() -> Decoder[Row]:
-    return Decoder(RowReading(as_text, named_rows))
-
-
-def wal(data: bytes, lsn: int = 1) -> bytes:
-    return b"w" + LSN(lsn).to_bytes() + bytes(16) + data
-
-
-def alive(lsn: int, *, asks: bool = False) -> bytes:
-    return b"k" + LSN(lsn).to_bytes() + bytes(8) + bytes([asks])
-
-
-def changes(*, stop_at: int | None = None) -> tuple[ChangeFeed[Change[Row]], Feedback]:
-    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    stop = None if stop_at is None else LSN(stop_at)
-    return TypedFeed(decoder, feedback, stop_at=stop), feedback
-
-
-def transactions(memory_limit: int = 1 << 20) -> tuple[ChangeFeed[Transaction[Row]], Feedback]:
-    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    feed = TransactionFeed(decoder, feedback, stop_at=None, memory_limit=memory_limit)
-    return feed, feedback
-
-
-def payloads() -> tuple[ChangeFeed[Payload], Feedback]:
-    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    return PayloadFeed(feedback, stop_at=None), feedback
-
-
-TRANSACTION = [
-    *(sent.begin(100), sent.relation(), sent.insert("1", "a"), sent.insert("2", "b")),
-    *(sent.insert("3", "c"), sent.commit(100)),
-]
-NEXT = [sent.begin(200, 6), sent.insert("4", "d"), sent.commit(200)]
+from pgreplkit.protocol.rawtransactions import RawTransactionFeed
 
 
 @given(st.integers(0, len(TRANSACTION)))
@@ -148,105 +119,6 @@ def test_payloads_are_pending_until_they_are_acknowledged() -> None:
     assert feedback.flushed == LSN(90)
 
 
-def taken(feed: ChangeFeed[Transaction[Row]], *messages: bytes) -> list[Transaction[Row]]:
-    return [t for t in [feed.take(wal(data)) for data in messages] if t is not None]
-
-
-def rows_of(transaction: Transaction[Row]) -> list[object]:
-    return [change.new for change in transaction if isinstance(change, Insert)]
-
-
-def test_transactions_are_complete_and_can_be_read_repeatedly() -> None:
-    feed, feedback = transactions()
-    found = taken(feed, *TRANSACTION[:-1])
-    assert (found, feedback.is_within) == ([], True)
-    found = taken(feed, TRANSACTION[-1], sent.relation(columns=[("id", 23, True)]), *NEXT[:1])
-    found += taken(feed, sent.relation(columns=[("id", 23, True)]), sent.insert("9"), NEXT[-1])
-    first, second = found
-    assert (first.xid, first.commit_lsn, first.end_lsn) == (5, LSN(100), LSN(148))
-    # The first is read by the tables of its own time.
-    for _ in range(2):
-        assert rows_of(first) == [("1", "a"), ("2", "b"), ("3", "c")]
-    assert rows_of(second) == [("9",)]
-    assert repr(second) == "<Transaction 6 committed at 0/C8>"
-    with pytest.raises(TypeError, match="pickle the list"):
-        pickle.dumps(second)
-
-
-def test_an_empty_transaction_is_skipped_and_advances_an_idle_stream() -> None:
-    feed, feedback = transactions()
-    assert taken(feed, sent.begin(100), sent.commit(100)) == []
-    assert feedback.flushed == LSN(148)
-
-
-def test_a_nontransactional_message_is_a_transaction_of_its_own() -> None:
-    feed, feedback = transactions()
-    [found] = taken(feed, sent.message(70, transactional=False))
-    assert (found.xid, found.end_lsn, found.commit_time) == (0, LSN(70), None)
-    assert [type(change).__name__ for change in found] == ["Message"]
-    assert feedback.flushed == LSN.INVALID
-    [inside] = taken(
-        feed,
-        sent.begin(100),
-        sent.origin("pg_9"),
-        sent.message(80, transactional=True),
-        sent.commit(100),
-    )
-    assert inside.origin is not None
-    assert inside.origin.name == "pg_9"
-
-
-@given(st.data())
-def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) -> None:
-    """Two streamed transactions in interleaved blocks, with aborted subtransactions."""
-    limit = data.draw(st.sampled_from([0, 300, 1 << 20]))
-    feed, _ = transactions(limit)
-    expected: dict[int, list[tuple[str, int]]] = {1: [], 2: []}
-    aborted: set[int] = set()
-    started: set[int] = set()
-    blocks = data.draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from([1, 2]),
-                st.lists(st.sampled_from([0, 10, 20]), max_size=4),
-                st.sampled_from([None, 10, 20]),
-            )
-        )
-    )
-    found = []
-    number = 0
-    for xid, subs, abort in blocks:
-        messages = [sent.stream_start(xid, first=xid not in started)]
-        if xid not in started:
-            messages.append(sent.relation(xid=xid))
-        started.add(xid)
-        for sub in subs:
-            own = xid + sub
-            if own in aborted:
-                continue
-            number += 1
-            messages.append(sent.insert(str(number), "x", xid=own))
-            expected[xid].append((str(number), own))
-        messages.append(sent.STREAM_STOP)
-        if abort is not None:
-            aborted.add(xid + abort)
-            messages.append(sent.stream_abort(xid, xid + abort))
-        found += taken(feed, *messages)
-    assert found == []
-    ends = [xid for xid in data.draw(st.permutations([1, 2])) if xid in started]
-    dropped = data.draw(st.sampled_from([None, 1, 2]))
-    for xid in ends:
-        end = sent.stream_abort(xid, xid) if xid == dropped else sent.stream_commit(xid, 100 * xid)
-        found += taken(feed, end)
-    for transaction in found:
-        kept = [(n, "x") for n, own in expected[transaction.xid] if own not in aborted]
-        assert rows_of(transaction) == kept
-    # As where the server does not stream: a transaction of aborted parts only is not delivered.
-    kept_rows = {xid: {own for _, own in rows} - aborted for xid, rows in expected.items()}
-    whole = [xid for xid in ends if xid != dropped and kept_rows[xid]]
-    assert [transaction.xid for transaction in found] == whole
-
-
 STREAMED = [
     *(sent.stream_start(5), sent.relation(xid=5), sent.insert("1", "a", xid=6), sent.STREAM_STOP),
     *(sent.stream_start(5, first=False), sent.insert("2", "b", xid=5), sent.STREAM_STOP),
@@ -312,6 +184,16 @@ def test_after_a_restart_incomplete_transactions_start_again() -> None:
     feed.restart()
     [found] = taken(feed, *TRANSACTION)
     assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
+def test_a_restart_within_a_raw_transaction_ends_the_transaction() -> None:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    raw = RawTransactionFeed(decoder, feedback, stop_at=None, memory_limit=1 << 20)
+    assert raw.next(iter([wal(TRANSACTION[0])])) is None
+    assert feedback.is_within
+    raw.restart()
+    # Otherwise a server that does not send it again would retain its WAL without limit.
+    assert not feedback.is_within
 
 
 def test_a_restart_within_a_streamed_block_ends_the_block() -> None:

@@ -436,7 +436,7 @@ class AsyncPrimary(AsyncStreamingServer):
 
     async def replica_identity(
         self, tables: Iterable[AnyTable] | None = None
-    ) -> list[ReplicaIdentity]:
+    ) -> Rows[ReplicaIdentity]:
         """Return the replica identity of tables, with the ALTER TABLE for those that lack one.
 
         By default of all permanent tables of the database.
@@ -446,13 +446,14 @@ class AsyncPrimary(AsyncStreamingServer):
         from pgreplkit._async.logical.coverage import insist_on_all
         from pgreplkit._async.logical.publication import read_identities
         from pgreplkit.catalog.logical.replicaidentity import ALL_TABLES, identities, identity_in
+        from pgreplkit.values.rows import Rows
         from pgreplkit.values.tablename import table_of
 
         operation, major = "read the replica identities", self.version.major
         if tables is None:
             records = await self._link.all(operation, identities(major, ALL_TABLES))
-            return [identity_in(record) for record in records]
-        asked = [table_of(table) for table in several(tables, "tables")]
+            return Rows(identity_in(record) for record in records)
+        asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         # Tables that do not exist have no row.
         found = await read_identities(self._link, asked)
         insist_on_all(operation, "this database", asked, [identity.table for identity in found])

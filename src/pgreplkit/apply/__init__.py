@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,
         Decision as Decision,
+        DeltaColumns as DeltaColumns,
         KeepLocal as KeepLocal,
         LastUpdateWins as LastUpdateWins,
         Merge as Merge,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pgreplkit.apply.planner import Step
 from pgreplkit.apply.statements import Statement
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 _MOST_PARAMETERS = 600

@@ -10,6 +10,7 @@ import attrs
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import (
     ApplyRemote,
+    DeltaColumns,
     KeepLocal,
     LastUpdateWins,
     NodePriority,
@@ -29,6 +30,7 @@ _POLICIES: Mapping[str, Callable[..., Policy]] = {
     "apply_remote": ApplyRemote,
     "keep_local": KeepLocal,
     "last_update_wins": LastUpdateWins,
+    "delta_columns": DeltaColumns,
     "node_priority": NodePriority,
 }
 """MergeWith takes a function, which a file cannot hold."""

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from pgreplkit.apply.policies import Decision, LastUpdateWins, MergeWith, NodePriority, Policy
+from pgreplkit.apply.policies import (
+    Decision,
+    DeltaColumns,
+    LastUpdateWins,
+    MergeWith,
+    NodePriority,
+    Policy,
+)
 from pgreplkit.apply.versions import Version
 from pgreplkit.protocol.pgoutput.rows import named_rows
 
@@ -25,6 +32,8 @@ class Write:
     version: Version
     before: int | None = None
     """The value that the row had on the node of the writer."""
+    added: int = 0
+    """The difference of the row's delta column."""
 
 
 @attrs.define
@@ -34,6 +43,8 @@ class _Node:
     """Ticks by which its clock is ahead."""
     rows: dict[int, Write] = attrs.field(factory=dict)
     """The last write of each key, with the deletions that are remembered."""
+    sums: dict[int, int] = attrs.field(factory=dict)
+    """The delta column of each row."""
     log: list[tuple[Write, ...]] = attrs.field(factory=list)
     """The transactions that were committed here."""
     applied: dict[str, int] = attrs.field(factory=dict)
@@ -55,6 +66,7 @@ class Nodes:
         remembers_deletions: bool = True,
         inserts_missing: bool = True,
         waits_for_clock: bool = True,
+        keeps_stamps: bool = True,
     ) -> None:
         self._policy = policy
         self._is_stamped = isinstance(policy, LastUpdateWins)
@@ -63,6 +75,7 @@ class Nodes:
         self._remembers = self._is_stamped and remembers_deletions
         self._inserts_missing = self._sees_writers and inserts_missing
         self._waits = self._is_stamped and waits_for_clock
+        self._adds, self._keeps_stamps = isinstance(policy, DeltaColumns), keeps_stamps
         self._now = 0
         self._nodes = {f"n{rank}": _Node(rank, skew) for rank, skew in enumerate(skews)}
         # A node that left keeps its rank: rows that it wrote are still compared.
@@ -80,11 +93,16 @@ class Nodes:
         written = self._nodes[name].rows.values()
         return {write.key: write.value for write in written if write.value is not None}
 
+    def sums(self, name: str) -> dict[int, int]:
+        """Return the delta columns of these rows."""
+        return {**self._nodes[name].sums}
+
     # Writers
 
     def write(self, name: str, key: int, value: int) -> None:
         """Update the row, or insert it if there is none."""
-        self._commit(name, self._new(name, key, value))
+        if not self._is_refused(name, key):
+            self._commit(name, self._new(name, key, value, added=value))
 
     def delete(self, name: str, key: int) -> None:
         """Delete the row if there is one."""
@@ -94,14 +112,21 @@ class Nodes:
     def move(self, name: str, key: int, to: int) -> None:
         """Change the key of a row, if there is a row and the new key is free."""
         rows = self.rows(name)
-        if key in rows and to not in rows:
-            self._commit(name, self._new(name, key, None), self._new(name, to, rows[key]))
+        if key in rows and to not in rows and not self._is_refused(name, to):
+            added = self._nodes[name].sums.get(key, 0)
+            moved = self._new(name, to, rows[key], added=added)
+            self._commit(name, self._new(name, key, None), moved)
 
-    def _new(self, name: str, key: int, value: int | None) -> Write:
+    def _is_refused(self, name: str, key: int) -> bool:
+        """Return whether a key was deleted that cannot be used again."""
+        last = self._nodes[name].rows.get(key)
+        return self._adds and last is not None and last.value is None
+
+    def _new(self, name: str, key: int, value: int | None, added: int = 0) -> Write:
         node = self._nodes[name]
         version = Version(self._clock(node), name, node.rank)
         before = self.rows(name).get(key)
-        return Write(key, value, before is None, version, before)
+        return Write(key, value, before is None, version, before, added)
 
     def _clock(self, node: _Node) -> datetime:
         return _BEGIN + timedelta(seconds=self._now + node.skew)
@@ -114,6 +139,8 @@ class Nodes:
     def _commit(self, name: str, *writes: Write) -> None:
         for write in writes:
             self._store(self._nodes[name], write)
+            if self._adds:
+                self._add(self._nodes[name], write)
         self._nodes[name].log.append(writes)
 
     def _store(self, node: _Node, write: Write) -> None:
@@ -144,6 +171,9 @@ class Nodes:
 
     def _apply(self, node: _Node, write: Write) -> None:
         local = node.rows.get(write.key)
+        if self._adds:
+            self._apply_difference(node, local, write)
+            return
         if isinstance(self._policy, MergeWith):
             self._store(node, self._merged(self._policy, local, write))
         # Neither a row nor a deletion that is remembered: no policy is asked.
@@ -156,6 +186,24 @@ class Nodes:
             self._store(node, write)
         elif self._decides(local, write) is Decision.APPLY:
             self._store(node, write)
+
+    def _apply_difference(self, node: _Node, local: Write | None, write: Write) -> None:
+        # A deletion wins over every change.
+        if local is not None and local.value is None:
+            return
+        self._add(node, write)
+        if local is None or write.value is None or self._decides(local, write) is Decision.APPLY:
+            self._store(node, write)
+        elif not self._keeps_stamps:
+            # As if the version of the row were that of the transaction that wrote it last.
+            node.rows[write.key] = attrs.evolve(local, version=write.version)
+
+    @staticmethod
+    def _add(node: _Node, write: Write) -> None:
+        if write.value is None:
+            node.sums.pop(write.key, None)
+        else:
+            node.sums[write.key] = node.sums.get(write.key, 0) + write.added
 
     def _merged(self, policy: MergeWith, local: Write | None, remote: Write) -> Write:
         """Return the write after which the row has the merged value."""
@@ -178,7 +226,8 @@ class Nodes:
 
         It is not written before its clock has passed the donor's, as with other changes.
         """
-        node = _Node(self._next_rank, skew, {**self._nodes[donor].rows})
+        rows, sums = self._nodes[donor].rows, self._nodes[donor].sums
+        node = _Node(self._next_rank, skew, {**rows}, {**sums})
         self._next_rank += 1
         positions = {**self._nodes[donor].applied, donor: len(self._nodes[donor].log)}
         node.applied = {one: max(at - repeated, 0) for one, at in positions.items()}

@@ -12,6 +12,7 @@ from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 Merge: TypeAlias = Callable[[Row, Row], Mapping[str, object]]
 """A function of the local and the remote row that returns the values to write."""
@@ -25,7 +26,8 @@ class Decision(Enum):
     SKIP = "skip"
     """The local row stays as it is."""
     MERGE = "merge"
-    """The values are those that the function of MergeWith returns."""
+    """The row becomes one of both: the function of MergeWith returns its values, or the differences
+    of DeltaColumns are added to it."""
 
 
 class Policy(Protocol):
@@ -165,6 +167,50 @@ class LastUpdateWins:
     def converges(self, *, nodes: int) -> Finding:
         """Return whether the nodes have equal rows in the end if each of them writes."""
         return _found(self, nodes, None)
+
+
+def _delta_columns(
+    given: Mapping[AnyTable, Iterable[str]],
+) -> dict[TableName, tuple[str, ...]]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"columns is a mapping of tables to names, not a {type(given).__name__}")
+    columns: dict[TableName, tuple[str, ...]] = {}
+    for table, names in given.items():
+        name = table_of(table)
+        if name in columns:
+            raise ValueError(f"{name} is named twice")
+        columns[name] = tuple(several(names, f"columns of {name}", at_least=1))
+        for column in columns[name]:
+            if not isinstance(column, str):
+                raise TypeError(f"a column of {name} is a str, not {type(column).__name__}")
+    if not columns:
+        raise ValueError("columns names no table")
+    return columns
+
+
+@attrs.frozen
+class DeltaColumns(LastUpdateWins):
+    """The differences of some columns are added up, such as those of a balance.
+
+    ``columns`` maps tables of the subscriber to the names of columns. An update adds the difference
+    of the new and the old value, and an insert the value itself: on each node a column is the sum
+    of what all nodes have added. As for other columns, and other tables, the later commit wins.
+
+    A deletion wins over every change, and its key cannot be used again.
+
+    Needs track_commit_timestamp on the subscriber, REPLICA IDENTITY FULL, and columns of the type
+    smallint, integer, bigint or numeric(p, s) that are NOT NULL.
+    """
+
+    columns: Mapping[TableName, tuple[str, ...]] = attrs.field(converter=_delta_columns)
+    max_clock_skew: timedelta = attrs.field(
+        default=timedelta(seconds=5), converter=_seconds, kw_only=True
+    )
+    """The longest time to wait for the subscriber's clock; a number of seconds or a timedelta."""
+
+    def decide(self, local: Version | None, remote: Version) -> Decision:
+        """Apply the change; if the local version is newer, only add its differences."""
+        return Decision.APPLY if is_superseded(local, remote) else Decision.MERGE
 
 
 def _found(policy: object, nodes: int, reason: str | None) -> Finding:

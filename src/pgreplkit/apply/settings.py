@@ -10,7 +10,14 @@ import attrs
 
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
-from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, MergeWith, NodePriority, Policy
+from pgreplkit.apply.policies import (
+    ApplyRemote,
+    DeltaColumns,
+    LastUpdateWins,
+    MergeWith,
+    NodePriority,
+    Policy,
+)
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
@@ -118,8 +125,10 @@ class ApplySettings:
     def __attrs_post_init__(self) -> None:
         policy = self.conflicts
         # Both would decide the values of one row, and in which order is not obvious.
-        if isinstance(policy, MergeWith) and any(rule.needs_rows for rule in self.rules.values()):
-            raise ValueError("MergeWith takes no rules with where= or change=")
+        if isinstance(policy, MergeWith | DeltaColumns) and any(
+            rule.needs_rows for rule in self.rules.values()
+        ):
+            raise ValueError(f"{type(policy).__name__} takes no rules with where= or change=")
         if not isinstance(policy, LastUpdateWins | NodePriority):
             return
         name = type(policy).__name__
@@ -128,7 +137,7 @@ class ApplySettings:
         if self.copy:
             raise ValueError(
                 f"{name} needs copy=False: copied rows would be of the time of the copy, and of no"
-                " publisher"
+                " publisher; a Mesh copies rows with the times and origins of their commits"
             )
         if self.membership is None:
             raise ValueError(f"{name} needs membership, the names and ranks of all nodes")
@@ -169,7 +178,13 @@ class ApplySettings:
         by_time = self.last_update_wins is not None
         # Without times, ranks are all that can be compared.
         by_rank = members.ties == "rank" or not by_time
-        return Stamps(ranks[members.source] if by_rank else None, by_time)
+        return Stamps(ranks[members.source] if by_rank else None, by_time, self.deltas)
+
+    @property
+    def deltas(self) -> Mapping[TableName, tuple[str, ...]]:
+        """The columns of the subscriber's tables to which differences are added."""
+        policy = self.conflicts
+        return policy.columns if isinstance(policy, DeltaColumns) else {}
 
     @property
     def merges(self) -> bool:
@@ -188,6 +203,13 @@ class ApplySettings:
     def uses_origin(self) -> bool:
         """Whether the position is that of a replication origin."""
         return self.resume == "origin"
+
+    @property
+    def lost_slot_remedy(self) -> str:
+        """What to do if the slot is lost: changes are missing, which nothing can send again."""
+        if self.membership is not None:
+            return "let the subscriber leave the mesh, empty its tables, and let it join again"
+        return "drop() the applier, and copy the tables again"
 
     def target_of(self, table: TableName) -> TableName:
         """Return the subscriber's table to which a table's changes are applied."""

@@ -7,7 +7,7 @@ so does a change of the same transaction, whose commit time is not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -17,6 +17,7 @@ from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
+from pgreplkit.values.tablename import TableName
 
 _DELETED, _MISSING, _OTHER = b"d", b"m", b"o"
 """The columns that a statement returns: if its row was deleted later; if there was none; if an
@@ -31,6 +32,8 @@ class Stamps:
     rank: int | None
     by_time: bool = True
     """Whether commit times decide, and deletions are remembered; else the ranks alone do."""
+    deltas: Mapping[TableName, tuple[str, ...]] = {}
+    """Columns of the subscriber's tables to which differences are added."""
 
 
 def stamped_key(match: Match) -> tuple[Written, ...]:
@@ -78,32 +81,31 @@ class StampedStatements:
             # A row of key columns only gets a new version too, which has the commit's time.
         ] or [quote_identifier(self.key[0].column.name)]
         sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in changed)
-        place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
-        )
-        returned = ""
-        if self._stamps.by_time:
-            # A row that is inserted under a newer tombstone is removed in the same statement: in
-            # between, no other session can see it.
-            undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
-            outlives = (
-                f"pgreplkit.outlives({self._oid}, {self._key('t')}, {parameters[self._stamp]},"
-                f" {self._rank}, '{undo}')"
-            )
-            returned = f" WHEN NOT {outlives} THEN 'd'"
         target = ", ".join(quote_identifier(one.column.name) for one in self.key)
         tie = self._tie("t", f"ROW({', '.join(f'EXCLUDED.{c}' for c in changed)})", changed)
+        values = [parameters[one.position] for one in match.written]
+        stamp = parameters[self._stamp] if self._stamps.by_time else ""
         sql = (
-            f"{insert_sql(match, parameters, alias='t')} ON CONFLICT ({target}) DO UPDATE SET"
-            f" {sets} WHERE {self._is_older('t', parameters, tie)}"
+            f"{insert_sql(match, [values], alias='t')} ON CONFLICT ({target}) DO UPDATE SET {sets}"
+            f" WHERE {self._is_older('t', parameters, tie)}"
+            f" RETURNING {self._returned(stamp, is_new=is_new)}"
         )
-        if not match.target.is_partitioned:
-            # A row version that replaces another one has the lock of its own transaction.
-            returned += f" WHEN t.xmax {'<>' if is_new else '='} 0 THEN 'o'"
-        sql += f" RETURNING {f'CASE{returned} END' if returned else 'NULL::text'}"
         kind = Kind.INSERT if is_new else Kind.UPDATE
         return self._made(kind, sql, parameters)
+
+    def _returned(self, stamp: str, *, is_new: bool) -> str:
+        """Return the expression for the answer of an upsert."""
+        answers = []
+        existed = not self._match.target.is_partitioned
+        if existed:
+            # A row version that replaces another one has the lock of its own transaction. That one
+            # was newer than the last deletion of its key, which therefore needs no look.
+            answers.append("WHEN t.xmax <> 0 THEN " + ("'o'" if is_new else "NULL"))
+        if self._stamps.by_time:
+            answers.append(f"WHEN NOT {self._outlives(stamp)} THEN 'd'")
+        if existed and not is_new:
+            answers.append("ELSE 'o'")
+        return f"CASE {' '.join(answers)} END" if answers else "NULL::text"
 
     def update(self, unsent: frozenset[int]) -> Statement:
         """Return the UPDATE of a row some of whose values were not sent."""
@@ -150,33 +152,51 @@ class StampedStatements:
             )
         return self._made(Kind.DELETE, sql + self._answer(parameters), parameters)
 
-    def sweep(self) -> Statement:
+    def sweep(self) -> Statement | None:
         """Return the deletion of rows that were inserted while an older deletion found none.
 
         It is repeated until every transaction that ran beside the deletion has ended: it returns
-        no row then.
+        no row then. None if deletions are not remembered.
         """
+        if not self._stamps.by_time:
+            return None
         place = " AND ".join(
             f"t.{quote_identifier(one.column.name)} = (d.key->>{at})::{one.column.type}"
             for at, one in enumerate(self.key)
         )
-        rank = "pgreplkit.rank_of(t.xmin) < pgreplkit.rank_of(d.xmin)"
-        # Without ranks a deletion wins against a row of the same time.
-        tie = "true" if self._stamps.rank is None else rank
         setting = f"'pgreplkit.swept_' || {self._oid}"
         horizon = "txid_snapshot_xmin(txid_current_snapshot())"
         sql = (
             f"WITH swept AS (DELETE FROM {self._only} AS t USING pgreplkit.tombstone AS d"
             f" WHERE d.relation = {self._oid} AND d.is_late AND d.xid < {horizon}"
             f" AND d.xid >= coalesce(current_setting({setting}, true), '0')::bigint"
-            f" AND {place} AND t.xmin <> d.xmin AND (pg_xact_commit_timestamp(t.xmin)"
-            " < pg_xact_commit_timestamp(d.xmin) OR pg_xact_commit_timestamp(t.xmin)"
-            f" = pg_xact_commit_timestamp(d.xmin) AND {tie}) RETURNING 1)"
+            f" AND {place} AND t.xmin <> d.xmin AND {self._is_dead()} RETURNING 1)"
             f" SELECT NULL::text, set_config({setting}, {horizon}::text, false)"
             f" WHERE EXISTS (SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = {self._oid}"
             f" AND d.is_late AND d.xid >= {horizon})"
         )
         return Statement(Kind.DELETE, str(self._match.source), self._name(), sql, ())
+
+    def _is_dead(self) -> str:
+        """Return the condition that a row ``t`` is older than a deletion ``d``."""
+        rank = "pgreplkit.rank_of(t.xmin) < pgreplkit.rank_of(d.xmin)"
+        # Without ranks a deletion wins against a row of the same time.
+        tie = "true" if self._stamps.rank is None else rank
+        return (
+            "(pg_xact_commit_timestamp(t.xmin) < pg_xact_commit_timestamp(d.xmin)"
+            f" OR pg_xact_commit_timestamp(t.xmin) = pg_xact_commit_timestamp(d.xmin) AND {tie})"
+        )
+
+    def _outlives(self, stamp: str) -> str:
+        """Return the condition that a row that was just written is newer than its deletion."""
+        place = " AND ".join(
+            f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
+            for at, one in enumerate(self.key)
+        )
+        # A row that is inserted under a newer tombstone is removed in the same statement: in
+        # between, no other session can see it.
+        undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
+        return f"pgreplkit.outlives({self._oid}, {self._key('t')}, {stamp}, {self._rank}, '{undo}')"
 
     def _answer(self, parameters: Parameters) -> str:
         return (
@@ -210,7 +230,7 @@ class StampedStatements:
         old = f"ROW({', '.join(f'{row}.{column}' for column in columns)})"
         return f'{old}::text COLLATE "C" <= {new}::text'
 
-    def _made(self, kind: Kind, sql: str, parameters: Parameters) -> Statement:
+    def _made(self, kind: Kind, sql: str, parameters: Parameters, shift: int = 0) -> Statement:
         return Statement(
             kind,
             str(self._match.source),
@@ -218,7 +238,7 @@ class StampedStatements:
             sql,
             parameters.picks,
             needs_row=True,
-            key=parameters.of([(one, one.position) for one in self.key]),
+            key=parameters.of([(one, one.position + shift) for one in self.key]),
             is_stamped=True,
         )
 

@@ -126,7 +126,10 @@ class Statements:
         match = self._match
         used = {one.position for one in match.written}
         parameters = Parameters(used, match.width + len(match.constants))
-        return insert_sql(match, parameters, rows=rows), parameters
+        values = [
+            [parameters.of_row(one.position, row) for one in match.written] for row in range(rows)
+        ]
+        return insert_sql(match, values), parameters
 
     def update(
         self,
@@ -232,14 +235,11 @@ class Statements:
         return Statement(kind, table, self._name(), sql, parameters.picks, needs_row, key)
 
 
-def insert_sql(match: Match, parameters: Parameters, *, alias: str = "", rows: int = 1) -> str:
-    """Return the INSERT of the written columns of a number of rows."""
+def insert_sql(match: Match, rows: Sequence[Sequence[str]], *, alias: str = "") -> str:
+    """Return the INSERT of rows, each a list of the values of the written columns."""
     into = f"{match.target.table}{f' AS {alias}' if alias else ''}"
     columns = ", ".join(quote_identifier(one.column.name) for one in match.written)
-    values = "), (".join(
-        ", ".join(parameters.of_row(one.position, row) for one in match.written)
-        for row in range(rows)
-    )
+    values = "), (".join(map(", ".join, rows))
     # A replicated value replaces the one that the identity column would get.
     overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
     # SQL has no INSERT with an empty list of columns.

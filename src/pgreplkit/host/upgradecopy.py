@@ -154,7 +154,7 @@ class UpgradeCopy:
             directory=new.data_directory,
             transfer=transfer,
         )
-        new.run("pg_upgrade", [*arguments, "--check"])
+        # It checks both clusters before it changes anything: --check would do so twice.
         new.run("pg_upgrade", arguments)
         # The options with which pg_upgrade started it, and its script, which removes the copy.
         new.write_file("postmaster.opts", None)

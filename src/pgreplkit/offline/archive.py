@@ -15,6 +15,7 @@ from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
@@ -191,7 +192,7 @@ class ArchiveReport(Record):
             return False
         return True
 
-    def windows(self, backups: "Iterable[Backup]") -> "tuple[PitrWindow, ...]":
+    def windows(self, backups: "Iterable[Backup]") -> "Rows[PitrWindow]":
         """Return the points in time to which each backup can be restored, in the given order.
 
         The end of each window is read from the last segments before the archive ends or has a gap.

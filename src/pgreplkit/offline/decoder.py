@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgreplkit.errors import InvalidWalMessage
+from pgreplkit.offline.pages import MAJORS
 from pgreplkit.offline.records import Source, WalRecord
 from pgreplkit.offline.walk import RecordWalk
 from pgreplkit.protocol.walfeed import WalChunk
@@ -18,6 +19,8 @@ class WalDecoder:
 
     The first chunk begins with a page, or with a record. In the first case, the records begin with
     the first one that starts in the page or after it.
+
+    Raises: ValueError for a major version without a decoder.
     """
 
     def __init__(
@@ -27,6 +30,9 @@ class WalDecoder:
         segment_size: SegmentSize | int = SegmentSize.DEFAULT,
         block_size: int = _BLOCK_SIZE,
     ) -> None:
+        if major not in MAJORS.values():
+            known = f"{min(MAJORS.values())} to {max(MAJORS.values())}"
+            raise ValueError(f"major must be {known}, got {major!r}")
         self._source = Source(None, major, 0, int(segment_size), block_size)
         self._walk: RecordWalk | None = None
 

@@ -53,7 +53,9 @@ class WalPath:
         """
         size = self.header.segment_size.bytes
         number = int(lsn) // size
-        if number not in self.files:
+        # On a boundary, the file of the next record may not exist yet.
+        is_end = int(lsn) == (max(self.files) + 1) * size
+        if number not in self.files and not is_end:
             first, last = LSN(min(self.files) * size), max(self.files) * size + size
             end = LSN(min(last, int(LSN.MAX)))
             raise WalNotFound(

@@ -278,7 +278,7 @@ class WalRecord:
         except (struct.error, InvalidWal) as error:
             found = error.found if isinstance(error, InvalidWal) else "it is cut off"
             raise InvalidWal(
-                f"the {what} of a {self.kind} record is not valid: {found}",
+                f"the {what} of the record ({self.kind}) is not valid: {found}",
                 path=self._source.path,
                 lsn=self.lsn,
             ) from None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from pgreplkit.offline.archive import ArchiveReport
-from pgreplkit.offline.backups import Backup
+from pgreplkit.offline.backups import Backup, BackupStatus
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
@@ -16,6 +16,7 @@ from pgreplkit.offline.xacts import end_time
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
@@ -107,14 +108,20 @@ class _Run:
                 self.commit = record.end_lsn, at
 
 
-def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
+def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> Rows[PitrWindow]:
     """Return the window of each backup, in the given order.
 
     Raises: HostFileError.
     """
     everything = [*backups]
+    for backup in everything:
+        if not isinstance(backup, Backup):
+            raise TypeError(
+                "windows() takes backups, such as barman_backups() returns,"
+                f" not {type(backup).__name__}"
+            )
     finder = _Finder(report, {backup.id: backup for backup in everything})
-    return tuple(finder.window(backup) for backup in everything)
+    return Rows(finder.window(backup) for backup in everything)
 
 
 class _Finder:
@@ -171,6 +178,8 @@ class _Finder:
 
     def _problem(self, backup: Backup) -> str:
         """Return what is wrong with the backup itself; empty if nothing is."""
+        if backup.stop_lsn is None and backup.status is BackupStatus.DONE:
+            return "the position at which the backup is consistent is not known (no stop_lsn)"
         if not backup.is_complete:
             return f"the backup is not complete (status {backup.status})"
         base, seen = backup, {backup.id}

@@ -248,6 +248,8 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
     def restart(self) -> None:
         """Discard an unfinished transaction: the server sends it again."""
         self._decoder = self._current = None
+        # A transaction that was lost within a block may never come again.
+        self._feedback.is_within = False
 
     def next(self, messages: Iterator[bytes]) -> RawTransaction[R] | None:
         """Process messages up to the end of the next transaction, and return it."""

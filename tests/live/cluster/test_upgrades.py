@@ -13,7 +13,7 @@ from clusters import Cluster
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
-from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
+from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
 from pgreplkit.rows import RowDiff
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
@@ -203,6 +203,8 @@ async def test_undo_of_a_preparation_leaves_no_object(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     async with opened(sides, colour, tmp_path) as upgrade:
+        with pytest.raises(TableNotFound, match="'shop' has published none; prepare it first"):
+            await differences(upgrade)
         await prepare(upgrade, sides)
         undone = await (await upgrade.plan_resume()).undo()
         assert [type(step).__name__ for step in undone][:2] == [

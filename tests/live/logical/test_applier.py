@@ -32,6 +32,7 @@ from pgreplkit.errors import (
     ApplyError,
     ApplyFailed,
     SchemaMismatch,
+    SlotNotFound,
     TableNotFound,
     WaitTimeout,
 )
@@ -219,6 +220,9 @@ def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
     with pytest.raises(ApplyFailed, match=r"where raised ZeroDivisionError.*id=1"):
         one.run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.all("SELECT * FROM t") == []
+    one.drop()
+    with pytest.raises(ApplyError, match=r"copy public\.t: where raised .*; correct the rule"):
+        one.run(timeout=20)
 
 
 @NEWEST
@@ -368,6 +372,14 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == (None, None, "23514")
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
+    two.subscriber.run(
+        """CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE 'refused' USING ERRCODE = '23505'; END $$"""
+    )
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
+    result = one.run(stop_at=end(two.publisher), timeout=20)
+    # Not a conflict of the last row, as for a unique key: the commit was refused.
+    assert (result.parked, result.conflicts) == (1, {})
 
 
 @NEWEST
@@ -570,6 +582,9 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
     one.run(stop_at=end(two.publisher), timeout=20)
     with pytest.raises(ApplyError, match="use resume='origin'"):
         applier(two, resume="table").run(timeout=5)
+    two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+    with pytest.raises(SlotNotFound, match=r"drop\(\) the applier, and copy the tables again"):
+        one.run(timeout=5)
     # A dump does not contain replication origins.
     drop_origins(two.subscriber)
     with pytest.raises(ApplyError, match="position is unknown"):

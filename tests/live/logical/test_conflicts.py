@@ -42,6 +42,11 @@ async def test_conflicts_are_counted_and_read_from_the_log(
             "UPDATE one SET name = 'x' WHERE id = 7",
         )
         await subscription.wait_for_catchup(timeout=30)
+        # Another database may log in another encoding.
+        command = r"'cat > /dev/null; printf \\351 >> ' || pg_current_logfile()"
+        pair.subscriber.run(
+            f"DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', {command}); END $$"
+        )
         # The server counts and logs conflicts a moment after it applied the change.
         found = await soon(subscription.conflicts, lambda found: len(found) == 3)
         assert [(c.type, c.table.name, c.is_error) for c in found] == [

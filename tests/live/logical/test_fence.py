@@ -6,6 +6,7 @@ import time
 
 import psycopg
 import pytest
+from clusters import wait_until
 from colours import Colour, execute
 from databases import Database, Pair, both, subscribed
 
@@ -101,16 +102,29 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
 
 @pytest.mark.pg(">=18")
 @pytest.mark.one_colour
-async def test_apply_workers_write_to_fenced_tables(pair: Pair, colour: Colour) -> None:
-    async with both(pair, colour) as (_, subscriber):
+async def test_apply_workers_write_to_fenced_tables_and_a_wait_ends_before_the_slot_knows(
+    pair: Pair, colour: Colour
+) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_for_sync(timeout=60)
         # By default the subscribed tables.
         fence = await subscriber.fence_writes()
         assert fence.tables == (TableName("public", "one"), TableName("public", "two"))
-        pair.publisher.run("INSERT INTO two VALUES (4711)")
-        await subscription.wait_for_catchup(timeout=30)
-        assert pair.subscriber.one("SELECT count(*) FROM two WHERE id = 4711") == 1
+        # Without feedback the slot stays where it is: only the origin shows what is applied.
+        setting = "wal_receiver_status_interval"
+        pair.subscriber.run(f"ALTER SYSTEM SET {setting} = 0", "SELECT pg_reload_conf()")
+        try:
+            wait_until(lambda: pair.subscriber.one(f"SHOW {setting}") == "0")
+            pair.publisher.run("INSERT INTO two VALUES (4711)")
+            reached = await subscription.wait_for_catchup(timeout=30)
+            assert pair.subscriber.one("SELECT count(*) FROM two WHERE id = 4711") == 1
+            slot = (await subscription.status(publisher)).slot
+            assert slot is not None
+            assert slot.confirmed_flush_lsn is not None
+            assert slot.confirmed_flush_lsn < reached
+        finally:
+            pair.subscriber.run(f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()")
         refused(pair.subscriber, "INSERT INTO two VALUES (4712)")
 
 

@@ -75,6 +75,27 @@ async def test_a_publication_is_created_read_and_dropped(tables: Database, colou
                 await gone()
 
 
+async def test_a_publication_of_a_schema_that_the_role_may_not_use_is_read(
+    tables: Database, colour: Colour
+) -> None:
+    tables.run(
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+        "CREATE SCHEMA hidden",
+        "CREATE TABLE hidden.t (id int PRIMARY KEY)",
+        "CREATE PUBLICATION p FOR TABLE hidden.t",
+        "CREATE ROLE outsider LOGIN PASSWORD 'outside'",
+    )
+    try:
+        conninfo = psycopg.conninfo.make_conninfo(
+            tables.conninfo, user="outsider", password="outside"
+        )
+        async with await colour.primary(conninfo) as primary:
+            publication = await primary.publication("p")
+            assert [str(table.table) for table in await publication.tables()] == ["hidden.t"]
+    finally:
+        tables.run("DROP ROLE outsider")
+
+
 async def test_tables_can_be_added_set_and_dropped(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
         nothings: list[dict[str, object]] = [{}, {"tables": []}]
@@ -231,6 +252,8 @@ async def test_replica_identities_equal_the_servers(tables: Database, colour: Co
         chosen = await primary.replica_identity(["keyless", 'public."keyed"'])
         with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no table public\.missing"):
             await primary.replica_identity(["keyed", "missing"])
+        with pytest.raises(ValueError, match="tables is empty"):
+            await primary.replica_identity([])
     assert chosen == [verdicts["keyed"], verdicts["keyless"]]
     assert verdicts["keyed"].columns == ("id",)
     assert verdicts["by_index"].kind is IdentityKind.INDEX

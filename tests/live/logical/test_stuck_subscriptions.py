@@ -13,7 +13,7 @@ from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
 from pgreplkit import LSN, AsyncPrimary, AsyncSubscription, SubscriptionOptions, TableName
-from pgreplkit.rows import StuckReason, SubscriptionProblem
+from pgreplkit.rows import Rows, StuckReason, SubscriptionProblem
 
 pytestmark = pytest.mark.one_colour
 
@@ -28,7 +28,7 @@ async def stuck(
 
 async def wait_for_reasons(
     subscription: AsyncSubscription, wanted: StuckReason
-) -> tuple[SubscriptionProblem, ...]:
+) -> Rows[SubscriptionProblem]:
     """Wait for these reasons: during a retry of a copy its reason is not visible."""
     found = await soon(subscription.diagnose, lambda found: wanted in {one.reason for one in found})
     assert wanted in {one.reason for one in found}

@@ -54,6 +54,12 @@ async def test_a_subscription_within_one_server_copies_and_follows(
         for gone in (subscription.refresh, subscription.drop, subscription.status):
             with pytest.raises(pgreplkit.errors.SubscriptionNotFound, match="has no subscription"):
                 await gone()
+        if publisher.version.major >= 15:
+            with pytest.raises(pgreplkit.errors.SubscriptionNotFound, match="has no subscription"):
+                await subscription.stats()
+        # Any other object that is dropped before it is read.
+        with pytest.raises(pgreplkit.errors.ServerError, match="0 rows instead of one"):
+            await subscriber._link.one("read nothing", "SELECT 1 AS n WHERE false")
 
 
 async def test_the_publisher_may_be_a_connected_server(pair: Pair, colour: Colour) -> None:

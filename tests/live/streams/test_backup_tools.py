@@ -12,6 +12,7 @@ import pytest
 from backuptools import Tool, barman_of, pgbackrest_of
 
 from pgreplkit.lab import Lab
+from pgreplkit.rows import Rows
 from pgreplkit.wal import (
     ArchiveLayout,
     Backup,
@@ -41,7 +42,7 @@ def pgbackrest(lab: Lab) -> Tool:
     return pgbackrest_of(lab)
 
 
-def check_hole(tool: Tool, folder: Path, backups: tuple[Backup, ...], *check: str) -> None:
+def check_hole(tool: Tool, folder: Path, backups: Rows[Backup], *check: str) -> None:
     """Remove a segment: the tool's own check passes, and the windows end before it."""
     report = scan_archive(tool.home, verify=True)
     assert report.is_complete, str(report)

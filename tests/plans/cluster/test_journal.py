@@ -125,3 +125,11 @@ def test_a_result_describes_its_steps_and_what_was_lost() -> None:
 def test_a_file_that_is_no_journal_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="could not read the journal"):
         Journal.from_json(text)
+
+
+def test_a_journal_of_other_databases_is_not_resumed() -> None:
+    journal = attrs.evolve(UPGRADE, databases=("1/shop", "2/shop"))
+    assert Journal.from_json(journal.to_json()) == journal
+    journal.check_databases(["1/shop", "2/shop"])
+    with pytest.raises(ValueError, match="1/shop, 2/shop, and these are 1/shop, 3"):
+        journal.check_databases(["1/shop", "3/shop"])

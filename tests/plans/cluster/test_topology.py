@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import LSN, TimelineHistory
-from pgreplkit.errors import ConnectionFailed, SplitBrain
+from pgreplkit.errors import ConnectionFailed, ServerError, SplitBrain
+from pgreplkit.plans.cluster.failover import failover_candidate
 from pgreplkit.rows import (
     ClusterNode,
     RepmgrNode,
@@ -232,3 +233,15 @@ def test_in_a_tie_the_servers_that_replicate_are_the_cluster(order: list[str]) -
         "primary": primary("a", sender("elsewhere")),
     }
     assert Topology.of([nodes[name] for name in order]).primary == nodes["primary"]
+
+
+@pytest.mark.parametrize("order", ["wab", "baw", "wba"])
+def test_in_a_tie_a_standby_of_a_lost_primary_is_the_cluster(order: str) -> None:
+    lone = ClusterNode(name="w", system_id=9, timeline=1, is_primary=True, lsn=LSN(1))
+    down = ClusterNode(name="a", error=ConnectionFailed("connect", "refused"))
+    nodes = {"w": lone, "a": down, "b": standby("b", None)}
+    topology = Topology.of([nodes[name] for name in order])
+    assert topology.foreign_nodes == (lone,)
+    assert failover_candidate(topology, "b").name == "b"
+    with pytest.raises(ServerError, match=r"w has another system identifier \(9\)"):
+        failover_candidate(topology, "w")

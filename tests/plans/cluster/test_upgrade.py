@@ -68,8 +68,15 @@ def test_partitions_stay_together_and_their_root_is_not_copied() -> None:
 def test_groups_that_leave_out_a_table_or_have_it_twice_are_refused() -> None:
     a, b = table("a"), table("b")
     wrong = [TableGroup(tables=(a.table, a.table, TableName("public", "x")), bytes=0)]
-    with pytest.raises(ValueError, match=r"two groups: .*a; in no group: .*b; unknown: .*x"):
+    with pytest.raises(
+        ValueError, match=r"two groups: public.a; in no group: public.b; .*x \(no such table\)"
+    ):
         insist_on_groups(wrong, [a, b])
+    root = table("root", kind="p")
+    with pytest.raises(ValueError, match=r"public.root \(its partitions are copied\)"):
+        insist_on_groups([TableGroup(tables=(a.table, root.table), bytes=0)], [a, root])
+    with pytest.raises(TypeError, match=r"those of groups\(\), not str"):
+        insist_on_groups("abc", [a])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="count"):
         groups_of([a], 0)
 

@@ -247,6 +247,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         ),
         "tables": {USERS: table()},
         "with_rows": (),
+        "without_full": (),
         "without_old_values": (),
         "with_foreign_keys": (),
         "sequences": (),
@@ -569,3 +570,22 @@ def test_rows_that_become_equal_do_not_differ() -> None:
     verdict.add([{("1",): ("x", "1")}, {("1",): ("x", "1")}])
     assert not verdict.doubtful
     assert not verdict.differing
+
+
+def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
+    def of(*nodes: MeshNodeFacts, **deltas: tuple[str, ...]) -> Finding:
+        named = {TableName("public", name): names for name, names in deltas.items()}
+        [finding] = [
+            finding
+            for check, finding in found(*nodes, deltas=named).items()
+            if check.startswith("delta columns of public.")
+        ]
+        return finding
+
+    assert of(node("a"), node("b"), other=("n",)).found == (
+        "it is no table of the mesh on a; it is no table of the mesh on b"
+    )
+    partial = of(node("a"), node("b", without_full=(USERS,)), users=("id",))
+    assert partial.severity is Severity.CRITICAL
+    assert "'id' is part of the key" in partial.found
+    assert "its replica identity is not FULL on b" in partial.found

@@ -13,6 +13,7 @@ from pgreplkit._async._io import insist_on_hook
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
 from pgreplkit._async.cluster.upgradefacts import (
+    databases_of,
     published_groups,
     read_gate,
     read_objects,
@@ -24,6 +25,7 @@ from pgreplkit._async.cluster.upgradefacts import (
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
+from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
@@ -137,6 +139,9 @@ class AsyncUpgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = await published_groups(self._old, self._names)
+        if not groups:
+            found = f"the upgrade {self.name!r} has published none; prepare it first"
+            raise TableNotFound("compare the tables", found)
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         async for progress in acompare(self._old, self._new, chosen if tables is None else tables):
@@ -164,7 +169,7 @@ class AsyncUpgrade:
         insist_on_groups(chosen, tables)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
         checks = _PrepareChecks(self, len(chosen))
-        return self._plan(journal, checks, None, bindir=bindir, owners=owners)
+        return await self._plan(journal, checks, None, bindir=bindir, owners=owners)
 
     async def plan_cutover(
         self,
@@ -185,7 +190,7 @@ class AsyncUpgrade:
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return self._plan(journal, _GateChecks(self), redirect)
+        return await self._plan(journal, _GateChecks(self), redirect)
 
     async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -195,7 +200,7 @@ class AsyncUpgrade:
         """
         groups = await published_groups(self._old, self._names)
         journal = rollback_journal(self._names, groups)
-        return self._plan(journal, _RollbackChecks(self), redirect)
+        return await self._plan(journal, _RollbackChecks(self), redirect)
 
     async def plan_finish(self) -> AsyncPlan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -207,7 +212,7 @@ class AsyncUpgrade:
         # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in (await self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
-        return self._plan(journal, _FinishChecks(self), None)
+        return await self._plan(journal, _FinishChecks(self), None)
 
     async def plan_resume(
         self,
@@ -241,6 +246,8 @@ class AsyncUpgrade:
                 raise ValueError(
                     f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
                 )
+            if not journal.operation.startswith(CLONING):
+                journal.check_databases(await databases_of(*self._sides))
             return journal
         old, status = self._old, await self.status()
         objects = await read_objects(old, self._new, status, self._names)
@@ -251,9 +258,9 @@ class AsyncUpgrade:
                 f"could not resume {self.name!r}: it has no journal file, and on the servers no"
                 f" operation is incomplete: it is {status.phase}"
             )
-        return rebuilt
+        return attrs.evolve(rebuilt, databases=await databases_of(*self._sides))
 
-    def _plan(
+    async def _plan(
         self,
         journal: Journal,
         checks: AsyncChecks,
@@ -262,7 +269,9 @@ class AsyncUpgrade:
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        return AsyncPlan(self._actor(redirect, bindir, owners), journal, checks, self._file)
+        actor = self._actor(redirect, bindir, owners)
+        kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
+        return AsyncPlan(actor, kept, checks, self._file)
 
     def _actor(
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool

@@ -11,7 +11,7 @@ import attrs
 from pgreplkit._async._io import to_thread
 from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
-from pgreplkit._async.cluster.upgradefacts import read_side, read_tables
+from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
@@ -138,7 +138,8 @@ class AsyncUpgradeClone:
             copy=self._host.copy.data_directory,
             transfer=self._transfer,
         )
-        return AsyncPlan(self._actor, journal, _CloneChecks(self, len(chosen)), self._file)
+        kept = attrs.evolve(journal, databases=await databases_of(self._old))
+        return AsyncPlan(self._actor, kept, _CloneChecks(self, len(chosen)), self._file)
 
     async def plan_resume(self) -> AsyncPlan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -155,6 +156,7 @@ class AsyncUpgradeClone:
             raise ValueError(
                 f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
             )
+        journal.check_databases(await databases_of(self._old))
         return AsyncPlan(self._actor, journal, None, self._file)
 
     async def _facts(self, groups: int) -> CloneFacts:

@@ -57,6 +57,15 @@ async def read_tables(link: AsyncLink) -> list[UserTable]:
     return [user_table_in(record) for record in await link.all("read the tables", TABLES)]
 
 
+async def databases_of(*servers: AsyncPrimary) -> tuple[str, ...]:
+    """Return the system identifiers and names of databases, for a journal."""
+    found = []
+    for server in servers:
+        identity = await server.identity()
+        found.append(f"{identity.system_id}/{identity.database}")
+    return tuple(found)
+
+
 async def read_upgrade_facts(
     old: AsyncPrimary,
     new: AsyncPrimary,

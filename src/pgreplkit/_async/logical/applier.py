@@ -45,6 +45,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ServerError,
     SlotActive,
+    SlotLost,
     SlotNotFound,
     TableNotFound,
 )
@@ -62,6 +63,7 @@ from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rolename import checked_role_name
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
@@ -360,13 +362,16 @@ class AsyncApplier(AsyncClosing):
         if policy is None:
             await ensure_functions(link, self._operation)
         else:
-            await ensure_tombstones(link, tables)
+            await ensure_tombstones(link, tables, settings.deltas)
         await target.use_ranks(
             {"": ranks[membership.node]}
             | {name: ranks[node] for name, node in membership.origins.items()}
         )
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
+            # A node that joins must get each difference once: it begins at a position that belongs
+            # to the copied rows.
+            target.notes_position = bool(settings.deltas)
             self._clocked = target
 
     async def _stream(
@@ -385,18 +390,22 @@ class AsyncApplier(AsyncClosing):
             start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
-        async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
-            run = AsyncApplyRun(
-                stream,
-                target,
-                shapes,
-                planner,
-                self._settings,
-                self._tally,
-                self._tally.position,
-                await target.read_copied(),
-            )
-            await run.run(lambda: self._is_stopping, until, deadline)
+        try:
+            async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+                run = AsyncApplyRun(
+                    stream,
+                    target,
+                    shapes,
+                    planner,
+                    self._settings,
+                    self._tally,
+                    self._tally.position,
+                    await target.read_copied(),
+                )
+                await run.run(lambda: self._is_stopping, until, deadline)
+        except (SlotLost, SlotNotFound) as error:
+            error.remedy = self._settings.lost_slot_remedy
+            raise
 
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
@@ -490,15 +499,15 @@ class AsyncApplier(AsyncClosing):
                 behind=None if slot is None else slot["behind"],
             )
 
-    async def conflicts(self, *, since: datetime | None = None) -> list[ApplyConflict]:
+    async def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
         """Return the recorded conflicts, oldest first."""
         records = await self._asked(sql.CONFLICTS, [self.name, since])
-        return [ApplyConflict(**record) for record in records]
+        return Rows(ApplyConflict(**record) for record in records)
 
-    async def parked(self) -> list[ParkedTransaction]:
+    async def parked(self) -> Rows[ParkedTransaction]:
         """Return the transactions that were put aside, oldest first."""
         records = await self._asked(sql.PARKED, [self.name])
-        return [ParkedTransaction(**record) for record in records]
+        return Rows(ParkedTransaction(**record) for record in records)
 
     async def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         async with await AsyncTargetShapes.connect(self._subscriber) as shapes:

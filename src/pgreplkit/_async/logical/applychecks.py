@@ -8,6 +8,7 @@ from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.publication import read_identities
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.deltas import insist_on_differences
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
@@ -83,7 +84,8 @@ def _mismatches(
         rule = settings.rules.get(table, TableRule())
         # The same decision as that of a run, whose error is a finding here.
         try:
-            match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+            matched = match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+            insist_on_differences(matched, settings.deltas.get(matched.target.table, ()))
         except SchemaMismatch as error:
             found[table] = error.found
     return found

@@ -301,7 +301,7 @@ class AsyncPglogicalSubscription(Stateful):
 
     async def wait_for_sync(
         self, *, timeout: Timeout = 600.0, provider: AsyncServer | None = None
-    ) -> list[PglogicalTable]:
+    ) -> Rows[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.
 
         A table in CATCH_UP waits for the provider's next commit. With ``provider``, a marker

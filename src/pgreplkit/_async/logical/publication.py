@@ -420,9 +420,9 @@ async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[Pub
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
-async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
+async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> Rows[ReplicaIdentity]:
     """Return the replica identity of those of the tables that exist, by name."""
     columns = [*schemas_and_names(tables)]
     sql = identities(link.version.major, NAMED_TABLES)
     records = await link.all("read the replica identities", sql, columns)
-    return [identity_in(record) for record in records]
+    return Rows(identity_in(record) for record in records)

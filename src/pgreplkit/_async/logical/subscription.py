@@ -48,7 +48,13 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.errors import (
+    PublicationNotFound,
+    ServerError,
+    SubscriptionNotFound,
+    SubscriptionStuck,
+    WaitTimeout,
+)
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import SubscriptionProblem
@@ -121,12 +127,15 @@ class AsyncSubscription(Stateful):
         Workers report their counts about a second late, perhaps after ``wait_for_catchup`` has
         returned. Read again before you rely on a count of 0.
 
-        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
+        Raises: UnsupportedByServer before 15; SubscriptionNotFound.
+        Source: pg_stat_subscription_stats.
         """
         self._link.require("subscription.stats")
         sql = STATS.sql(self._link.version.major)
         operation = f"read the counters of {self.name!r}"
-        return STATS.read(await self._link.one(operation, sql, [self.state.oid]))
+        for record in await self._link.all(operation, sql, [self.state.oid]):
+            return STATS.read(record)
+        raise SubscriptionNotFound(operation, "the database has no subscription of that name")
 
     async def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
@@ -458,9 +467,7 @@ class AsyncSubscription(Stateful):
                 await self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    async def diagnose(
-        self, publisher: AsyncServer | None = None
-    ) -> tuple[SubscriptionProblem, ...]:
+    async def diagnose(self, publisher: AsyncServer | None = None) -> Rows[SubscriptionProblem]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -468,7 +475,7 @@ class AsyncSubscription(Stateful):
         Source: pg_subscription, pg_stat_subscription, pg_stat_subscription_stats and the tables
         here; the publications, pg_replication_slots and pg_stat_activity there.
         """
-        return await find_reasons(self._link, await self.status(), publisher)
+        return Rows(await find_reasons(self._link, await self.status(), publisher))
 
     async def drop(
         self, *, publisher_gone: bool = False, timeout: Timeout = 60.0

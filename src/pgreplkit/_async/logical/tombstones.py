@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pgreplkit._async.logical.applyshapes import read_targets
@@ -11,17 +11,22 @@ from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import KeyMissing, TableNotFound
+from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.values.tablename import TableName
 
 _LOCKED_WITHIN = 60.0
 """Seconds for a table's lock: running transactions that wrote the table end first."""
 
 
-async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
+async def ensure_tombstones(
+    link: AsyncLink, tables: Sequence[TableName], final: Collection[TableName] = ()
+) -> list[TableName]:
     """Let every deletion in the tables leave a tombstone; return the tables that did not before.
 
-    Raises: KeyMissing; TableNotFound; InsufficientPrivilege.
+    In the tables that are ``final``, a key cannot be used again after a deletion.
+
+    Raises: KeyMissing; TableNotFound; InsufficientPrivilege; ApplyError if another policy has
+    created the triggers.
     Needs: TRIGGER on the tables.
     """
     operation = "record deletions"
@@ -40,11 +45,20 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
     # One transaction for each table: locks of several could meet those of clients in another order.
     for table in tables:
         oid = await table_oid(link, table)
-        asked = [str(table), sql.bury_function(oid)]
+        asked, is_final = [str(table), sql.bury_function(oid)], table in final
+        found = await link.one(operation, sql.TRIGGERS, asked)
         # CREATE TRIGGER takes a lock that waits for writers: not without need.
-        if not (await link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
-            await _create_triggers(link, targets[table], oid)
+        if not found["number"]:
+            await _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
+        # With two policies for one table, its rows would differ in the end.
+        elif found["is_final"] != is_final:
+            raise ApplyError(
+                operation,
+                f"{table} {'has' if found['is_final'] else 'has no'} delta columns by the policy"
+                " with which its triggers were created",
+                remedy="use the same policy on all nodes and in all processes",
+            )
     return created
 
 
@@ -53,8 +67,8 @@ async def ensure_functions(link: AsyncLink, operation: str) -> None:
     if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
-        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX),
-        *(sql.rank_of(link.version.major), sql.OUTLIVES),
+        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX, sql.CREATE_STAMPS),
+        *(sql.rank_of(link.version.major), sql.OUTLIVES, sql.AGAIN),
     )
     await _execute(link, operation, (LOCK_SCHEMA, *statements), "CREATE ON DATABASE")
 
@@ -65,9 +79,11 @@ async def table_oid(link: AsyncLink, table: TableName) -> int:
     return int(record["oid"])
 
 
-async def _create_triggers(link: AsyncLink, table: TargetTable, oid: int) -> None:
+async def _create_triggers(
+    link: AsyncLink, table: TargetTable, oid: int, *, is_final: bool
+) -> None:
     operation = f"record deletions in {table.table}"
-    statements = sql.create_triggers(table, table.primary_key, oid)
+    statements = sql.create_triggers(table, table.primary_key, oid, is_final=is_final)
     await _execute(link, operation, statements, f"TRIGGER ON {table.table}")
 
 
@@ -88,6 +104,7 @@ async def drop_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> None:
         oid = await table_oid(link, table)
         await _execute(link, operation, [sql.drop_triggers(oid)], f"ownership of {table}")
         await link.all(operation, sql.FORGET_TOMBSTONES, [oid])
+        await link.all(operation, sql.FORGET_STAMPS, [oid])
 
 
 async def prune_tombstones(link: AsyncLink, before: datetime) -> int:

@@ -109,7 +109,7 @@ class AsyncMeshActor:
             # Tombstones are in the schema, and the triggers write them from the first change on.
             await target.ensure_schema()
             link = server._link
-            await ensure_tombstones(link, tables)
+            await ensure_tombstones(link, tables, [*map(table_of, step.final)])
             # An administrator may have created it for a role that does not own the tables.
             if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"

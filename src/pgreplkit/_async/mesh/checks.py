@@ -71,6 +71,7 @@ async def read_node(
         settings=await read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
+        without_full=_tables(traits, lambda row: not row["is_full"]),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=await read_sequences_of(link, tables),
@@ -109,6 +110,7 @@ class AsyncMeshChecks:
     ties: str
     converges: Callable[[int], Finding]
     """Says whether the policy suits that number of nodes."""
+    deltas: Mapping[TableName, tuple[str, ...]]
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -125,6 +127,7 @@ class AsyncMeshChecks:
                 new=self.new,
                 policy=self.converges(len(nodes)),
                 ties=self.ties,
+                deltas=self.deltas,
             )
         )
 

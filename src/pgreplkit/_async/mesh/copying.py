@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Literal
 
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
@@ -21,7 +22,9 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
+from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -29,6 +32,7 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
 from pgreplkit.plans.mesh.steps import CopyRows
 from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.values.lsn import LSN
 
 _MARGIN = timedelta(seconds=1)
 """A server takes the time of a commit shortly before the commit is in its WAL."""
@@ -160,6 +164,7 @@ class AsyncMeshCopy:
     ) -> None:
         record = await target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
         horizon = record["horizon"] - _MARGIN
+        await self._begin_where_rows_end(reader, target)
         # The copy counts as changes of the donor, which this node does not send on to others.
         await target.take_origin()
         for copy in copies:
@@ -176,6 +181,45 @@ class AsyncMeshCopy:
             async with await self._target(source) as other:
                 await other.take_origin()
                 await self._copy_young(reader, other, copies, horizon, condition)
+        await self._copy_stamps(reader, target)
+
+    async def _begin_where_rows_end(
+        self, reader: AsyncConnection[object], target: AsyncApplyTarget
+    ) -> None:
+        """Let the other nodes' streams begin with the first change that is not in the rows.
+
+        Another one would be applied twice, which only delta columns notice: for them the donor has
+        the positions in a table, so that the snapshot has those of its rows.
+        """
+        members = await read_members(target.link, self._mesh)
+        peers = without(members.present, self._node, self._donor)
+        names = {applier_name(self._mesh, peer, self._donor): peer for peer in peers}
+        records = await AsyncLink(reader).all(self._operation, sql.POSITIONS, [[*names]])
+        functions = functions_of(target)
+        for record in records:
+            own = slot_name(self._mesh, names[record["name"]], self._node)
+            call = applying.ORIGIN_PROGRESS.format(functions)
+            reached = await target.link.one(self._operation, call, [own])
+            # The stream's slot may be later than the last change of a node that is idle.
+            if LSN(str(reached["position"])) < record["position"]:
+                advance = sql.ADVANCE_ORIGIN.format(functions)
+                await target.link.all(self._operation, advance, [own, str(record["position"])])
+
+    async def _copy_stamps(self, reader: AsyncConnection[object], target: AsyncApplyTarget) -> None:
+        """Copy the stamps of rows that a change with an earlier time has written."""
+        stamped = await AsyncLink(reader).all(self._operation, sql.STAMPED_TABLES)
+        for name, shape in (await read_targets(target.link, [*map(table_in, stamped)])).items():
+            table, key = parts.table(name), SQL(key_json(shape.primary_key, "t"))
+            only = SQL("" if shape.is_partitioned else ONLY)
+            place = Literal(str(name))
+            rows = SQL(sql.STAMPS).format(only, table, place, key)
+            take = SQL(sql.TAKE_STAMPS).format(place, only, table, key)
+            connection = target.connection
+            async with connection.transaction():
+                await connection.execute(SQL(sql.STAGE_STAMPS))
+                await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
+                await connection.execute(take)
+                await connection.execute(SQL(sql.DROP_STAGED))
 
     def _condition(self, ties: str, source: str, peers: Sequence[str]) -> Composable:
         """Return the condition for the rows that a node wrote last."""

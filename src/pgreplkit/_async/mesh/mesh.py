@@ -26,7 +26,7 @@ from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.policies import LastUpdateWins, Policy
+from pgreplkit.apply.policies import DeltaColumns, LastUpdateWins, Policy
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -144,7 +144,7 @@ class AsyncMesh:
         members = new_members(nodes, majors, MemberState.JOINING)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
-            steps=create_steps(self.name, members, first, map(str, tables)),
+            steps=create_steps(self.name, members, first, map(str, tables), self._final(tables)),
         )
         return self._plan(
             site, begun, journal, self._checks(site, nodes, nodes, first, tables, members.ties)
@@ -180,7 +180,9 @@ class AsyncMesh:
             tables = await mesh_tables(source._link, self.name)
         begun = Journal(
             operation=f"join of {node} to the mesh {self.name}",
-            steps=join_steps(self.name, members, node, donor, map(str, tables)),
+            steps=join_steps(
+                self.name, members, node, donor, map(str, tables), self._final(tables)
+            ),
         )
         nodes = (*members.active, node)
         return self._plan(
@@ -284,8 +286,16 @@ class AsyncMesh:
         ties: str,
     ) -> AsyncMeshChecks:
         return AsyncMeshChecks(
-            site, self.name, nodes, new, first, tuple(tables), ties, self._converges
+            site, self.name, nodes, new, first, tuple(tables), ties, self._converges, self._deltas
         )
+
+    @property
+    def _deltas(self) -> Mapping[TableName, tuple[str, ...]]:
+        return self._policy.columns if isinstance(self._policy, DeltaColumns) else {}
+
+    def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
+        """Return those of the tables in which a deletion wins over every change."""
+        return tuple(str(table) for table in tables if table in self._deltas)
 
     def _converges(self, nodes: int) -> Finding:
         # A policy of the user may lack the method, which the protocol does not ask for.

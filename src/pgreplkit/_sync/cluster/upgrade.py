@@ -14,6 +14,7 @@ from pgreplkit._sync._io import insist_on_hook
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
+    databases_of,
     published_groups,
     read_gate,
     read_objects,
@@ -25,6 +26,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
@@ -134,6 +136,9 @@ class Upgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = published_groups(self._old, self._names)
+        if not groups:
+            found = f"the upgrade {self.name!r} has published none; prepare it first"
+            raise TableNotFound("compare the tables", found)
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         for progress in compare(self._old, self._new, chosen if tables is None else tables):
@@ -238,6 +243,8 @@ class Upgrade:
                 raise ValueError(
                     f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
                 )
+            if not journal.operation.startswith(CLONING):
+                journal.check_databases(databases_of(*self._sides))
             return journal
         old, status = self._old, self.status()
         objects = read_objects(old, self._new, status, self._names)
@@ -248,7 +255,7 @@ class Upgrade:
                 f"could not resume {self.name!r}: it has no journal file, and on the servers no"
                 f" operation is incomplete: it is {status.phase}"
             )
-        return rebuilt
+        return attrs.evolve(rebuilt, databases=databases_of(*self._sides))
 
     def _plan(
         self,
@@ -259,7 +266,9 @@ class Upgrade:
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
-        return Plan(self._actor(redirect, bindir, owners), journal, checks, self._file)
+        actor = self._actor(redirect, bindir, owners)
+        kept = attrs.evolve(journal, databases=databases_of(*self._sides))
+        return Plan(actor, kept, checks, self._file)
 
     def _actor(
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool

@@ -12,7 +12,7 @@ import attrs
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
-from pgreplkit._sync.cluster.upgradefacts import read_side, read_tables
+from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
@@ -139,7 +139,8 @@ class UpgradeClone:
             copy=self._host.copy.data_directory,
             transfer=self._transfer,
         )
-        return Plan(self._actor, journal, _CloneChecks(self, len(chosen)), self._file)
+        kept = attrs.evolve(journal, databases=databases_of(self._old))
+        return Plan(self._actor, kept, _CloneChecks(self, len(chosen)), self._file)
 
     def plan_resume(self) -> Plan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -156,6 +157,7 @@ class UpgradeClone:
             raise ValueError(
                 f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
             )
+        journal.check_databases(databases_of(self._old))
         return Plan(self._actor, journal, None, self._file)
 
     def _facts(self, groups: int) -> CloneFacts:

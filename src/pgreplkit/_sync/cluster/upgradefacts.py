@@ -58,6 +58,15 @@ def read_tables(link: Link) -> list[UserTable]:
     return [user_table_in(record) for record in link.all("read the tables", TABLES)]
 
 
+def databases_of(*servers: Primary) -> tuple[str, ...]:
+    """Return the system identifiers and names of databases, for a journal."""
+    found = []
+    for server in servers:
+        identity = server.identity()
+        found.append(f"{identity.system_id}/{identity.database}")
+    return tuple(found)
+
+
 def read_upgrade_facts(
     old: Primary,
     new: Primary,

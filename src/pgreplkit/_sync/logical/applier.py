@@ -46,6 +46,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ServerError,
     SlotActive,
+    SlotLost,
     SlotNotFound,
     TableNotFound,
 )
@@ -63,6 +64,7 @@ from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rolename import checked_role_name
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
@@ -359,13 +361,16 @@ class Applier(Closing):
         if policy is None:
             ensure_functions(link, self._operation)
         else:
-            ensure_tombstones(link, tables)
+            ensure_tombstones(link, tables, settings.deltas)
         target.use_ranks(
             {"": ranks[membership.node]}
             | {name: ranks[node] for name, node in membership.origins.items()}
         )
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
+            # A node that joins must get each difference once: it begins at a position that belongs
+            # to the copied rows.
+            target.notes_position = bool(settings.deltas)
             self._clocked = target
 
     def _stream(
@@ -384,18 +389,22 @@ class Applier(Closing):
             start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
-        with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
-            run = ApplyRun(
-                stream,
-                target,
-                shapes,
-                planner,
-                self._settings,
-                self._tally,
-                self._tally.position,
-                target.read_copied(),
-            )
-            run.run(lambda: self._is_stopping, until, deadline)
+        try:
+            with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+                run = ApplyRun(
+                    stream,
+                    target,
+                    shapes,
+                    planner,
+                    self._settings,
+                    self._tally,
+                    self._tally.position,
+                    target.read_copied(),
+                )
+                run.run(lambda: self._is_stopping, until, deadline)
+        except (SlotLost, SlotNotFound) as error:
+            error.remedy = self._settings.lost_slot_remedy
+            raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         # Older servers send everything, and the run leaves it out.
@@ -487,15 +496,15 @@ class Applier(Closing):
                 behind=None if slot is None else slot["behind"],
             )
 
-    def conflicts(self, *, since: datetime | None = None) -> list[ApplyConflict]:
+    def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
         """Return the recorded conflicts, oldest first."""
         records = self._asked(sql.CONFLICTS, [self.name, since])
-        return [ApplyConflict(**record) for record in records]
+        return Rows(ApplyConflict(**record) for record in records)
 
-    def parked(self) -> list[ParkedTransaction]:
+    def parked(self) -> Rows[ParkedTransaction]:
         """Return the transactions that were put aside, oldest first."""
         records = self._asked(sql.PARKED, [self.name])
-        return [ParkedTransaction(**record) for record in records]
+        return Rows(ParkedTransaction(**record) for record in records)
 
     def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         with TargetShapes.connect(self._subscriber) as shapes:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit.apply.planner import MergedPlan, RuleFailed, Step, merged, replaced, row_of
+from pgreplkit.apply.filtering import RuleFailed, replaced, row_of
 from pgreplkit.apply.policies import MergeWith
+from pgreplkit.apply.tableplans import MergedPlan, Step, merged
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 from pgreplkit.protocol.pgoutput.tuples import TEXT, Octets, RawValues, TableReader

@@ -15,7 +15,7 @@ from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.planner import Planner
+from pgreplkit.apply.planner import Planner, RuleFailed
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
@@ -108,7 +108,14 @@ class ApplyRows(Closing):
             insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
-            return self._copy_by_rows(copy)
+            try:
+                return self._copy_by_rows(copy)
+            except RuleFailed as error:
+                raise ApplyError(
+                    f"copy {copy.table}",
+                    str(error),
+                    remedy="correct the rule, and run the applier again",
+                ) from error
         columns = parts.names(one.column.name for one in match.written)
         if existing != "merge":
             return self._copy_into(table, columns, match, copy)

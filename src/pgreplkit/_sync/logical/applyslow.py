@@ -13,11 +13,13 @@ from psycopg.types.json import Jsonb
 from pgreplkit._sync.logical.applymerge import merge_change
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.planner import MergedPlan, Planner, RuleFailed, Step
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
+from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
@@ -86,8 +88,8 @@ class SlowPath:
                 number += 1
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += self._change(change, transaction)
-            # A failure from here on is of the whole transaction.
-            table = None
+            # A failure from here on is of the whole transaction, such as of a deferred constraint.
+            table, letter = None, 0
             for conflict in conflicts:
                 record(target.link, target.name, conflict, transaction)
             target.commit(transaction)

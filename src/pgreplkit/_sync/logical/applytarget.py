@@ -18,8 +18,9 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
-from pgreplkit.apply.planner import Planner, Step
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
@@ -46,7 +47,8 @@ _CREATED_WITHIN = 60.0
 """Seconds for the lock of the schema: another applier that creates the tables needs less."""
 _CLOCK_EVERY = 0.1
 """Seconds after which a clock that was set right is noticed."""
-_END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
+_END, _FLUSH = b"pgreplkit_end", b"pgreplkit_flush"
+_CHECK, _NOTED = b"pgreplkit_check", b"pgreplkit_noted"
 
 
 @attrs.frozen
@@ -82,6 +84,8 @@ class ApplyTarget(Closing):
         self.max_clock_skew: timedelta | None = None
         """The longest time to wait for the server's clock; None if it does not matter."""
         self.waits_for_clock = timedelta(0)
+        self.notes_position = not uses_origin
+        """Whether the position is in a table, where a snapshot sees it with the rows."""
         self._end_formats = [BINARY, BINARY, TEXT, TEXT, *([] if uses_origin else [TEXT])]
         self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
@@ -242,6 +246,10 @@ class ApplyTarget(Closing):
         if checks:
             self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
         end = transaction.end_lsn.to_bytes()
+        if self.uses_origin and self.notes_position:
+            row: list[Octets] = [end, _TIME(transaction.microseconds), self._name_bytes]
+            formats = (BINARY, BINARY, TEXT)
+            self.pipeline.send(_NOTED, sql.MOVE_POSITION, row, formats)
         # Texts must be valid in UTF-8, which the bytes of a position need not be.
         mark = end.hex().encode()
         values: list[Octets] = [end, _TIME(transaction.microseconds), self._mark, mark]
@@ -339,12 +347,11 @@ class ApplyTarget(Closing):
         # The server moves an origin even if the transaction fails after that.
         self.execute(sql.CHECK_DEFERRED)
         values, formats = self.position_of(transaction)
+        if self.notes_position:
+            row, how = [*values, self._name_bytes], [*formats, TEXT]
+            self.execute(sql.MOVE_POSITION, row, how)
         if self.uses_origin:
-            text = sql.XACT_SETUP.format(self._functions)
-        else:
-            text = sql.MOVE_POSITION
-            values, formats = [*values, self._name_bytes], [*formats, TEXT]
-        self.execute(text, values, formats)
+            self.execute(sql.XACT_SETUP.format(self._functions), values, formats)
         self.execute("COMMIT")
 
     def close(self) -> None:

@@ -32,5 +32,6 @@ def read_log(link: Link) -> str:
             operation,
             f"its language ({record['language']}) is unknown here; set lc_messages to C",
         )
-    log: str = record["log"]
-    return log
+    # Each database writes in its own encoding, and the first character may be cut.
+    log: bytes = record["log"]
+    return log.decode(errors="backslashreplace")

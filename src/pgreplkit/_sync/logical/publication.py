@@ -411,9 +411,9 @@ def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
-def read_identities(link: Link, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
+def read_identities(link: Link, tables: Sequence[TableName]) -> Rows[ReplicaIdentity]:
     """Return the replica identity of those of the tables that exist, by name."""
     columns = [*schemas_and_names(tables)]
     sql = identities(link.version.major, NAMED_TABLES)
     records = link.all("read the replica identities", sql, columns)
-    return [identity_in(record) for record in records]
+    return Rows(identity_in(record) for record in records)

@@ -49,7 +49,13 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.errors import (
+    PublicationNotFound,
+    ServerError,
+    SubscriptionNotFound,
+    SubscriptionStuck,
+    WaitTimeout,
+)
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import SubscriptionProblem
@@ -122,12 +128,15 @@ class Subscription(Stateful):
         Workers report their counts about a second late, perhaps after ``wait_for_catchup`` has
         returned. Read again before you rely on a count of 0.
 
-        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
+        Raises: UnsupportedByServer before 15; SubscriptionNotFound.
+        Source: pg_stat_subscription_stats.
         """
         self._link.require("subscription.stats")
         sql = STATS.sql(self._link.version.major)
         operation = f"read the counters of {self.name!r}"
-        return STATS.read(self._link.one(operation, sql, [self.state.oid]))
+        for record in self._link.all(operation, sql, [self.state.oid]):
+            return STATS.read(record)
+        raise SubscriptionNotFound(operation, "the database has no subscription of that name")
 
     def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
@@ -455,7 +464,7 @@ class Subscription(Stateful):
                 self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    def diagnose(self, publisher: Server | None = None) -> tuple[SubscriptionProblem, ...]:
+    def diagnose(self, publisher: Server | None = None) -> Rows[SubscriptionProblem]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -463,7 +472,7 @@ class Subscription(Stateful):
         Source: pg_subscription, pg_stat_subscription, pg_stat_subscription_stats and the tables
         here; the publications, pg_replication_slots and pg_stat_activity there.
         """
-        return find_reasons(self._link, self.status(), publisher)
+        return Rows(find_reasons(self._link, self.status(), publisher))
 
     def drop(self, *, publisher_gone: bool = False, timeout: Timeout = 60.0) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pgreplkit._sync.logical.applyshapes import read_targets
@@ -12,17 +12,22 @@ from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import KeyMissing, TableNotFound
+from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.values.tablename import TableName
 
 _LOCKED_WITHIN = 60.0
 """Seconds for a table's lock: running transactions that wrote the table end first."""
 
 
-def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName]:
+def ensure_tombstones(
+    link: Link, tables: Sequence[TableName], final: Collection[TableName] = ()
+) -> list[TableName]:
     """Let every deletion in the tables leave a tombstone; return the tables that did not before.
 
-    Raises: KeyMissing; TableNotFound; InsufficientPrivilege.
+    In the tables that are ``final``, a key cannot be used again after a deletion.
+
+    Raises: KeyMissing; TableNotFound; InsufficientPrivilege; ApplyError if another policy has
+    created the triggers.
     Needs: TRIGGER on the tables.
     """
     operation = "record deletions"
@@ -41,11 +46,20 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
     # One transaction for each table: locks of several could meet those of clients in another order.
     for table in tables:
         oid = table_oid(link, table)
-        asked = [str(table), sql.bury_function(oid)]
+        asked, is_final = [str(table), sql.bury_function(oid)], table in final
+        found = link.one(operation, sql.TRIGGERS, asked)
         # CREATE TRIGGER takes a lock that waits for writers: not without need.
-        if not (link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
-            _create_triggers(link, targets[table], oid)
+        if not found["number"]:
+            _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
+        # With two policies for one table, its rows would differ in the end.
+        elif found["is_final"] != is_final:
+            raise ApplyError(
+                operation,
+                f"{table} {'has' if found['is_final'] else 'has no'} delta columns by the policy"
+                " with which its triggers were created",
+                remedy="use the same policy on all nodes and in all processes",
+            )
     return created
 
 
@@ -54,8 +68,8 @@ def ensure_functions(link: Link, operation: str) -> None:
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
-        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX),
-        *(sql.rank_of(link.version.major), sql.OUTLIVES),
+        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX, sql.CREATE_STAMPS),
+        *(sql.rank_of(link.version.major), sql.OUTLIVES, sql.AGAIN),
     )
     _execute(link, operation, (LOCK_SCHEMA, *statements), "CREATE ON DATABASE")
 
@@ -66,9 +80,9 @@ def table_oid(link: Link, table: TableName) -> int:
     return int(record["oid"])
 
 
-def _create_triggers(link: Link, table: TargetTable, oid: int) -> None:
+def _create_triggers(link: Link, table: TargetTable, oid: int, *, is_final: bool) -> None:
     operation = f"record deletions in {table.table}"
-    statements = sql.create_triggers(table, table.primary_key, oid)
+    statements = sql.create_triggers(table, table.primary_key, oid, is_final=is_final)
     _execute(link, operation, statements, f"TRIGGER ON {table.table}")
 
 
@@ -89,6 +103,7 @@ def drop_tombstones(link: Link, tables: Sequence[TableName]) -> None:
         oid = table_oid(link, table)
         _execute(link, operation, [sql.drop_triggers(oid)], f"ownership of {table}")
         link.all(operation, sql.FORGET_TOMBSTONES, [oid])
+        link.all(operation, sql.FORGET_STAMPS, [oid])
 
 
 def prune_tombstones(link: Link, before: datetime) -> int:

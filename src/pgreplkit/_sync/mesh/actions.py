@@ -110,7 +110,7 @@ class MeshActor:
             # Tombstones are in the schema, and the triggers write them from the first change on.
             target.ensure_schema()
             link = server._link
-            ensure_tombstones(link, tables)
+            ensure_tombstones(link, tables, [*map(table_of, step.final)])
             # An administrator may have created it for a role that does not own the tables.
             if not link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"

@@ -70,6 +70,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
+        without_full=_tables(traits, lambda row: not row["is_full"]),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=read_sequences_of(link, tables),
@@ -106,6 +107,7 @@ class MeshChecks:
     ties: str
     converges: Callable[[int], Finding]
     """Says whether the policy suits that number of nodes."""
+    deltas: Mapping[TableName, tuple[str, ...]]
 
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -122,6 +124,7 @@ class MeshChecks:
                 new=self.new,
                 policy=self.converges(len(nodes)),
                 ties=self.ties,
+                deltas=self.deltas,
             )
         )
 

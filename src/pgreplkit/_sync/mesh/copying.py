@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Literal
 
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.publication import read_published
 from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
@@ -22,7 +23,9 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
+from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -30,6 +33,7 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
 from pgreplkit.plans.mesh.steps import CopyRows
 from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.values.lsn import LSN
 
 _MARGIN = timedelta(seconds=1)
 """A server takes the time of a commit shortly before the commit is in its WAL."""
@@ -159,6 +163,7 @@ class MeshCopy:
     ) -> None:
         record = target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
         horizon = record["horizon"] - _MARGIN
+        self._begin_where_rows_end(reader, target)
         # The copy counts as changes of the donor, which this node does not send on to others.
         target.take_origin()
         for copy in copies:
@@ -175,6 +180,43 @@ class MeshCopy:
             with self._target(source) as other:
                 other.take_origin()
                 self._copy_young(reader, other, copies, horizon, condition)
+        self._copy_stamps(reader, target)
+
+    def _begin_where_rows_end(self, reader: Connection[object], target: ApplyTarget) -> None:
+        """Let the other nodes' streams begin with the first change that is not in the rows.
+
+        Another one would be applied twice, which only delta columns notice: for them the donor has
+        the positions in a table, so that the snapshot has those of its rows.
+        """
+        members = read_members(target.link, self._mesh)
+        peers = without(members.present, self._node, self._donor)
+        names = {applier_name(self._mesh, peer, self._donor): peer for peer in peers}
+        records = Link(reader).all(self._operation, sql.POSITIONS, [[*names]])
+        functions = functions_of(target)
+        for record in records:
+            own = slot_name(self._mesh, names[record["name"]], self._node)
+            call = applying.ORIGIN_PROGRESS.format(functions)
+            reached = target.link.one(self._operation, call, [own])
+            # The stream's slot may be later than the last change of a node that is idle.
+            if LSN(str(reached["position"])) < record["position"]:
+                advance = sql.ADVANCE_ORIGIN.format(functions)
+                target.link.all(self._operation, advance, [own, str(record["position"])])
+
+    def _copy_stamps(self, reader: Connection[object], target: ApplyTarget) -> None:
+        """Copy the stamps of rows that a change with an earlier time has written."""
+        stamped = Link(reader).all(self._operation, sql.STAMPED_TABLES)
+        for name, shape in (read_targets(target.link, [*map(table_in, stamped)])).items():
+            table, key = parts.table(name), SQL(key_json(shape.primary_key, "t"))
+            only = SQL("" if shape.is_partitioned else ONLY)
+            place = Literal(str(name))
+            rows = SQL(sql.STAMPS).format(only, table, place, key)
+            take = SQL(sql.TAKE_STAMPS).format(place, only, table, key)
+            connection = target.connection
+            with connection.transaction():
+                connection.execute(SQL(sql.STAGE_STAMPS))
+                _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
+                connection.execute(take)
+                connection.execute(SQL(sql.DROP_STAGED))
 
     def _condition(self, ties: str, source: str, peers: Sequence[str]) -> Composable:
         """Return the condition for the rows that a node wrote last."""

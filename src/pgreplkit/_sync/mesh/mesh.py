@@ -27,7 +27,7 @@ from pgreplkit._sync.mesh.status import read_conflicts, read_stream
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.policies import LastUpdateWins, Policy
+from pgreplkit.apply.policies import DeltaColumns, LastUpdateWins, Policy
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -145,7 +145,7 @@ class Mesh:
         members = new_members(nodes, majors, MemberState.JOINING)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
-            steps=create_steps(self.name, members, first, map(str, tables)),
+            steps=create_steps(self.name, members, first, map(str, tables), self._final(tables)),
         )
         return self._plan(
             site, begun, journal, self._checks(site, nodes, nodes, first, tables, members.ties)
@@ -181,7 +181,9 @@ class Mesh:
             tables = mesh_tables(source._link, self.name)
         begun = Journal(
             operation=f"join of {node} to the mesh {self.name}",
-            steps=join_steps(self.name, members, node, donor, map(str, tables)),
+            steps=join_steps(
+                self.name, members, node, donor, map(str, tables), self._final(tables)
+            ),
         )
         nodes = (*members.active, node)
         return self._plan(
@@ -282,7 +284,17 @@ class Mesh:
         tables: Iterable[TableName],
         ties: str,
     ) -> MeshChecks:
-        return MeshChecks(site, self.name, nodes, new, first, tuple(tables), ties, self._converges)
+        return MeshChecks(
+            site, self.name, nodes, new, first, tuple(tables), ties, self._converges, self._deltas
+        )
+
+    @property
+    def _deltas(self) -> Mapping[TableName, tuple[str, ...]]:
+        return self._policy.columns if isinstance(self._policy, DeltaColumns) else {}
+
+    def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
+        """Return those of the tables in which a deletion wins over every change."""
+        return tuple(str(table) for table in tables if table in self._deltas)
 
     def _converges(self, nodes: int) -> Finding:
         # A policy of the user may lack the method, which the protocol does not ask for.

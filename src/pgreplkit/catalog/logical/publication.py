@@ -142,8 +142,9 @@ def published_tables(major: int) -> str:
     return f"""
         SELECT schemaname AS schema, tablename AS name,
             ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
-                JOIN pg_attribute ON attname = sent AND attrelid = concat(quote_ident(schemaname),
-                    '.', quote_ident(tablename))::regclass
+                JOIN pg_attribute ON attname = sent AND attrelid = (SELECT pg_class.oid
+                    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                    WHERE nspname = schemaname AND relname = tablename)
                 WHERE {is_sent} ORDER BY place) AS columns,
             CASE WHEN bool_and(rowfilter IS NOT NULL)
                 THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where

@@ -94,8 +94,9 @@ ALL_TABLES = """
 def written_tables(major: int) -> str:
     """Return the query for the OIDs of a publication's tables, with partitions for their root."""
     published = """
-        SELECT concat(quote_ident(schemaname), '.', quote_ident(tablename))::regclass AS oid
-        FROM pg_publication_tables WHERE pubname = %s
+        SELECT pg_class.oid FROM pg_publication_tables JOIN pg_namespace ON nspname = schemaname
+        JOIN pg_class ON relname = tablename AND relnamespace = pg_namespace.oid
+        WHERE pubname = %s
     """
     if not has("publication.via_root", major):
         return published

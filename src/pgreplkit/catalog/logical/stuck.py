@@ -91,12 +91,12 @@ def published(major: int) -> str:
     listed = "AND attname = ANY (attnames)" if has("publication.columns", major) else ""
     return f"""
         SELECT schemaname AS schema, tablename AS name,
-            has_table_privilege(own.oid, 'SELECT') AS is_readable,
+            has_schema_privilege(relnamespace, 'USAGE')
+                AND has_table_privilege(own.oid, 'SELECT') AS is_readable,
             ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = own.oid AND attnum > 0
                 AND NOT attisdropped {generated} {listed}) AS columns
-        FROM pg_publication_tables
-        CROSS JOIN LATERAL (SELECT concat(quote_ident(schemaname), '.',
-            quote_ident(tablename))::regclass::oid AS oid) AS own
+        FROM pg_publication_tables JOIN pg_namespace ON nspname = schemaname
+        JOIN pg_class AS own ON relname = tablename AND relnamespace = pg_namespace.oid
         WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
     """
 

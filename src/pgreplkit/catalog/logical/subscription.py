@@ -105,9 +105,9 @@ PASSED = """
 was sent before; no row if the role may not flush it with ORIGIN_POSITION. The origin's own position
 moves only with transactions that change a published table."""
 LOG_TAIL = """
-    SELECT convert_from(pg_read_binary_file(pg_current_logfile('stderr'),
-        greatest(0, (pg_stat_file(pg_current_logfile('stderr'))).size - %s::bigint), %s::bigint),
-        'SQL_ASCII') AS log,
+    SELECT pg_read_binary_file(pg_current_logfile('stderr'),
+        greatest(0, (pg_stat_file(pg_current_logfile('stderr'))).size - %s::bigint), %s::bigint)
+        AS log,
         (SELECT reset_val FROM pg_settings WHERE name = 'lc_messages') AS language
 """
 END_WORKERS = """

@@ -22,6 +22,25 @@ CREATE_TOMBSTONES = """
     )
 """
 """``is_late``: the deletion found no row, so that one may have been inserted at the same time."""
+CREATE_STAMPS = """
+    CREATE TABLE IF NOT EXISTS pgreplkit.stamp (
+        relation oid NOT NULL,
+        key jsonb NOT NULL,
+        xid xid NOT NULL,
+        at timestamptz,
+        rank int,
+        PRIMARY KEY (relation, key)
+    )
+"""
+"""The commit time and rank of rows that a change with an earlier time has written, to add its
+differences. A stamp is valid for the row version with that xmin only."""
+AGAIN = """
+    CREATE OR REPLACE FUNCTION pgreplkit.again() RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'a row was inserted at the same time' USING ERRCODE = '40001';
+    END $$
+"""
+"""Lets the applier try its transaction again."""
 CREATE_LATE_INDEX = """
     CREATE INDEX IF NOT EXISTS tombstone_late ON pgreplkit.tombstone (relation, xid) WHERE is_late
 """
@@ -32,7 +51,7 @@ OUTLIVES = """
         -- Being volatile, it sees a deletion that was committed while the row was being written.
         IF NOT EXISTS (
             SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = $1 AND d.key = $2 AND (
-                pg_xact_commit_timestamp(d.xmin) > $3
+                $3 IS NULL OR pg_xact_commit_timestamp(d.xmin) > $3
                 OR pg_xact_commit_timestamp(d.xmin) = $3
                     AND coalesce(pgreplkit.rank_of(d.xmin) > $4, true)
             )
@@ -44,7 +63,8 @@ OUTLIVES = """
     END $$
 """
 """Returns whether a row that was just written is newer than the last deletion of its key; deletes
-it if it is not. Arguments: the table, key, commit time and rank of the row, and its DELETE."""
+it if it is not. Arguments: the table, key, commit time and rank of the row, and its DELETE. Without
+a time any deletion is newer."""
 _RANK_OF = """
     CREATE OR REPLACE FUNCTION pgreplkit.rank_of(xid) RETURNS int LANGUAGE sql STABLE AS
     $$ {} $$
@@ -74,17 +94,23 @@ _PLAIN_TYPES = {16, 18, 19, 20, 21, 23, 25, 26, 1042, 1043, 1700, 2950}
 """Types whose JSON depends on no setting: changing the settings for each row takes time."""
 
 TABLE_OID = "SELECT %s::regclass::oid::bigint AS oid"
-HAS_TRIGGERS = """
-    SELECT count(*) = 3 AS has_all FROM pg_catalog.pg_trigger
+TRIGGERS = """
+    SELECT count(*) AS number, coalesce(bool_or(tgname = 'pgreplkit_no_reuse'), false) AS is_final
+    FROM pg_catalog.pg_trigger
     WHERE tgrelid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
 """
 """Of their own function: the one in a restored dump has another table's OID."""
 HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
 PRUNE_TOMBSTONES = """
     DELETE FROM pgreplkit.tombstone WHERE coalesce(pg_xact_commit_timestamp(xmin) < %s, true)
+        AND relation NOT IN (
+            SELECT tgrelid FROM pg_catalog.pg_trigger WHERE tgname = 'pgreplkit_no_reuse'
+        )
     RETURNING relation
 """
+"""Where a deletion wins over every change, it is remembered for ever."""
 FORGET_TOMBSTONES = "DELETE FROM pgreplkit.tombstone WHERE relation = %s RETURNING relation"
+FORGET_STAMPS = "DELETE FROM pgreplkit.stamp WHERE relation = %s RETURNING relation"
 
 
 def key_json(names: Sequence[str], row: str) -> str:
@@ -97,8 +123,23 @@ def bury_function(oid: int) -> str:
     return f"pgreplkit.bury_{oid}()"
 
 
-def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[str]:
-    """Return the statements that let local writers leave tombstones, and that refuse TRUNCATE."""
+_NO_REUSE = """
+            IF TG_OP <> 'DELETE' AND EXISTS (
+                SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = {0} AND d.key = {1}
+            ) THEN
+                RAISE EXCEPTION 'could not use the key % of % again: it was deleted',
+                    {1}, TG_RELID::regclass
+                    USING ERRCODE = 'unique_violation', HINT = 'Use another key.';
+            END IF;"""
+
+
+def create_triggers(
+    table: TargetTable, key: Sequence[str], oid: int, *, is_final: bool
+) -> list[str]:
+    """Return the statements that let local writers leave tombstones, and that refuse TRUNCATE.
+
+    With ``is_final`` they also refuse rows whose key was deleted before.
+    """
     columns = [table.column(name) for name in key]
     is_plain = all(column and column.type_oid in _PLAIN_TYPES for column in columns)
     settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
@@ -106,7 +147,8 @@ def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[st
         f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in map(quote_identifier, key)
     )
     bury = bury_function(oid)
-    return [
+    no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
+    statements = [
         # Its owner may write tombstones, and the roles that delete rows need not.
         f"""CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         {settings} AS $$ BEGIN
@@ -114,10 +156,12 @@ def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[st
                 RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
                     USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
             END IF;
-            INSERT INTO pgreplkit.tombstone (relation, key)
-            VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
-            ON CONFLICT ON CONSTRAINT tombstone_pkey
-            DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
+            IF TG_OP <> 'INSERT' THEN
+                INSERT INTO pgreplkit.tombstone (relation, key)
+                VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
+                ON CONFLICT ON CONSTRAINT tombstone_pkey
+                DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
+            END IF;{no_reuse}
             RETURN NULL;
         END $$""",
         f"DROP TRIGGER IF EXISTS pgreplkit_bury ON {table.table}",
@@ -130,6 +174,13 @@ def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[st
         f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {table.table}"
         f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",
     ]
+    if is_final:
+        statements += [
+            f"DROP TRIGGER IF EXISTS pgreplkit_no_reuse ON {table.table}",
+            f"CREATE TRIGGER pgreplkit_no_reuse AFTER INSERT ON {table.table}"
+            f" FOR EACH ROW EXECUTE PROCEDURE {bury}",
+        ]
+    return statements
 
 
 def drop_triggers(oid: int) -> str:

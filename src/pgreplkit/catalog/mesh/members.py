@@ -134,6 +134,27 @@ TAKE_TOMBSTONES = """
     WHERE pgreplkit_at = %s AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
+POSITIONS = """
+    SELECT name, position FROM pgreplkit.applier WHERE position > '0/0' AND name = ANY (%s)
+"""
+"""The positions that belong to the rows of the same snapshot, with delta columns."""
+STAMPED_TABLES = """
+    SELECT nspname AS schema, relname AS name FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid IN (SELECT relation FROM pgreplkit.stamp)
+"""
+STAMPS = """
+    SELECT s.key, s.at, s.rank FROM pgreplkit.stamp AS s JOIN {}{} AS t
+        ON s.relation = {}::regclass AND s.key = {} AND s.xid = t.xmin
+"""
+STAGE_STAMPS = "CREATE TEMP TABLE pgreplkit_young (key jsonb, at timestamptz, rank int)"
+TAKE_STAMPS = """
+    INSERT INTO pgreplkit.stamp (relation, key, xid, at, rank)
+    SELECT {}::regclass, s.key, t.xmin, s.at, s.rank
+    FROM pg_temp.pgreplkit_young AS s JOIN {}{} AS t ON s.key = {}
+    ON CONFLICT (relation, key) DO UPDATE
+        SET xid = EXCLUDED.xid, at = EXCLUDED.at, rank = EXCLUDED.rank
+"""
 INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
 DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
 REMOVE_TOMBSTONES = (

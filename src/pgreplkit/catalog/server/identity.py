@@ -24,9 +24,10 @@ TIMELINE = """
         END AS timeline
 """
 # Without a walreceiver, a standby reports a timeline switch only after its next restartpoint; the
-# name of the file in which its WAL ends shows it at once. Reading the names needs pg_monitor.
+# name of the file in which its WAL ends shows it at once. Reading the names needs pg_monitor. With
+# a walreceiver, the names do not count: pg_rewind may leave a file of a timeline that was given up.
 REACHED_TIMELINE = f"""
-    SELECT greatest(({TIMELINE}), (
+    SELECT coalesce((SELECT received_tli FROM pg_stat_wal_receiver), greatest(({TIMELINE}), (
         SELECT max(('x' || left(name, 8))::bit(32)::bigint)
         FROM pg_ls_waldir(), pg_control_init(), LATERAL (
             SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0' AS bytes
@@ -36,7 +37,7 @@ REACHED_TIMELINE = f"""
                 * (4294967296 / bytes_per_wal_segment::bigint)
                 + ('x' || substr(name, 17, 8))::bit(32)::bigint
                 = div(bytes - 1, bytes_per_wal_segment)
-    )) AS timeline
+    )))::bigint AS timeline
 """
 IDENTITY = f"""
     SELECT system_identifier AS system_id, ({TIMELINE}) AS timeline,

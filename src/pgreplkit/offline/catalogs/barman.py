@@ -18,6 +18,7 @@ from pgreplkit.offline.backups import (
 )
 from pgreplkit.offline.files import translate_os_errors
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.segment import SegmentSize
 
 _STATUS = {
@@ -30,7 +31,7 @@ _STATUS = {
 _NAME = re.compile(r"(\d{8}T\d{6})-backup\.info")
 
 
-def barman_backups(directory: str | os.PathLike[str]) -> tuple[Backup, ...]:
+def barman_backups(directory: str | os.PathLike[str]) -> Rows[Backup]:
     """Read the backups of a server in Barman's home, such as ``/var/lib/barman/main``.
 
     They are read from ``meta/ID-backup.info``, or ``base/ID/backup.info`` as older versions write
@@ -48,7 +49,7 @@ def barman_backups(directory: str | os.PathLike[str]) -> tuple[Backup, ...]:
             remedy="give the directory of one server in Barman's home",
         )  # fmt: skip
     found = sorted(_files(place))
-    return tuple(
+    return Rows(
         _backup(identifier, path, place / "base" / identifier) for identifier, path in found
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
 from pgreplkit.offline.catalogs.json import Fields, catalog
+from pgreplkit.values.rows import Rows
 
 _TYPES = {
     "full": BackupType.FULL,
@@ -14,23 +16,28 @@ _TYPES = {
 }
 
 
-def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> tuple[Backup, ...]:
+def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> Rows[Backup]:
     """Read the backups in the output of ``pgbackrest info --output=json``, the oldest first.
 
     Without ``stanza``, the backups of all stanzas are returned.
 
-    Raises: InvalidBackupCatalog.
+    Raises: InvalidBackupCatalog; WalNotFound if there is no such stanza.
     """
-    backups = []
-    for entry in catalog(text).items():
-        if stanza is not None and entry.text("name") != stanza:
-            continue
+    entries = {entry.text("name"): entry for entry in catalog(text).items()}
+    if stanza is not None and stanza not in entries:
+        raise WalNotFound(
+            f"find the stanza {stanza!r} in pgBackRest's catalogue",
+            f"it has {', '.join(entries) or 'no stanzas'}",
+            remedy="name one of its stanzas",
+        )
+    backups: Rows[Backup] = Rows()
+    for entry in entries.values() if stanza is None else [entries[stanza]]:
         systems = {
             system.whole("id"): system
             for system in entry.field("db").items()
         }  # fmt: skip
         backups += [_backup(one, systems) for one in entry.field("backup").items()]
-    return tuple(backups)
+    return backups
 
 
 def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:

@@ -12,6 +12,7 @@ from pgreplkit.offline.compression import read_small
 from pgreplkit.offline.files import WalFileKind, list_folder, translate_os_errors
 from pgreplkit.values.backup import BackupLabel
 from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.version import ServerVersion
 
@@ -21,7 +22,8 @@ _UTC = " UTC"
 def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
 
-    The end of the backup is in its manifest (13 and later).
+    The end of the backup is in its manifest (13 and later). Before 13, add it with
+    ``attrs.evolve(backup, stop_lsn=stream.end_lsn)``: without it, the backup has no window.
 
     Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
     InvalidServerVersion; HostFileError.
@@ -62,7 +64,7 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
 
 def archived_backups(
     directory: str | os.PathLike[str], *, segment_size: SegmentSize | int = SegmentSize.DEFAULT
-) -> tuple[Backup, ...]:
+) -> Rows[Backup]:
     """Read the backups that the ``.backup`` files of an archive describe, the oldest first.
 
     Servers archive such a file at the end of each base backup. It does not name the place of the
@@ -92,7 +94,7 @@ def archived_backups(
                 segment_size=size,
             )
         )
-    return tuple(sorted(backups, key=lambda backup: int(backup.start_lsn)))
+    return Rows(sorted(backups, key=lambda backup: int(backup.start_lsn)))
 
 
 def _time(text: str | None) -> datetime | None:

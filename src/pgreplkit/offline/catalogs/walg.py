@@ -19,12 +19,13 @@ from pgreplkit.offline.backups import (
 from pgreplkit.offline.catalogs.json import Fields, catalog
 from pgreplkit.offline.files import translate_os_errors
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.rows import Rows
 
 _SENTINEL = "_backup_stop_sentinel.json"
 _NAME = re.compile(r"base_([0-9A-F]{8})[0-9A-F]{16}(_D_[0-9A-F]{24})?.*")
 
 
-def walg_backups(source: str | bytes | os.PathLike[str]) -> tuple[Backup, ...]:
+def walg_backups(source: str | bytes | os.PathLike[str]) -> Rows[Backup]:
     """Read WAL-G's backups, the oldest first.
 
     ``source`` is the output of ``wal-g backup-list --detail --json``, or the path of a storage
@@ -37,7 +38,7 @@ def walg_backups(source: str | bytes | os.PathLike[str]) -> tuple[Backup, ...]:
         backups = _of_storage(Path(source) / "basebackups_005")
     else:
         backups = _with_parents([_of_listing(entry) for entry in catalog(source).items()])
-    return tuple(sorted(backups, key=lambda backup: int(backup.start_lsn)))
+    return Rows(sorted(backups, key=lambda backup: int(backup.start_lsn)))
 
 
 def _of_storage(folder: Path) -> list[Backup]:

@@ -162,6 +162,9 @@ def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
     node = topology[name] if name else topology.best_candidate()
     if node is None:
         raise ServerError("plan a failover", "no standby answers")
+    if node in topology.foreign_nodes:
+        found = f"{node.name} has another system identifier ({node.system_id}) than the cluster"
+        raise ServerError("plan a failover", f"{found} ({topology.system_id})")
     if node not in topology.standbys:
         raise ServerError("plan a failover", f"{name} is not a standby that answers ({node})")
     return node

@@ -133,6 +133,8 @@ class Journal:
     lost_primary: LostPrimary | None = None
     undone: bool = False
     """Whether all of it was undone, so that its file may be overwritten."""
+    databases: tuple[str, ...] = ()
+    """System identifiers and names of the databases, if the steps have no names of servers."""
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -152,6 +154,18 @@ class Journal:
             raise ValueError(
                 f"could not resume the {self.operation}: its journal names servers outside this"
                 f" {group}: {', '.join(sorted(unknown))}"
+            )
+
+    def check_databases(self, databases: Sequence[str]) -> None:
+        """Refuse to resume with other databases.
+
+        Raises: ValueError.
+        """
+        if self.databases != (*databases,):
+            raise ValueError(
+                f"could not resume the {self.operation}: it is of the databases"
+                f" {', '.join(self.databases)}, and these are {', '.join(databases)}; connect to"
+                " those of the journal"
             )
 
     @property
@@ -255,6 +269,7 @@ class Journal:
             "lost_bytes": self.lost_bytes,
             "lost_primary": plain(self.lost_primary),
             "undone": self.undone,
+            "databases": [*self.databases],
         }
 
     def __str__(self) -> str:
@@ -301,6 +316,7 @@ class Journal:
                 lost_bytes=content["lost_bytes"],
                 lost_primary=_lost_primary(content["lost_primary"]),
                 undone=content["undone"],
+                databases=tuple(content["databases"]),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             # A journal of another version, or a file that is none.

@@ -150,6 +150,8 @@ class Topology(Record):
         # A node that was given by mistake must not make foreign_nodes of the others.
         count = Counter(node.system_id for node in nodes)
         linked = Counter(node.system_id for node in nodes for _ in _links(node))
+        # A standby whose primary is lost still belongs to a cluster; a lone primary may not.
+        linked.update(node.system_id for node in nodes if not node.is_primary)
 
         def rank(system_id: int | None) -> tuple[int, bool, int]:
             return count[system_id], system_id == self.known_system_id, linked[system_id]

@@ -174,19 +174,36 @@ def _size(tables: Iterable[UserTable]) -> int:
     return sum(one.bytes for one in tables)
 
 
+_NOT_COPIED = {
+    "p": "its partitions are copied",
+    "f": "a foreign table",
+    "m": "a materialized view",
+    "r": "an unlogged table, or one of an extension",
+}
+"""Why a relation is not copied, by pg_class.relkind."""
+
+
 def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
     """Raise ValueError if the groups are not a partition of the tables that are copied."""
+    for group in groups:
+        if not isinstance(group, TableGroup):
+            raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
     listed = [table for group in groups for table in group.tables]
     twice = {table for table in listed if listed.count(table) > 1}
     wanted = {one.table for one in tables if one.is_copied}
+    kinds = {one.table: _NOT_COPIED[one.kind] for one in tables}
     wrong = {
-        "in two groups": twice,
-        "in no group": wanted - {*listed},
-        "unknown": {*listed} - wanted,
+        "in two groups": [*twice],
+        "in no group": [*wanted.difference(listed)],
+        "not to be copied": [*{*listed} - wanted],
     }
-    found = [
-        f"{what}: {', '.join(map(str, sorted(names)))}" for what, names in wrong.items() if names
-    ]
+    found = []
+    for what, names in wrong.items():
+        shown = [
+            f"{name} ({kinds.get(name, 'no such table')})" if name not in wanted else str(name)
+            for name in sorted(names)
+        ]
+        found += [f"{what}: {', '.join(shown)}"] if names else []
     if found:
         raise ValueError(f"could not use the groups: {'; '.join(found)}")
 

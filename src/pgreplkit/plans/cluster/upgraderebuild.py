@@ -72,7 +72,9 @@ def _operation(
     groups, is_back = objects.publications, bool(objects.back_publications)
     if (not groups and not is_back) or _is_complete(objects):
         return None
-    finish = finish_journal(names, [*groups], back=[*objects.back])
+    # The publications of the old server are dropped before those of the new one.
+    of_back = (name.removesuffix("_back") for name in objects.back_publications)
+    finish = finish_journal(names, [*dict.fromkeys([*groups, *of_back])], back=[*objects.back])
     if not objects.refuses(NEW):
         # Before a cutover lets the new server accept writes, all slots exist.
         is_ending = len(objects.back_slots) < len(objects.back_publications)

@@ -287,10 +287,10 @@ class RecoverCopy(Step):
 class UpgradeCopy(Step):
     """Create the new server's data directory from the copy."""
 
-    check = "pg_upgrade --check"
+    check = "pg_upgrade finds both clusters compatible"
     undo = "stop the new server, and remove its data directory"
     _description = "upgrade {copy} into {directory}"
-    _action = "initdb --pgdata={directory}; pg_upgrade --check; pg_upgrade --{transfer}"
+    _action = "initdb --pgdata={directory}; pg_upgrade --{transfer}"
 
     directory: str
     copy: str

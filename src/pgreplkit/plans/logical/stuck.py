@@ -1,6 +1,6 @@
 """Stuck: the reasons why a subscription makes no progress, from what both servers report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -358,8 +358,8 @@ class SubscriptionStuck(WaitTimeout):
     waited_for: str
     reasons: tuple[SubscriptionProblem, ...]
 
-    def __init__(self, waited_for: str, reasons: tuple[SubscriptionProblem, ...]) -> None:
-        super().__init__(waited_for, reasons)
+    def __init__(self, waited_for: str, reasons: Iterable[SubscriptionProblem]) -> None:
+        super().__init__(waited_for, reasons := tuple(reasons))
         self.waited_for, self.reasons = waited_for, reasons
 
     def __str__(self) -> str:

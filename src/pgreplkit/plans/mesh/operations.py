@@ -21,13 +21,14 @@ _NONE = Members(all=(), ties="rank")
 
 
 def create_steps(
-    mesh: str, members: Members, first: str, tables: Iterable[str]
+    mesh: str, members: Members, first: str, tables: Iterable[str], final: Iterable[str] = ()
 ) -> tuple[Step, ...]:
     """Return the steps of creating a mesh whose rows are those of the node ``first``."""
-    nodes, tables = [member.node for member in members.all], tuple(tables)
+    nodes = [member.node for member in members.all]
+    tables, final = tuple(tables), tuple(final)
     others = without(nodes, first)
     # Deletes must be recorded before any other node can see the rows.
-    steps: list[Step] = [PrepareNode(node, mesh, tables) for node in nodes]
+    steps: list[Step] = [PrepareNode(node, mesh, tables, final) for node in nodes]
     steps += [_stored(node, mesh, members, _NONE) for node in nodes]
     # All streams but those of the first node, so that no write elsewhere goes unnoticed.
     steps.append(MakeStreams(first, mesh, others, is_ready=True))
@@ -43,14 +44,19 @@ def create_steps(
 
 
 def join_steps(
-    mesh: str, members: Members, joining: str, donor: str, tables: Iterable[str]
+    mesh: str,
+    members: Members,
+    joining: str,
+    donor: str,
+    tables: Iterable[str],
+    final: Iterable[str] = (),
 ) -> tuple[Step, ...]:
     """Return the steps by which a node joins a mesh that is in use."""
     active = members.active
     announced = members.changed(joining, MemberState.JOINING)
     joined = members.changed(joining, MemberState.ACTIVE)
     peers = without(active, donor)
-    steps: list[Step] = [PrepareNode(joining, mesh, tuple(tables))]
+    steps: list[Step] = [PrepareNode(joining, mesh, tuple(tables), tuple(final))]
     steps.append(_stored(joining, mesh, announced, _NONE))
     # The others know its rank before its first change arrives.
     steps += [_stored(node, mesh, announced, members) for node in active]

@@ -18,6 +18,7 @@ from pgreplkit.plans.logical.applyreadiness import (
     rights_findings,
     unique_beside_key,
 )
+from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
 from pgreplkit.plans.mesh.sequences import collisions
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
@@ -51,6 +52,8 @@ class MeshNodeFacts:
     tables: Mapping[TableName, TargetTable | None]
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
+    without_full: tuple[TableName, ...]
+    """Tables without the replica identity FULL."""
     without_old_values: tuple[TableName, ...]
     """Tables with values that can be large, and without the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
@@ -80,6 +83,8 @@ class MeshFacts:
     """The nodes that become members."""
     policy: Finding
     ties: str
+    deltas: Mapping[TableName, tuple[str, ...]] = {}
+    """Columns to which differences are added."""
 
 
 def mesh_findings(facts: MeshFacts) -> list[Finding]:
@@ -90,6 +95,7 @@ def mesh_findings(facts: MeshFacts) -> list[Finding]:
         *_members(facts),
         *(finding for node in facts.nodes for finding in _node(node, facts)),
         *_tables(facts),
+        *_deltas(facts),
         *_sequences(facts),
     ]
 
@@ -402,6 +408,26 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             severity=Severity.INFO,
             found="they are checked on the node that writes, and not when changes are applied",
             needed="no deletion of a row to which another node adds a reference at the same time",
+        )
+
+
+def _deltas(facts: MeshFacts) -> Iterator[Finding]:
+    for table, names in facts.deltas.items():
+        problems = []
+        for node in facts.nodes:
+            own = node.tables.get(table)
+            if own is None:
+                problems.append(f"it is no table of the mesh on {node.name}")
+                continue
+            problems += [f"{problem}, on {node.name}" for problem in delta_problems(own, names)]
+            if table in node.without_full:
+                problems.append(f"its replica identity is not FULL on {node.name}")
+        yield checked(
+            f"delta columns of {table}",
+            ok=not problems,
+            observed="; ".join(problems) or f"differences can be added to {', '.join(names)}",
+            needed="NOT NULL columns of the type smallint, integer, bigint or numeric(p, s), and"
+            " REPLICA IDENTITY FULL",
         )
 
 

@@ -16,6 +16,8 @@ class PrepareNode(Step):
 
     mesh: str
     tables: tuple[str, ...] = attrs.field(converter=as_names)
+    final: tuple[str, ...] = attrs.field(converter=as_names, default=())
+    """Tables with delta columns: a deleted key cannot be used again."""
 
     @property
     def action(self) -> str:

@@ -1,0 +1,111 @@
+"""Rows that callables of a rule filter or change, as Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from pgreplkit.apply.tableplans import Step, TablePlan, merged
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
+from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues, TableReader
+
+
+class RuleFailed(Exception):
+    """A callable of a rule that failed."""
+
+
+def filtered(
+    plan: TablePlan,
+    reader: TableReader[Row],
+    old: RawValues | None,
+    new: RawValues | None,
+    *,
+    is_new: bool,
+) -> Iterator[Step]:
+    """Yield the steps of a change of a table whose rule has callables."""
+    if new is None:
+        if old is not None:
+            yield plan.delete(old, needs_row=plan.rule.where is None)
+        return
+    if old is not None and plan.match.is_full:
+        new = merged(old, new)
+    kept = _kept(plan, reader, new)
+    # An insert that is left out is no deletion: the row never was on the subscriber.
+    if is_new:
+        if kept is not None:
+            yield plan.insert(*kept)
+        return
+    keys = [column.is_key for column in reader.table.columns]
+    is_moved = old is not None and any(
+        is_key and old[0][at] != new[0][at] for at, is_key in enumerate(keys)
+    )
+    if old is not None and (kept is None or (is_moved and not plan.match.is_full)):
+        yield plan.delete(old, needs_row=False)
+    # Without an old row the key is the same, and identifies the row that no longer fits.
+    elif kept is None:
+        yield plan.delete(new, needs_row=False)
+    elif old is not None and is_moved:
+        # All columns are the key: the old row may or may not have been kept.
+        yield plan.delete(old, needs_row=False)
+    # The row before may have been left out, so that an UPDATE might find none.
+    if kept is not None:
+        yield from plan.upsert(kept)
+
+
+def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
+    """Return the values to write; None if the rule leaves the row out."""
+    rule = plan.rule
+    row = row_of(reader, new)
+    if rule.where is not None and not _called(rule.where, "where", row):
+        return None
+    if rule.change is None:
+        return new
+    changed = _called(rule.change, "change", row)
+    return None if changed is None else replaced(plan, reader, new, row, changed, "change")
+
+
+def replaced(
+    plan: TablePlan,
+    reader: TableReader[Row],
+    new: RawValues,
+    row: Row,
+    changed: object,
+    by: str,
+) -> RawValues:
+    """Return values of which a function has changed some; ``by`` is its name.
+
+    Raises: RuleFailed.
+    """
+    if not isinstance(changed, Mapping):
+        raise RuleFailed(f"{by} returned a {type(changed).__name__}, not a mapping")
+    values, formats = [*new[0]], [*new[1]]
+    columns = {column.name: (at, column) for at, column in enumerate(reader.table.columns)}
+    for name, value in changed.items():
+        if name not in columns:
+            raise RuleFailed(f"{by} returned the column {name!r}, which is not published")
+        at, column = columns[name]
+        # Later changes of the row arrive with the publisher's key, and would not find it.
+        if column.is_key and not plan.match.is_full and value != row[name]:
+            raise RuleFailed(f"{by} altered the key column {name!r}")
+        # Other values stay in the form in which they were sent, without a loss on the way.
+        if value is not row[name] and value != row[name]:
+            try:
+                values[at], formats[at] = plan.dump(value), TEXT
+            except ValueError as error:
+                raise RuleFailed(f"{by} returned for {name!r} {error}") from error
+    return values, formats
+
+
+def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
+    try:
+        return call(row)
+    except Exception as error:
+        raise RuleFailed(f"{name} raised {type(error).__name__}: {error}, for {row!r}") from error
+
+
+def row_of(reader: TableReader[Row], new: RawValues) -> Row:
+    """Return the values of a row as Python objects."""
+    values: list[object] = [*reader.load(new[0])]
+    for at, how in enumerate(new[1]):
+        if how == UNSENT:
+            values[at] = UNCHANGED
+    return reader.make(tuple(values))

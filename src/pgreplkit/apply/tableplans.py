@@ -1,0 +1,239 @@
+"""TablePlan: the statements for the changes of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.apply.deltas import DeltaStatements
+from pgreplkit.apply.merging import INSISTING, Merging
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.apply.shape import Dump, Match
+from pgreplkit.apply.stamped import StampedStatements
+from pgreplkit.apply.statements import Statement, Statements
+from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, UNSENT, Octets, RawValues
+
+Step: TypeAlias = tuple[Statement, Sequence[Octets], Sequence[int]]
+"""A statement, its parameters, and their formats."""
+_ALL_SENT = frozenset[int]()
+
+
+class TablePlan:
+    """The statements for the changes of one table."""
+
+    def __init__(
+        self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
+    ) -> None:
+        self.match: Match = matched
+        self.rule: TableRule = rule
+        self.dump: Dump = dump
+        self.constants: list[Octets] = [*matched.constants]
+        self.constant_formats: list[int] = [TEXT] * len(self.constants)
+        self._statements = Statements(matched, name)
+        # One statement for each shape of change, so that it is prepared once and used again.
+        self._made: dict[object, Statement] = {}
+        self._inserting: Statement | None = None
+        self._upsert: Statement | None = None
+        self.needs_rows: bool = rule.needs_rows
+        self.has_constants: bool = bool(self.constants)
+        self._always = [one.position for one in matched.identity_always]
+
+    def _get(self, key: object, make: Callable[[], Statement]) -> Statement:
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = make()
+        return made
+
+    def insert(self, values: list[Octets], formats: list[int]) -> Step:
+        """Return the step that inserts a row."""
+        statement = self._inserting
+        if statement is None:
+            statement = self._inserting = self._statements.insert()
+        if self.has_constants:
+            return self._bound(statement, values, formats)
+        return statement.bound(values, formats)
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the steps that update a row."""
+        values, formats = new
+        # An UPDATE leaves out large values that did not change; the old row has them.
+        if old is not None and self.match.is_full:
+            values, formats = merged(old, new)
+        if old is not None and any(old[0][at] != values[at] for at in self._always):
+            # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
+            return [self.delete(old), self.insert(values, formats)]
+        unsent = _ALL_SENT
+        if UNSENT in formats:
+            unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
+        has_old = old is not None
+        statement = self._get(
+            ("update", has_old, unsent, needs_row),
+            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
+        )
+        if old is not None:
+            values, formats = [*old[0], *values], [*old[1], *formats]
+        return [self._bound(statement, values, formats)]
+
+    def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
+        """Return the step that deletes a row."""
+        statement = self._get(
+            ("delete", needs_row), lambda: self._statements.delete(needs_row=needs_row)
+        )
+        return self._bound(statement, *old)
+
+    def upsert(self, new: RawValues) -> list[Step]:
+        """Return the steps after which a row exists with these values."""
+        values, formats = new
+        # A large value was not sent, so an INSERT would lack it.
+        if UNSENT in formats:
+            return self.update(None, new)
+        self._upsert = statement = self._upsert or self._statements.upsert()
+        if statement is None:
+            # Without a unique key there is nothing that a second row would conflict with.
+            return [self.delete(new, needs_row=False), self.insert(values, formats)]
+        return [self._bound(statement, values, formats)]
+
+    def clear(self) -> Step:
+        """Return the step that deletes the rows of this source only."""
+        statement = self._get("clear", self._statements.delete_source)
+        return statement.bound(self.constants, self.constant_formats)
+
+    def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
+        if self.has_constants:
+            values, formats = values + self.constants, formats + self.constant_formats
+        return statement.bound(values, formats)
+
+
+class StampedPlan(TablePlan):
+    """The statements for the changes of one table, each with its commit time."""
+
+    def __init__(
+        self,
+        matched: Match,
+        rule: TableRule,
+        dump: Dump,
+        name: Callable[[], bytes],
+        stamped: StampedStatements,
+    ) -> None:
+        super().__init__(matched, rule, dump, name)
+        self._stamped = stamped
+        self._insert, self._replace = stamped.upsert(is_new=True), stamped.upsert(is_new=False)
+        self._remove = stamped.delete()
+        self.sweep: Statement | None = stamped.sweep()
+        self.stamp: list[Octets] = [None]
+        """The commit time of the transaction."""
+        self._key = [one.position for one in stamped.key]
+
+    def insert(self, values: list[Octets], formats: list[int]) -> Step:
+        """Return the step that writes a row if it is newer."""
+        return self._bound(self._insert, values, formats)
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the steps that write a row if it is newer, and delete it under its old key."""
+        steps = []
+        if old is not None:
+            if self.match.is_full:
+                new = merged(old, new)
+            width = self.match.width
+            # Constants of a key are behind the publisher's columns, and the same in both rows.
+            if any(at < width and old[0][at] != new[0][at] for at in self._key):
+                steps.append(self.delete(old))
+        unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
+        # Under a new key the row is not expected to exist.
+        statement = self._insert if steps else self._replace
+        # Only an update can leave values as they are: an insert would need all of them.
+        if unsent:
+            statement = self._get(("update", unsent), lambda: self._stamped.update(unsent))
+        return [*steps, self._bound(statement, *new)]
+
+    def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
+        """Return the step that deletes a row if it is older, and remembers that."""
+        return self._bound(self._remove, *old)
+
+    def upsert(self, new: RawValues) -> list[Step]:
+        """Return the steps after which a row exists, unless a newer one does."""
+        return self.update(None, new)
+
+    def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
+        return statement.bound(
+            values + self.constants + self.stamp, formats + self.constant_formats + [BINARY]
+        )
+
+
+class DeltaPlan(StampedPlan):
+    """The statements for the changes of one table with delta columns."""
+
+    def __init__(
+        self,
+        matched: Match,
+        rule: TableRule,
+        dump: Dump,
+        name: Callable[[], bytes],
+        stamped: DeltaStatements,
+    ) -> None:
+        super().__init__(matched, rule, dump, name, stamped)
+        self._before = (stamped.hold(), stamped.judge())
+
+    def changes(self, old: RawValues | None, new: RawValues | None) -> list[Step]:
+        """Return the steps of an INSERT, UPDATE or DELETE."""
+        if old is None:
+            return [] if new is None else self._added(new)
+        if new is None:
+            return [self.delete(old)]
+        values, formats = new = merged(old, new)
+        width = self.match.width
+        if any(at < width and old[0][at] != values[at] for at in self._key):
+            return [self.delete(old), *self._added(new)]
+        both = self._bound(self._replace, [*old[0], *values], [*old[1], *formats])
+        return [*(self._bound(one, *new) for one in self._before), both]
+
+    def _added(self, new: RawValues) -> list[Step]:
+        return [self._bound(one, *new) for one in (*self._before, self._insert)]
+
+
+class MergedPlan(TablePlan):
+    """The statements for the changes of one table whose conflicts a function decides."""
+
+    def __init__(
+        self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
+    ) -> None:
+        super().__init__(matched, rule, dump, name)
+        merging = Merging(matched)
+        self._local, self._same = merging.local(name()), merging.same
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the step that updates a row, and fails if it is not the publisher's old one."""
+        if old is None:
+            return super().update(old, new, needs_row=needs_row)
+        values, formats = merged(old, new)
+        statement = self._get("insisting", self._insisting)
+        return [self._bound(statement, [*old[0], *values], [*old[1], *formats])]
+
+    def _insisting(self) -> Statement:
+        statement = self._statements.update(has_old=True, same=self._same)
+        return attrs.evolve(statement, sql=INSISTING.format(statement.sql))
+
+    def replace(self, old: RawValues | None, new: RawValues) -> list[Step]:
+        """Return the steps that update a row, whatever its values are."""
+        return super().update(old, new)
+
+    def find(self, row: RawValues) -> Step:
+        """Return the step that finds the row with the key of this one."""
+        return self._bound(self._local, *row)
+
+
+def merged(old: RawValues, new: RawValues) -> RawValues:
+    """Return the new row with its unsent values taken from the whole old row."""
+    values, formats = [*new[0]], [*new[1]]
+    for at, how in enumerate(formats):
+        if how == UNSENT:
+            values[at], formats[at] = old[0][at], old[1][at]
+    return values, formats

@@ -1,0 +1,132 @@
+"""Delta columns: their statements, and the columns to which differences can be added."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import attrs
+import pytest
+from applyfacts import TEXT, column, dumped, source, target
+
+from pgreplkit.apply import ConflictKind, DeltaColumns, TableRule
+from pgreplkit.apply.deltas import DeltaStatements
+from pgreplkit.apply.shape import match
+from pgreplkit.apply.stamped import Stamps, conflict_of
+from pgreplkit.apply.statements import Kind
+from pgreplkit.apply.tableplans import DeltaPlan
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.plans.logical.deltacolumns import delta_problems
+from pgreplkit.protocol.pgoutput.tuples import UNSENT, RawValues
+from pgreplkit.values.tablename import TableName
+
+ACCOUNTS = source(("id", 23, True), ("n", 23, True), ("name", TEXT, True), identity="f")
+OWN = target(column("id", not_null=True), column("n", not_null=True), column("name", TEXT))
+
+
+def statements(rank: int | None = 2) -> DeltaStatements:
+    numbers = count(1)
+    matched = match(ACCOUNTS, OWN, TableRule(), dumped)
+    return DeltaStatements(matched, Stamps(rank), ["n"], lambda: b"s%d" % next(numbers))
+
+
+def raw(*values: bytes | None) -> RawValues:
+    return [*values], [UNSENT if value is None else 0 for value in values]
+
+
+def test_an_insert_adds_its_value_and_an_update_the_difference() -> None:
+    made = statements()
+    insert, update = made.upsert(is_new=True), made.upsert(is_new=False)
+    assert 'SET "n" = (t."n" + $2::integer::numeric)::integer' in insert.sql
+    assert 'SET "n" = (t."n" + $3::integer::numeric - $1::integer::numeric)::integer' in update.sql
+    # The old value of the delta column, and the new row.
+    assert update.picks == (1, 3, 4, 5)
+    assert insert.picks == (0, 1, 2)
+    assert '"name" = CASE WHEN current_setting(' in insert.sql
+    assert "ELSE pgreplkit.again() END" in insert.sql
+    assert "WHEN current_setting('pgreplkit.found') = '' THEN" in update.sql
+    assert conflict_of(Kind.UPDATE, b"d") == (ConflictKind.UPDATE_DELETED, False)
+
+
+def test_versions_are_compared_by_the_kept_stamp() -> None:
+    judge, hold = statements().judge(), statements().hold()
+    assert hold.sql.endswith('WHERE t."id" = $1 FOR UPDATE')
+    assert hold.picks == (0,)
+    # The key, and the commit time.
+    assert judge.picks == (0, 3)
+    assert "coalesce(at < $2, true) OR at = $2 AND rank <= 2" in judge.sql
+    assert "s.xid = t.xmin" in judge.sql
+    by_row = statements(None).judge()
+    assert by_row.picks == (0, 2, 3)
+    assert 'texts COLLATE "C" <= ROW($2::text)::text' in by_row.sql
+
+
+def test_a_deletion_wins_over_every_change() -> None:
+    delete = statements().delete()
+    assert delete.picks == (0,)
+    assert 'WHERE t."id" = $1 AND true RETURNING' in delete.sql
+    sweep = statements().sweep()
+    assert sweep is not None
+    assert "t.xmin <> d.xmin AND true" in sweep.sql
+    assert "NULL::timestamptz" in statements().upsert(is_new=True).sql
+
+
+def test_a_change_of_the_key_is_a_deletion_and_an_insert() -> None:
+    made = statements()
+    plan = DeltaPlan(made._match, TableRule(), dumped, lambda: b"x", made)
+    old, new = raw(b"1", b"5", b"a"), raw(b"1", b"7", b"b")
+    kinds = [statement.kind for statement, _, _ in plan.changes(old, new)]
+    assert kinds == [Kind.UPDATE] * 3
+    assert [*plan.changes(old, new)[2][1]] == [b"5", b"1", b"7", b"b"]
+    moved = raw(b"2", b"7", b"b")
+    kinds = [statement.kind for statement, _, _ in plan.changes(old, moved)]
+    assert kinds == [Kind.DELETE, Kind.UPDATE, Kind.UPDATE, Kind.INSERT]
+    assert [step[0].kind for step in plan.changes(old, None)] == [Kind.DELETE]
+    # A large value that did not change is that of the old row.
+    unsent = plan.changes(old, raw(b"1", b"7", None))[2]
+    assert [*unsent[1]] == [b"5", b"1", b"7", b"a"]
+    assert UNSENT not in unsent[2]
+
+
+def test_columns_without_differences_are_refused() -> None:
+    exact = attrs.evolve(column("p", not_null=True), type="numeric(9,2)")
+    own = attrs.evolve(
+        OWN,
+        columns=(
+            *(column("id", not_null=True), column("n", not_null=True), column("maybe")),
+            *(column("name", TEXT, not_null=True), exact),
+            *(column("gone", not_null=True, is_generated=True), column("i", not_null=True)),
+        ),
+    )
+    assert [*delta_problems(own, ["n", "p", "i"])] == []
+    for name, problem in {
+        "id": "part of the key",
+        "maybe": "can be NULL",
+        "name": "is text",
+        "other": "has no column",
+        "gone": "is generated",
+    }.items():
+        [found] = delta_problems(own, [name])
+        assert problem in found
+    keyed = source(("id", 23, True), ("n", 23, False), ("name", TEXT, False))
+    matched = match(keyed, OWN, TableRule(), dumped)
+    with pytest.raises(SchemaMismatch, match="REPLICA IDENTITY FULL"):
+        DeltaStatements(matched, Stamps(2), ["n"], lambda: b"x")
+    dropped = match(ACCOUNTS, OWN, TableRule(columns={"n": None}, constants={"n": 1}), dumped)
+    with pytest.raises(SchemaMismatch, match="'n' is not published"):
+        DeltaStatements(dropped, Stamps(2), ["n"], lambda: b"x")
+
+
+def test_the_columns_of_a_policy_are_checked() -> None:
+    policy = DeltaColumns({"accounts": ["balance"]}, max_clock_skew=2)
+    assert policy.columns == {TableName("public", "accounts"): ("balance",)}
+    assert policy.max_clock_skew.total_seconds() == 2
+    with pytest.raises(TypeError, match=r"columns of public\.accounts takes several items"):
+        DeltaColumns({"accounts": "balance"})
+    with pytest.raises(TypeError, match="columns is a mapping"):
+        DeltaColumns(["accounts"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="is a str"):
+        DeltaColumns({"accounts": [1]})  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="names no table"):
+        DeltaColumns({})
+    with pytest.raises(ValueError, match="named twice"):
+        DeltaColumns({"accounts": ["a"], "public.accounts": ["a"]})
