@@ -106,6 +106,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
+    # The classes that attrs replaced by those with slots would stay in __subclasses__().
+    gc.collect()
     gc.freeze()
     gc.enable()
 

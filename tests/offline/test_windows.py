@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from struct import pack
@@ -197,6 +198,25 @@ def test_a_window_follows_the_newest_timeline_that_contains_the_backup(archive: 
     window = archive.window(attrs.evolve(BACKUP, start_lsn=start, stop_lsn=stop))
     assert (window.timeline, window.to_lsn) == (1, stop)
     assert switch < start
+
+
+def test_a_backup_that_ends_with_its_segment_needs_no_later_one(archive: Archive) -> None:
+    backup = attrs.evolve(BACKUP, stop_lsn=LSN(9 * MIB))  # as Barman counts it
+    window = archive.window(backup)
+    last = LSN(archive.last[8])
+    assert (window.from_lsn, window.to_lsn, window.ended_by) == (last, last, WindowEnd.END)
+    (archive.folder / name_of(8)).unlink()
+    assert not archive.window(backup).is_restorable
+
+
+def test_a_backup_up_to_the_last_record_can_be_restored_to_it(archive: Archive) -> None:
+    path = archive.folder / name_of(8)
+    path.write_bytes(path.read_bytes()[: archive.last[8] - 8 * MIB] + bytes(MIB))
+    os.truncate(path, MIB)
+    stop = LSN(archive.last[8])  # the end of the record before the switch, which was removed
+    window = archive.window(attrs.evolve(BACKUP, stop_lsn=stop))
+    assert window.to_lsn is not None
+    assert window.from_lsn == window.to_lsn < stop
 
 
 def test_several_windows_share_what_was_read(archive: Archive) -> None:

@@ -35,6 +35,8 @@ FIRST_CUSTOM = 128
 
 XLOG, TRANSACTION, STORAGE, HEAP2, HEAP, BRIN = 0, 1, 2, 9, 10, 17
 STANDBY, LOGICAL_MESSAGE = 8, 21
+SWITCH = 0x40
+"""The kind of XLOG after which the rest of a segment is empty."""
 
 _OLDEST, _NEWEST = 10, 18
 _KINDS = """

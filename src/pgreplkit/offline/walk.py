@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.offline.counts import LENGTH_BITS, Counts, length_of
 from pgreplkit.offline.damage import DAMAGED, InvalidWal
-from pgreplkit.offline.kinds import FIRST_CUSTOM, MANAGERS, XLOG
+from pgreplkit.offline.kinds import FIRST_CUSTOM, MANAGERS, SWITCH, XLOG
 from pgreplkit.offline.pages import CONTINUES, LONG, OVERWRITES, SHORT, header_size, major_of
 from pgreplkit.offline.records import (
     HAS_IMAGE,
@@ -24,7 +24,7 @@ from pgreplkit.offline.records import (
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
-_SWITCH = XLOG << 8 | 0x40
+_SWITCH = XLOG << 8 | SWITCH
 _LAST_MANAGER = len(MANAGERS) - 1
 _FIRST_UNKNOWN = len(MANAGERS) << 8
 _START = Struct("<I4xQH6xBB18xB")

@@ -8,6 +8,7 @@ import attrs
 from pgreplkit.offline.archive import ArchiveReport
 from pgreplkit.offline.backups import Backup, BackupStatus
 from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.kinds import SWITCH, XLOG
 from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
 from pgreplkit.offline.records import WalRecord
@@ -168,8 +169,10 @@ class _Finder:
         return PitrWindow(
             backup=backup,
             timeline=history.timeline,
-            from_lsn=stop,
-            to_lsn=max(run.last, stop),
+            # Recovery stops after a record that begins at the target or later. If none begins after
+            # the backup, the last one completes it.
+            from_lsn=min(run.last, stop),
+            to_lsn=run.last,
             until=None if at is None else at - timedelta(microseconds=1),
             last_commit=at,
             ended_by=ended_by,
@@ -248,14 +251,19 @@ class _Finder:
             strict=False,
             verify_crc=False,
         )
-        found: str | None = None
+        found = last_kind = None
         try:
             for records in reader.batches():
                 run.last = records[-1].lsn
+                last_kind = records[-1].manager, records[-1].info & 0xF0
                 run.note_commits(records)
         except InvalidWal as error:
             found = error.found
         run.end = reader.end_lsn
+        # Nothing is missing behind a switch: Barman counts a backup up to the end of its segment.
+        if run.last is not None and last_kind == (XLOG, SWITCH):
+            size = self._size.bytes
+            run.end = LSN((int(run.last) // size + 1) * size)
         if found is None and reader.ended_by is WalEnd.DAMAGE:
             found = reader.end_reason
         if found is not None:

@@ -192,6 +192,9 @@ def facts_of(
 
 def test_two_ordinary_databases_are_ready() -> None:
     assert {f.severity for f in upgrade_findings(facts_of())} == {Severity.OK}
+    # From 16 on, the apply worker uses any index.
+    slow = facts_of(tables=(table("a", slow_changes=1),), new={"version": 160020})
+    assert {f.severity for f in upgrade_findings(slow)} == {Severity.OK}
     # Limits that only the other server's copies need.
     other = facts_of(groups=3, new={"settings": {"max_wal_senders": 8, "max_replication_slots": 8}})
     assert {f.severity for f in upgrade_findings(other)} == {Severity.OK}
