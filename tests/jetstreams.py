@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nats
 from nats.aio.msg import Msg
-from nats.js.api import StreamConfig
+from nats.js.api import ConsumerConfig, StreamConfig
 
 
 async def messages(url: str, stream: str) -> list[Msg]:
@@ -17,8 +17,12 @@ async def messages(url: str, stream: str) -> list[Msg]:
         if not left:
             return []
         subject = (info.config.subjects or [])[0]
-        reader = await streams.subscribe(subject, stream=stream, ordered_consumer=True)
-        found = [await reader.next_msg(timeout=10) for _ in range(left)]
+        # In portions: a client that is sent all at once drops what it has no place for.
+        unlimited = ConsumerConfig(max_ack_pending=-1)
+        reader = await streams.pull_subscribe(subject, stream=stream, config=unlimited)
+        found: list[Msg] = []
+        while len(found) < left:
+            found += await reader.fetch(min(1000, left - len(found)), timeout=30)
         return [message for message in found if "._position." not in message.subject]
     finally:
         await client.close()

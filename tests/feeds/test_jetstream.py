@@ -90,7 +90,6 @@ def test_a_refusal_of_the_user_differs_from_a_lost_connection(found: str, expect
         ("retention", {"retention": "workqueue"}),
         ("retention", {"retention": "interest"}),
         ("allow_atomic", {"allows_atomic": False}),
-        ("allow_atomic", {"knows_atomic": False, "allows_atomic": False}),
         ("max_age", {"max_age": 86400.0}),
         ("max_msgs", {"max_messages": 1000}),
         ("max_bytes", {"max_bytes": 1000}),
@@ -106,6 +105,11 @@ def test_a_stream_that_loses_messages_is_refused(setting: str, facts: dict[str, 
     assert raised.value.remedy
     if setting.startswith("max"):
         insist_on_fitting(stream, may_discard=True)
+
+
+def test_a_server_without_atomic_batches_fits() -> None:
+    older = attrs.evolve(FITTING, knows_atomic=False, allows_atomic=False)
+    insist_on_fitting(older, may_discard=False)
 
 
 def test_a_full_stream_that_refuses_new_messages_loses_none() -> None:

@@ -30,6 +30,7 @@ FACTS = StartFacts(
     sink=START,
     numbering=0,
     copies=False,
+    ends_after_copy=False,
     accepts_gap=False,
 )
 CREATING = attrs.evolve(START, stage=FeedStage.CREATING, lsn=LSN.INVALID, is_whole=False)
@@ -57,6 +58,9 @@ HISTORY = TimelineHistory.parse("1\t0/50\tx\n2\t0/180\tx", timeline=3)
         ({"invalidated": "wal_removed", "accepts_gap": True, "sink": None}, Beginning.CREATE),
         ({"invalidated": "wal_removed", "sink": CREATING}, Beginning.CREATE),
         ({"numbering": 5}, Beginning.CONTINUE),
+        ({"ends_after_copy": True, "has_slot": False, "sink": None}, Beginning.CREATE),
+        ({"ends_after_copy": True, "has_slot": False, "sink": COPYING}, Beginning.CREATE),
+        ({"ends_after_copy": True, "has_slot": False}, Beginning.NOTHING),
         ({"sink": attrs.evolve(PART, numbering=5), "numbering": 5}, Beginning.CONTINUE),
         ({"timeline": 3, "history": HISTORY, "sink": attrs.evolve(START, timeline=2)}, "continue"),
         ({"timeline": 0, "sink": attrs.evolve(START, timeline=9)}, Beginning.CONTINUE),
@@ -87,6 +91,8 @@ def test_a_feed_begins_where_the_sink_ends(
             FeedError,
             "the first 5 changes of the transaction that ends at 0/200, numbered with other",
         ),
+        ({"ends_after_copy": True}, FeedError, "a slot of that name exists; use another"),
+        ({"ends_after_copy": True, "has_slot": False, "system_id": 8}, WrongSource, "cluster 7"),
         ({"system_id": 8}, WrongSource, "of the cluster 7, and this is 8"),
         ({"system_id": 8, "sink": COPYING}, WrongSource, "of the cluster 7, and this is 8"),
         ({"reached": LSN("0/99")}, AheadOfServer, "its WAL ends at 0/99, before 0/100"),

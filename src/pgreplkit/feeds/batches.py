@@ -50,8 +50,10 @@ class Batching:
         self._encoder, self._limits, self._parked_to = encoder, limits, parked
         self.parked: int = 0
         """The number of messages that were too large, and were replaced."""
-        self._position = position
-        """The position after the last change that was taken."""
+        self._first = position
+        self._reached = position.lsn, position.number, position.stage, position.is_whole
+        """The position after the last change that was taken; as a tuple, since each change moves
+        it."""
         self._messages: list[FeedMessage] = []
         self._names: list[tuple[LSN, int]] = []
         self._bytes = 0
@@ -59,7 +61,8 @@ class Batching:
     @property
     def position(self) -> FeedPosition:
         """The position after everything that was taken; the next batch may not be made yet."""
-        return self._position
+        lsn, number, stage, is_whole = self._reached
+        return attrs.evolve(self._first, lsn=lsn, number=number, stage=stage, is_whole=is_whole)
 
     @property
     def has_messages(self) -> bool:
@@ -74,17 +77,17 @@ class Batching:
         Raises: EncodingFailed; MessageTooLarge; SinkRefused.
         """
         # More changes than any transaction has: is the whole transaction in the sink?
-        if self._position.has(end, 1 << 63):
+        before = self.position
+        if before.has(end, 1 << 63):
             return
         number = 0
-        first = self._position.number if end == self._position.lsn else 0
+        first = before.number if end == before.lsn else 0
         for change in changes:
             number = change.number
             if number <= first:
                 continue
-            messages = self._encoded(change)
+            messages, size = self._encoded(change)
             # Before they are added: a batch must not exceed the limits of the sink.
-            size = sum(map(_size, messages))
             if self._messages and (
                 len(self._messages) + len(messages) > self._limits.messages
                 or self._bytes + size > self._limits.batch_bytes
@@ -93,37 +96,27 @@ class Batching:
             self._messages += messages
             # One name for each message: a sink that names its entries needs as many names as
             # messages.
-            # One name for each message: a sink that names its entries needs as many names as
-            # messages.
             self._names += [(end, number)] * len(messages)
             self._bytes += size
-            self._move(end, number, stage, is_whole=False)
+            self._reached = end, number, stage, False
         # While rows are copied, each is taken alone: the end of one is not the end of the copy.
         if stage is FeedStage.STREAMING:
-            self._move(end, number, stage, is_whole=True)
+            self._reached = end, number, stage, True
 
     def reach(self, lsn: LSN) -> None:
         """Move the position to one before which the source has no more changes."""
-        self._move(lsn, 0, FeedStage.STREAMING, is_whole=True)
+        self._reached = lsn, 0, FeedStage.STREAMING, True
 
     def batch(self) -> FeedBatch:
         """Return the messages that wait, with the position after them."""
-        batch = FeedBatch(self._messages, self._position, self._names)
+        batch = FeedBatch(self._messages, self.position, self._names)
         self._messages, self._names, self._bytes = [], [], 0
         return batch
 
-    def _move(self, lsn: LSN, number: int, stage: FeedStage, *, is_whole: bool) -> None:
-        before = self._position
-        self._position = FeedPosition(
-            *(lsn, number, is_whole, stage),
-            *(before.system_id, before.timeline, before.generation, before.numbering),
-        )
-
-    def _encoded(self, change: FeedChange) -> Sequence[FeedMessage]:
+    def _encoded(self, change: FeedChange) -> tuple[Sequence[FeedMessage], int]:
+        """Return the messages of a change, and their size."""
         try:
             encoded = self._encoder.encode(change)
-        # Any other error is a defect of an encoder, which may be the user's: the error must name
-        # the change.
         # Any other error is a defect of an encoder, which may be the user's: the error must name
         # the change.
         except EncodingFailed:
@@ -132,22 +125,24 @@ class Batching:
             found = f"the encoder raised {type(error).__name__}: {error}"
             raise not_encoded(change, found) from error
         if encoded is None:
-            return ()
+            return (), 0
+        limits = self._limits
+        if isinstance(encoded, FeedMessage) and (size := _size(encoded)) <= limits.message_bytes:
+            return (encoded,), size
         messages = (encoded,) if isinstance(encoded, FeedMessage) else encoded
         # A generator would be empty when it is counted; a str has items, which are no messages.
         if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
             raise not_encoded(change, f"the encoder returned a {type(messages).__name__}")
-        limits = self._limits
         # They cannot be spread over batches: no position lies between the messages of one change.
         if len(messages) > limits.messages:
             found = f"it became {len(messages)} messages, and the sink takes {limits.messages}"
-            raise SinkRefused(f"send the change {change_name(change)}", found)
+            remedy = "let the encoder return fewer messages, for example with tombstones=False"
+            raise SinkRefused(f"send the change {change_name(change)}", found, remedy=remedy)
         for message in messages:
             if not isinstance(message, FeedMessage):
                 raise not_encoded(change, f"the encoder returned a {type(message).__name__}")
-        if all(_size(message) <= limits.message_bytes for message in messages):
-            return messages
-        return [self._fitting(change, message) for message in messages]
+        fitting = [self._fitting(change, message) for message in messages]
+        return fitting, sum(map(_size, fitting))
 
     def _fitting(self, change: FeedChange, message: FeedMessage) -> FeedMessage:
         """Return the message, or the one that says why it is not sent.

@@ -26,10 +26,15 @@ def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str
         yield name, value
     yield ID, shown
     if message.key is not None:
-        key = message.key.decode("utf-8", "backslashreplace")
-        yield KEY, key.replace("\r", "\\r").replace("\n", "\\n")
+        yield KEY, _shown(message.key)
     if message.body is None:
         yield TOMBSTONE, "true"
+
+
+def _shown(key: bytes) -> str:
+    """Return a key as the value of a header."""
+    text = key.decode("utf-8", "backslashreplace")
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def batch_frames(
@@ -49,9 +54,12 @@ def batch_frames(
             lsn = name[0]
             shown = str(lsn)
         of = f"{shown} {name[1]}"
-        others = "".join(
-            [f"{header}: {value}\r\n" for header, value in message_headers(message, of)]
-        )
+        if message.headers or message.key is None or message.body is None:
+            found = message_headers(message, of)
+            others = "".join([f"{header}: {value}\r\n" for header, value in found])
+        else:
+            # The usual message, without the generator.
+            others = f"{ID}: {of}\r\n{KEY}: {_shown(message.key)}\r\n"
         headers = f"{lines}Nats-Batch-Sequence: {number}\r\n{others}\r\n".encode()
         body = message.body or b""
         size = len(headers)

@@ -96,10 +96,8 @@ def _problems(stream: StreamFacts, *, may_discard: bool) -> Iterator[tuple[str, 
     if stream.retention != "limits":
         found = f"its retention is {stream.retention}, which removes messages, and the position"
         yield "retention", found, "use a stream with the retention limits"
-    if not stream.knows_atomic:
-        found = "the server has no atomic batches, which NATS 2.12 brought"
-        yield "allow_atomic", found, "use NATS 2.12 or newer"
-    elif not stream.allows_atomic:
+    # An older server stores one message at a time.
+    if stream.knows_atomic and not stream.allows_atomic:
         yield "allow_atomic", "it allows no atomic batches", f"{edit} --allow-batch"
     yield from _limits(stream, may_discard=may_discard, edit=edit)
 

@@ -11,7 +11,7 @@ from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.seconds import Timeout, optional_seconds, reconnect_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
-_SNAPSHOTS = ("never", "initial")
+_SNAPSHOTS = ("never", "initial", "only")
 _ON_LOST = ("stop", "accept")
 
 
@@ -60,6 +60,8 @@ class FeedSettings:
         if not isinstance(self.parked, str | None):
             raise TypeError(f"parked is a str, not {type(self.parked).__name__}")
         # 0 reads like "off", and would store a position without a pause.
+        if self.failover and self.ends_after_copy:
+            raise ValueError("failover needs a slot that stays, which snapshot='only' has not")
         if self.heartbeat == 0:
             raise ValueError("heartbeat must be > 0, or None for no heartbeat")
 
@@ -81,7 +83,12 @@ class FeedSettings:
     @property
     def copies(self) -> bool:
         """Whether the feed begins with the existing rows."""
-        return self.snapshot == "initial"
+        return self.snapshot != "never"
+
+    @property
+    def ends_after_copy(self) -> bool:
+        """Whether the feed sends the existing rows, and no changes."""
+        return self.snapshot == "only"
 
     @property
     def accepts_gap(self) -> bool:

@@ -21,6 +21,8 @@ class Beginning(Enum):
     """Store the slot's position in the sink, and continue from there."""
     CONTINUE = "continue"
     """Continue after the sink's position."""
+    NOTHING = "nothing"
+    """Nothing: the existing rows are in the sink, and no changes are wanted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +50,8 @@ class StartFacts:
     """The numbering of the feed's changes; see FeedPosition."""
     copies: bool
     """Whether the feed begins with the existing rows."""
+    ends_after_copy: bool
+    """Whether the feed sends the existing rows, and no changes."""
     accepts_gap: bool
     """Whether the feed may continue without changes that are lost."""
 
@@ -80,6 +84,8 @@ def decide_start(facts: StartFacts) -> Beginning:
     Raises: WrongSource; AheadOfServer; PositionLost.
     """
     position = facts.sink
+    if facts.ends_after_copy:
+        return _only_copied(facts)
     if position is None:
         if not facts.has_slot:
             return Beginning.CREATE
@@ -110,6 +116,19 @@ def decide_start(facts: StartFacts) -> Beginning:
         remedy = "run it once with the former ones, until the transaction is complete"
         raise FeedError(facts.operation, found, remedy=remedy)
     return Beginning.CONTINUE
+
+
+def _only_copied(facts: StartFacts) -> Beginning:
+    position = facts.sink
+    if facts.has_slot:
+        # Its slot is temporary: this one is that of a feed of changes.
+        found, remedy = "a slot of that name exists", "use another slot name to copy rows only"
+        raise FeedError(facts.operation, found, remedy=remedy)
+    if position is None:
+        return Beginning.CREATE
+    if (refusal := _foreign(facts, position)) is not None:
+        raise refusal
+    return Beginning.NOTHING if position.stage is FeedStage.STREAMING else Beginning.CREATE
 
 
 def _adopted(facts: StartFacts) -> Beginning:

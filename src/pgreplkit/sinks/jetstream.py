@@ -58,10 +58,11 @@ _FULL = {10023, 10025, 10047, 10077}
 class JetStream:
     """A stream of NATS JetStream, which only one feed writes to.
 
-    It needs NATS 2.12 or newer: the messages of a batch are one atomic batch, which expects the
-    stream's last sequence to be the one that the feed knows. The last message has the position in
-    its headers. With ``subjects`` the stream is created if it does not exist. ``may_discard``
-    accepts a stream whose limits remove messages that no one has read.
+    From NATS 2.12 on, the messages of a batch are one atomic batch, which expects the stream's last
+    sequence to be the one that the feed knows. The last message has the position in its headers.
+    An older server stores one message after the other, which is slow, and takes no change that
+    becomes several messages. With ``subjects`` the stream is created if it does not exist.
+    ``may_discard`` accepts a stream whose limits remove messages that no one has read.
 
     ``hold`` is 150 seconds by default, since the server answers before messages are on disk; set
     it to 0 in ``Feed`` if the server has ``sync_interval: always``.
@@ -214,7 +215,8 @@ class JetStream:
         if (config.max_msg_size or -1) > 0:
             largest = min(largest, config.max_msg_size or largest)
         self._limits = SinkLimits(
-            messages=_MOST,
+            # Without atomic batches, only one message is stored with its position at once.
+            messages=_MOST if facts.knows_atomic else 1,
             message_bytes=largest - _HEADERS,
             hold=_HOLD,
             position_every=facts.max_age or None,

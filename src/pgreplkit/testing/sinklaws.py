@@ -78,9 +78,12 @@ class _Trial:
         """The bodies that the engine must have."""
         self.position: FeedPosition | None = None
         self.batches = self.stored = 0
+        self._most = 1
+        """The most messages of a batch, once the sink was open."""
 
     def batch(self, size: int, *, is_whole: bool = True) -> FeedBatch:
-        """Return another batch, after the last one."""
+        """Return another batch, after the last one; smaller, if the sink takes no more."""
+        size = min(size, self._most)
         lsn = LSN(next(self._lsns))
         bodies = [b"%d" % next(self._numbers) for _ in range(size)]
         self.batches += 1
@@ -120,7 +123,7 @@ class _Trial:
         """Batches of each size are stored with their position."""
         sink = self._make()
         await sink.open(FEED)
-        most = sink.limits().messages
+        most = self._most = sink.limits().messages
         for size, is_whole in ((1, True), (2, False), (0, True), (7, True), (most, True)):
             batch = self.batch(size, is_whole=is_whole)
             await sink.send(batch)

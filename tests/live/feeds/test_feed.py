@@ -151,6 +151,21 @@ async def test_an_existing_row_that_is_too_large_is_parked_and_counted(
 
 
 @pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_the_existing_rows_can_be_all_that_is_sent(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION, "INSERT INTO t SELECT i FROM generate_series(1, 25) AS i")
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_only", sink=ModelSink(engine), snapshot="only")
+    assert (await feed.run(timeout=10)).copied_rows == 25
+    database.run("INSERT INTO t VALUES (26)")
+    assert (await feed.run(timeout=10)).messages == 0
+    assert [line[4] for line in written(await engine.read())] == [*map(str, range(1, 26))]
+    assert database.all("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'feed_only'") == []
+
+
+@pytest.mark.one_colour
 async def test_changes_that_are_lost_are_never_passed_over_silently(
     colour: Colour, database: Database
 ) -> None:

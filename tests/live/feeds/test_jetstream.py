@@ -62,6 +62,25 @@ async def test_a_stream_keeps_the_laws_of_sinks(nats: Broker, stream: str) -> No
     assert laws.messages > 1000
 
 
+async def test_a_server_without_atomic_batches_stores_one_message_at_a_time(
+    nats: Broker, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server takes single messages as an older one does, which cannot be installed everywhere.
+    monkeypatch.setattr("pgreplkit.sinks.jetstream._ATOMIC_SINCE", (99, 0))
+
+    async def read() -> list[bytes]:
+        return await bodies(nats.url, stream)
+
+    sink = sink_of(nats, stream)
+    laws = await sink_laws(
+        lambda: sink_of(nats, stream), read, destination=f"{stream}.rows", crashes=4
+    )
+    assert (sink.limits().messages, laws.messages < 20) == (1000, True)
+    assert await sink.open("laws") is not None
+    assert sink.limits().messages == 1
+    await sink.close()
+
+
 async def test_changes_come_into_a_stream_once_and_in_order(
     colour: Colour, database: Database, nats: Broker, stream: str
 ) -> None:

@@ -78,7 +78,8 @@ class AsyncFeedStart:
     async def begin(self, conninfo: str) -> FeedPosition | None:
         """Return the position of the sink from which the feed continues.
 
-        Return None if it was stopped while rows were copied, which begins again the next time.
+        Return None if the feed ends here: its rows are copied and no changes are wanted, or it was
+        stopped while rows were copied, which begins again the next time.
 
         Raises: WrongSource; PositionLost; AheadOfServer; SlotActive; UnsupportedByServer;
         WaitTimeout; the errors of the sink.
@@ -94,6 +95,8 @@ class AsyncFeedStart:
         if beginning is Beginning.CONTINUE and position is not None:
             # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline, numbering=facts.numbering)
+        if beginning is Beginning.NOTHING:
+            return None
         generation = 1 if position is None else position.generation
         # Rows of the copy that was interrupted may be in the sink: the new ones need other names.
         if position is not None and position.stage is FeedStage.COPYING:
@@ -150,6 +153,7 @@ class AsyncFeedStart:
             sink=position,
             numbering=settings.numbering,
             copies=settings.copies,
+            ends_after_copy=settings.ends_after_copy,
             accepts_gap=settings.accepts_gap,
         )
 
@@ -199,6 +203,7 @@ class AsyncFeedStart:
                 settings.slot,
                 plugin="pgoutput",
                 snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
+                temporary=settings.ends_after_copy,
                 failover=settings.failover,
                 timeout=goal.within(_CREATED_WITHIN),
             )
@@ -211,7 +216,8 @@ class AsyncFeedStart:
             conninfo, created, first, Silence.of_server(limit)
         ):
             return None
-        return await self._store(_streaming(first, created.consistent_point))
+        stored = await self._store(_streaming(first, created.consistent_point))
+        return None if settings.ends_after_copy else stored
 
     async def _copy(
         self,

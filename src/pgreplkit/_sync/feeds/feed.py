@@ -47,7 +47,7 @@ from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _log = logging.getLogger("pgreplkit")
 
-_WAITS = 0.2
+_WAITS = 0.5
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
@@ -60,6 +60,8 @@ class Feed(Closing):
     engine is killed, the sink gets every change exactly once and in the order of the commits.
     ``source`` is a server or a connection string; the feed opens connections of its own. ``slot``
     identifies the feed in the sink too, and is created if neither the server nor the sink knows it.
+    ``snapshot`` sends the existing rows before the changes, or ``"only"`` them: then ``run`` ends
+    after them, and needs no slot that stays.
     ``failover`` creates a slot that a standby takes over when it is promoted (17 on).
     """
 
@@ -71,7 +73,7 @@ class Feed(Closing):
         publications: Iterable[str],
         sink: Sink,
         encoder: Encoder,
-        snapshot: Literal["never", "initial"] = "never",
+        snapshot: Literal["never", "initial", "only"] = "never",
         on_lost: Literal["stop", "accept"] = "stop",
         parked: str | None = None,
         messages: bool = False,

@@ -79,7 +79,8 @@ class FeedStart:
     def begin(self, conninfo: str) -> FeedPosition | None:
         """Return the position of the sink from which the feed continues.
 
-        Return None if it was stopped while rows were copied, which begins again the next time.
+        Return None if the feed ends here: its rows are copied and no changes are wanted, or it was
+        stopped while rows were copied, which begins again the next time.
 
         Raises: WrongSource; PositionLost; AheadOfServer; SlotActive; UnsupportedByServer;
         WaitTimeout; the errors of the sink.
@@ -95,6 +96,8 @@ class FeedStart:
         if beginning is Beginning.CONTINUE and position is not None:
             # The next changes are of this timeline, also after a failover that lost nothing.
             return attrs.evolve(position, timeline=facts.timeline, numbering=facts.numbering)
+        if beginning is Beginning.NOTHING:
+            return None
         generation = 1 if position is None else position.generation
         # Rows of the copy that was interrupted may be in the sink: the new ones need other names.
         if position is not None and position.stage is FeedStage.COPYING:
@@ -149,6 +152,7 @@ class FeedStart:
             sink=position,
             numbering=settings.numbering,
             copies=settings.copies,
+            ends_after_copy=settings.ends_after_copy,
             accepts_gap=settings.accepts_gap,
         )
 
@@ -196,6 +200,7 @@ class FeedStart:
                 settings.slot,
                 plugin="pgoutput",
                 snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
+                temporary=settings.ends_after_copy,
                 failover=settings.failover,
                 timeout=goal.within(_CREATED_WITHIN),
             )
@@ -206,7 +211,8 @@ class FeedStart:
             self._warn_of_gap(facts.sink, created.consistent_point)
         if settings.copies and not self._copy(conninfo, created, first, Silence.of_server(limit)):
             return None
-        return self._store(_streaming(first, created.consistent_point))
+        stored = self._store(_streaming(first, created.consistent_point))
+        return None if settings.ends_after_copy else stored
 
     def _copy(
         self,

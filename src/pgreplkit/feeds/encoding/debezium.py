@@ -25,6 +25,7 @@ from pgreplkit.feeds.encoding.values import (
     microseconds,
     rules_of,
     text,
+    usual,
 )
 from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.protocol.pgoutput.tables import Column, Table
@@ -49,6 +50,7 @@ _INTERVAL = re.compile(
 _DOLLARS = re.compile(rb"-?\$[0-9,]+\.[0-9]{2}")
 _INFINITIES = {b"infinity": "9223372036825200000", b"-infinity": "-9223372036832400000"}
 """The microseconds that Debezium sends instead of an infinite time."""
+_WHOLE_INSTANT = len("2026-02-28 12:34:56.123456+00")
 _MILLISECONDS = range(4)
 """Precisions of times that Debezium sends in milliseconds; it sends the others in microseconds."""
 
@@ -108,8 +110,8 @@ class DebeziumJson:
                 key = form.key(change.old)
                 return self._gone(change, form, source, destination, key, ())
             new = form.new(change)
-            key, unchanged = form.key(new), form.unchanged(new)
-            after = form.row(new, prepared.constant.placeholders)
+            after, key = form.row_and_key(new, prepared.constant.placeholders)
+            unchanged = form.unchanged(new)
             former = None if change.old is None else form.key(change.old)
             if former is None or former == key:
                 # Of an unchanged key, which is sent if it is large, Debezium makes no old row.
@@ -282,6 +284,9 @@ def _zoned(value: bytes) -> str:
 
 def _instant(value: bytes) -> str:
     """Return a time with a zone, in UTC, with all digits of its microseconds."""
+    # Almost all values have all digits, and are in UTC.
+    if len(value) == _WHOLE_INSTANT and usual(value) and value.endswith(b"+00"):
+        return f'"{value[:10].decode()}T{value[11:-3].decode()}Z"'
     if value.endswith(b"infinity"):
         return text(value)
     written = iso(value)[1:-2]

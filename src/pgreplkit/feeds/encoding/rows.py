@@ -119,6 +119,19 @@ class RowForm:
             for place, form in enumerate(formats)
         )
 
+    def row_and_key(
+        self, values: RawValues, placeholders: Sequence[str] | None = None
+    ) -> tuple[str, bytes | None]:
+        """Return a row and its key, with each value converted once if all were sent.
+
+        Raises: ValueError.
+        """
+        if UNSENT in values[1] or not self._key:
+            return self.row(values, placeholders), self.key(values)
+        texts = self._all(values[0])
+        key = self._key_template % tuple([texts[place] for place in self._key])
+        return self._template % texts, key.encode()
+
     def old(self, change: FeedChange) -> str | None:
         """Return the old row, or its key columns, as a JSON object; None if it was not sent.
 

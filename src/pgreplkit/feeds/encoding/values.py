@@ -35,7 +35,7 @@ _NAMES: Mapping[int, str] = {
     for oid, name in ((one, scalar), (array, f"_{scalar}"))
 }
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]*)")
+_INTEGER, _ZERO = re.compile(rb"-?(?:0|[1-9][0-9]*)"), ord("0")
 _BOOLS = {b"t": "true", b"f": "false"}
 _OCTAL = re.compile(rb"\\(?:([0-7]{3})|\\)")
 _TIME = re.compile(
@@ -49,7 +49,10 @@ _ELEMENT, _BOX = (
     for delimiter in ",;"
 )
 """The parts of an array: only the boxes among the built-in types are separated by semicolons."""
-_USUAL = re.compile(rb"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?(?P<zone>\+00)?")
+usual: Callable[[bytes], re.Match[bytes] | None] = re.compile(
+    rb"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?(?P<zone>\+00)?"
+).fullmatch
+"""Matches almost all dates and times, for which there are fast ways."""
 _EPOCH = datetime(1970, 1, 1)
 _FROM_1970_TO_2000 = 946_684_800_000_000
 _MICROSECONDS_A_DAY = 86_400_000_000
@@ -83,7 +86,7 @@ def integer(value: bytes) -> str:
     # Checked, although the server sends no other: an encoder may be given a type of the wrong OID,
     # and the text would become broken JSON.
     # Any other text would make the JSON of the whole row invalid.
-    if not _INTEGER.fullmatch(value):
+    if not (value.isdigit() and value[0] != _ZERO) and not _INTEGER.fullmatch(value):
         raise ValueError("it is no integer")
     return value.decode()
 
@@ -119,9 +122,9 @@ def iso(value: bytes) -> str:
     ``infinity`` and ``-infinity`` stay. Years before 1 are negative, as in ``-0043-03-15``.
     """
     # Almost all values have this form, and it is the fast one.
-    if usual := _USUAL.fullmatch(value):
+    if fast := usual(value):
         written = value.decode().replace(" ", "T")
-        return f'"{written[:-3]}Z"' if usual["zone"] else f'"{written}"'
+        return f'"{written[:-3]}Z"' if fast["zone"] else f'"{written}"'
     if value.endswith(b"infinity"):
         return text(value)
     found = _parsed(value)
@@ -148,7 +151,7 @@ def microseconds(value: bytes) -> int:
 
     It works for each year that PostgreSQL has, and Python's datetime does not.
     """
-    if _USUAL.fullmatch(value):
+    if usual(value):
         try:
             since = datetime.fromisoformat(value.removesuffix(b"+00").decode()) - _EPOCH
         # The form is usual, the year is not: datetime ends at 9999.
