@@ -120,6 +120,8 @@ def test_the_columns_of_a_policy_are_checked() -> None:
     policy = DeltaColumns({"accounts": ["balance"]}, max_clock_skew=2)
     assert policy.columns == {TableName("public", "accounts"): ("balance",)}
     assert policy.max_clock_skew.total_seconds() == 2
+    with pytest.raises(TypeError, match="positional"):
+        DeltaColumns({"accounts": ["balance"]}, 2)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"columns of public\.accounts takes several items"):
         DeltaColumns({"accounts": "balance"})
     with pytest.raises(TypeError, match="columns is a mapping"):
