@@ -43,8 +43,10 @@ async def _wal_rate(link: AsyncLink, window: float) -> float | None:
     operation = "measure the WAL rate"
     # The server's clock, and not this one's: the answers take different times.
     before = await link.one(operation, POSITION_NOW)
+    # The server has positions only: a rate needs two of them.
     await sleep(window)
     after = await link.one(operation, POSITION_NOW)
+    # By the server's clock, as the queries themselves take time too.
     seconds: float = (after["at"] - before["at"]).total_seconds()
     size: int = after["lsn"] - before["lsn"]
     return size / seconds if seconds > 0 else None

@@ -73,6 +73,7 @@ class Members:
         return self._in(MemberState.ACTIVE, MemberState.JOINING)
 
     def _in(self, *states: MemberState) -> tuple[str, ...]:
+        # The same order on every node, whatever the order of the stored rows is.
         ordered = sorted(self.all, key=lambda member: member.rank)
         return tuple(member.node for member in ordered if member.state in states)
 

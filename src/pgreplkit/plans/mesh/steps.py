@@ -37,6 +37,7 @@ class SetMembers(Step):
     ties: str
     members: tuple[str, ...] = attrs.field(converter=as_names)
     """As ``node:rank:state``."""
+    # For undo, which another process may run with the journal alone.
     before: tuple[str, ...] = attrs.field(converter=as_names)
 
 
@@ -116,6 +117,7 @@ class WaitForPeers(Step):
 class DropStreams(Step):
     """Drop the streams to a node; the origins stay where rows may refer to them."""
 
+    # A slot that is in use cannot be dropped.
     check = "running streams have noticed the change of the members, and ended"
     # Without the slots the node has missed changes: undoing would not make it a member again.
     is_final = True
