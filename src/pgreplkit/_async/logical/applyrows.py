@@ -14,7 +14,8 @@ from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.planner import Planner, RuleFailed
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql

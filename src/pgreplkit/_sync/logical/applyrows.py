@@ -15,7 +15,8 @@ from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.planner import Planner, RuleFailed
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
