@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,20 @@ from monitoringfacts import down, primary, retention, sample, standby, unused_sl
 from prometheus_client.parser import text_string_to_metric_families
 from serverfacts import sender
 
-from pgreplkit import LSN
+from pgreplkit import LSN, Watch
 from pgreplkit.checks import CheckResult
 from pgreplkit.errors import ConnectionFailed
-from pgreplkit.exporters.prometheus import _families
+from pgreplkit.exporters.latest import LatestSample
+from pgreplkit.exporters.prometheus import Collector, _families
 from pgreplkit.monitoring.metrics import METRICS, Counters, MetricKind, Point, points_of
-from pgreplkit.rows import LagReason, NodeSample, SubscriptionStatus, WalStatus, WatchSample
+from pgreplkit.rows import (
+    InvalidationReason,
+    LagReason,
+    NodeSample,
+    SubscriptionStatus,
+    WalStatus,
+    WatchSample,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring"
 GONE = ConnectionFailed("read the state of db2", "connection refused")
@@ -34,9 +43,9 @@ def values(of: WatchSample, name: str) -> dict[tuple[str, ...], float]:
 def exposed(of: WatchSample) -> str:
     """The text that Prometheus scrapes."""
     from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.registry import Collector
+    from prometheus_client.registry import Collector as BaseCollector
 
-    class Fixed(Collector):
+    class Fixed(BaseCollector):
         def collect(self) -> list[object]:  # type: ignore[override]
             return [*_families(points_of(of))]
 
@@ -63,6 +72,91 @@ def test_a_dead_receiver_a_pause_a_delay_and_an_idle_primary_differ(
     assert len(states) == len(LagReason)
     # An unknown lag is absent: 0 would say that all is well.
     assert values(found, "replay_lag_bytes") == ({} if lag is None else {("db2",): lag})
+
+
+def shown(of: WatchSample) -> dict[str, float]:
+    """The points as text, without the states that do not apply."""
+    points = [p for p in points_of(of) if p.value or "state" not in p.metric.name]
+    return {f"{p.metric.name} {' '.join(p.labels)}": p.value for p in points}
+
+
+def test_a_primary_has_the_values_of_its_receivers_and_slots() -> None:
+    late = sender("r", write_lag=timedelta(seconds=2), write_lsn=LSN("0/3000000"))
+    used = slot_state(
+        "used", active=True, active_pid=101, wal_status=WalStatus.EXTENDED, safe_wal_size=99
+    )
+    rows = InvalidationReason.ROWS_REMOVED
+    gone = slot_state("gone", wal_status=WalStatus.RESERVED, invalidation_reason=rows)
+    node = primary("p", slots=(used, gone), senders=(late, sender("l", pid=101)))
+    caught_up = [
+        *("r standby flush", "r standby replay"),
+        *("l logical write", "l logical flush", "l logical replay"),
+    ]
+    assert shown(sample(node)) == {
+        "up p": 1,
+        "check_status p": 2,
+        "split_brain 7": 0,
+        "info p primary 7 1": 1,
+        "wal_bytes p": 0x4000000,
+        "senders p": 2,
+        "sender_lag_bytes p r standby sent": 0,
+        "sender_lag_bytes p r standby write": 0x100,
+        "sender_lag_seconds p r standby write": 2,
+        "sender_lag_bytes p l logical sent": 0,
+        **{f"sender_lag_bytes p {labels}": 0 for labels in caught_up},
+        **{f"sender_lag_seconds p {labels}": 0 for labels in caught_up},
+        "slot_active p used logical": 1,
+        "slot_retained_bytes p used logical": 0x2000000,
+        "slot_safe_bytes p used logical": 99,
+        "slot_lag_bytes p used logical": 0x1000000,
+        "slot_state p used logical extended": 1,
+        "slot_active p gone logical": 0,
+        "slot_retained_bytes p gone logical": 0,
+        "slot_lag_bytes p gone logical": 0x1000000,
+        "slot_state p gone logical lost": 1,
+    }
+
+
+def test_a_standby_has_its_lag_and_its_state() -> None:
+    assert shown(sample(standby("s", LagReason.REPLAYING, 5, 1.5))) == {
+        "up s": 1,
+        "check_status s": 0,
+        "split_brain 7": 0,
+        "info s standby 7 1": 1,
+        "wal_bytes s": 0x4000000,
+        "replay_state s replaying": 1,
+        "replay_lag_bytes s": 5,
+        "replay_lag_seconds s": 1.5,
+        "senders s": 0,
+    }
+
+
+def test_the_retention_of_a_primary_has_the_values_of_its_report() -> None:
+    found = shown(sample(primary("p", retention=retention(unused_slot(), failing=True))))
+    assert {name: value for name, value in found.items() if name.startswith(("wal_", "arch"))} == {
+        "wal_bytes p": 0x4000000,
+        "wal_directory_bytes p": 0x4000000,
+        "wal_retained_bytes p slot": 0x2000000,
+        "wal_retained_bytes p archiver": 0x1000000,
+        "wal_retained_bytes p checkpoint": 0x1000000,
+        "wal_retained_bytes p wal_keep": 0,
+        "archiver_failing p": 1,
+        "archiver_failed p": 4,
+        "archiver_archived p": 1,
+        "archiver_ready_files p": 1,
+    }
+
+
+def test_a_closed_watch_has_no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Watch(["host=unused"]) as watch:
+        collector = Collector(watch)
+        assert {family.name for family in collector.describe()} == {
+            f"pgreplkit_{name}" for name in METRICS
+        }
+        monkeypatch.setattr(LatestSample, "get", lambda self: sample(primary()))
+        assert next(iter(collector.collect())).name == "pgreplkit_up"
+        monkeypatch.undo()
+    assert [*collector.collect()] == []
 
 
 def test_a_server_that_is_down_has_nothing_but_that() -> None:
