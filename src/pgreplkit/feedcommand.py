@@ -10,7 +10,7 @@ from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.feeds.fleet import AsyncFleet
 from pgreplkit.errors import Error
 from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
-from pgreplkit.feeds.retries import passes
+from pgreplkit.feeds.retries import may_succeed_later
 from pgreplkit.feeds.sink import Sink
 from pgreplkit.sinks.jetstream import JetStream
 from pgreplkit.sinks.kafka import Kafka
@@ -76,7 +76,7 @@ async def _check(feeds: dict[str, AsyncFeed]) -> int:
             readiness = await feed.check()
         except Error as error:
             _log.error("the feed %s: %s", name, error)
-            worst = max(worst, FAILED if passes(error) else STUCK)
+            worst = max(worst, FAILED if may_succeed_later(error) else STUCK)
         else:
             print(f"{name}:\n{readiness}")
             worst = max(worst, DONE if readiness.is_ready else STUCK)

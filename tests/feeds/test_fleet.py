@@ -26,7 +26,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.feeds import AsyncFeed, AsyncFleet, Feed, FeedState, Fleet
 from pgreplkit.feeds.fleet import Attempts
-from pgreplkit.feeds.retries import passes, retry_pause
+from pgreplkit.feeds.retries import may_succeed_later, retry_pause
 
 FEED = "run the feed 'orders'"
 PASSING = [
@@ -51,7 +51,7 @@ LASTING = [
 
 @pytest.mark.parametrize("error", PASSING, ids=lambda one: type(one).__name__)
 def test_a_feed_starts_again_after_an_error_that_passes(error: Exception) -> None:
-    assert passes(error)
+    assert may_succeed_later(error)
     attempts = Attempts()
     assert (attempts.is_due(0), attempts.is_running, attempts.is_over) == (True, False, False)
     attempts.begin(100.0, 0)
@@ -68,7 +68,7 @@ def test_a_feed_starts_again_after_an_error_that_passes(error: Exception) -> Non
 
 @pytest.mark.parametrize("error", LASTING, ids=lambda one: type(one).__name__)
 def test_a_feed_with_an_error_that_needs_a_decision_never_starts_again(error: Exception) -> None:
-    assert not passes(error)
+    assert not may_succeed_later(error)
     attempts = Attempts()
     attempts.begin(0.0, 0)
     attempts.end(error, 1.0, 0, 0.5)
@@ -103,6 +103,16 @@ def test_a_feed_that_waits_for_minutes_is_not_healthy() -> None:
     attempts.begin(now, 0)
     attempts.end(None, now + 40, 1, 0.5)
     assert attempts.failures == 0
+
+
+@pytest.mark.parametrize(("seconds", "messages"), [(1.0, 6), (30.0, 5)])
+def test_a_feed_that_recovers_is_healthy_while_it_runs(seconds: float, messages: int) -> None:
+    attempts = Attempts(failures=30)
+    attempts.begin(100.0, 5)
+    attempts.note_progress(129.9, 5)
+    assert attempts.failures == 30
+    attempts.note_progress(100.0 + seconds, messages)
+    assert (attempts.failures, attempts.is_running) == (0, True)
 
 
 def test_a_feed_that_was_stopped_never_starts_again() -> None:

@@ -51,7 +51,10 @@ def test_each_frame_has_its_message(given: list[tuple[str, bytes | None, bytes |
         assert headers.get("Pgreplkit-Tombstone") == ("true" if message.body is None else None)
 
 
-@pytest.mark.parametrize("header", [("a", "b\r\nc: d"), ("a: b", "c"), ("a\n", "b")])
+@pytest.mark.parametrize(
+    "header",
+    [("a", "b\r\nc: d"), ("a: b", "c"), ("a\n", "b"), ("a\r", "b"), ("a", "b\n"), ("a", "b\r")],
+)
 def test_a_header_that_would_be_another_one_is_refused(header: tuple[str, str]) -> None:
     message = FeedMessage("cdc.a", None, b"", (header,))
     with pytest.raises(SinkRefused, match="NATS has no header"):

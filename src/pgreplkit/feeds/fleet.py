@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.feeds.retries import Fences, passes, retry_pause
+from pgreplkit.feeds.retries import Fences, may_succeed_later, retry_pause
 from pgreplkit.feeds.states import FeedState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
@@ -90,16 +90,20 @@ class Attempts:
         self.state, self.error = FeedState.STARTING, None
         self._began, self._messages = now, messages
 
+    def note_progress(self, now: float, messages: int) -> None:
+        """Forget the failures if the attempt that runs, or has just ended, is a success."""
+        # The feed is healthy from now on, and its next pauses are short again.
+        if messages > self._messages or now - self._began >= _STEADY:
+            self.failures = 0
+
     def end(self, error: BaseException | None, now: float, messages: int, spread: float) -> None:
         """Note that an attempt has ended, and decide whether there will be another."""
         self.error = error
         if error is None:
             self.state, self.failures = FeedState.STOPPED, 0
-        elif not (passes(error) or self._fences.may_end(error, messages)):
+        elif not (may_succeed_later(error) or self._fences.may_end(error, messages)):
             self.state = FeedState.FAILED
         else:
-            # A feed that made progress begins with short pauses again.
-            if messages > self._messages or now - self._began >= _STEADY:
-                self.failures = 0
+            self.note_progress(now, messages)
             self.failures += 1
             self.state, self._due = FeedState.WAITING, now + retry_pause(self.failures, spread)

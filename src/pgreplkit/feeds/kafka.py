@@ -69,7 +69,7 @@ _REFUSED = {
 
 
 def is_topic(name: str) -> bool:
-    """Return whether a topic of Kafka can have a name."""
+    """Return whether Kafka accepts ``name`` as a topic's name."""
     return _TOPIC.fullmatch(name) is not None and name not in (".", "..")
 
 

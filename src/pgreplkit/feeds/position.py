@@ -83,8 +83,6 @@ class FeedPosition:
         """Return whether the sink has the change of this name."""
         # Transactions arrive in the order of their ends, so that an earlier end is in the sink as a
         # whole.
-        # Transactions arrive in the order of their ends, so that an earlier end is in the sink as a
-        # whole.
         if lsn != self.lsn:
             return lsn < self.lsn
         return self.is_whole or number <= self.number

@@ -71,8 +71,8 @@ def address_of(url: str) -> str:
         parts, port = SplitResult("", "", "", "", ""), ""
     if parts.scheme not in _SCHEMES:
         raise ValueError(
-            f"url is not the address of a Redis server: it begins with one of"
-            f" {', '.join(_SCHEMES)}, and special characters of a password are escaped"
+            "url is not the address of a Redis server: it must begin with redis://, rediss:// or"
+            " unix://, and special characters of a password are escaped"
         )
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 

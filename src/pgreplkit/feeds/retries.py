@@ -18,7 +18,7 @@ _FIRST, _LONGEST = 0.5, 10.0
 """Seconds: a server restarts within a few; another process takes over a feed within the longest."""
 
 
-def passes(error: BaseException) -> bool:
+def may_succeed_later(error: BaseException) -> bool:
     """Return whether a later attempt may succeed without any change of the configuration."""
     if isinstance(error, _PASSING):
         return True

@@ -50,8 +50,6 @@ class FeedSettings:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
         # Encoders and sinks of users are of any class; a missing method would show only when the
         # first change arrives.
-        # Encoders and sinks of users are of any class; a missing method would show only when the
-        # first change arrives.
         if not callable(getattr(self.encoder, "encode", None)):
             raise TypeError(f"encoder has no method encode(): {type(self.encoder).__name__}")
         for method in ("open", "send", "close", "limits"):
@@ -59,9 +57,9 @@ class FeedSettings:
                 raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
         if not isinstance(self.parked, str | None):
             raise TypeError(f"parked is a str, not {type(self.parked).__name__}")
-        # 0 reads like "off", and would store a position without a pause.
         if self.failover and self.ends_after_copy:
             raise ValueError("failover needs a slot that stays, which snapshot='only' has not")
+        # 0 reads like "off", and would store a position without a pause.
         if self.heartbeat == 0:
             raise ValueError("heartbeat must be > 0, or None for no heartbeat")
 

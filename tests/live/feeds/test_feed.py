@@ -156,11 +156,17 @@ async def test_the_existing_rows_can_be_all_that_is_sent(
     colour: Colour, database: Database
 ) -> None:
     database.run(TABLE, PUBLICATION, "INSERT INTO t SELECT i FROM generate_series(1, 25) AS i")
-    engine = Engine()
-    feed = feed_of(colour, database, "feed_only", sink=ModelSink(engine), snapshot="only")
+    engine, closed = Engine(), []
+
+    class Closing(ModelSink):
+        async def close(self) -> None:
+            closed.append(self)
+
+    feed = feed_of(colour, database, "feed_only", sink=Closing(engine), snapshot="only")
     assert (await feed.run(timeout=10)).copied_rows == 25
     database.run("INSERT INTO t VALUES (26)")
     assert (await feed.run(timeout=10)).messages == 0
+    assert len(closed) == 2
     assert [line[4] for line in written(await engine.read())] == [*map(str, range(1, 26))]
     assert database.all("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'feed_only'") == []
 

@@ -59,8 +59,8 @@ class AsyncFeed(AsyncClosing):
     engine is killed, the sink gets every change exactly once and in the order of the commits.
     ``source`` is a server or a connection string; the feed opens connections of its own. ``slot``
     identifies the feed in the sink too, and is created if neither the server nor the sink knows it.
-    ``snapshot`` sends the existing rows before the changes, or ``"only"`` them: then ``run`` ends
-    after them, and needs no slot that stays.
+    ``snapshot`` sends the existing rows before the changes. With ``"only"``, ``run`` sends the
+    existing rows and ends; it leaves no slot.
     ``failover`` creates a slot that a standby takes over when it is promoted (17 on).
     """
 
@@ -146,7 +146,7 @@ class AsyncFeed(AsyncClosing):
         InsufficientPrivilege; ConnectionFailed; SinkUnreachable; SinkNotFitting; SinkRefused;
         SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds, or a call of the engine
         later. What was sent stays.
-        Needs: REPLICATION, and SELECT on the tables with ``snapshot="initial"``.
+        Needs: REPLICATION, and SELECT on the tables with ``snapshot`` ``"initial"`` or ``"only"``.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
@@ -226,29 +226,11 @@ class AsyncFeed(AsyncClosing):
                 goal.check(None if self.position is None else self.position.lsn, error)
 
     async def _run_once(self, goal: RunGoal) -> None:
-        settings, runner = self._settings, Runner()
+        runner = Runner()
         try:
             started = await self._start(runner, goal)
-            if started is None:
-                return
-            position, source = started
-            # A position that is not whole, or not on disk yet, is read again and left out.
-            plugin = self._plugin(goal.stop_at)
-            # The stream itself does not reconnect: the sink must be opened again first, because
-            # what it has decides where the stream begins.
-            stream = AsyncSlotStream(
-                make_conninfo(self._source, client_encoding="UTF8"),
-                settings.slot,
-                plugin,
-                start=position.lsn if position.is_whole and not settings.held else None,
-                settings=plugin.settings,
-            )
-            async with AsyncRawStream(
-                stream, plugin, memory_limit=_MEMORY, keeps_messages=settings.messages
-            ) as transactions:
-                self._state = FeedState.STREAMING
-                run = AsyncFeedRun(*(transactions, settings, source, runner, self._tally, position))
-                await run.run(lambda: self._is_stopping, goal)
+            if started is not None:
+                await self._stream(runner, goal, *started)
         except BaseException:
             # What has ended the run says more than an engine that cannot be left in order.
             with suppress(Exception):
@@ -272,6 +254,27 @@ class AsyncFeed(AsyncClosing):
                 self._tally.copied_rows += start.copied_rows
                 self._tally.parked += start.parked
             return None if position is None else (position, start.source)
+
+    async def _stream(
+        self, runner: Runner, goal: RunGoal, position: FeedPosition, source: FeedSource
+    ) -> None:
+        settings, plugin = self._settings, self._plugin(goal.stop_at)
+        # The stream itself does not reconnect: the sink must be opened again first, because
+        # what it has decides where the stream begins.
+        stream = AsyncSlotStream(
+            make_conninfo(self._source, client_encoding="UTF8"),
+            settings.slot,
+            plugin,
+            # A position that is not whole, or not on disk yet, is read again and left out.
+            start=position.lsn if position.is_whole and not settings.held else None,
+            settings=plugin.settings,
+        )
+        async with AsyncRawStream(
+            stream, plugin, memory_limit=_MEMORY, keeps_messages=settings.messages
+        ) as transactions:
+            self._state = FeedState.STREAMING
+            run = AsyncFeedRun(*(transactions, settings, source, runner, self._tally, position))
+            await run.run(lambda: self._is_stopping, goal)
 
     async def _disconnect(self, runner: Runner) -> None:
         try:

@@ -23,7 +23,7 @@ from pgreplkit.values.seconds import Timeout, checked_seconds
 _log = logging.getLogger("pgreplkit")
 
 _LOOKS_EVERY = 0.2
-"""Seconds between two looks at feeds that have ended or wait: as often as a feed looks at stop."""
+"""Seconds between two looks at the feeds and at stop."""
 _ENDS_WITHIN = 60.0
 """Seconds for the feeds to end their current batches after stop: sinks wait less for an answer."""
 _HAS_ENDED = (FeedState.NEW, FeedState.FAILED, FeedState.STOPPED)
@@ -157,9 +157,12 @@ class Fleet(Closing):
 
 
 def _collect(name: str, one: _Member, now: float) -> None:
-    """Note the end of a feed, if it has ended."""
+    """Note the end of a feed that has ended, or the progress of one that runs."""
     job = one.job
-    if job is None or not job.done():
+    if job is None:
+        return
+    if not job.done():
+        one.attempts.note_progress(now, one.feed.report.messages)
         return
     # A job is cancelled only at the end of run(), when a batch was not answered in time.
     error = None if job.cancelled() else job.exception()

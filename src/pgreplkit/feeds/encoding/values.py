@@ -84,8 +84,7 @@ def number(value: bytes) -> str:
 def integer(value: bytes) -> str:
     """Return an integer as it is."""
     # Checked, although the server sends no other: an encoder may be given a type of the wrong OID,
-    # and the text would become broken JSON.
-    # Any other text would make the JSON of the whole row invalid.
+    # and any other text would make the JSON of the whole row invalid.
     if not (value.isdigit() and value[0] != _ZERO) and not _INTEGER.fullmatch(value):
         raise ValueError("it is no integer")
     return value.decode()
