@@ -70,16 +70,18 @@ def test_the_migration_moves_rows_and_sequences_and_stops_writes(
     save_files("migrate-by-hand.md", tmp_path)
     old_node = pgreplkit_lab.primary(version="16", settings={"wal_level": "logical"})
     new_node = pgreplkit_lab.primary(version="18")
-    servers = old_node.conninfo, new_node.conninfo, new_node.installation.bindir
+    servers = old_node.conninfo, new_node.conninfo
+    bindir = str(new_node.installation.bindir)
     with old_node.connect() as old, new_node.connect() as new:
         for server in (old, new):
             server.connection.execute("CREATE ROLE app")
         old.connection.execute("CREATE TABLE orders (id serial PRIMARY KEY, total int)")
         old.connection.execute("GRANT INSERT ON orders TO app")
         old.connection.execute("INSERT INTO orders (total) SELECT generate_series(1, 5)")
-        for command in ("prepare", "cutover"):
-            program = [sys.executable, tmp_path / "migrate.py", command, *servers]
-            subprocess.run(program, capture_output=True, check=True)
+        for command, more in (("prepare", [bindir]), ("cutover", [])):
+            program = [sys.executable, tmp_path / "migrate.py", command, *servers, *more]
+            # Enter: there are no clients of the roles that cannot be stopped.
+            subprocess.run(program, input=b"\n", capture_output=True, check=True)
             old.connection.execute("INSERT INTO orders (total) VALUES (6)")
         moved = new.connection.execute("SELECT count(*), nextval('orders_id_seq') FROM orders")
         assert moved.fetchone() == (6, 7)

@@ -153,7 +153,7 @@ def _lag(given: Given) -> object:
     logging.getLogger("pgreplkit").addHandler(logging.NullHandler())
     if given.watch:
         if given.check:
-            raise ValueError("--watch has no end to check; leave one of the two out")
+            raise ValueError("--watch has no end to check; leave it or the check out")
         return iter(pgreplkit.Watch(given.conninfo, interval=given.interval))
     # As long as a connection may take by default.
     with pgreplkit.Watch(given.conninfo, timeout=10) as watch:

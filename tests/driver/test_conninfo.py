@@ -144,15 +144,28 @@ def test_a_server_whose_service_asks_for_encryption_or_a_role_is_alive(
     assert probe("service=two") is Reply.NOT_ASKED
 
 
+@pytest.mark.parametrize(
+    ("error", "reply"),
+    [
+        (OSError(errno.EMFILE, "too many open files"), Reply.NOT_ASKED),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution"),
+            Reply.NOT_ASKED,
+        ),
+        # On macOS, EAI_AGAIN has the number of ENOENT.
+        (socket.gaierror(errno.ENOENT, "temporary failure in name resolution"), Reply.NOT_ASKED),
+        (socket.gaierror(socket.EAI_NONAME, "unknown name"), Reply.SILENT),
+    ],
+)
 def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: OSError, reply: Reply
 ) -> None:
-    def exhausted(*arguments: object) -> socket.socket:
-        raise OSError(errno.EMFILE, "too many open files")
+    def fails(*arguments: object) -> socket.socket:
+        raise error
 
     assert probe("host=127.0.0.1 port=1") is Reply.SILENT
-    monkeypatch.setattr(socket, "create_connection", exhausted)
-    assert probe("host=127.0.0.1 port=1") is Reply.NOT_ASKED
+    monkeypatch.setattr(socket, "create_connection", fails)
+    assert probe("host=127.0.0.1 port=1") is reply
 
 
 @pytest.mark.parametrize("conninfo", ["nosuch=1", "host='a", "postgresql://a b/%zz"])

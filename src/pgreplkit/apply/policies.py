@@ -26,8 +26,8 @@ class Decision(Enum):
     SKIP = "skip"
     """The local row stays as it is."""
     MERGE = "merge"
-    """The row becomes one of both: the function of MergeWith returns its values, or the differences
-    of DeltaColumns are added to it."""
+    """The row becomes a combination of both: the function of MergeWith returns its values, or the
+    differences of DeltaColumns are added to it."""
 
 
 class Policy(Protocol):

@@ -94,7 +94,7 @@ class Statements:
         """Return the INSERT of a row; values: the new row, the constants."""
         sql, parameters = self._insert()
         key = parameters.of(self._where(0))
-        made = self._made(Kind.INSERT, sql, parameters, key=key)
+        made = self._statement(Kind.INSERT, sql, parameters, key=key)
         # Cached, so that each number of rows is one statement with one name.
         return attrs.evolve(made, several=cache(partial(self._several, made)))
 
@@ -120,7 +120,7 @@ class Statements:
         sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in columns)
         action = f"UPDATE SET {sets}" if sets else "NOTHING"
         target = ", ".join(map(quote_identifier, key))
-        return self._made(Kind.UPSERT, f"{sql} ON CONFLICT ({target}) DO {action}", parameters)
+        return self._statement(Kind.UPSERT, f"{sql} ON CONFLICT ({target}) DO {action}", parameters)
 
     def _insert(self, rows: int = 1) -> tuple[str, Parameters]:
         match = self._match
@@ -173,7 +173,7 @@ class Statements:
             condition += f" AND {same(parameters)}"
         sql = f"UPDATE {self._only} AS t SET {', '.join(sets)} WHERE {condition}"
         key = parameters.of(where)
-        return self._made(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
+        return self._statement(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
 
     def delete(self, *, needs_row: bool = True) -> Statement:
         """Return the DELETE of a row; values: the old row, the constants."""
@@ -182,7 +182,7 @@ class Statements:
         parameters = Parameters({at for _, at in where}, match.width + len(match.constants))
         sql = f"DELETE FROM {self._only} AS t WHERE {self._condition(where, parameters)}"
         key = parameters.of(where)
-        return self._made(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
+        return self._statement(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
 
     def delete_source(self) -> Statement:
         """Return the DELETE of all rows with the constants; values: the constants."""
@@ -195,7 +195,7 @@ class Statements:
             for one in fixed
         )
         sql = f"DELETE FROM {self._only} AS t WHERE {condition}"
-        return self._made(Kind.TRUNCATE, sql, parameters)
+        return self._statement(Kind.TRUNCATE, sql, parameters)
 
     def _settable(self) -> str:
         names = [one.column.name for one in self._match.written if one.column.identity != "a"]
@@ -222,7 +222,7 @@ class Statements:
         columns = place.strip("()")
         return f"{own} = (SELECT {columns} FROM {self._only} AS t WHERE {same} LIMIT 1)"
 
-    def _made(
+    def _statement(
         self,
         kind: Kind,
         sql: str,

@@ -38,9 +38,11 @@ _MOST_ALIVE = (Reply.ACCEPTED, Reply.REFUSED, Reply.OPEN, Reply.NOT_ASKED, Reply
 
 _NO_ANSWER = (
     *(errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOENT),
-    *(errno.ETIMEDOUT, errno.ECONNRESET, socket.EAI_NONAME, socket.EAI_NODATA),
+    *(errno.ETIMEDOUT, errno.ECONNRESET),
 )
-"""Errors that say that nothing listens there, or that the host does not exist."""
+"""Errors that say that nothing listens there."""
+_NO_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
+"""Errors that say that the host does not exist. Their numbers have another meaning as errno."""
 _OPENS_WITHIN = 3.0
 """Seconds for the kernel of a host to take a connection, whatever its processes do."""
 
@@ -93,7 +95,7 @@ def _ping(conninfo: str) -> Reply:
 
 
 def _listener(conninfo: str) -> Reply:
-    """Return whether anything listens: libpq says the same of it as of nothing."""
+    """Return the reply of a server that is silent to libpq, by whether anything listens there."""
     parts = conninfo_to_dict(conninfo)
     host = str(parts.get("hostaddr") or parts.get("host") or "localhost")
     port = str(parts.get("port") or "5432")
@@ -107,6 +109,7 @@ def _listener(conninfo: str) -> Reply:
     except TimeoutError:
         return Reply.SILENT
     except OSError as error:
+        known = _NO_HOST if isinstance(error, socket.gaierror) else _NO_ANSWER
         # Anything else is about this machine: no permission, no free file descriptor, no resolver.
-        return Reply.SILENT if error.errno in _NO_ANSWER else Reply.NOT_ASKED
+        return Reply.SILENT if error.errno in known else Reply.NOT_ASKED
     return Reply.OPEN

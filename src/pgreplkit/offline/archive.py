@@ -222,6 +222,6 @@ def counted(names: Iterable[WalFileName]) -> str:
 
 
 def range_of(first: int, last: int, segment_size: SegmentSize) -> WalRange:
-    """Return the WAL of consecutive segments."""
+    """Return the WAL of the segments from number ``first`` to ``last``, both included."""
     size = segment_size.bytes
     return WalRange(LSN(first * size), LSN((last + 1) * size))

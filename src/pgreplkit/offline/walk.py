@@ -30,7 +30,7 @@ _FIRST_UNKNOWN = len(MANAGERS) << 8
 _START = Struct("<I4xQH6xBB18xB")
 """Length, previous record, kind; first part and, for a block, its flags; the part after a block."""
 _UNUSUAL = HAS_IMAGE | SAME_RELATION
-"""Flags of a first block whose record must be looked at; the second one has no block before it."""
+"""Flags of a first block whose record must be looked at: the second one would be damage."""
 _SECOND_BLOCK = _START.size - 1
 _PADDING = bytes(_SECOND_BLOCK)
 """So that the start of any record can be unpacked."""

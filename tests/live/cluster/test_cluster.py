@@ -239,6 +239,9 @@ async def test_repmgr_names_the_nodes_and_the_preferred_candidate(
         assert "timed out after 1 s" in str(silent)
         # No thread remains that would keep the interpreter from exiting.
         wait_until(lambda: not [t for t in threading.enumerate() if "pgreplkit" in t.name])
+    primary.stop()
+    # A standby answers in its place.
+    assert found.repmgr_events(limit=1) == events
 
 
 @pytest.mark.matrix

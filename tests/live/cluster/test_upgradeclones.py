@@ -41,6 +41,14 @@ def commit_at_the_slot(node: Node) -> None:
         psycopg.connect(node.conninfo) as writer,
         psycopg.connect(node.conninfo, autocommit=True) as other,
     ):
+        # After the backup, so that the copy replays it.
+        for statement in (
+            "BEGIN",
+            "INSERT INTO notes VALUES ('prepared')",
+            "PREPARE TRANSACTION 'one'",
+            "COMMIT PREPARED 'one'",
+        ):
+            other.execute(statement)
         other.execute("SELECT pg_create_logical_replication_slot('shop_1', 'pgoutput')")
         writer.execute("INSERT INTO notes VALUES ('at the slot')")
         # The commit record will begin here.
@@ -53,7 +61,8 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     clusters: Clusters, major: int, colour: Colour, tmp_path: Path
 ) -> None:
     lab = clusters.lab
-    old = lab.primary(version=major, settings={"wal_level": "logical", "autovacuum": "off"})
+    settings = {"wal_level": "logical", "autovacuum": "off", "max_prepared_transactions": "1"}
+    old = lab.primary(version=major, settings=settings)
     # Without a key, so that a row that comes twice is no error.
     run(old, "CREATE TABLE notes (v text)")
     run(old, "ALTER TABLE notes REPLICA IDENTITY FULL")
@@ -88,7 +97,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         run(old, "INSERT INTO notes VALUES ('after')")
         with psycopg.connect(there, autocommit=True) as connection:
             everything = "SELECT string_agg(v, ',' ORDER BY v) FROM notes"
-            wanted = ("after,at the slot,before",)
+            wanted = ("after,at the slot,before,prepared",)
             wait_until(lambda: "after" in str(connection.execute(everything).fetchone()))
             assert connection.execute(everything).fetchone() == wanted
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
@@ -96,6 +105,10 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         with Primary.connect(old.conninfo) as here, Primary.connect(there) as upgraded:
             status = Upgrade(here, upgraded, name="shop").status()
             assert (upgraded.version.major, status.phase) == (18, UpgradePhase.PREPARED)
+            # As if it was interrupted before the last step.
+            run(old, "COMMENT ON PUBLICATION shop_1 IS NULL")
+            with pytest.raises(ValueError, match="by a preparation by clone"):
+                Upgrade(here, upgraded, name="shop").plan_resume()
         undone = await (await clone.plan_resume()).undo()
         assert type(undone[-1]).__name__ == "CopyServer"
     assert one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there") == 0

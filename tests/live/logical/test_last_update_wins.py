@@ -86,9 +86,12 @@ def both(clusters: Clusters, major: int) -> Both:
 @pytest.mark.pg(">=10")
 def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     both.exchange()
+    both.paris.run("DROP TRIGGER pgreplkit_bury ON t")
     both.berlin.run("INSERT INTO t SELECT i, 'first', i FROM generate_series(1, 9) AS i")
     both.exchange()
     assert len(both.rows()) == 9
+    # A trigger that was dropped is created again.
+    assert both.paris.one("SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass") == 3
     both.berlin.run("UPDATE t SET name = 'loses' WHERE id = 1")
     both.paris.run(
         "UPDATE t SET name = 'wins' WHERE id = 1",

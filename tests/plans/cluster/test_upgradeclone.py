@@ -6,6 +6,7 @@ from typing import get_args
 
 import attrs
 import pytest
+from serverfacts import settings as settings_of
 from upgradefacts import NO_KEY, side, table
 
 from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
@@ -14,6 +15,7 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import DropSlots
 from pgreplkit.plans.cluster.upgrade import Names, TableGroup, UpgradePhase, phase_of
 from pgreplkit.plans.cluster.upgradeclone import (
+    OWN_HBA,
     CloneFacts,
     UpgradeTransfer,
     checked_transfer,
@@ -36,6 +38,7 @@ CLUSTER = ClusterFacts(
     other_databases=(),
     tablespaces=(),
     hba="",
+    ident=None,
 )
 GROUPS = [TableGroup(tables=(TableName("public", name),), bytes=1) for name in "ab"]
 JOURNAL = clone_journal(
@@ -77,7 +80,7 @@ def facts_of(
         "tables": [table("a")],
         "identities": (),
         "groups": 1,
-        "reaches": "",
+        "connection_error": "",
         "leftovers": (),
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
@@ -89,8 +92,8 @@ def facts_of(
 
 def test_an_ordinary_server_is_ready_for_a_clone() -> None:
     assert {f.severity for f in clone_findings(facts_of())} == {Severity.OK}
-    for majors in ({"bindir": 14, "old_bindir": 14}, {"bindir": 15, "old_bindir": 14}):
-        assert all(f.severity == Severity.OK for f in clone_findings(facts_of(majors=majors)))
+    majors = {"bindir": 15, "old_bindir": 14}
+    assert {f.severity for f in clone_findings(facts_of(majors=majors))} == {Severity.OK}
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -101,6 +104,8 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
     [
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 18, "old_bindir": 13})),
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 13, "old_bindir": 14})),
+        ("programs", CRITICAL, "newer", facts_of(majors={"bindir": 14, "old_bindir": 14})),
+        ("pg_hba.conf", WARNING, "before the cutover", facts_of({"hba": None})),
         ("directory /d", CRITICAL, "'x'", facts_of(contents={"/d": ["x"], "/d.copy": []})),
         ("leftovers", CRITICAL, "shop_1", facts_of(leftovers=("shop_1",))),
         (
@@ -109,7 +114,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             "2 groups",
             facts_of(groups=2, old={"version": 100023}, majors={"bindir": 18, "old_bindir": 10}),
         ),
-        ("new reaches old", CRITICAL, "pg_hba", facts_of(reaches="no pg_hba.conf entry")),
+        ("new reaches old", CRITICAL, "pg_hba", facts_of(connection_error="no pg_hba.conf entry")),
         ("old: wal_level", CRITICAL, "r", facts_of(old={"settings": {"wal_level": "replica"}})),
         (
             "old: max_replication_slots",
@@ -174,7 +179,7 @@ def test_each_precondition_of_a_clone_is_found(
 ) -> None:
     [bad] = [finding for finding in clone_findings(facts) if finding.severity > Severity.OK]
     assert (bad.check, bad.severity) == (check, severity)
-    assert shown in f"{bad.found} {bad.remedy}"
+    assert shown in f"{bad.found} {bad.needed} {bad.remedy}"
 
 
 def test_initdb_gets_what_pg_upgrade_compares() -> None:
@@ -209,8 +214,27 @@ def test_the_mode_of_pg_upgrade_is_one_of_three() -> None:
 
 
 def test_the_copy_is_recovered_without_the_old_configuration() -> None:
-    text = recovery_configuration("/it's", 64)
+    limits = {
+        "max_connections": 300,
+        "max_prepared_transactions": 20,
+        "max_locks_per_transaction": 128,
+        "archive_command": "cp",
+    }
+    text = recovery_configuration("/it's", settings_of(**limits))
     assert "hba_file = '/it''s/pgreplkit_hba.conf'\n" in text
     assert "listen_addresses = ''\n" in text
-    assert "max_locks_per_transaction = 64\n" in text
     assert "max_logical_replication_workers = 0\n" in text
+    # The replay of PREPARE TRANSACTION needs a place, and the locks that it holds.
+    assert "max_connections = 300\nmax_prepared_transactions = 20\n" in text
+    assert "max_locks_per_transaction = 128\n" in text
+    assert "archive" not in text
+
+
+def test_what_is_left_of_a_clone_includes_the_slot_of_the_copy() -> None:
+    left = ["shop_2", "shop_copy", "shop_1", "shop_1_back", "other_copy", "shop_fence"]
+    assert Names(upgrade="shop").clone_in(left) == ["shop_1", "shop_2", "shop_copy"]
+
+
+def test_without_the_old_pg_hba_only_the_machine_itself_connects() -> None:
+    hosts = [line.split() for line in OWN_HBA.decode().splitlines() if line.startswith("host")]
+    assert [line[3] for line in hosts] == ["samehost"]

@@ -20,6 +20,7 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
+from pgreplkit.plans.cluster.upgradeclone import clone_journal
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects, rebuilt_journal
 from pgreplkit.values.tablename import TableName
 
@@ -44,6 +45,7 @@ NOTHING = UpgradeObjects(
     forward={},
     back={},
     is_copied=False,
+    is_filled=False,
     kept=(),
     fences={},
 )
@@ -69,6 +71,9 @@ def after(objects: UpgradeObjects, step: Step) -> UpgradeObjects:
             change = {"kept": [*objects.kept, step.node]}
         case do.Subscribe():
             change = {"forward": {**forward, step.publication: True}}
+        case do.SubscribeAt():
+            # Without a copy its tables are ready at once.
+            change = {"forward": {**forward, step.publication: True}, "is_copied": True}
         case do.WaitCopied():
             change = {"is_copied": True}
         case do.StopSubscriptions() | do.StartSubscriptions():
@@ -175,3 +180,23 @@ def test_tables_that_were_not_published_yet_are_the_last_group() -> None:
     published = [step.tables for step in journal.steps if isinstance(step, do.PublishTables)]
     assert published == [("public.b",), ("public.a", "public.c")]
     assert type(journal.remaining[0]) is do.PublishTables
+
+
+def test_an_interrupted_clone_without_its_journal_is_refused() -> None:
+    """A preparation by rows would copy rows into full tables."""
+    groups = [TableGroup(tables=(TableName("public", name),), bytes=0) for name in "abc"]
+    clone = clone_journal(NAMES, groups, directory="/d", copy="/d.copy", transfer="link")
+    kinds = [type(step) for step in clone.steps]
+    for count in range(kinds.index(do.StartUpgraded), len(clone.steps)):
+        objects = attrs.evolve(performed(NOTHING, clone, count), is_filled=True)
+        with pytest.raises(ValueError, match=r"by clone.*; find .*plan_finish.*'shop_copy'"):
+            rebuilt(objects)
+    assert rebuilt(all_of(clone)) is None
+
+
+def test_tables_that_are_filled_before_a_subscription_are_not_copied_again() -> None:
+    # Of an end that was interrupted while it dropped the publications, after the preparation.
+    ended = performed(all_of(PREPARE), finish_journal(NAMES, [*GROUPS], back=()), 1)
+    left = attrs.evolve(ended, publications={"shop_2": GROUPS["shop_2"]}, kept=(), is_filled=True)
+    with pytest.raises(ValueError, match="could not resume 'shop' without its journal file"):
+        rebuilt(left)

@@ -9,14 +9,14 @@ from hypothesis import assume, given, strategies as st
 from logicalfacts import sequence
 
 from pgreplkit import TableName
-from pgreplkit.plans.logical.sequences import SequenceChange, planned
+from pgreplkit.plans.logical.sequences import SequenceChange, sequence_changes
 from pgreplkit.rows import SequenceState, Severity
 
 
 def change(
     source: SequenceState, target: SequenceState | None, *, margin: int = 0
 ) -> SequenceChange:
-    [found] = planned(
+    [found] = sequence_changes(
         {source.name: source}, {} if target is None else {source.name: target}, margin=margin
     )
     return found
@@ -85,8 +85,8 @@ def test_a_sequence_of_the_opposite_direction_is_never_ahead() -> None:
 
 def test_changes_are_ordered_by_name() -> None:
     sources = {s.name: s for s in (sequence("b"), sequence("a"))}
-    assert [one.name.name for one in planned(sources, sources, margin=0)] == ["a", "b"]
-    assert planned({}, {TableName("public", "a"): sequence("a")}, margin=0) == ()
+    assert [one.name.name for one in sequence_changes(sources, sources, margin=0)] == ["a", "b"]
+    assert sequence_changes({}, {TableName("public", "a"): sequence("a")}, margin=0) == ()
 
 
 @given(

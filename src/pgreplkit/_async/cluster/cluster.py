@@ -28,6 +28,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, insist_on_conninfo
+from pgreplkit.errors import ConnectionFailed
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
@@ -174,7 +175,13 @@ class AsyncCluster:
         # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
-            async with await AsyncServer.connect(self._servers[node.name]) as server:
+            try:
+                server = await AsyncServer.connect(self._servers[node.name])
+            except ConnectionFailed:
+                if node is members[-1]:
+                    raise
+                continue
+            async with server:
                 return Rows(await read_repmgr_events(server, limit))
         return Rows()
 

@@ -27,7 +27,7 @@ _FAILED = "pg_rewind-failed"
 async def read_rewind(
     site: AsyncSite, node: str, source: str, control: ControlFile, *, is_running: bool
 ) -> RewindFacts:
-    """Find out whether pg_rewind is installed, and try it if the server permits."""
+    """Find out whether pg_rewind is installed; run it with --dry-run if the server permits."""
     facts = RewindFacts(
         major=await site.controlled(node, major_of),
         control=control,

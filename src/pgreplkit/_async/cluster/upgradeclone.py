@@ -16,7 +16,7 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
 from pgreplkit.host.journalfile import read_journal
-from pgreplkit.host.upgradecopy import UpgradeCopy
+from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
@@ -82,7 +82,7 @@ class AsyncUpgradeClone:
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")
         self._old = old
-        self._host = UpgradeCopy.at(
+        self._host = CloneDirectories.at(
             directory, bindir=bindir, old_bindir=old_bindir, settings=settings
         )
         self._actor = AsyncCloneActor(
@@ -169,8 +169,8 @@ class AsyncUpgradeClone:
             tables=await read_tables(old._link),
             identities=await old.replica_identity(),
             groups=groups,
-            reaches=await self._actor.unreached(),
-            leftovers=self._names.forward_in(names),
+            connection_error=await self._actor.unreached(),
+            leftovers=self._names.clone_in(names),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
         )

@@ -25,13 +25,12 @@ from pgreplkit.errors import (
     SlotNotFound,
 )
 from pgreplkit.host.recoveryfiles import is_standby
-from pgreplkit.host.upgradecopy import UpgradeCopy, empty
+from pgreplkit.host.upgradeclone import CloneDirectories, empty
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.readiness import value_of
 from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
@@ -46,18 +45,18 @@ class AsyncCloneActor:
     new: str = attrs.field(repr=False)
     reached: str = attrs.field(repr=False)
     """The connection string with which this machine reaches the old server."""
-    host: UpgradeCopy
+    host: CloneDirectories
     timeout: float
 
     async def cluster(self) -> ClusterFacts:
         """Return the facts about the whole old server."""
         link = self.old._link
         record = await link.one("read the facts of the server", CLUSTER)
-        hba = None
+        record.update(hba=None, ident=None)
         # Before 11 a file in another directory cannot be read, nor without the privilege.
         with suppress(ServerError):
-            hba = (await link.one("read pg_hba.conf", HBA))["hba"]
-        return ClusterFacts(hba=hba, **record)
+            record.update(await link.one("read pg_hba.conf", HBA))
+        return ClusterFacts(**record)
 
     async def unreached(self) -> str:
         """Return why this machine cannot connect to the old server as a standby; empty if it can.
@@ -90,8 +89,8 @@ class AsyncCloneActor:
                 cluster = await self.cluster()
                 await to_thread(lambda: host.upgrade(cluster, step.transfer))
             case steps.StartUpgraded():
-                hba = (await self.cluster()).hba
-                await to_thread(lambda: host.start_new(hba))
+                cluster = await self.cluster()
+                await to_thread(lambda: host.start_new(cluster))
             case steps.RemoveCopy():
                 await to_thread(lambda: empty(host.copy))
             case steps.KeepSchema() if step.node == OLD:
@@ -165,7 +164,7 @@ class AsyncCloneActor:
     async def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""
         backoff = Backoff(self.timeout)
-        while pids := await to_thread(self.host.left_programs):
+        while pids := await to_thread(self.host.stop_servers):
             if backoff.is_over:
                 found = f"process {pids[0]} of an earlier attempt is still running"
                 raise ControlFailed("begin again", found, remedy="wait for its end, or end it")
@@ -193,12 +192,17 @@ class AsyncCloneActor:
         host = self.host
         if await to_thread(lambda: is_standby(host.copy)):
             settings, major = await self.old.settings(), self.old.version.major
-            locks = value_of(settings, "max_locks_per_transaction")
-            await to_thread(lambda: host.begin_recovery(target, major=major, locks=locks))
+            await to_thread(lambda: host.begin_recovery(target, major=major, settings=settings))
             # Recovery ends before the first record that begins at the target or later.
             await self.old.write_marker()
             backoff = Backoff(_RECOVERY)
             while not await to_thread(host.is_promoted):
+                if backoff.is_over:
+                    raise ControlFailed(
+                        f"recover the copy up to {target}",
+                        f"it is still replaying WAL after {backoff.limit:g} s",
+                        remedy="see its pg_ctl.log; resume() the plan to wait again, or undo() it",
+                    )
                 await sleep(backoff.next_pause())
         reached = await to_thread(host.end_recovery)
         if reached != target:

@@ -66,7 +66,7 @@ class AsyncMeshActor:
                 for source in step.sources:
                     await self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
             case steps.DropLost():
-                await self._drop_lost(step)
+                await self._forget_lost_node(step)
             case steps.ForgetMesh():
                 await self._forget(step)
             case _:
@@ -161,7 +161,7 @@ class AsyncMeshActor:
             else:
                 await target.drop()
 
-    async def _drop_lost(self, step: steps.DropLost) -> None:
+    async def _forget_lost_node(self, step: steps.DropLost) -> None:
         name = applier_name(step.mesh, step.lost, step.node)
         async with await self.site.server(step.node) as server:
             await self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))

@@ -95,7 +95,7 @@ class AsyncMeshCopy:
             # A write to a copied row would else have an earlier time, and lose on all other nodes.
             newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
             await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
-            await self._start_streams(target)
+            await self._release_streams(target)
 
     async def remove(self) -> None:
         """Remove the copied rows, if the copy had begun."""
@@ -137,8 +137,8 @@ class AsyncMeshCopy:
         names = [str(copy.table.table_name) for copy in copies]
         await target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
 
-    async def _start_streams(self, target: AsyncApplyTarget) -> None:
-        """Let the streams from all other nodes start."""
+    async def _release_streams(self, target: AsyncApplyTarget) -> None:
+        """Mark the streams from all other nodes as ready to be started."""
         members = await read_members(target.link, self._mesh)
         for source in without(members.present, self._node):
             row = [_STREAMING, applier_name(self._mesh, source, self._node)]

@@ -41,7 +41,6 @@ async def read_retention(
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:
     operation = "measure the WAL rate"
-    # The server's clock, and not this one's: the answers take different times.
     before = await link.one(operation, POSITION_NOW)
     # The server has positions only: a rate needs two of them.
     await sleep(window)

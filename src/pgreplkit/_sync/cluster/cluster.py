@@ -29,6 +29,7 @@ from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, insist_on_conninfo
+from pgreplkit.errors import ConnectionFailed
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
@@ -175,7 +176,13 @@ class Cluster:
         # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
-            with Server.connect(self._servers[node.name]) as server:
+            try:
+                server = Server.connect(self._servers[node.name])
+            except ConnectionFailed:
+                if node is members[-1]:
+                    raise
+                continue
+            with server:
                 return Rows(read_repmgr_events(server, limit))
         return Rows()
 

@@ -223,8 +223,8 @@ class Upgrade:
         It is read from the journal file. If that is lost, it is rebuilt from the objects on both
         servers: steps that leave no trace are repeated, such as the call of ``redirect``.
 
-        Raises: ValueError if nothing was interrupted, or the journal belongs to another upgrade;
-        HostFileError.
+        Raises: ValueError if nothing was interrupted, the journal belongs to another upgrade, or
+        it is lost and the new server was not filled by a copy of rows; HostFileError.
         """
         checked_flags(owners=owners)
         journal = self._journal()

@@ -17,7 +17,7 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
 from pgreplkit.host.journalfile import read_journal
-from pgreplkit.host.upgradecopy import UpgradeCopy
+from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
@@ -83,7 +83,7 @@ class UpgradeClone:
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")
         self._old = old
-        self._host = UpgradeCopy.at(
+        self._host = CloneDirectories.at(
             directory, bindir=bindir, old_bindir=old_bindir, settings=settings
         )
         self._actor = CloneActor(
@@ -170,8 +170,8 @@ class UpgradeClone:
             tables=read_tables(old._link),
             identities=old.replica_identity(),
             groups=groups,
-            reaches=self._actor.unreached(),
-            leftovers=self._names.forward_in(names),
+            connection_error=self._actor.unreached(),
+            leftovers=self._names.clone_in(names),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
         )

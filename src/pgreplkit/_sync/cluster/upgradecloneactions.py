@@ -26,13 +26,12 @@ from pgreplkit.errors import (
     SlotNotFound,
 )
 from pgreplkit.host.recoveryfiles import is_standby
-from pgreplkit.host.upgradecopy import UpgradeCopy, empty
+from pgreplkit.host.upgradeclone import CloneDirectories, empty
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.readiness import value_of
 from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
@@ -47,18 +46,18 @@ class CloneActor:
     new: str = attrs.field(repr=False)
     reached: str = attrs.field(repr=False)
     """The connection string with which this machine reaches the old server."""
-    host: UpgradeCopy
+    host: CloneDirectories
     timeout: float
 
     def cluster(self) -> ClusterFacts:
         """Return the facts about the whole old server."""
         link = self.old._link
         record = link.one("read the facts of the server", CLUSTER)
-        hba = None
+        record.update(hba=None, ident=None)
         # Before 11 a file in another directory cannot be read, nor without the privilege.
         with suppress(ServerError):
-            hba = (link.one("read pg_hba.conf", HBA))["hba"]
-        return ClusterFacts(hba=hba, **record)
+            record.update(link.one("read pg_hba.conf", HBA))
+        return ClusterFacts(**record)
 
     def unreached(self) -> str:
         """Return why this machine cannot connect to the old server as a standby; empty if it can.
@@ -91,8 +90,8 @@ class CloneActor:
                 cluster = self.cluster()
                 to_thread(lambda: host.upgrade(cluster, step.transfer))
             case steps.StartUpgraded():
-                hba = (self.cluster()).hba
-                to_thread(lambda: host.start_new(hba))
+                cluster = self.cluster()
+                to_thread(lambda: host.start_new(cluster))
             case steps.RemoveCopy():
                 to_thread(lambda: empty(host.copy))
             case steps.KeepSchema() if step.node == OLD:
@@ -166,7 +165,7 @@ class CloneActor:
     def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""
         backoff = Backoff(self.timeout)
-        while pids := to_thread(self.host.left_programs):
+        while pids := to_thread(self.host.stop_servers):
             if backoff.is_over:
                 found = f"process {pids[0]} of an earlier attempt is still running"
                 raise ControlFailed("begin again", found, remedy="wait for its end, or end it")
@@ -194,12 +193,17 @@ class CloneActor:
         host = self.host
         if to_thread(lambda: is_standby(host.copy)):
             settings, major = self.old.settings(), self.old.version.major
-            locks = value_of(settings, "max_locks_per_transaction")
-            to_thread(lambda: host.begin_recovery(target, major=major, locks=locks))
+            to_thread(lambda: host.begin_recovery(target, major=major, settings=settings))
             # Recovery ends before the first record that begins at the target or later.
             self.old.write_marker()
             backoff = Backoff(_RECOVERY)
             while not to_thread(host.is_promoted):
+                if backoff.is_over:
+                    raise ControlFailed(
+                        f"recover the copy up to {target}",
+                        f"it is still replaying WAL after {backoff.limit:g} s",
+                        remedy="see its pg_ctl.log; resume() the plan to wait again, or undo() it",
+                    )
                 sleep(backoff.next_pause())
         reached = to_thread(host.end_recovery)
         if reached != target:

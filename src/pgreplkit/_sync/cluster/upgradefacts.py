@@ -16,6 +16,7 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
+    COPIED_TABLES,
     FACTS,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -28,6 +29,7 @@ from pgreplkit.catalog.cluster.upgrade import (
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT, KEEP, KEPT
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ServerError, SubscriptionStuck
@@ -268,17 +270,27 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         for fence in read_fences(server._link):
             if fence.name == names.fence:
                 fences[node] = fence.is_up
+    groups = published_groups(old, names)
     return UpgradeObjects(
         phase=status.phase,
-        publications=published_groups(old, names),
+        publications=groups,
         back_publications=names.back_in({one.name for one in there}),
         back_slots=names.back_in({slot.name for slot in slots}),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
         is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),
+        is_filled=_is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
     )
+
+
+def _is_filled(new: Link, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a published table has rows that no subscription copied."""
+    copied = {table_in(one) for one in new.all("read the copied tables", COPIED_TABLES)}
+    there = {one.table for one in read_tables(new)}
+    published = {TableName.parse(table) for group in groups.values() for table in group}
+    return bool(_nonempty(new, sorted((published & there) - copied)))
 
 
 def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:

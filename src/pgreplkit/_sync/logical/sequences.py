@@ -21,7 +21,7 @@ from pgreplkit.catalog.logical.sequences import (
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import NotAPrimary, TableNotFound
-from pgreplkit.plans.logical.sequences import SequenceChange, planned
+from pgreplkit.plans.logical.sequences import SequenceChange, sequence_changes
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.rows import Rows
@@ -90,7 +90,7 @@ class SequencePlan:
         if missing:
             which = ", ".join(map(str, sorted(missing)))
             raise TableNotFound("read the sequences", f"the publisher has no sequence {which}")
-        self.changes = planned(sources, targets, margin=self._margin)
+        self.changes = sequence_changes(sources, targets, margin=self._margin)
         return self
 
     @property

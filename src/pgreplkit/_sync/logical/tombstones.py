@@ -48,18 +48,18 @@ def ensure_tombstones(
         oid = table_oid(link, table)
         asked, is_final = [str(table), sql.bury_function(oid)], table in final
         found = link.one(operation, sql.TRIGGERS, asked)
-        # CREATE TRIGGER takes a lock that waits for writers: not without need.
-        if not found["number"]:
-            _create_triggers(link, targets[table], oid, is_final=is_final)
-            created.append(table)
         # With two policies for one table, its rows would differ in the end.
-        elif found["is_final"] != is_final:
+        if found["number"] and found["is_final"] != is_final:
             raise ApplyError(
                 operation,
                 f"{table} {'has' if found['is_final'] else 'has no'} delta columns by the policy"
                 " with which its triggers were created",
                 remedy="use the same policy on all nodes and in all processes",
             )
+        # CREATE TRIGGER takes a lock that waits for writers: not without need.
+        if found["number"] < sql.number_of_triggers(is_final=is_final):
+            _create_triggers(link, targets[table], oid, is_final=is_final)
+            created.append(table)
     return created
 
 

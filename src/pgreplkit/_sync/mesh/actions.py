@@ -67,7 +67,7 @@ class MeshActor:
                 for source in step.sources:
                     self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
             case steps.DropLost():
-                self._drop_lost(step)
+                self._forget_lost_node(step)
             case steps.ForgetMesh():
                 self._forget(step)
             case _:
@@ -154,7 +154,7 @@ class MeshActor:
             else:
                 target.drop()
 
-    def _drop_lost(self, step: steps.DropLost) -> None:
+    def _forget_lost_node(self, step: steps.DropLost) -> None:
         name = applier_name(step.mesh, step.lost, step.node)
         with self.site.server(step.node) as server:
             self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))

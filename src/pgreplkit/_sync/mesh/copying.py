@@ -96,7 +96,7 @@ class MeshCopy:
             # A write to a copied row would else have an earlier time, and lose on all other nodes.
             newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
             target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
-            self._start_streams(target)
+            self._release_streams(target)
 
     def remove(self) -> None:
         """Remove the copied rows, if the copy had begun."""
@@ -136,8 +136,8 @@ class MeshCopy:
         names = [str(copy.table.table_name) for copy in copies]
         target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
 
-    def _start_streams(self, target: ApplyTarget) -> None:
-        """Let the streams from all other nodes start."""
+    def _release_streams(self, target: ApplyTarget) -> None:
+        """Mark the streams from all other nodes as ready to be started."""
         members = read_members(target.link, self._mesh)
         for source in without(members.present, self._node):
             row = [_STREAMING, applier_name(self._mesh, source, self._node)]

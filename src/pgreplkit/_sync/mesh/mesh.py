@@ -351,7 +351,7 @@ class Mesh:
         A stream whose server is down starts again when the server is back. Nodes that join or
         leave are noticed.
 
-        Raises: the errors of ``Applier.run`` that need a decision, as ApplyFailed or
+        Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
         SchemaMismatch, after all streams have ended.
         """
         self._run(lambda: [*self._servers])

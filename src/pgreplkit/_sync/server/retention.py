@@ -42,7 +42,6 @@ def read_retention(
 
 def _wal_rate(link: Link, window: float) -> float | None:
     operation = "measure the WAL rate"
-    # The server's clock, and not this one's: the answers take different times.
     before = link.one(operation, POSITION_NOW)
     # The server has positions only: a rate needs two of them.
     sleep(window)

@@ -142,7 +142,7 @@ class DatabaseFacts:
     subscriptions: tuple[str, ...] = attrs.field(converter=_names)
     """The subscriptions of the server."""
     prepared: tuple[str, ...] = attrs.field(converter=_names)
-    """Prepared transactions, for which the creation of a slot waits."""
+    """Prepared transactions of all databases, for which the creation of a slot waits."""
     old_transactions: tuple[str, ...] = attrs.field(converter=_names)
     """Transactions that have been open for a minute or more."""
     unsafe_functions: tuple[str, ...] = attrs.field(converter=_names)
@@ -189,7 +189,8 @@ FACTS = """
         ARRAY(SELECT evtname::text FROM pg_event_trigger) AS event_triggers,
         ARRAY(SELECT pubname::text FROM pg_publication ORDER BY 1) AS publications,
         ARRAY(SELECT DISTINCT subname::text FROM pg_stat_subscription ORDER BY 1) AS subscriptions,
-        ARRAY(SELECT gid FROM pg_prepared_xacts WHERE database = datname) AS prepared,
+        ARRAY(SELECT quote_literal(gid) || ' in ' || quote_ident(database)
+            FROM pg_prepared_xacts ORDER BY 1) AS prepared,
         ARRAY(SELECT pid || ' (' || application_name || '), '
                 || date_trunc('second', clock_timestamp() - xact_start)
             FROM pg_stat_activity
@@ -225,5 +226,11 @@ TRY_SUBSCRIPTION = (
     " WITH (create_slot = false, enabled = false, slot_name = NONE)"
 )
 """Connects to the publisher, and can run in a transaction because it creates no slot."""
+COPIED_TABLES = """
+    SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
+    JOIN pg_class c ON c.oid = srrelid JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE srsubstate <> 'r' OR srsublsn IS NOT NULL
+"""
+"""Tables whose rows a subscription copies; without a copy they are ready without a position."""
 MAY_READ_PASSWORDS = "SELECT has_table_privilege('pg_authid', 'SELECT') AS is_so"
 MD5_ROLES = "SELECT rolname::text AS role FROM pg_authid WHERE rolpassword ~ '^md5' ORDER BY 1"

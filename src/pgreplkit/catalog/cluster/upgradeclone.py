@@ -26,6 +26,8 @@ class ClusterFacts:
     """Tablespaces in directories of their own."""
     hba: str | None
     """The content of pg_hba.conf; None if the role cannot read it."""
+    ident: str | None
+    """That of pg_ident.conf; None if there is none, or the role cannot read it."""
 
 
 CLUSTER = """
@@ -39,5 +41,9 @@ CLUSTER = """
             AS tablespaces
     FROM pg_database WHERE datname = 'template0'
 """
-HBA = "SELECT pg_read_file(current_setting('hba_file')) AS hba"
+HBA = """
+    SELECT pg_read_file(current_setting('hba_file')) AS hba,
+        -- The server starts without this one.
+        pg_read_file(current_setting('ident_file'), 0, 1 << 28, true) AS ident
+"""
 """Before 11, only a file in the data directory can be read."""

@@ -183,6 +183,11 @@ def create_triggers(
     return statements
 
 
+def number_of_triggers(*, is_final: bool) -> int:
+    """Return the number of triggers of a table, of which ``create_triggers`` creates each."""
+    return 4 if is_final else 3
+
+
 def drop_triggers(oid: int) -> str:
     """Return the statement that removes what ``create_triggers`` created.
 

@@ -52,12 +52,12 @@ def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
     if positions is not None:  # missing before pgBackRest 2.42
         start, stop = positions.lsn("start"), positions.lsn("stop")
     kind = entry.text("type")
-    has_failed = entry.optional("error")
+    error = entry.optional("error")
     return Backup(
         id=entry.text("label"),
         tool=BackupTool.PGBACKREST,
         type=_TYPES.get(kind) or BackupType(kind),
-        status=BackupStatus.FAILED if has_failed and has_failed.value else BackupStatus.DONE,
+        status=BackupStatus.FAILED if error and error.value else BackupStatus.DONE,
         timeline=first.timeline,
         start_lsn=start,
         stop_lsn=stop,

@@ -89,6 +89,11 @@ class Names:
         numbers = {name.removeprefix(f"{self.upgrade}_"): name for name in names}
         return [numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)]
 
+    def clone_in(self, names: Iterable[str]) -> list[str]:
+        """Return the names of a preparation by clone among others."""
+        there = [*names]
+        return [*self.forward_in(there), *(name for name in there if name == self.copy)]
+
     def back_in(self, names: Iterable[str]) -> list[str]:
         """Return the names of the way back among others."""
         there = [name.removesuffix("_back") for name in names if name.endswith("_back")]

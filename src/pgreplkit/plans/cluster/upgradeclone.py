@@ -25,7 +25,7 @@ from pgreplkit.plans.cluster.upgradedatabases import functions_finding, transact
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefindings import named
 from pgreplkit.plans.cluster.upgradetables import replicated_findings
-from pgreplkit.plans.server.readiness import checked, free_places
+from pgreplkit.plans.server.readiness import Settings, checked, free_places, value_of
 from pgreplkit.values.finding import Finding, Severity
 
 UpgradeTransfer: TypeAlias = Literal["link", "copy", "clone"]
@@ -54,7 +54,7 @@ class CloneFacts:
     tables: Sequence[UserTable]
     identities: Sequence[ReplicaIdentity]
     groups: int
-    reaches: str
+    connection_error: str
     """The error with which this machine connects to the old server; empty if it does."""
     leftovers: Sequence[str]
     """Slots and publications with the names of the upgrade."""
@@ -69,7 +69,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
-    yield reach_finding("new", "old", facts.reaches)
+    yield reach_finding("new", "old", facts.connection_error)
     yield timeouts_finding("old", old)
     yield wal_level_finding("old", old)
     wanted = {
@@ -84,6 +84,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     yield from replicated_findings(facts.tables, facts.identities, new_major)
     yield from transaction_findings(old.facts)
     yield functions_finding(old.facts, new_major)
+    yield _access_finding(facts)
     yield from _copied_findings(facts)
 
 
@@ -92,7 +93,7 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
     major = facts.old.major
     yield checked(
         "programs",
-        ok=old == major and new >= major,
+        ok=old == major and new > major,
         observed=f"old_bindir has {old}, bindir has {new}",
         needed=f"{major} in old_bindir, as the old server, and a newer version in bindir",
         remedy="pass the directories of the programs of both versions",
@@ -117,6 +118,20 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"{facts.groups} groups",
         needed="one group before 11, where several slots cannot be at one position",
         remedy="prepare with one group",
+    )
+
+
+def _access_finding(facts: CloneFacts) -> Finding:
+    can_read = facts.cluster.hba is not None
+    return checked(
+        "pg_hba.conf",
+        ok=can_read,
+        observed="readable" if can_read else "this role cannot read the old server's",
+        needed="that of the old server: otherwise the new one lets in only its own machine",
+        remedy="connect as a superuser; if this is not enough, as before 11 for a file outside of"
+        " the data directory, add the lines for the clients and the old server to pg_hba.conf of"
+        " the new server before the cutover",
+        otherwise=Severity.WARNING,
     )
 
 
@@ -194,15 +209,26 @@ def clone_journal(
 HBA_FILE = "pgreplkit_hba.conf"
 TRUSTED = b"local all all trust\n"
 """Only the server's account can enter the directory of the socket."""
-OWN_HBA = b"local all all peer\nhost all all all md5\nhost replication all all md5\n"
-"""pg_hba.conf of the new server, if that of the old one cannot be read; md5 includes SCRAM."""
+OWN_HBA = b"local all all peer\nhost all all samehost md5\n"
+"""pg_hba.conf of the new server, if that of the old one cannot be read.
+
+It lets in this machine, from which the plan connects; md5 includes SCRAM.
+"""
+_AS_ON_OLD = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction")
+"""Settings that limit what the copy replays: prepared transactions, and their locks.
+
+Other settings of the old server are limits for a standby that accepts queries only.
+"""
 
 
-def recovery_configuration(directory: str, locks: object) -> str:
+def recovery_configuration(directory: str, settings: Settings) -> str:
     """Return postgresql.conf of the copy, for its recovery and for pg_upgrade.
+
+    ``settings`` are those of the old server.
 
     With the old server's own, it would archive WAL, run the jobs of extensions, or use its port.
     """
+    same = "".join(f"{name} = {value_of(settings, name)}\n" for name in _AS_ON_OLD)
     return f"""# Written by pgreplkit for an upgrade.
 listen_addresses = ''
 unix_socket_directories = {quoted(directory)}
@@ -211,8 +237,7 @@ hba_file = {quoted(f"{directory}/{HBA_FILE}")}
 hot_standby = off
 autovacuum = off
 max_logical_replication_workers = 0
-max_locks_per_transaction = {locks}
-"""
+{same}"""
 
 
 def initdb_arguments(cluster: ClusterFacts, directory: str, *, major: int) -> list[str]:

@@ -40,6 +40,8 @@ class UpgradeObjects:
     """Those of the old server."""
     is_copied: bool
     """Whether all tables are copied."""
+    is_filled: bool
+    """Whether a published table has rows on the new server that no subscription copied there."""
     kept: Sequence[str]
     """The servers whose schema was kept: "old" and "new"."""
     fences: Mapping[str, bool]
@@ -56,6 +58,9 @@ def rebuilt_journal(
     """Return the journal of the operation that was interrupted; None if there is none.
 
     Steps that leave no trace count as not done: each step can be repeated.
+
+    Raises:
+        ValueError: If it would copy rows into tables that have them, as after a clone.
     """
     journal = _operation(names, objects, tables)
     if journal is None:
@@ -75,6 +80,9 @@ def _operation(
     # The publications of the old server are dropped before those of the new one.
     of_back = (name.removesuffix("_back") for name in objects.back_publications)
     finish = finish_journal(names, [*dict.fromkeys([*groups, *of_back])], back=[*objects.back])
+    # A preparation by rows begins with the fence, and one by clone adds it to filled tables.
+    if not objects.fences and NEW not in objects.kept:
+        raise _unknown(names)
     if not objects.refuses(NEW):
         # Before a cutover lets the new server accept writes, all slots exist.
         is_ending = len(objects.back_slots) < len(objects.back_publications)
@@ -90,14 +98,25 @@ def _operation(
         return rollback_journal(names, groups)
     if NEW in objects.kept and not objects.forward:
         return finish
+    if objects.is_filled:
+        raise _unknown(names)
     return prepare_journal(names, _groups(groups, tables), copies_schema=True)
 
 
+def _unknown(names: Names) -> ValueError:
+    return ValueError(
+        f"could not resume {names.upgrade!r} without its journal file: the new server was filled by"
+        " a preparation by clone, or its replication is being removed; find the file of the"
+        " UpgradeClone, or run plan_finish() with force=True, drop the slot"
+        f" {names.copy!r} if it exists, and begin with an empty new server"
+    )
+
+
 def _is_complete(objects: UpgradeObjects) -> bool:
+    """The operation is complete, whether or not the clients were moved: no object tells that."""
     if objects.phase is UpgradePhase.PREPARED:
         return not objects.back and OLD not in objects.fences and NEW in objects.kept
-    # Whether the clients were moved is not known, but the operation was: its last step removes
-    # the fence.
+    # The last step of a cutover removes the fence.
     are_back = len(objects.back) == len(objects.back_publications)
     return objects.phase is UpgradePhase.CUT_OVER and are_back and NEW not in objects.fences
 

@@ -32,7 +32,7 @@ class SequenceChange(Record):
     """Problems: a sequence that is missing, near its end, or defined differently."""
 
 
-def planned(
+def sequence_changes(
     sources: Mapping[TableName, SequenceState],
     targets: Mapping[TableName, SequenceState],
     *,

@@ -30,6 +30,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
     recovery_configuration,
     upgrade_arguments,
 )
+from pgreplkit.plans.server.readiness import Settings
 from pgreplkit.values.controlfile import ControlState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
@@ -38,7 +39,7 @@ _CONTROL = "global/pg_control"
 
 
 @attrs.frozen
-class UpgradeCopy:
+class CloneDirectories:
     """The data directories of the copy and of the new server, on this machine.
 
     The methods block until they are done.
@@ -57,7 +58,7 @@ class UpgradeCopy:
         bindir: str | os.PathLike[str],
         old_bindir: str | os.PathLike[str],
         settings: Mapping[str, str] | None,
-    ) -> UpgradeCopy:
+    ) -> CloneDirectories:
         """Return those of a directory; the copy is beside it.
 
         Raises: ControlFailed if there is no pg_ctl.
@@ -81,8 +82,8 @@ class UpgradeCopy:
             for one in (self.new, self.copy)
         }
 
-    def left_programs(self) -> list[int]:
-        """Stop both servers, and return the processes of an attempt that was killed."""
+    def stop_servers(self) -> list[int]:
+        """Stop both servers; return the processes that an attempt left and that still run."""
         for one in (self.new, self.copy):
             stop(one)
         return [
@@ -91,7 +92,7 @@ class UpgradeCopy:
             *running_with(f"--new-datadir={self.new.data_directory}"),
         ]
 
-    def begin_recovery(self, target: LSN, *, major: int, locks: object) -> None:
+    def begin_recovery(self, target: LSN, *, major: int, settings: Settings) -> None:
         """Start the copy with a configuration of its own, as a standby that promotes itself."""
         copy = self.copy
         config = standby_config(
@@ -104,7 +105,7 @@ class UpgradeCopy:
             recovery_target_action="promote",
         )
         copy.write_file(HBA_FILE, TRUSTED)
-        main = recovery_configuration(copy.data_directory, locks)
+        main = recovery_configuration(copy.data_directory, settings)
         copy.write_file("postgresql.conf", main.encode())
         if config.settings_file != AUTO_FILE:
             copy.write_file(AUTO_FILE, b"")
@@ -125,7 +126,10 @@ class UpgradeCopy:
         return False
 
     def end_recovery(self) -> LSN:
-        """Stop the copy cleanly, and return the position at which its recovery ended."""
+        """Stop the copy cleanly, and return the position at which its recovery ended.
+
+        Raises: ControlFailed if it has no history of its timeline.
+        """
         copy = self.copy
         stop(copy)
         if control_file(copy).state is not ControlState.SHUT_DOWN:
@@ -133,9 +137,7 @@ class UpgradeCopy:
             copy.start()
             copy.stop()
         timeline = control_file(copy).timeline
-        name = f"{timeline:08X}.history"
-        text = (copy.read_file(f"pg_wal/{name}") or b"").decode()
-        return TimelineHistory.parse(text, timeline=timeline).switches[-1].switchpoint
+        return last_switch(copy.read_file(f"pg_wal/{timeline:08X}.history"), timeline=timeline)
 
     def upgrade(self, cluster: ClusterFacts, transfer: str) -> None:
         """Create the new data directory from the copy, with initdb and pg_upgrade."""
@@ -160,14 +162,30 @@ class UpgradeCopy:
         new.write_file("postmaster.opts", None)
         new.write_file("../delete_old_cluster.sh", None)
 
-    def start_new(self, hba: str | None) -> None:
+    def start_new(self, cluster: ClusterFacts) -> None:
         """Configure the new server, and start it."""
         new = self.new
-        new.write_file("pg_hba.conf", OWN_HBA if hba is None else hba.encode())
+        new.write_file("pg_hba.conf", OWN_HBA if cluster.hba is None else cluster.hba.encode())
+        if cluster.ident is not None:
+            # The lines of pg_hba.conf with map= need it.
+            new.write_file("pg_ident.conf", cluster.ident.encode())
         before = (new.read_file(AUTO_FILE) or b"").decode(errors="surrogateescape")
         changed = with_settings(before, {"wal_level": "logical", **self.settings})
         new.write_file(AUTO_FILE, changed.encode(errors="surrogateescape"))
         new.start()
+
+
+def last_switch(history: bytes | None, *, timeline: int) -> LSN:
+    """Return the position at which a recovery ended, from the history of its new timeline.
+
+    Raises: ControlFailed if there is none; InvalidTimelineHistory.
+    """
+    switches = TimelineHistory.from_bytes(history or b"", timeline=timeline).switches
+    if not switches:
+        found = f"pg_wal/{timeline:08X}.history is missing or has no line"
+        remedy = "undo() the plan, and run it again"
+        raise ControlFailed("find where the recovery of the copy ended", found, remedy=remedy)
+    return switches[-1].switchpoint
 
 
 def stop(control: NodeControl) -> None:
