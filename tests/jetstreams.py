@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nats
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 
 async def messages(url: str, stream: str) -> list[Msg]:
@@ -18,8 +18,9 @@ async def messages(url: str, stream: str) -> list[Msg]:
             return []
         subject = (info.config.subjects or [])[0]
         # In portions: a client that is sent all at once drops what it has no place for.
-        unlimited = ConsumerConfig(max_ack_pending=-1)
-        reader = await streams.pull_subscribe(subject, stream=stream, config=unlimited)
+        # Without acknowledgements: the server would send the messages again after 30 seconds.
+        once = ConsumerConfig(ack_policy=AckPolicy.NONE)
+        reader = await streams.pull_subscribe(subject, stream=stream, config=once)
         found: list[Msg] = []
         while len(found) < left:
             found += await reader.fetch(min(1000, left - len(found)), timeout=30)
