@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pgreplkit.offline.compression import content_size, read_pieces
+from pgreplkit.offline.compression import PIECE, content_size, read_pieces
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.framing import FileForm
 
@@ -98,3 +98,27 @@ def test_reading_a_zstd_file_that_ends_early_is_no_short_file(tmp_path: Path) ->
     path.write_bytes(zstd_stream(repetitive(300_000, 1))[:-1])
     with pytest.raises(InvalidWal, match="it ends early"):
         list(read_pieces(path))
+
+
+def lzma_alone(content: bytes) -> bytes:
+    return lzma.compress(content, format=lzma.FORMAT_ALONE)
+
+
+def brotli(content: bytes) -> bytes:
+    return bytes(pytest.importorskip("brotli").compress(content))
+
+
+BY_NAME: dict[str, Compress] = {".br": brotli, ".lzma": lzma_alone}
+
+
+# A file that begins with a skipped frame has no mark of its format.
+@pytest.mark.parametrize(
+    "codec", [*(codec for codec in CODECS if "skipped" not in codec), *BY_NAME]
+)
+def test_a_file_is_read_from_any_place_on(tmp_path: Path, codec: str) -> None:
+    compress = BY_NAME[codec] if codec in BY_NAME else CODECS[codec][1]
+    content = repetitive(700_000, 1)
+    path = tmp_path / f"file{codec if codec in BY_NAME else ''}"
+    path.write_bytes(compress(content))
+    for start in (0, 1, PIECE - 1, PIECE, 3 * PIECE + 5, len(content)):
+        assert b"".join(read_pieces(path, start=start)) == content[start:]
