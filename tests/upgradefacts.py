@@ -93,7 +93,7 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
     """One server, with facts that differ from a good one."""
     changed = dict(changed or {})
     version = changed.pop("version", major * 10000 + 20)
-    reaches = changed.pop("reaches", "")
+    connection_error = changed.pop("connection_error", "")
     settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
     facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
     return Side(
@@ -103,5 +103,5 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         pool=POOL,
         slots=0,
         senders=0,
-        reaches=reaches,  # type: ignore[arg-type]
+        connection_error=connection_error,  # type: ignore[arg-type]
     )

@@ -213,6 +213,11 @@ class DeltaColumns(LastUpdateWins):
         return Decision.APPLY if is_superseded(local, remote) else Decision.MERGE
 
 
+def deltas_of(policy: Policy) -> Mapping[TableName, tuple[str, ...]]:
+    """Return the columns of the subscriber's tables to which a policy adds differences."""
+    return policy.columns if isinstance(policy, DeltaColumns) else {}
+
+
 def _found(policy: object, nodes: int, reason: str | None) -> Finding:
     """Return the finding on a policy; ``reason`` says why the rows can differ, if they can."""
     if type(nodes) is not int:

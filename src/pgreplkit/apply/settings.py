@@ -17,6 +17,7 @@ from pgreplkit.apply.policies import (
     MergeWith,
     NodePriority,
     Policy,
+    deltas_of,
 )
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.stamped import Stamps
@@ -183,8 +184,7 @@ class ApplySettings:
     @property
     def deltas(self) -> Mapping[TableName, tuple[str, ...]]:
         """The columns of the subscriber's tables to which differences are added."""
-        policy = self.conflicts
-        return policy.columns if isinstance(policy, DeltaColumns) else {}
+        return deltas_of(self.conflicts)
 
     @property
     def merges(self) -> bool:

@@ -140,9 +140,7 @@ class StampedPlan(TablePlan):
         if old is not None:
             if self.match.is_full:
                 new = merged(old, new)
-            width = self.match.width
-            # Constants of a key are behind the publisher's columns, and the same in both rows.
-            if any(at < width and old[0][at] != new[0][at] for at in self._key):
+            if self._is_moved(old, new):
                 steps.append(self.delete(old))
         unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
         # Under a new key the row is not expected to exist.
@@ -151,6 +149,12 @@ class StampedPlan(TablePlan):
         if unsent:
             statement = self._get(("update", unsent), lambda: self._stamped.update(unsent))
         return [*steps, self._bound(statement, *new)]
+
+    def _is_moved(self, old: RawValues, new: RawValues) -> bool:
+        """Return whether a row has another key than before."""
+        width = self.match.width
+        # Constants of a key are behind the publisher's columns, and the same in both rows.
+        return any(at < width and old[0][at] != new[0][at] for at in self._key)
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row if it is older, and remembers that."""
@@ -187,8 +191,7 @@ class DeltaPlan(StampedPlan):
         if new is None:
             return [self.delete(old)]
         values, formats = new = merged(old, new)
-        width = self.match.width
-        if any(at < width and old[0][at] != values[at] for at in self._key):
+        if self._is_moved(old, new):
             return [self.delete(old), *self._added(new)]
         both = self._bound(self._replace, [*old[0], *values], [*old[1], *formats])
         return [*(self._bound(one, *new) for one in self._before), both]

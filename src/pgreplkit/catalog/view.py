@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, SupportsInt, TypeVar, cast
 
 import attrs
@@ -43,6 +43,11 @@ view or a sequence of such a name is no table."""
 def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:
     """Take a table's name out of a record; ``schema`` and ``name`` are its two columns."""
     return TableName(str(record.pop(schema)), str(record.pop(name)))
+
+
+def names_in(array: Iterable[str]) -> tuple[str, ...]:
+    """Return an array of names, as the converter of a field."""
+    return tuple(array)
 
 
 @attrs.frozen

@@ -11,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.errors import ConnectionFailed
 
-_NEWEST = 99
+NEWEST = 99
+"""A major version whose libpq knows every parameter of this client's."""
 _OWN_SESSION = (
     "application_name",
     "fallback_application_name",
@@ -149,7 +150,7 @@ def server_conninfo(connection: BaseConnection[Any], opened_with: str | None, *,
 
 def program_conninfo(connection: BaseConnection[Any], opened_with: str | None) -> str:
     """Return a connection string with which a program reaches exactly this connection's server."""
-    return _handed_on(connection, opened_with, major=_NEWEST, is_pinned=True)
+    return _handed_on(connection, opened_with, major=NEWEST, is_pinned=True)
 
 
 def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major: int) -> str:

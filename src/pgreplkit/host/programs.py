@@ -177,11 +177,11 @@ def program_major(control: NodeControl, program: str) -> int:
     return int(numbers[0]) if numbers else 0
 
 
-def running_with(argument: str) -> list[int]:
-    """Return the processes of this machine that have this argument; empty without /proc."""
-    found = []
+def running_with(*arguments: str) -> list[int]:
+    """Return the processes of this machine with one of the arguments; empty without /proc."""
+    found, wanted = [], {*map(os.fsencode, arguments)}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # It has ended.
-            if os.fsencode(argument) in file.read_bytes().split(b"\0"):
+            if not wanted.isdisjoint(file.read_bytes().split(b"\0")):
                 found.append(int(file.parent.name))
     return found

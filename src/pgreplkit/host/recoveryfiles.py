@@ -102,14 +102,17 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
             # one.
             if not configuration.is_found or (written is not None and written.value):
                 settings[name] = ""
-    before = control.read_file(config.settings_file) or b""
-    text = before.decode(errors="surrogateescape")
     settings |= {"primary_slot_name": None, **config.settings}
-    changed = with_settings(text, settings).encode(errors="surrogateescape")
-    control.write_file(config.settings_file, changed)
+    write_settings(control, config.settings_file, settings)
     if config.signal_file is not None:
         control.write_file(config.signal_file, b"")
         control.write_file("recovery.signal", None)
+
+
+def write_settings(control: NodeControl, name: str, settings: Mapping[str, str | None]) -> None:
+    """Replace settings in a configuration file, which may be missing; None removes one."""
+    before = (control.read_file(name) or b"").decode(errors="surrogateescape")
+    control.write_file(name, with_settings(before, settings).encode(errors="surrogateescape"))
 
 
 def with_settings(text: str, settings: Mapping[str, str | None]) -> str:

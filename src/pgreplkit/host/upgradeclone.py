@@ -17,7 +17,7 @@ from pgreplkit.host.programs import program_major, running_with
 from pgreplkit.host.recoveryfiles import (
     control_file,
     is_standby,
-    with_settings,
+    write_settings,
     written_conninfo,
     written_slot,
 )
@@ -86,11 +86,11 @@ class CloneDirectories:
         """Stop both servers; return the processes that an attempt left and that still run."""
         for one in (self.new, self.copy):
             stop(one)
-        return [
-            *running_with(f"--pgdata={self.copy.data_directory}"),
-            *running_with(f"--pgdata={self.new.data_directory}"),
-            *running_with(f"--new-datadir={self.new.data_directory}"),
-        ]
+        return running_with(
+            f"--pgdata={self.copy.data_directory}",
+            f"--pgdata={self.new.data_directory}",
+            f"--new-datadir={self.new.data_directory}",
+        )
 
     def begin_recovery(self, target: LSN, *, major: int, settings: Settings) -> None:
         """Start the copy with a configuration of its own, as a standby that promotes itself."""
@@ -169,9 +169,7 @@ class CloneDirectories:
         if cluster.ident is not None:
             # The lines of pg_hba.conf with map= need it.
             new.write_file("pg_ident.conf", cluster.ident.encode())
-        before = (new.read_file(AUTO_FILE) or b"").decode(errors="surrogateescape")
-        changed = with_settings(before, {"wal_level": "logical", **self.settings})
-        new.write_file(AUTO_FILE, changed.encode(errors="surrogateescape"))
+        write_settings(new, AUTO_FILE, {"wal_level": "logical", **self.settings})
         new.start()
 
 

@@ -192,19 +192,17 @@ def _brotli(path: Path, start: int) -> Iterator[bytes]:
             # A few bytes can stand for gigabytes of zeros.
             piece: bytes = decoder.process(stored, output_buffer_limit=PIECE)
             if not stored and not piece:
-                raise InvalidWal("the compressed file is damaged: it ends early", path=str(path))
+                raise _damaged(path, "it ends early")
             if len(piece) > start:
                 yield piece[start:]
             start = max(0, start - len(piece))
         if file.read(1):
-            raise InvalidWal(
-                "the compressed file is damaged: it goes on after its end", path=str(path)
-            )
+            raise _damaged(path, "it goes on after its end")
 
 
 def _refusal(path: Path, error: OSError) -> HostFileError:
     return HostFileError(f"read {path}", error.strerror or str(error))
 
 
-def _damaged(path: Path, error: Exception) -> InvalidWal:
+def _damaged(path: Path, error: Exception | str) -> InvalidWal:
     return InvalidWal(f"the compressed file is damaged: {error}", path=str(path))

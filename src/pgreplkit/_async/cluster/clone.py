@@ -45,7 +45,7 @@ from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.programs import program_major
-from pgreplkit.host.recoveryfiles import with_settings, write_standby_files
+from pgreplkit.host.recoveryfiles import write_settings, write_standby_files
 from pgreplkit.plans.cluster.clone import (
     CheckpointMode,
     CloneOptions,
@@ -349,9 +349,7 @@ class AsyncClonePlan(AsyncClosing):
             # Before 12 the settings of a standby are in recovery.conf, and these are no such
             # settings.
             name = AUTO_FILE if config.signal_file is not None else "postgresql.conf"
-            before = (self._control.read_file(name) or b"").decode(errors="surrogateescape")
-            changed = with_settings(before, self._settings)
-            self._control.write_file(name, changed.encode(errors="surrogateescape"))
+            write_settings(self._control, name, self._settings)
 
     async def _start(self, timeout: Timeout) -> None:
         """Start the standby, and wait until it streams."""

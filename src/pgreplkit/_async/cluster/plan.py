@@ -200,13 +200,11 @@ class AsyncPlan:
         if final is not None:
             raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
         undone = []
-        for number, step in reversed([*enumerate(self._journal.begun)]):
-            if not step.undo:
-                continue
+        for before, step in self._journal.undoable:
             try:
-                # Before the step: a process that is killed meanwhile, or a full disk, must not
-                # leave a journal that says that an undone step is done.
-                self._keep(attrs.evolve(self._journal, done=self._journal.done[:number]))
+                # Before the step: a process that is killed while it undoes it, or a full disk, must
+                # not leave a journal that says that an undone step is done.
+                self._keep(attrs.evolve(self._journal, done=self._journal.done[:before]))
                 self._begun = step
                 await self._actor.take_back(step)
             except Error as error:

@@ -84,9 +84,9 @@ async def read_upgrade_facts(
     available = await new._link.one("read the extensions", AVAILABLE)
     here, there = replication.get(NEW), replication.get(OLD)
     return UpgradeFacts(
-        old=await read_side(old, names, reaches=await _unreached(old, new, here)),
+        old=await read_side(old, names, connection_error=await _unreached(old, new, here)),
         new=await read_side(
-            new, names, available["available"], reaches=await _unreached(new, old, there)
+            new, names, available["available"], connection_error=await _unreached(new, old, there)
         ),
         tables=tables,
         identities=await old.replica_identity(),
@@ -108,9 +108,9 @@ async def read_side(
     names: Names,
     available: Sequence[tuple[str, str]] = (),
     *,
-    reaches: str = "",
+    connection_error: str = "",
 ) -> Side:
-    """Return the facts about one server; ``reaches`` is why it does not reach the other one."""
+    """Return the facts about one server; ``connection_error`` is that with the other one."""
     link = server._link
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
@@ -134,7 +134,7 @@ async def read_side(
         pool=WorkerPool(**pool),
         slots=len(await server.slots()),
         senders=len(await server.replicas()),
-        reaches=reaches,
+        connection_error=connection_error,
     )
 
 

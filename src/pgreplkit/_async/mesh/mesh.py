@@ -26,7 +26,7 @@ from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.policies import DeltaColumns, LastUpdateWins, Policy
+from pgreplkit.apply.policies import LastUpdateWins, Policy, deltas_of
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -286,16 +286,20 @@ class AsyncMesh:
         ties: str,
     ) -> AsyncMeshChecks:
         return AsyncMeshChecks(
-            site, self.name, nodes, new, first, tuple(tables), ties, self._converges, self._deltas
+            site,
+            self.name,
+            nodes,
+            new,
+            first,
+            tuple(tables),
+            ties,
+            self._converges,
+            deltas_of(self._policy),
         )
-
-    @property
-    def _deltas(self) -> Mapping[TableName, tuple[str, ...]]:
-        return self._policy.columns if isinstance(self._policy, DeltaColumns) else {}
 
     def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
         """Return those of the tables in which a deletion wins over every change."""
-        return tuple(str(table) for table in tables if table in self._deltas)
+        return tuple(str(table) for table in tables if table in deltas_of(self._policy))
 
     def _converges(self, nodes: int) -> Finding:
         # A policy of the user may lack the method, which the protocol does not ask for.

@@ -15,7 +15,7 @@ from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
 from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
-from pgreplkit.driver.conninfo import insist_on_conninfo, server_conninfo
+from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
@@ -90,7 +90,8 @@ class UpgradeClone:
             old=old,
             new=new,
             # The new server's version is not known yet: the client's library knows the parameters.
-            reached=given.get(OLD) or server_conninfo(old.connection, old._link.conninfo, major=99),
+            reached=given.get(OLD)
+            or server_conninfo(old.connection, old._link.conninfo, major=NEWEST),
             host=self._host,
             timeout=checked_seconds(timeout, "timeout"),
         )

@@ -85,8 +85,10 @@ def read_upgrade_facts(
     available = new._link.one("read the extensions", AVAILABLE)
     here, there = replication.get(NEW), replication.get(OLD)
     return UpgradeFacts(
-        old=read_side(old, names, reaches=_unreached(old, new, here)),
-        new=read_side(new, names, available["available"], reaches=_unreached(new, old, there)),
+        old=read_side(old, names, connection_error=_unreached(old, new, here)),
+        new=read_side(
+            new, names, available["available"], connection_error=_unreached(new, old, there)
+        ),
         tables=tables,
         identities=old.replica_identity(),
         nonempty=_nonempty(new._link, both),
@@ -107,9 +109,9 @@ def read_side(
     names: Names,
     available: Sequence[tuple[str, str]] = (),
     *,
-    reaches: str = "",
+    connection_error: str = "",
 ) -> Side:
-    """Return the facts about one server; ``reaches`` is why it does not reach the other one."""
+    """Return the facts about one server; ``connection_error`` is that with the other one."""
     link = server._link
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
@@ -133,7 +135,7 @@ def read_side(
         pool=WorkerPool(**pool),
         slots=len(server.slots()),
         senders=len(server.replicas()),
-        reaches=reaches,
+        connection_error=connection_error,
     )
 
 

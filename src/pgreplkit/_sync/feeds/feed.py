@@ -211,12 +211,12 @@ class Feed(Closing):
             except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
                 if self._settings.reconnect is None:
                     raise
-                is_fence = isinstance(error, SinkFenced)
-                if is_fence and not fences.may_end(error, self._tally.messages):
+                stored = self._tally.messages
+                if isinstance(error, SinkFenced) and not fences.may_end(error, stored):
                     raise
                 # The last attempt has sent messages, so it worked: the time limit begins again.
-                if patience is None or self._tally.messages > done:
-                    patience, done = Backoff(self._settings.reconnect), self._tally.messages
+                if patience is None or stored > done:
+                    patience, done = Backoff(self._settings.reconnect), stored
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING

@@ -27,7 +27,7 @@ from pgreplkit._sync.mesh.status import read_conflicts, read_stream
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.policies import DeltaColumns, LastUpdateWins, Policy
+from pgreplkit.apply.policies import LastUpdateWins, Policy, deltas_of
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -285,16 +285,20 @@ class Mesh:
         ties: str,
     ) -> MeshChecks:
         return MeshChecks(
-            site, self.name, nodes, new, first, tuple(tables), ties, self._converges, self._deltas
+            site,
+            self.name,
+            nodes,
+            new,
+            first,
+            tuple(tables),
+            ties,
+            self._converges,
+            deltas_of(self._policy),
         )
-
-    @property
-    def _deltas(self) -> Mapping[TableName, tuple[str, ...]]:
-        return self._policy.columns if isinstance(self._policy, DeltaColumns) else {}
 
     def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
         """Return those of the tables in which a deletion wins over every change."""
-        return tuple(str(table) for table in tables if table in self._deltas)
+        return tuple(str(table) for table in tables if table in deltas_of(self._policy))
 
     def _converges(self, nodes: int) -> Finding:
         # A policy of the user may lack the method, which the protocol does not ask for.

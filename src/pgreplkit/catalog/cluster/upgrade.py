@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import attrs
 
 from pgreplkit.catalog.logical.fence import FUNCTION
-from pgreplkit.catalog.view import table_in
+from pgreplkit.catalog.view import names_in, table_in
 from pgreplkit.values.tablename import TableName
 
 _OURS = f"""
@@ -102,10 +102,6 @@ def _set(names: Iterable[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)
-
-
 @attrs.frozen(kw_only=True)
 class DatabaseFacts:
     """Objects and settings of a database that logical replication does not copy."""
@@ -121,13 +117,13 @@ class DatabaseFacts:
     roles: frozenset[str] = attrs.field(converter=_set)
     owners: frozenset[str] = attrs.field(converter=_set)
     """Owners of the database's tables."""
-    memberships: tuple[str, ...] = attrs.field(converter=_names)
+    memberships: tuple[str, ...] = attrs.field(converter=names_in)
     """The memberships of roles, as GRANT statements."""
-    md5_roles: tuple[str, ...] = attrs.field(converter=_names)
+    md5_roles: tuple[str, ...] = attrs.field(converter=names_in)
     """Roles with md5 passwords; empty if the role may not read them."""
     extensions: dict[str, str]
     """The installed extensions with their versions."""
-    filled_extensions: tuple[str, ...] = attrs.field(converter=_names)
+    filled_extensions: tuple[str, ...] = attrs.field(converter=names_in)
     """Tables of extensions that are meant for rows of the user, and have rows."""
     available: dict[str, str]
     """The extensions that could be installed, with their versions; only of the new server."""
@@ -135,17 +131,17 @@ class DatabaseFacts:
     """All tablespaces of the server."""
     used_tablespaces: frozenset[str] = attrs.field(converter=_set)
     """Those of the database's tables and indexes, without the default one."""
-    database_settings: tuple[str, ...] = attrs.field(converter=_names)
+    database_settings: tuple[str, ...] = attrs.field(converter=names_in)
     """ALTER DATABASE and ALTER ROLE … SET statements, with {} for the database."""
-    event_triggers: tuple[str, ...] = attrs.field(converter=_names)
-    publications: tuple[str, ...] = attrs.field(converter=_names)
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    event_triggers: tuple[str, ...] = attrs.field(converter=names_in)
+    publications: tuple[str, ...] = attrs.field(converter=names_in)
+    subscriptions: tuple[str, ...] = attrs.field(converter=names_in)
     """The subscriptions of the server."""
-    prepared: tuple[str, ...] = attrs.field(converter=_names)
+    prepared: tuple[str, ...] = attrs.field(converter=names_in)
     """Prepared transactions of all databases, for which the creation of a slot waits."""
-    old_transactions: tuple[str, ...] = attrs.field(converter=_names)
+    old_transactions: tuple[str, ...] = attrs.field(converter=names_in)
     """Transactions that have been open for a minute or more."""
-    unsafe_functions: tuple[str, ...] = attrs.field(converter=_names)
+    unsafe_functions: tuple[str, ...] = attrs.field(converter=names_in)
     """Functions without a search_path of their own in indexes, materialized views, generated
     columns and CHECK constraints: these are evaluated with an empty search_path."""
 

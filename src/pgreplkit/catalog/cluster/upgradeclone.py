@@ -1,12 +1,8 @@
 """Facts about a whole server that is copied for an upgrade."""
 
-from collections.abc import Iterable
-
 import attrs
 
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)
+from pgreplkit.catalog.view import names_in
 
 
 @attrs.frozen(kw_only=True)
@@ -20,9 +16,9 @@ class ClusterFacts:
     ctype: str
     has_checksums: bool
     segment_megabytes: int
-    other_databases: tuple[str, ...] = attrs.field(converter=_names)
+    other_databases: tuple[str, ...] = attrs.field(converter=names_in)
     """Databases of users, except the one that is connected."""
-    tablespaces: tuple[str, ...] = attrs.field(converter=_names)
+    tablespaces: tuple[str, ...] = attrs.field(converter=names_in)
     """Tablespaces in directories of their own."""
     hba: str | None
     """The content of pg_hba.conf; None if the role cannot read it."""

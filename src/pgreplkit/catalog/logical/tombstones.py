@@ -108,7 +108,7 @@ PRUNE_TOMBSTONES = """
         )
     RETURNING relation
 """
-"""Where a deletion wins over every change, it is remembered for ever."""
+"""Where a deletion wins over every change, it is never forgotten."""
 FORGET_TOMBSTONES = "DELETE FROM pgreplkit.tombstone WHERE relation = %s RETURNING relation"
 FORGET_STAMPS = "DELETE FROM pgreplkit.stamp WHERE relation = %s RETURNING relation"
 

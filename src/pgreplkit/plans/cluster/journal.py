@@ -236,7 +236,13 @@ class Journal:
     @property
     def to_undo(self) -> tuple[Step, ...]:
         """Steps that ``undo`` reverts, in that order."""
-        return tuple(step for step in reversed(self.begun) if step.undo)
+        return tuple(step for _, step in self.undoable)
+
+    @property
+    def undoable(self) -> tuple[tuple[int, Step], ...]:
+        """The same steps, each with the number of steps before it."""
+        begun = [*enumerate(self.begun)]
+        return tuple((before, step) for before, step in reversed(begun) if step.undo)
 
     def failure(
         self, step: str, found: str, journal_file: str | None, *, way_on: str = ""

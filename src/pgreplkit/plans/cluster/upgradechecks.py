@@ -74,7 +74,7 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
         yield release_finding(name, side)
-        yield reach_finding(name, other, side.reaches)
+        yield reach_finding(name, other, side.connection_error)
         yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
         yield wal_level_finding(name, side)

@@ -1,7 +1,7 @@
 """A new server that is an upgraded physical copy of the old one: its checks and its steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -29,7 +29,7 @@ from pgreplkit.plans.server.readiness import Settings, checked, free_places, val
 from pgreplkit.values.finding import Finding, Severity
 
 UpgradeTransfer: TypeAlias = Literal["link", "copy", "clone"]
-_TRANSFERS = ("link", "copy", "clone")
+_TRANSFERS = get_args(UpgradeTransfer)
 _WALSENDERS_OF_COPY = 2
 """pg_basebackup uses one for the files, and one for WAL."""
 

@@ -24,7 +24,7 @@ class Side:
     pool: WorkerPool
     slots: int
     senders: int
-    reaches: str = ""
+    connection_error: str = ""
     """The error with which it connects to the other server; empty if it does."""
 
     @property

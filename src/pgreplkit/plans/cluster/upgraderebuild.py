@@ -147,10 +147,9 @@ def _is_done(step: Step, objects: UpgradeObjects) -> bool:
             return step.publication in objects.forward
         case do.WaitCopied():
             return objects.is_copied
-        case do.WaitApplied() | do.SetSequences():
-            return _is_stopped(step.node, objects)  # The subscriptions are disabled afterwards.
-        case do.StopSubscriptions():
-            return _is_stopped(step.node, objects)
+        # The first two leave no trace, and the subscriptions are disabled afterwards.
+        case do.WaitApplied() | do.SetSequences() | do.StopSubscriptions():
+            return not any((objects.forward if step.node == NEW else objects.back).values())
         case do.MakeBackSlots():
             return {*step.slots} <= {*objects.back_slots}
         case do.ArmForward():
@@ -158,7 +157,3 @@ def _is_done(step: Step, objects: UpgradeObjects) -> bool:
         case do.OpenTables():
             return not objects.refuses(step.node)
     return False
-
-
-def _is_stopped(node: str, objects: UpgradeObjects) -> bool:
-    return not any((objects.forward if node == NEW else objects.back).values())

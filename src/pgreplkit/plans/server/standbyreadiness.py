@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
+from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
@@ -126,8 +127,7 @@ def _own_state(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
 
 def _recovery_target(settings: Settings) -> Iterator[Finding]:
     """Check that no recovery target is left from a restore, which would end the replay."""
-    for name in ("lsn", "name", "time", "xid", ""):
-        setting = f"recovery_target_{name}".rstrip("_")
+    for setting in RECOVERY_TARGETS:
         if value_of(settings, setting):
             action = value_of(settings, "recovery_target_action")
             yield checked(
