@@ -11,7 +11,7 @@ from serverfacts import NOW, archiver, sender
 
 from pgreplkit import LSN, SegmentSize
 from pgreplkit.catalog.server.retention import KeptWal
-from pgreplkit.errors import Error
+from pgreplkit.errors import ConnectionFailed, Error, InsufficientPrivilege
 from pgreplkit.plans.server.retention import wal_retention
 from pgreplkit.plans.server.retentionfindings import with_findings
 from pgreplkit.rows import (
@@ -22,6 +22,9 @@ from pgreplkit.rows import (
     WalRetention,
     WatchSample,
 )
+
+GONE = ConnectionFailed("read the state of db2", "connection refused")
+HIDDEN = InsufficientPrivilege("read the state of db2", "observer", "pg_monitor")
 
 
 def lag(reason: LagReason, count: int | None, seconds: float | None) -> ReplayLag:

@@ -8,7 +8,8 @@ from serverfacts import settings as settings_of
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
-from pgreplkit.plans.cluster.upgradefacts import Side
+from pgreplkit.plans.cluster.upgrade import Names, cutover_journal, rollback_journal
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.version import ServerVersion
 
@@ -88,6 +89,14 @@ NO_KEY = ReplicaIdentity(
     table=TableName("public", "a"), kind="d", index=None, columns=(), remedy="ALTER TABLE a"
 )
 
+NAMES = Names(upgrade="shop")
+GROUPS = {"shop_1": ("public.a", "public.b"), "shop_2": ("public.c",)}
+JOURNALS = [
+    cutover_journal(NAMES, GROUPS, way_back=True),
+    cutover_journal(NAMES, GROUPS, way_back=False),
+    rollback_journal(NAMES, GROUPS),
+]
+
 
 def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
     """One server, with facts that differ from a good one."""
@@ -104,4 +113,19 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         slots=0,
         senders=0,
         connection_error=connection_error,  # type: ignore[arg-type]
+    )
+
+
+def facts_of(
+    tables: tuple[UserTable, ...] = (table("a"),),
+    old: dict[str, object] | None = None,
+    new: dict[str, object] | None = None,
+    **more: object,
+) -> UpgradeFacts:
+    whole: dict[str, object] = {"identities": (), "nonempty": (), "groups": 1, **more}
+    return UpgradeFacts(
+        old=side(14, 1, old),
+        new=side(18, 2, new),
+        tables=tables,
+        **whole,  # type: ignore[arg-type]
     )

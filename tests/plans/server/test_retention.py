@@ -3,85 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import attrs
-import pytest
 from hypothesis import given, strategies as st
+from retentionfacts import HERE, SIZE, archiver, kept, report_of, slot
+from serverfacts import NOW
 
-from pgreplkit import LSN, SegmentSize, to_records
-from pgreplkit.catalog.server.retention import KeptWal
-from pgreplkit.plans.server.retention import lasting, wal_retention
-from pgreplkit.plans.server.retentionfindings import with_findings
-from pgreplkit.rows import (
-    ArchiverStatus,
-    HolderKind,
-    Severity,
-    SlotState,
-    SlotType,
-    WalRetention,
-    WalStatus,
-)
+from pgreplkit import to_records
+from pgreplkit.plans.server.retention import lasting
+from pgreplkit.rows import HolderKind, Severity, WalRetention
 from pgreplkit.testing.strategies import segment_sizes
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def archiver(**changes: object) -> ArchiverStatus:
-    status = ArchiverStatus(
-        archive_mode="off",
-        archived_count=0,
-        last_archived_wal=None,
-        last_archived_time=None,
-        failed_count=0,
-        last_failed_wal=None,
-        last_failed_time=None,
-    )
-    return attrs.evolve(status, **changes)  # type: ignore[arg-type]
-
-
-def slot(name: str, restart: int | None, current: int, size: SegmentSize) -> SlotState:
-    return SlotState(
-        slot_name=name,
-        plugin=None,
-        slot_type=SlotType.PHYSICAL,
-        datoid=None,
-        database=None,
-        temporary=False,
-        active=False,
-        active_pid=None,
-        xmin=None,
-        catalog_xmin=None,
-        restart_lsn=None if restart is None else LSN(restart),
-        confirmed_flush_lsn=None,
-        xmin_age=None,
-        catalog_xmin_age=None,
-        current_lsn=LSN(current),
-        segment_size=size,
-        observed_at=NOW,
-    )
-
-
-def kept(current: int, redo: int, size: SegmentSize, **changes: object) -> KeptWal:
-    facts = KeptWal(
-        current_lsn=LSN(current),
-        timeline=1,
-        segment_size=size,
-        redo_lsn=LSN(redo),
-        wal_keep_bytes=0,
-        max_slot_wal_keep_mb=None,
-        freeze_max_age=200_000_000,
-        server_major=18,
-        directory_bytes=0,
-        oldest_segment=None,
-        observed_at=NOW,
-    )
-    return attrs.evolve(facts, **changes)  # type: ignore[arg-type]
-
-
-def report_of(server: KeptWal, **facts: Any) -> WalRetention:
-    return with_findings(wal_retention(server, **facts), server.freeze_max_age)
 
 
 @st.composite
@@ -136,49 +67,6 @@ def test_the_remaining_time_follows_the_rate_and_the_limit(rate: float, size: in
         assert size > 0 or left == timedelta(0)
 
 
-SIZE = SegmentSize.DEFAULT
-CRITICAL = Severity.CRITICAL
-HERE = 10 << 30
-
-
-def severities(**changes: object) -> dict[str, Severity]:
-    facts = slot("a", HERE - 5, HERE, SIZE)
-    report = report_of(
-        kept(HERE, HERE, SIZE, max_slot_wal_keep_mb=1024),
-        slots=[attrs.evolve(facts, **changes)],  # type: ignore[arg-type]
-        senders=[],
-        archiver=archiver(),
-        ready=None,
-        wal_rate=1000.0,
-    )
-    return {finding.check: finding.severity for finding in report.findings}
-
-
-@pytest.mark.parametrize(
-    ("changes", "severity"),
-    [
-        ({"active": True}, None),
-        ({}, Severity.WARNING),
-        ({"restart_lsn": None}, None),
-        ({"wal_status": WalStatus.LOST}, Severity.CRITICAL),
-        ({"wal_status": WalStatus.UNRESERVED}, Severity.CRITICAL),
-        ({"safe_wal_size": 1000 * 60}, Severity.CRITICAL),
-        ({"safe_wal_size": 1000 * 3600 * 5}, Severity.WARNING),
-        # A slot without lag is in no danger, however small its limit is.
-        ({"active": True, "safe_wal_size": 1000 * 60}, None),
-        ({"active": True, "safe_wal_size": 6000, "restart_lsn": LSN(HERE - 7000)}, CRITICAL),
-        ({"active": True, "safe_wal_size": 1000 * 86400 * 2}, None),
-        ({"active": True, "xmin_age": 100_000_001}, Severity.WARNING),
-        ({"active": True, "catalog_xmin_age": 200_000_001}, Severity.CRITICAL),
-        ({"active": True, "xmin_age": 99_999_999}, None),
-    ],
-)
-def test_each_problem_of_a_slot_has_its_severity(
-    changes: dict[str, object], severity: Severity | None
-) -> None:
-    assert severities(**changes).get("slot a") == severity
-
-
 def test_wal_waiting_for_the_archiver_is_retained() -> None:
     report = report_of(
         kept(HERE, HERE, SIZE),
@@ -210,18 +98,6 @@ def test_all_kinds_of_files_wait_for_the_archiver_but_only_segments_retain_wal()
     assert report.ready_count == 4
     [waiting] = [holder for holder in report.holders if holder.kind is HolderKind.ARCHIVER]
     assert str(waiting.oldest_lsn) == "2/2000000"
-
-
-def test_a_full_disk_is_critical() -> None:
-    report = report_of(
-        kept(HERE, HERE, SIZE, directory_bytes=100),
-        slots=[],
-        senders=[],
-        archiver=archiver(),
-        ready=None,
-        disk_size=100,
-    )
-    assert [(f.check, f.severity) for f in report.findings] == [("disk", Severity.CRITICAL)]
 
 
 def test_severities_are_ordered_and_unknown_ones_are_kept() -> None:

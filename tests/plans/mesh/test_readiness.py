@@ -1,4 +1,4 @@
-"""Meshes: names, steps, findings, sequences, and the rows that differ."""
+"""Whether nodes can be a mesh: each fault is a finding."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from meshfacts import USERS, members
 from serverfacts import settings
 
 from pgreplkit.apply import LastUpdateWins
 from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
-from pgreplkit.errors import ServerError
-from pgreplkit.mesh import Mesh, MeshSetup
-from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.logical.applyreadiness import ApplyRights
-from pgreplkit.plans.mesh.layout import (
-    Members,
-    MemberState,
-    applier_name,
-    new_members,
-    table_choice,
-)
-from pgreplkit.plans.mesh.operations import (
-    clean_steps,
-    create_steps,
-    join_steps,
-    leave_steps,
-    remove_steps,
-)
+from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.readiness import (
     MeshFacts,
     MeshNodeFacts,
@@ -36,162 +21,10 @@ from pgreplkit.plans.mesh.readiness import (
     mesh_findings,
     remove_findings,
 )
-from pgreplkit.plans.mesh.sequences import collisions, spread
-from pgreplkit.plans.mesh.status import (
-    MeshComparison,
-    MeshDifference,
-    MeshStream,
-    MeshVerdict,
-    StreamState,
-)
-from pgreplkit.plans.mesh.steps import (
-    CopyRows,
-    DropLost,
-    DropStreams,
-    ForgetMesh,
-    MakeStreams,
-    PrepareNode,
-    SetMembers,
-    WaitForDonor,
-)
-from pgreplkit.rows import SequenceState
+from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
-
-USERS = TableName("public", "users")
-
-
-def members(*nodes: str) -> Members:
-    return new_members(nodes, [18] * len(nodes), MemberState.ACTIVE)
-
-
-# Names
-
-
-def test_a_mesh_refuses_names_that_would_make_two_streams_alike_or_too_long() -> None:
-    for nodes, error in (
-        ({"a_b": "", "c": ""}, "letters a-z and digits"),
-        ({"Berlin": "", "paris": ""}, "letters a-z and digits"),
-        ({"a" * 30: "", "b" * 30: ""}, "at most 50"),
-        ({"berlin": ""}, "at least two nodes"),
-    ):
-        with pytest.raises(ValueError, match=error):
-            Mesh(nodes, tables=["users"])
-    with pytest.raises(ValueError, match="mesh has letters"):
-        Mesh({"a": "", "b": ""}, tables=["users"], name="My mesh")
-    with pytest.raises(TypeError, match="tables takes several"):
-        Mesh({"a": "", "b": ""}, tables="users")
-    assert applier_name("shop", "paris", "berlin") == "shop_paris_berlin"
-
-
-def test_tables_are_named_or_those_of_a_schema() -> None:
-    existing = [TableName("shop", "a"), TableName("shop", "b"), TableName("other", "c")]
-    assert table_choice(["shop.*", "other.d"]).resolve(existing) == (
-        TableName("other", "d"),
-        TableName("shop", "a"),
-        TableName("shop", "b"),
-    )
-
-
-def test_a_node_that_comes_back_keeps_its_rank_and_a_new_one_gets_the_next() -> None:
-    left = members("berlin", "paris").changed("paris", MemberState.LEFT)
-    assert left.active == ("berlin",)
-    assert left.changed("rome", MemberState.JOINING).ranks["rome"] == 3
-    assert left.changed("paris", MemberState.ACTIVE).ranks["paris"] == 2
-    assert left.origins("shop", "berlin") == {"pgreplkit_shop_paris_berlin": "paris"}
-
-
-def test_ties_are_decided_by_rows_where_a_server_stores_no_origins() -> None:
-    assert new_members(["a", "b"], [18, 13], MemberState.ACTIVE).ties == "row"
-    assert new_members(["a", "b"], [18, 14], MemberState.ACTIVE).ties == "rank"
-
-
-# Steps
-
-
-def test_all_streams_but_those_of_the_first_node_exist_before_its_rows_are_copied() -> None:
-    joining = new_members(["a", "b", "c"], [18] * 3, MemberState.JOINING)
-    steps = create_steps("shop", joining, "b", ["public.users"])
-    kinds = [type(step) for step in steps]
-    prepared = [*3 * [PrepareNode], *3 * [SetMembers], *3 * [MakeStreams]]
-    assert kinds == [*prepared, *2 * [CopyRows], *3 * [SetMembers]]
-    made = {(s, step.node) for step in steps if isinstance(step, MakeStreams) for s in step.sources}
-    copied = {(step.donor, step.node) for step in steps if isinstance(step, CopyRows)}
-    assert made | copied == {(x, y) for x in "abc" for y in "abc" if x != y}
-    assert not made & copied
-    assert all(step.undo for step in steps)
-    ready = {step.node: step.is_ready for step in steps if isinstance(step, MakeStreams)}
-    assert ready == {"a": False, "b": True, "c": False}
-
-
-def test_a_node_joins_after_the_donor_has_what_the_new_streams_leave_out() -> None:
-    steps = join_steps("shop", members("a", "b", "c"), "d", "a", ["public.users"])
-    kinds = [type(step) for step in steps]
-    [streams] = [s for s in steps if isinstance(s, MakeStreams) and s.node == "d"]
-    assert streams.sources == ("b", "c")
-    assert not streams.is_ready
-    assert not streams.is_ready
-    assert all(s.is_ready for s in steps if isinstance(s, MakeStreams) and s.node != "d")
-    # It knows itself, and all others know it, before any stream to or from it exists.
-    stored = [step.node for step in steps[: kinds.index(MakeStreams)][1:]]
-    assert stored == ["d", "a", "b", "c"]
-    order = [kinds.index(WaitForDonor), kinds.index(CopyRows)]
-    assert [steps.index(streams), *order] == sorted([steps.index(streams), *order])
-    # No one streams from the new node before all know it, and it is active last.
-    last = [step for step in steps[order[1] :] if isinstance(step, SetMembers)]
-    assert [step.node for step in last] == ["a", "b", "c", "d"]
-    assert all("d:4:active" in step.members for step in last)
-    assert all(step.undo for step in steps if not isinstance(step, WaitForDonor))
-
-
-def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() -> None:
-    steps = leave_steps("shop", members("a", "b", "c"), "b")
-    assert [str(step) for step in steps[:2]] == [
-        "b: refuse writes to the tables of the mesh",
-        "b: wait until a, c have applied what it committed",
-    ]
-    assert isinstance(steps[2], SetMembers)
-    assert steps[2].members == ("a:1:active", "b:2:left", "c:3:active")
-    dropped = [(step.node, step.sources) for step in steps if isinstance(step, DropStreams)]
-    assert dropped == [("a", ("b",)), ("c", ("b",)), ("b", ("a", "c"))]
-    assert all(step.is_final for step in steps if isinstance(step, DropStreams))
-
-
-def test_the_others_forget_a_lost_node_without_asking_it() -> None:
-    steps = remove_steps("shop", members("a", "b", "c"), "b")
-    assert [step.node for step in steps] == ["a", "c", "a", "c"]
-    assert all("b:2:left" in step.members for step in steps if isinstance(step, SetMembers))
-    assert [str(step) for step in steps[2:]] == [
-        "a: drop the streams from and to b",
-        "c: drop the streams from and to b",
-    ]
-    assert isinstance(steps[2], DropLost)
-    assert steps[2].is_final
-    assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
-    # Its own objects are removed when it is back.
-    left = members("a", "b", "c").changed("b", MemberState.LEFT)
-    assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
-        (DropStreams, "a"),
-        (DropStreams, "c"),
-        (DropStreams, "b"),
-        (ForgetMesh, "b"),
-    ]
-
-
-def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
-    for steps in (
-        create_steps("shop", members("a", "b"), "a", ["public.users"]),
-        join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
-        leave_steps("shop", members("a", "b", "c"), "b"),
-        remove_steps("shop", members("a", "b", "c"), "b"),
-    ):
-        journal = Journal(operation="test", steps=steps)
-        assert Journal.from_json(journal.to_json()) == journal
-        assert str(journal)
-
-
-# Findings
 
 
 def table(**changed: object) -> TargetTable:
@@ -336,10 +169,6 @@ def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
     assert not critical(*both, node("c"), new=("c",))
 
 
-def test_setup_statements_are_printed_by_node() -> None:
-    assert str(MeshSetup(nodes={"a": ("GRANT x",), "b": ()})) == "-- on a\nGRANT x;\n-- on b"
-
-
 def test_each_passed_check_says_what_it_found() -> None:
     ready = {check: finding.found for check, finding in found(node("a"), node("b")).items()}
     assert ready["nodes"] == "2: a, b"
@@ -467,109 +296,6 @@ def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None
     assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
     interrupted = removal(False, "0/5", "0/5", third="d")["members"]
     assert interrupted.severity is Severity.CRITICAL
-
-
-# Sequences
-
-
-def sequence(next_value: int = 1, *, increment: int = 1, maximum: int = 2**31 - 1) -> SequenceState:
-    return SequenceState(
-        name=TableName("public", "users_id_seq"),
-        data_type="integer",
-        start=1,
-        minimum=1,
-        maximum=maximum,
-        increment=increment,
-        cycle=False,
-        cache=1,
-        owner="public.users.id",
-        is_identity=False,
-        last_value=next_value,
-        is_called=False,
-    )
-
-
-def test_sequences_collide_unless_they_are_spread_or_have_other_ranges() -> None:
-    assert collisions({"a": [sequence()], "b": [sequence(5000)]})
-    assert collisions({"a": [sequence(1, increment=2)], "b": [sequence(3, increment=2)]})
-    assert not collisions({"a": [sequence(1, increment=2)], "b": [sequence(2, increment=2)]})
-    low, high = sequence(maximum=9), attrs.evolve(sequence(10), minimum=10)
-    assert not collisions({"a": [low], "b": [high]})
-
-
-@pytest.mark.parametrize("nodes", [2, 3, 7])
-def test_spread_sequences_never_meet_and_start_above_all_numbers_drawn(nodes: int) -> None:
-    names = [f"n{place}" for place in range(nodes)]
-    states = {name: [sequence(100 * place + 1)] for place, name in enumerate(names)}
-    drawn = {
-        change.node: {change.restart + change.increment * k for k in range(100)}
-        for change in spread(states)
-    }
-    everything = [number for numbers in drawn.values() for number in numbers]
-    assert len({*everything}) == len(everything)
-    assert min(everything) > 100 * (nodes - 1) + 1
-
-
-def test_spread_numbers_are_multiples_of_the_nodes_apart() -> None:
-    drawn = attrs.evolve(sequence(10), is_called=True)
-    changes = spread({"a": [sequence(7)], "b": [drawn]})
-    # 10 was drawn, and 1000 more may be until then.
-    assert [(one.node, one.increment, one.restart) for one in changes] == [
-        ("a", 2, 1013),
-        ("b", 2, 1014),
-    ]
-    assert changes[0].sql == "ALTER SEQUENCE public.users_id_seq INCREMENT BY 2 RESTART WITH 1013"
-    assert len(spread({"a": [sequence(maximum=4)], "b": [sequence(maximum=4)]})) == 2
-    with pytest.raises(ServerError, match="on b would be 4, and its maximum is 3"):
-        spread({"a": [sequence(maximum=4)], "b": [sequence(maximum=3)]})
-
-
-def test_a_sequence_without_numbers_left_is_not_spread() -> None:
-    with pytest.raises(ServerError, match="larger type"):
-        spread({"a": [sequence(30_000, maximum=30_001)], "b": [sequence(maximum=30_001)]})
-    with pytest.raises(ServerError, match="counts down"):
-        spread({"a": [sequence(increment=-1)], "b": [sequence()]})
-
-
-# Comparison
-
-
-def test_a_comparison_is_equal_if_everything_was_seen_to_be() -> None:
-    difference = MeshDifference(table=USERS, key={"id": "1"}, rows={"a": {"id": "1"}, "b": None})
-    equal = MeshComparison(nodes=("a", "b"), tables=(USERS,), rows=3, differences=())
-    assert equal.is_equal
-    assert str(equal) == "3 rows of 1 tables on a, b: 0 differ"
-    assert not attrs.evolve(equal, undecided=("id=1",)).is_equal
-    assert "1 changed at each look: id=1" in str(attrs.evolve(equal, undecided=("id=1",)))
-    unequal = attrs.evolve(equal, differences=(difference,))
-    assert not unequal.is_equal
-    assert "public.users: id=1" in str(unequal)
-    assert str(difference).splitlines() == [
-        "public.users: id=1",
-        "  a: {'id': '1'}",
-        "  b: no row",
-    ]
-
-
-def test_a_row_differs_only_if_no_node_wrote_it_between_two_looks() -> None:
-    key = ("1",)
-    verdict = MeshVerdict()
-    verdict.add([{key: ("x", "10")}, {key: ("y", "20")}])
-    assert verdict.doubtful == [key]
-    verdict.add([{key: ("z", "11")}, {key: ("y", "20")}])
-    assert verdict.doubtful == [key]
-    assert not verdict.differing
-    verdict.add([{key: ("z", "11")}, {key: ("y", "20")}])
-    assert verdict.differing == [key]
-    assert not verdict.doubtful
-
-
-def test_rows_that_become_equal_do_not_differ() -> None:
-    verdict = MeshVerdict()
-    verdict.add([{("1",): ("x", "1")}, {}])
-    verdict.add([{("1",): ("x", "1")}, {("1",): ("x", "1")}])
-    assert not verdict.doubtful
-    assert not verdict.differing
 
 
 def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:

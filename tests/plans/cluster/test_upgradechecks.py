@@ -1,0 +1,112 @@
+"""The preconditions of a major upgrade: the servers and their limits."""
+
+from __future__ import annotations
+
+import pytest
+from upgradefacts import facts_of, table
+
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.values.finding import Severity
+
+
+def test_two_ordinary_databases_are_ready() -> None:
+    assert {f.severity for f in upgrade_findings(facts_of())} == {Severity.OK}
+    # From 16 on, the apply worker uses any index.
+    slow = facts_of(tables=(table("a", slow_changes=1),), new={"version": 160020})
+    assert {f.severity for f in upgrade_findings(slow)} == {Severity.OK}
+    # Limits that only the other server's copies need.
+    other = facts_of(groups=3, new={"settings": {"max_wal_senders": 8, "max_replication_slots": 8}})
+    assert {f.severity for f in upgrade_findings(other)} == {Severity.OK}
+
+
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
+    ("databases", CRITICAL, "connect", facts_of(new={"system_id": 1})),
+    ("direction", CRITICAL, "exchange", facts_of(new={"version": 130020})),
+    (
+        "old: wal_level",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(old={"settings": {"wal_level": "replica"}}),
+    ),
+    (
+        "new: wal_level",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(new={"settings": {"wal_level": "replica"}}),
+    ),
+    (
+        "old: max_replication_slots",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(old={"settings": {"max_replication_slots": 1}}),
+    ),
+    (
+        "old: max_wal_senders",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(old={"settings": {"max_wal_senders": 1}}),
+    ),
+    (
+        "new: max_logical_replication_workers",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(new={"settings": {"max_logical_replication_workers": 1}}),
+    ),
+    (
+        "old: max_slot_wal_keep_size",
+        WARNING,
+        "ALTER SYSTEM",
+        facts_of(old={"settings": {"max_slot_wal_keep_size": 1 << 20}}),
+    ),
+    ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),
+    ("new: minor release", WARNING, "latest", facts_of(new={"version": 170007})),
+    ("old reaches new", CRITICAL, "'new'", facts_of(old={"connection_error": "no pg_hba.conf entry"})),
+    ("new reaches old", CRITICAL, "pg_hba.conf of the old", facts_of(new={"connection_error": "refused"})),
+    (
+        "new: timeouts",
+        WARNING,
+        "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
+        facts_of(new={"settings": {"statement_timeout": 5}}),
+    ),
+    (
+        "new: max_worker_processes",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(new={"settings": {"max_worker_processes": 1}}),
+    ),
+    (
+        "new: max_active_replication_origins",
+        CRITICAL,
+        "ALTER SYSTEM SET max_active_replication_origins = 3",
+        facts_of(new={"settings": {"max_active_replication_origins": 2}}),
+    ),
+    (
+        "new: max_replication_slots",
+        CRITICAL,
+        "ALTER SYSTEM SET max_replication_slots = 3",
+        facts_of(new={"version": 170020, "settings": {"max_replication_slots": 2}}),
+    ),
+    (
+        "copies at once",
+        WARNING,
+        "ALTER SYSTEM SET max_logical_replication_workers = 9 on the new server",
+        facts_of(groups=3, new={"settings": {"max_logical_replication_workers": 8}}),
+    ),
+    (
+        "copies at once",
+        WARNING,
+        "ALTER SYSTEM SET max_wal_senders = 9 on the old server",
+        facts_of(groups=3, old={"settings": {"max_wal_senders": 8}}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "severity", "remedy", "facts"), BAD, ids=[b[0] for b in BAD])
+def test_each_precondition_is_found_with_its_remedy(
+    check: str, severity: Severity, remedy: str, facts: UpgradeFacts
+) -> None:
+    [bad] = [finding for finding in upgrade_findings(facts) if finding.severity > Severity.OK]
+    assert (bad.check, bad.severity) == (check, severity)
+    assert remedy in bad.remedy

@@ -1,0 +1,114 @@
+"""The preconditions of a major upgrade: the tables."""
+
+from __future__ import annotations
+
+import pytest
+from upgradefacts import NO_KEY, facts_of, table
+
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+MISSING = Drift(
+    kind=DriftKind.COLUMN_MISSING,
+    table=TableName("public", "a"),
+    name="x",
+    severity=CRITICAL,
+    found="missing",
+    ddl=("ALTER TABLE public.a ADD x int",),
+)
+
+
+def finding(remedy: str, severity: Severity) -> Finding:
+    return Finding(check="s", severity=severity, found="", needed="", remedy=remedy)
+
+
+BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
+    ("tables", CRITICAL, "connect", facts_of(tables=())),
+    ("replica identity", CRITICAL, "ALTER TABLE a", facts_of(identities=(NO_KEY,))),
+    (
+        "types without equality",
+        CRITICAL,
+        "j",
+        facts_of(tables=(table("a", unequal_columns=("j",)),)),
+    ),
+    (
+        "triggers that fire on apply",
+        WARNING,
+        'ALTER TABLE public.a ENABLE TRIGGER "T"',
+        facts_of(tables=(table("a", firing=("T",)),)),
+    ),
+    (
+        "unlogged tables",
+        WARNING,
+        "ALTER TABLE public.u SET LOGGED",
+        facts_of(tables=(table("a"), table("u", persistence="u"))),
+    ),
+    ("foreign tables", WARNING, "reaches", facts_of(tables=(table("a"), table("f", kind="f")))),
+    (
+        "materialized views",
+        WARNING,
+        "REFRESH MATERIALIZED VIEW public.m",
+        facts_of(tables=(table("a"), table("m", kind="m"))),
+    ),
+    (
+        "rows on the new server",
+        CRITICAL,
+        "TRUNCATE public.a",
+        facts_of(nonempty=(TableName("public", "a"),)),
+    ),
+    (
+        "updates without an index",
+        WARNING,
+        "public.a REPLICA IDENTITY",
+        facts_of(tables=(table("a", slow_changes=1, has_index=False),)),
+    ),
+    (
+        "updates without an index",
+        WARNING,
+        "public.a REPLICA IDENTITY",
+        facts_of(tables=(table("a", slow_changes=1),), new={"version": 150020}),
+    ),
+    (
+        "generated columns",
+        Severity.INFO,
+        "computes",
+        facts_of(tables=(table("a", generated=("g",)),)),
+    ),
+    (
+        "late constraints",
+        WARNING,
+        'ALTER TABLE public.a DROP CONSTRAINT "x"',
+        facts_of(tables=(table("a", late_constraints=("x",)),)),
+    ),
+    (
+        "large values",
+        WARNING,
+        "public.a",
+        facts_of(tables=(table("a", value_bytes=1 << 28),)),
+    ),
+    (
+        "sequences",
+        WARNING,
+        "ALTER SEQUENCE s",
+        facts_of(sequences=(finding("ALTER SEQUENCE s", WARNING),)),
+    ),
+    (
+        "tables on the new server",
+        CRITICAL,
+        "ALTER TABLE public.a ADD x int",
+        facts_of(drift=SchemaDrift(drifts=(MISSING,))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "severity", "remedy", "facts"), BAD, ids=[b[0] for b in BAD])
+def test_each_precondition_is_found_with_its_remedy(
+    check: str, severity: Severity, remedy: str, facts: UpgradeFacts
+) -> None:
+    [bad] = [finding for finding in upgrade_findings(facts) if finding.severity > Severity.OK]
+    assert (bad.check, bad.severity) == (check, severity)
+    assert remedy in bad.remedy
