@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
+from pagewalks import PAGES, SEGMENT, SIZES, walk_of
 from walpages import SWITCH, SYSTEM_ID, WalWriter, page_header, sealed, wal_of
 
-from pgreplkit.offline.decoder import WalDecoder
-from pgreplkit.offline.records import Source, WalRecord
+from pgreplkit.offline.records import WalRecord
 from pgreplkit.offline.walk import RecordWalk, WalEnd
-
-PAGES = st.sampled_from([1024, 8192])
-SIZES = st.lists(st.integers(0, 3000), min_size=1, max_size=40)
-SEGMENT = 1 << 20
-
-
-def walk_of(writer: WalWriter, *, at: int | None = None, newest: int = 9) -> RecordWalk:
-    source = Source(None, writer.major, 0, writer.segment_size, writer.block_size)
-    start = writer.start if at is None else at
-    return RecordWalk(start, source, newest, system_id=SYSTEM_ID, checks_crc=True)
 
 
 def positions(records: list[WalRecord]) -> list[int]:
@@ -33,25 +23,6 @@ def in_pieces(walk: RecordWalk, content: bytes, cuts: list[int]) -> list[WalReco
     return records
 
 
-def test_records_have_the_fields_that_were_written() -> None:
-    writer = WalWriter(SEGMENT)
-    first = writer.add(1, 0x80, b"commit", xid=7)
-    writer.add(21, 0, bytes(70_000), parts=b"\xfd\x05\x00\xfc\x06\x00\x00\x00")
-    one, two = walk_of(writer).take(bytes(writer.content))
-    assert (int(one.lsn), one.xid, one.resource_manager, one.kind) == (
-        first,
-        7,
-        "Transaction",
-        "COMMIT",
-    )
-    assert (one.data, one.length, int(one.prev_lsn)) == (b"commit", 32, 0)
-    assert (one.blocks, one.fpi_bytes, one.record_bytes, one.timeline) == ((), 0, 32, 1)
-    assert (two.origin, two.top_xid, two.data) == (5, 6, bytes(70_000))
-    assert (two.prev_lsn, int(two.end_lsn)) == (one.lsn, writer.position)
-    assert one != two
-    assert one == walk_of(writer).take(bytes(writer.content))[0]
-
-
 @given(SIZES, PAGES, st.lists(st.integers(0), max_size=8))
 def test_any_pieces_give_the_same_records(sizes: list[int], page: int, cuts: list[int]) -> None:
     writer = wal_of(sizes, WalWriter(SEGMENT, segment_size=8 * page, block_size=page))
@@ -60,17 +31,6 @@ def test_any_pieces_give_the_same_records(sizes: list[int], page: int, cuts: lis
     assert walk.stop is None
     assert walk.pending is None
     assert walk.position == writer.position
-
-
-@given(SIZES, PAGES)
-def test_a_record_ends_where_the_server_says(sizes: list[int], page: int) -> None:
-    writer = WalWriter(SEGMENT, segment_size=8 * page, block_size=page)
-    ends = []
-    for size in sizes:
-        writer.add(10, 0, bytes(size))
-        ends.append(writer.position)
-    records = walk_of(writer).take(bytes(writer.content))
-    assert [int(record.end_lsn) for record in records] == ends
 
 
 @given(SIZES, PAGES, st.integers(0))
@@ -221,13 +181,6 @@ def test_bytes_that_are_no_record_are_damage(record: bytes, found: str) -> None:
     assert walk.take(bytes(100)) == []
 
 
-def test_a_record_of_an_extension_has_the_number_of_its_manager() -> None:
-    writer = WalWriter(SEGMENT)
-    writer.add(128, 0x30, b"x")
-    [record] = walk_of(writer).take(bytes(writer.content))
-    assert (record.resource_manager, record.kind) == ("custom128", "UNKNOWN (30)")
-
-
 @given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 255), st.integers(0))
 def test_damage_ends_the_walk_or_changes_nothing_before_it(
     noise: bytes, at: int, byte: int, cut: int
@@ -243,9 +196,3 @@ def test_damage_ends_the_walk_or_changes_nothing_before_it(
     assert positions(records)[: len(whole)] == whole or walk.stop is not None
     for record in records:
         assert record.is_crc_correct
-
-
-@pytest.mark.parametrize("number", [9, 19, "18", None])
-def test_a_decoder_knows_its_major_versions(number: int) -> None:
-    with pytest.raises(ValueError, match="major must be 10 to 18, got"):
-        WalDecoder(major=number)

@@ -11,21 +11,16 @@ from struct import pack
 import attrs
 import pytest
 from walpages import SWITCH, WalWriter, wal_of
+from walsegments import MIB, name_of
 
-from pgreplkit import LSN, SegmentSize
+from pgreplkit import LSN
 from pgreplkit.offline.archivescan import scan_archive
 from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
 from pgreplkit.offline.windows import PitrWindow, WindowEnd
 
-SIZE = SegmentSize.parse("1MB")
-MIB = 1 << 20
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-
-
-def name_of(number: int, timeline: int = 1) -> str:
-    return str(LSN(number * MIB).wal_file(timeline=timeline, segment_size=SIZE))
 
 
 def commit(writer: WalWriter, at: datetime, xid: int = 700) -> None:

@@ -1,0 +1,19 @@
+"""The headers of an archive's files: segments that are no files have none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pgreplkit.offline.archive import ArchiveProblem
+from pgreplkit.offline.archivescan import scan_archive
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_segment_that_is_no_file_is_a_finding(archive: Path, kind: str) -> None:
+    path = archive / "0000000100000000000000F0"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("missing")
+    [finding, *_] = [f for f in scan_archive(archive).findings if f.path == path]
+    assert finding.problem is ArchiveProblem.DAMAGED
