@@ -15,7 +15,7 @@ from nox.command import CommandFailed
 PROJECT = nox.project.load_toml()
 GROUPS = PROJECT["dependency-groups"]
 ACROSS_PYTHONS = [
-    *("tests/values", "--ignore=tests/values/test_fuzz.py", "tests/test_errors.py"),
+    *("tests/values", "--ignore=tests/values/test_fuzz.py", "tests/errors", "tests/test_errors.py"),
     *("tests/test_house.py", "tests/test_docstrings.py", "tests/test_plugin.py"),
     *("tests/live/server/test_both_roles.py", "tests/live/server/test_adapters.py"),
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgreplkit import LSN
 from pgreplkit.plans.server.readiness import Settings
 from pgreplkit.rows import ArchiverStatus, Setting, WalSender
+from pgreplkit.values.rows import Rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _ENUMS = {"archive_mode", "synchronous_commit", "wal_level"}
@@ -91,3 +92,9 @@ def archiver(**changed: object) -> ArchiverStatus:
         "last_failed_time": None,
     }
     return ArchiverStatus(**facts | changed)  # type: ignore[arg-type]
+
+
+LAG = timedelta(seconds=1.5)
+REPLICAS = Rows(
+    [sender("a", replay_lsn=LSN(0x3000000), replay_lag=LAG), sender("b", replay_lsn=LSN(0x2000000))]
+)

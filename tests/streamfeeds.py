@@ -64,3 +64,10 @@ def taken(feed: ChangeFeed[Transaction[Row]], *messages: bytes) -> list[Transact
 
 def rows_of(transaction: Transaction[Row]) -> list[object]:
     return [change.new for change in transaction if isinstance(change, Insert)]
+
+
+STREAMED = [
+    *(sent.stream_start(5), sent.relation(xid=5), sent.insert("1", "a", xid=6), sent.STREAM_STOP),
+    *(sent.stream_start(5, first=False), sent.insert("2", "b", xid=5), sent.STREAM_STOP),
+    *(sent.stream_abort(5, 6), sent.stream_commit(5, 300)),
+]

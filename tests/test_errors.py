@@ -6,14 +6,11 @@ import re
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, strategies as st
+from errorclasses import CLASSES, REFUSALS
 
 from pgreplkit import LSN, Error, errors
-from pgreplkit.errors import InvalidValue
 from pgreplkit.rows import Finding, Severity, StuckReason, SubscriptionProblem
 
-CLASSES = {name: getattr(errors, name) for name in vars(errors)["__all__"]}
-REFUSALS = [kind for kind in CLASSES.values() if issubclass(kind, InvalidValue)]
 STUCK = Finding(check="archiver", severity=Severity.CRITICAL, found="stuck", needed="not stuck")
 NO_SLOT = SubscriptionProblem(
     reason=StuckReason.DETACHED, found="it has no slot", remedy="attach_slot()"
@@ -110,7 +107,6 @@ ALSO = {
 }
 
 every_error = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-every_refusal = pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
 
 
 def drawn_tree() -> dict[str, str | None]:
@@ -167,106 +163,3 @@ def test_an_error_can_be_caught_by_the_one_base(error: Error) -> None:
     with pytest.raises(Error) as caught:
         raise error
     assert str(caught.value)
-
-
-@every_refusal
-def test_an_error_for_a_value_names_the_value_the_fault_and_the_expectation(
-    kind: type[InvalidValue],
-) -> None:
-    error = kind("16:B3", "it contains no '/'")
-    assert (error.value, error.reason) == ("'16:B3'", "it contains no '/'")
-    assert str(error).startswith(f"not a valid {kind.what}: '16:B3': it contains no '/'")
-    assert error.expected == kind.expected
-    assert str(error).endswith(kind.expected)
-    assert kind.expected or kind is InvalidValue
-
-
-def check_shortened(error: InvalidValue, text: str) -> None:
-    assert error.value.startswith(repr(text[:40]))
-    assert f"({len(text)} characters)" in error.value
-    assert len(error.value) < 700
-    assert str(error).isprintable()
-
-
-@given(text=st.text(st.characters(), min_size=81))
-def test_a_long_text_is_shortened(text: str) -> None:
-    for many in (text, text * 10_000):
-        check_shortened(InvalidValue(many, "no"), many)
-
-
-@every_refusal
-def test_an_error_for_a_value_shortens_a_long_text(kind: type[InvalidValue]) -> None:
-    text = "\0\U0010ffff" * 400_000
-    check_shortened(kind(text, "no"), text)
-
-
-@given(st.text(st.characters(), max_size=80))
-def test_a_short_text_is_shown_whole(text: str) -> None:
-    assert InvalidValue(text, "no").value == repr(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (5, "5"),
-        (True, "1"),
-        (-(1 << 255), str(-(1 << 255))),
-        pytest.param(1 << 20000, "a 20001-bit int", id="huge"),
-        (b"ab", "b'ab'"),
-        (bytes(81), "81 bytes"),
-        (None, "a NoneType"),
-        (["x"] * 1000, "a list"),
-    ],
-)
-def test_other_values_are_shortened(value: object, shown: str) -> None:
-    assert InvalidValue(value, "no").value == shown
-
-
-def test_a_missing_timeline_shows_the_path() -> None:
-    error = errors.TimelineNotInHistory(7, (1, 2, 5))
-    assert (error.timeline, error.history) == (7, (1, 2, 5))
-    assert "timeline 7 is not in this history (1 → 2 → 5)" in str(error)
-
-
-def test_a_server_error_shows_the_sqlstate() -> None:
-    error = errors.StatementTimeout("pg_promote()", "canceling statement", "57014")
-    assert (error.operation, error.found, error.sqlstate) == (
-        *("pg_promote()", "canceling statement", "57014"),
-    )
-    assert str(error) == "could not pg_promote(): canceling statement (SQLSTATE 57014)"
-    assert str(errors.ConnectionFailed("connect", "refused")) == "could not connect: refused"
-
-
-def test_a_missing_feature_names_the_needed_and_the_found_version() -> None:
-    error = errors.UnsupportedByServer("slot.failover", 17, "16.4")
-    assert (error.feature, error.since, error.version) == ("slot.failover", 17, "16.4")
-    assert str(error) == "could not use slot.failover: it needs PostgreSQL 17, this is 16.4"
-
-
-@pytest.mark.parametrize(
-    ("role", "grantee"), [("joe", '"joe"'), ('a"b', '"a""b"'), (None, "the role")]
-)
-def test_a_missing_privilege_names_the_grant(role: str | None, grantee: str) -> None:
-    error = errors.InsufficientPrivilege("pg_stat_replication", role, "pg_monitor")
-    assert (error.operation, error.role, error.grant) == ("pg_stat_replication", role, "pg_monitor")
-    assert error.sqlstate == "42501"
-    assert str(error).endswith(f"GRANT pg_monitor TO {grantee}")
-
-
-@pytest.mark.parametrize(
-    ("error", "advice"),
-    [
-        (errors.NotAPrimary("connect", "in recovery"), "use Standby"),
-        (errors.NotAStandby("connect", "not in recovery"), "use Primary"),
-    ],
-    ids=["NotAPrimary", "NotAStandby"],
-)
-def test_an_error_for_the_wrong_role_names_the_right_class(error: Error, advice: str) -> None:
-    assert advice in str(error)
-
-
-def test_an_apply_failure_names_what_is_known_of_the_change() -> None:
-    of_a_rule = errors.ApplyFailed(7, "0/5", None, 2, "the rule raised ValueError")
-    assert str(of_a_rule).startswith("could not apply transaction 7 at 0/5, change 2: the rule")
-    of_a_row = errors.ApplyFailed(7, "0/5", "public.t", 2, "it violates a constraint")
-    assert "change 2 (public.t): it" in str(of_a_row)

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import attrs
 import pytest
-from applyfacts import TEXT, column, dumped, source, target
+from applyfacts import TEXT, column, dumped, source
+from deltafacts import ACCOUNTS, OWN, statements
 
 from pgreplkit.apply import ConflictKind, DeltaColumns, TableRule
 from pgreplkit.apply.deltas import DeltaStatements
 from pgreplkit.apply.shape import match
 from pgreplkit.apply.stamped import Stamps, conflict_of
 from pgreplkit.apply.statements import Kind
-from pgreplkit.apply.tableplans import DeltaPlan
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.deltacolumns import delta_problems
-from pgreplkit.protocol.pgoutput.tuples import UNSENT, RawValues
 from pgreplkit.values.tablename import TableName
-
-ACCOUNTS = source(("id", 23, True), ("n", 23, True), ("name", TEXT, True), identity="f")
-OWN = target(column("id", not_null=True), column("n", not_null=True), column("name", TEXT))
-
-
-def statements(rank: int | None = 2) -> DeltaStatements:
-    numbers = count(1)
-    matched = match(ACCOUNTS, OWN, TableRule(), dumped)
-    return DeltaStatements(matched, Stamps(rank), ["n"], lambda: b"s%d" % next(numbers))
-
-
-def raw(*values: bytes | None) -> RawValues:
-    return [*values], [UNSENT if value is None else 0 for value in values]
 
 
 def test_an_insert_adds_its_value_and_an_update_the_difference() -> None:
@@ -68,23 +52,6 @@ def test_a_deletion_wins_over_every_change() -> None:
     assert sweep is not None
     assert "t.xmin <> d.xmin AND true" in sweep.sql
     assert "NULL::timestamptz" in statements().upsert(is_new=True).sql
-
-
-def test_a_change_of_the_key_is_a_deletion_and_an_insert() -> None:
-    made = statements()
-    plan = DeltaPlan(made._match, TableRule(), dumped, lambda: b"x", made)
-    old, new = raw(b"1", b"5", b"a"), raw(b"1", b"7", b"b")
-    kinds = [statement.kind for statement, _, _ in plan.changes(old, new)]
-    assert kinds == [Kind.UPDATE] * 3
-    assert [*plan.changes(old, new)[2][1]] == [b"5", b"1", b"7", b"b"]
-    moved = raw(b"2", b"7", b"b")
-    kinds = [statement.kind for statement, _, _ in plan.changes(old, moved)]
-    assert kinds == [Kind.DELETE, Kind.UPDATE, Kind.UPDATE, Kind.INSERT]
-    assert [step[0].kind for step in plan.changes(old, None)] == [Kind.DELETE]
-    # A large value that did not change is that of the old row.
-    unsent = plan.changes(old, raw(b"1", b"7", None))[2]
-    assert [*unsent[1]] == [b"5", b"1", b"7", b"a"]
-    assert UNSENT not in unsent[2]
 
 
 def test_columns_without_differences_are_refused() -> None:

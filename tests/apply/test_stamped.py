@@ -6,10 +6,9 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from applyfacts import OWN, TEXT, USERS, column, dumped, source, target
+from applyfacts import OWN, TEXT, USERS, column, dumped, target
 
 from pgreplkit.apply import ConflictKind, TableRule
-from pgreplkit.apply.merging import Merging
 from pgreplkit.apply.shape import Match, match
 from pgreplkit.apply.stamped import StampedStatements, Stamps, conflict_of
 from pgreplkit.apply.statements import Kind
@@ -131,17 +130,3 @@ def test_each_answer_is_one_conflict(
     kind: Kind, answer: bytes | None, conflict: ConflictKind, is_applied: bool
 ) -> None:
     assert conflict_of(kind, answer) == (conflict, is_applied)
-
-
-def test_merging_needs_whole_old_rows_and_a_unique_key() -> None:
-    with pytest.raises(SchemaMismatch, match="REPLICA IDENTITY FULL"):
-        Merging(matched())
-    full = source(("id", 23, True), ("name", TEXT, True), ("n", 23, True), identity="f")
-    with pytest.raises(SchemaMismatch, match="unique key"):
-        Merging(matched(full, target(*OWN.columns, keys=())))
-    local = Merging(matched(full)).local(b"x")
-    assert local.sql == (
-        'SELECT t."id"::text, t."name"::text, t."n"::text FROM ONLY public.t AS t'
-        ' WHERE t."id" = $1 FOR UPDATE'
-    )
-    assert local.picks == (0,)

@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 import pytest
 from feedfacts import Lines
-from hypothesis import given, strategies as st
 from modelsink import Engine, ModelSink
 
 from pgreplkit.errors import (
@@ -26,7 +25,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.feeds import AsyncFeed, AsyncFleet, Feed, FeedState, Fleet
 from pgreplkit.feeds.fleet import Attempts
-from pgreplkit.feeds.retries import may_succeed_later, retry_pause
+from pgreplkit.feeds.retries import may_succeed_later
 
 FEED = "run the feed 'orders'"
 PASSING = [
@@ -139,17 +138,6 @@ def test_pauses_grow_until_an_attempt_stores_messages_or_lasts() -> None:
     attempt(29.9, 10)
     attempt(30.0, 10)
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 0.5, 1, 0.5]
-
-
-@given(st.integers(1, 10**9), st.floats(0, 1))
-def test_a_pause_is_never_longer_than_ten_seconds_nor_shorter_than_a_quarter(
-    failures: int, spread: float
-) -> None:
-    assert 0.25 <= retry_pause(failures, spread) <= 10
-
-
-def test_feeds_of_one_server_do_not_connect_all_at_once() -> None:
-    assert [retry_pause(1, spread) for spread in (0, 0.5, 1)] == [0.25, 0.375, 0.5]
 
 
 def test_a_fleet_refuses_what_is_no_mapping_of_feeds_with_sinks_of_their_own() -> None:

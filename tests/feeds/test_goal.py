@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from feedfacts import Lines
-from modelsink import Engine, ModelSink
 
 from pgreplkit import LSN
 from pgreplkit.errors import SinkUnreachable, WaitTimeout
 from pgreplkit.feeds.goal import RunGoal
-from pgreplkit.feeds.settings import FeedSettings
 
 
 def test_a_run_without_a_timeout_is_never_late() -> None:
@@ -32,24 +29,3 @@ def test_a_run_says_how_far_it_was_when_it_is_late() -> None:
     error = SinkUnreachable("connect to NATS", "refused")
     with pytest.raises(WaitTimeout, match=r"up to 0/5; the last attempt failed: .* refused$"):
         RunGoal("orders", None, now).check(LSN("0/5"), error)
-
-
-def test_changes_are_numbered_by_the_publications_and_the_messages() -> None:
-    def numbering(*publications: str, messages: bool = False) -> int:
-        return FeedSettings(
-            slot="orders",
-            publications=publications,
-            sink=ModelSink(Engine()),
-            encoder=Lines(),
-            snapshot="never",
-            on_lost="stop",
-            parked=None,
-            messages=messages,
-            failover=False,
-            hold=None,
-            heartbeat=None,
-            reconnect=None,
-        ).numbering
-
-    assert numbering("a", "b") == numbering("b", "a")
-    assert len({numbering("a"), numbering("a", "b"), numbering("a", messages=True)}) == 3

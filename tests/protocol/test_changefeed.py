@@ -11,13 +11,11 @@ import pytest
 from hypothesis import given, strategies as st
 from streamfeeds import (
     NEXT,
+    STREAMED,
     TRANSACTION,
     alive,
     changes,
-    decoder,
     payloads,
-    rows_of,
-    taken,
     transactions,
     wal,
 )
@@ -30,7 +28,6 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
-from pgreplkit.protocol.rawtransactions import RawTransactionFeed
 
 
 @given(st.integers(0, len(TRANSACTION)))
@@ -119,13 +116,6 @@ def test_payloads_are_pending_until_they_are_acknowledged() -> None:
     assert feedback.flushed == LSN(90)
 
 
-STREAMED = [
-    *(sent.stream_start(5), sent.relation(xid=5), sent.insert("1", "a", xid=6), sent.STREAM_STOP),
-    *(sent.stream_start(5, first=False), sent.insert("2", "b", xid=5), sent.STREAM_STOP),
-    *(sent.stream_abort(5, 6), sent.stream_commit(5, 300)),
-]
-
-
 @given(st.sampled_from([changes, transactions, payloads]), st.data())
 def test_mutated_or_incomplete_streams_are_accepted_or_refused(
     opened: Callable[[], tuple[ChangeFeed[object], Feedback]], data: st.DataObject
@@ -146,70 +136,11 @@ def test_mutated_or_incomplete_streams_are_accepted_or_refused(
     assert feedback.flushed <= feedback.delivered
 
 
-@pytest.mark.parametrize(
-    "commit", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
-)
-def test_a_commit_without_a_begin_is_refused(commit: bytes) -> None:
-    feed, _ = transactions()
-    with pytest.raises(InvalidChangeMessage, match="has not begun"):
-        feed.take(wal(commit))
-    for message in STREAMED[:3]:
-        assert feed.take(wal(message)) is None
-    for end in (sent.commit(100), sent.stream_commit(5, 100)):
-        with pytest.raises(InvalidChangeMessage, match="has not begun"):
-            feed.take(wal(end))
-    # A transaction that was not delivered is dropped at once.
-    assert feed.take(wal(sent.stream_abort(5, 6))) is None
-
-
-@pytest.mark.parametrize("first", [TRANSACTION[0], STREAMED[0]], ids=["begin", "stream_start"])
-@pytest.mark.parametrize("second", [NEXT[0], STREAMED[4]], ids=["begin", "stream_start"])
-def test_a_begin_inside_a_transaction_is_refused(first: bytes, second: bytes) -> None:
-    feed, _ = transactions()
-    assert feed.take(wal(first)) is None
-    with pytest.raises(InvalidChangeMessage, match="within another"):
-        feed.take(wal(second))
-
-
 @pytest.mark.parametrize("size", [0, 1, 8, 24])
 def test_a_truncated_copy_data_header_is_refused(size: int) -> None:
     feed, _ = changes()
     with pytest.raises(InvalidChangeMessage):
         feed.take(wal(b"")[:size])
-
-
-def test_after_a_restart_incomplete_transactions_start_again() -> None:
-    feed, _ = transactions()
-    taken(feed, *TRANSACTION[:4])
-    feed.restart()
-    [found] = taken(feed, *TRANSACTION)
-    assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
-
-
-def test_a_restart_within_a_raw_transaction_ends_the_transaction() -> None:
-    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    raw = RawTransactionFeed(decoder, feedback, stop_at=None, memory_limit=1 << 20)
-    assert raw.next(iter([wal(TRANSACTION[0])])) is None
-    assert feedback.is_within
-    raw.restart()
-    # Otherwise a server that does not send it again would retain its WAL without limit.
-    assert not feedback.is_within
-
-
-def test_a_restart_within_a_streamed_block_ends_the_block() -> None:
-    """The server may crash, and then not send the transaction again."""
-    feed, feedback = transactions()
-    feed.take(wal(sent.stream_start(500)))
-    assert feedback.is_within
-    feed.restart()
-    assert not feedback.is_within
-
-
-def test_a_row_outside_of_any_transaction_is_refused() -> None:
-    feed, _ = transactions()
-    feed.take(wal(TRANSACTION[1]))
-    with pytest.raises(InvalidChangeMessage, match="outside of any transaction"):
-        feed.take(wal(TRANSACTION[2]))
 
 
 def test_begin_is_delivered_first() -> None:

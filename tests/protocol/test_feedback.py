@@ -10,7 +10,6 @@ from hypothesis import given, strategies as st
 
 from pgreplkit import LSN
 from pgreplkit.errors import InvalidAcknowledgement
-from pgreplkit.protocol.copydata import keepalive, status_update
 from pgreplkit.protocol.feedback import Feedback
 
 steps = st.lists(
@@ -85,10 +84,3 @@ def test_feedback_distinguishes_written_flushed_and_applied() -> None:
     assert abs(clock / 1e6 + 946_684_800 - time.time()) < 60
     with pytest.raises(TypeError):
         feedback.acknowledge("0/5", written=None, applied=None)  # type: ignore[arg-type]
-
-
-def test_a_keepalive_has_a_position_and_a_reply_flag() -> None:
-    data = b"k" + LSN("1/2").to_bytes() + bytes(8)
-    assert keepalive(data + b"\1") == (LSN("1/2"), True)
-    assert keepalive(data + b"\0") == (LSN("1/2"), False)
-    assert len(status_update(LSN(1), LSN(1), LSN(1))) == 34

@@ -5,8 +5,12 @@ from __future__ import annotations
 import pgoutputs as po
 import pytest
 from applyfacts import transaction
+from streamfeeds import TRANSACTION, decoder, wal
 
+from pgreplkit import LSN
 from pgreplkit.errors import InvalidChangeMessage
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.rawtransactions import RawTransactionFeed
 
 
 def test_raw_changes_survive_a_spool_in_a_file() -> None:
@@ -19,3 +23,13 @@ def test_raw_changes_survive_a_spool_in_a_file() -> None:
 def test_a_truncated_raw_change_is_refused() -> None:
     with pytest.raises(InvalidChangeMessage):
         list(transaction(po.insert(1, "abc", 5)[:-3]).changes())
+
+
+def test_a_restart_within_a_raw_transaction_ends_the_transaction() -> None:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    raw = RawTransactionFeed(decoder, feedback, stop_at=None, memory_limit=1 << 20)
+    assert raw.next(iter([wal(TRANSACTION[0])])) is None
+    assert feedback.is_within
+    raw.restart()
+    # Otherwise a server that does not send it again would retain its WAL without limit.
+    assert not feedback.is_within

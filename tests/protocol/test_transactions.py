@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given, strategies as st
 from streamfeeds import (
     NEXT,
+    STREAMED,
     TRANSACTION,
     rows_of,
     taken,
     transactions,
+    wal,
 )
 
 from pgreplkit import LSN
+from pgreplkit.errors import InvalidChangeMessage
 
 
 def test_transactions_are_complete_and_can_be_read_repeatedly() -> None:
@@ -107,3 +110,52 @@ def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) 
     kept_rows = {xid: {own for _, own in rows} - aborted for xid, rows in expected.items()}
     whole = [xid for xid in ends if xid != dropped and kept_rows[xid]]
     assert [transaction.xid for transaction in found] == whole
+
+
+@pytest.mark.parametrize(
+    "commit", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
+)
+def test_a_commit_without_a_begin_is_refused(commit: bytes) -> None:
+    feed, _ = transactions()
+    with pytest.raises(InvalidChangeMessage, match="has not begun"):
+        feed.take(wal(commit))
+    for message in STREAMED[:3]:
+        assert feed.take(wal(message)) is None
+    for end in (sent.commit(100), sent.stream_commit(5, 100)):
+        with pytest.raises(InvalidChangeMessage, match="has not begun"):
+            feed.take(wal(end))
+    # A transaction that was not delivered is dropped at once.
+    assert feed.take(wal(sent.stream_abort(5, 6))) is None
+
+
+@pytest.mark.parametrize("first", [TRANSACTION[0], STREAMED[0]], ids=["begin", "stream_start"])
+@pytest.mark.parametrize("second", [NEXT[0], STREAMED[4]], ids=["begin", "stream_start"])
+def test_a_begin_inside_a_transaction_is_refused(first: bytes, second: bytes) -> None:
+    feed, _ = transactions()
+    assert feed.take(wal(first)) is None
+    with pytest.raises(InvalidChangeMessage, match="within another"):
+        feed.take(wal(second))
+
+
+def test_after_a_restart_incomplete_transactions_start_again() -> None:
+    feed, _ = transactions()
+    taken(feed, *TRANSACTION[:4])
+    feed.restart()
+    [found] = taken(feed, *TRANSACTION)
+    assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
+def test_a_restart_within_a_streamed_block_ends_the_block() -> None:
+    """The server may crash, and then not send the transaction again."""
+    feed, feedback = transactions()
+    feed.take(wal(sent.stream_start(500)))
+    assert feedback.is_within
+    feed.restart()
+    assert not feedback.is_within
+
+
+def test_a_row_outside_of_any_transaction_is_refused() -> None:
+    feed, _ = transactions()
+    feed.take(wal(TRANSACTION[1]))
+    with pytest.raises(InvalidChangeMessage, match="outside of any transaction"):
+        feed.take(wal(TRANSACTION[2]))

@@ -1,27 +1,19 @@
-"""Flat records: their columns in pandas and polars, and their text."""
+"""Flat records: their columns in pandas and polars."""
 
 from __future__ import annotations
 
-import pickle
-from datetime import timedelta
-
 import pytest
 from logicalfacts import slot_state
-from serverfacts import NOW, sender
+from serverfacts import LAG, NOW, REPLICAS
 
 from pgreplkit import LSN, SystemIdentity
 from pgreplkit.protocol.pgoutput.messages import Begin, Insert, Update
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, named_rows
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.flat import to_records
-from pgreplkit.values.rows import Rows
 
 ROW = named_rows(("id", "name"))
 TABLE = Table(1, "public", "t", ())
-LAG = timedelta(seconds=1.5)
-REPLICAS = Rows(
-    [sender("a", replay_lsn=LSN(0x3000000), replay_lag=LAG), sender("b", replay_lsn=LSN(0x2000000))]
-)
 
 
 def test_lsns_are_ints_and_a_row_within_a_row_becomes_columns() -> None:
@@ -59,18 +51,6 @@ def test_other_objects_are_refused() -> None:
         to_records([1])
     with pytest.raises(TypeError, match=r"not one SystemIdentity: pass a list$"):
         to_records(SystemIdentity(7, 1, LSN("0/0"), None))  # type: ignore[arg-type]
-
-
-def test_rows_are_a_list_with_slices_text_and_pickles() -> None:
-    assert [*REPLICAS] == REPLICAS
-    assert isinstance(REPLICAS[1:], Rows)
-    assert REPLICAS[1:][0] is REPLICAS[1]
-    assert pickle.loads(pickle.dumps(REPLICAS)) == REPLICAS
-    head, first, *_ = str(REPLICAS).splitlines()
-    assert head.split()[:3] == ["application_name", "state", "sync_state"]
-    assert first.split()[:4] == ["a", "streaming", "async", "0/3000000"]
-    assert str(Rows[object]()) == "no rows"
-    assert REPLICAS.to_dicts()[0] == REPLICAS[0].to_dict()
 
 
 def test_pandas_has_typed_columns() -> None:

@@ -1,4 +1,4 @@
-"""Values and rows as JSON types."""
+"""Values as JSON types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
-import attrs
 import pytest
 from hypothesis import given, strategies as st
 
@@ -17,7 +16,6 @@ from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.rows import Severity
 from pgreplkit.testing.strategies import lsns
 from pgreplkit.values.plain import plain
-from pgreplkit.values.record import Record
 from pgreplkit.values.unchanged import UNCHANGED
 
 
@@ -25,22 +23,6 @@ from pgreplkit.values.unchanged import UNCHANGED
 class Own:
     id: int
     data: bytes
-
-
-@attrs.frozen
-class Inner(Record):
-    lsn: LSN
-
-
-@attrs.frozen
-class Sample(Record):
-    number: int
-    inner: Inner | None
-    parts: tuple[Inner, ...] = ()
-
-    @property
-    def double(self) -> int:
-        return 2 * self.number
 
 
 @pytest.mark.parametrize(
@@ -75,17 +57,6 @@ def test_each_kind_of_value_has_its_json_form(value: object, expected: object) -
     found = plain(value)
     assert found == expected
     assert type(found) is type(expected)
-
-
-def test_a_row_becomes_its_fields_and_properties() -> None:
-    row = Sample(3, Inner(LSN(1)), (Inner(LSN(2)),))
-    assert row.to_dict() == {
-        "number": 3,
-        "inner": {"lsn": "0/1"},
-        "parts": [{"lsn": "0/2"}],
-        "double": 6,
-    }
-    assert Sample(0, None).to_dict()["inner"] is None
 
 
 values = st.recursive(

@@ -1,4 +1,4 @@
-"""ShardMap: its laws, and the values of servers. tests/live compares more of them."""
+"""ShardMap: its laws, and its conditions. tests/live compares it with servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import given, strategies as st
 
 from pgreplkit import ShardMap
 from pgreplkit.errors import InvalidValue
-from pgreplkit.values.pghash import hash32, partition_hash
 
 FLOAT: Any = float
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -50,33 +49,6 @@ def test_the_share_that_moves_is_exact() -> None:
     assert sum(modular.values()) == Fraction(3, 4)
     with pytest.raises(ValueError, match="different rules"):
         ShardMap(4).moves_to(ShardMap.partitions(4))
-
-
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        ("", -1477818771),
-        ("a", 1075015857),
-        ("twelve bytes", 652846557),
-        ("日本語 and more text", -1842000413),
-        (0, -272711505),
-        (-1, 385747274),
-        (1 << 31, -1524351049),
-        (-(1 << 63), -96758253),
-        (UUID(int=1), -1046387463),
-    ],
-)
-def test_a_key_has_the_hash_of_the_server(key: str | int | UUID, expected: int) -> None:
-    """As hashtext(), hashint8() and uuid_hash() of 18.4 return it."""
-    assert hash32(key) == expected
-
-
-def test_a_partition_key_has_the_hash_of_the_server() -> None:
-    """The live tests compare partitions with the server's."""
-    assert partition_hash(("",)) == 18051608080690800806
-    assert partition_hash((-5,)) == 10772354535821104639
-    assert partition_hash(("a", None, 7)) == 15430209945400985835
-    assert partition_hash(("thirteen byte", UUID(int=1))) == 7865471505352794867
 
 
 def test_conditions_are_quoted() -> None:

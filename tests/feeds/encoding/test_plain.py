@@ -39,17 +39,6 @@ def test_plain_json_has_the_row_its_table_and_the_name_of_the_change() -> None:
     assert "time" not in read
 
 
-def test_a_function_chooses_the_destination_of_each_change() -> None:
-    insert = change(INSERT, T, new=values("1", "x"))
-    for encoder in (
-        PlainJson(lambda change, table: f"rows.{change.number}"),
-        CloudEvents(lambda change, table: f"rows.{change.number}"),
-        DebeziumJson(lambda change, table: f"rows.{change.number}"),
-    ):
-        [message] = messages(encoder, insert)
-        assert message.destination == "rows.3"
-
-
 def test_truncate_becomes_a_message_for_each_table() -> None:
     both = change(TRUNCATE, T, table(("id", 23), name="u"))
     for encoder in ENCODERS:

@@ -1,63 +1,29 @@
-"""Value types in pydantic models and cattrs converters."""
+"""Value types in pydantic models."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from functools import cache
 from importlib import import_module
 
 import attrs
-import cattrs
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
+from modelfields import FIELDS, every_kind, few
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from values.test_laws import KINDS
 
 from pgreplkit import (
     LSN,
-    BackupHistoryFileName,
-    BackupLabel,
-    BackupManifest,
-    CompressedWalName,
-    PartialWalFileName,
     SegmentSize,
-    SystemIdentity,
-    TableName,
     TimelineHistory,
     TimelineHistoryFileName,
     WalFileName,
     WalName,
     WalRange,
-    register_cattrs,
 )
 from pgreplkit._public import HOME
-from pgreplkit.backups import ManifestFile
-from pgreplkit.testing import strategies as ours
-from pgreplkit.values.modelfield import ModelField
 from pgreplkit.values.record import Record
 from pgreplkit.wal import WalFileOffset
-
-SIZE = SegmentSize.DEFAULT
-# Names do not contain the segment size, so other sizes are lost in text.
-OF_16_MIB: dict[type, st.SearchStrategy[object]] = {
-    WalFileName: ours.wal_file_names(segment_size=SIZE),
-    PartialWalFileName: ours.partial_wal_file_names(segment_size=SIZE),
-    BackupHistoryFileName: ours.backup_history_file_names(segment_size=SIZE),
-    CompressedWalName: st.builds(
-        CompressedWalName, ours.wal_file_names(segment_size=SIZE), st.just("gz")
-    ),
-}
-# The path of a file may be bytes, and times are times: their JSON is backup_manifest's own.
-OWN_JSON = {BackupLabel, BackupManifest, ManifestFile}
-FIELDS = {
-    kind: OF_16_MIB.get(kind, values)
-    for kind, values in KINDS.items()
-    if issubclass(kind, ModelField) and kind not in OWN_JSON
-}
-every_kind = pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
-few = settings(max_examples=settings().max_examples // 5)
 
 
 @cache
@@ -76,13 +42,6 @@ class Event(BaseModel):
 class Secret(Record):
     host: str
     password: str = attrs.field(repr=False)
-
-
-@attrs.frozen
-class Note:
-    table: TableName
-    lsn: LSN
-    seen: list[WalName]
 
 
 @every_kind
@@ -152,42 +111,6 @@ def test_pydantic_reads_a_segment_size_as_the_server_shows_it() -> None:
     assert TypeAdapter(SegmentSize).validate_python("64MB") == SegmentSize(64 << 20)
 
 
-@every_kind
-@few
-@given(data=st.data())
-def test_cattrs_reads_the_json_that_it_writes(kind: type, data: st.DataObject) -> None:
-    value, converter = data.draw(FIELDS[kind]), cattrs.Converter()
-    register_cattrs(converter)
-    assert converter.structure(json.loads(json.dumps(converter.unstructure(value))), kind) == value
-
-
-def test_cattrs_reads_classes_that_have_values_as_fields() -> None:
-    converter = cattrs.Converter()
-    register_cattrs(converter, segment_size=64 << 20)
-    names: list[WalName] = [WalFileName(1, 5, SegmentSize(64 << 20)), TimelineHistoryFileName(2)]
-    note = Note(TableName("public", "Users"), LSN("0/1"), names)
-    written = converter.unstructure(note)
-    assert written == {
-        "table": 'public."Users"',
-        "lsn": "0/1",
-        "seen": ["000000010000000000000005", "00000002.history"],
-    }
-    assert converter.structure(written, Note) == note
-    identity = SystemIdentity(5, 1, LSN(7))
-    assert converter.structure(converter.unstructure(identity), SystemIdentity) == identity
-
-
-@pytest.mark.parametrize(
-    ("kind", "wrong"),
-    [(LSN, 5), (LSN, b"0/1"), (SegmentSize, True), (SegmentSize, 1.5), (WalFileName, None)],
-)
-def test_cattrs_refuses_a_value_of_another_type(kind: type, wrong: object) -> None:
-    converter = cattrs.Converter()
-    register_cattrs(converter)
-    with pytest.raises(TypeError):
-        converter.structure(wrong, kind)
-
-
 def test_pydantic_writes_the_computed_properties_of_a_report_but_no_hidden_field() -> None:
     wal = WalRange(LSN("0/1"), LSN("0/5"))
     assert TypeAdapter(WalRange).dump_python(wal, mode="json") == {
@@ -222,22 +145,3 @@ def test_every_public_record_has_json_schemas() -> None:
             kind = getattr(import_module(public), name)
             if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record:
                 assert TypeAdapter(kind).json_schema(mode="serialization")["title"] == name
-
-
-def test_a_name_of_another_kind_is_refused() -> None:
-    converter = cattrs.Converter()
-    register_cattrs(converter)
-    for wrong in ("00000002.history", "000000010000000000000005.gz"):
-        with pytest.raises(ValueError, match="expected a WalFileName"):
-            converter.structure(wrong, WalFileName)
-        with pytest.raises(ValidationError, match="expected a WalFileName"):
-            TypeAdapter(WalFileName).validate_python(wrong)
-
-
-def test_values_import_neither_pydantic_nor_cattrs() -> None:
-    code = (
-        "import sys, pgreplkit as p; p.LSN, p.WalName, p.TimelineHistory, p.register_cattrs;"
-        "print(*{'pydantic', 'pydantic_core', 'cattrs'} & {*sys.modules})"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == ""

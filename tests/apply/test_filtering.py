@@ -1,0 +1,59 @@
+"""Rows that the callables of a rule leave out or change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pgoutputs as po
+import pytest
+from applyplans import planned
+
+from pgreplkit.apply import TableRule
+from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.statements import Kind
+from pgreplkit.protocol.pgoutput.rows import Row
+
+
+def test_a_row_that_no_longer_fits_is_deleted_and_comes_back() -> None:
+    rule = TableRule(where=lambda row: row["n"] == 1)
+    assert planned(
+        po.insert(1, "a", 0),
+        po.insert(2, "b", 1),
+        po.update(1, "a", 1),
+        po.update(2, "b", 0),
+        po.update(5, "a", 1, key=[1, None, None]),
+        po.delete(5, None, None),
+        rule=rule,
+    ) == [
+        (Kind.INSERT, [b"2", b"b", b"1"]),
+        (Kind.UPSERT, [b"1", b"a", b"1"]),
+        (Kind.DELETE, [b"2"]),
+        (Kind.DELETE, [b"1"]),
+        (Kind.UPSERT, [b"5", b"a", b"1"]),
+        (Kind.DELETE, [b"5"]),
+    ]
+
+
+def test_a_row_can_be_changed_or_left_out() -> None:
+    def change(row: Row) -> Mapping[str, object] | None:
+        return {"name": "hidden", "n": row["n"]} if row["n"] else None
+
+    rule = TableRule(change=change)
+    assert planned(po.insert(1, "a", 5), po.insert(2, "b", 0), rule=rule) == [
+        (Kind.INSERT, [b"1", b"hidden", b"5"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        (TableRule(where=lambda row: bool(row["nowhere"])), "where raised"),
+        (TableRule(change=lambda row: {"id": 9}), "altered the key column 'id'"),
+        (TableRule(change=lambda row: {"x": 9}), "the column 'x'"),
+        (TableRule(change=lambda row: {"name": "\ud800"}), "change returned for 'name'"),
+        (TableRule(change=lambda row: "x"), "not a mapping"),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_a_callable_that_fails_is_reported(rule: TableRule, found: str) -> None:
+    with pytest.raises(RuleFailed, match=found):
+        planned(po.insert(1, "a", 5), rule=rule)
