@@ -62,8 +62,18 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ),
     ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),
     ("new: minor release", WARNING, "latest", facts_of(new={"version": 170007})),
-    ("old reaches new", CRITICAL, "'new'", facts_of(old={"connection_error": "no pg_hba.conf entry"})),
-    ("new reaches old", CRITICAL, "pg_hba.conf of the old", facts_of(new={"connection_error": "refused"})),
+    (
+        "old reaches new",
+        CRITICAL,
+        "'new'",
+        facts_of(old={"connection_error": "no pg_hba.conf entry"}),
+    ),
+    (
+        "new reaches old",
+        CRITICAL,
+        "pg_hba.conf of the old",
+        facts_of(new={"connection_error": "refused"}),
+    ),
     (
         "new: timeouts",
         WARNING,
