@@ -125,13 +125,6 @@ class AsyncUpgradeActor:
                 # The plan reads both sides when it runs.
                 plan = AsyncSequencePlan(other, server, (), margin=0, names=None)
                 await plan.run(timeout=self.timeout)
-            case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        await server.create_logical_slot(slot, timeout=self.timeout)
-            case steps.ArmForward():
-                for name in step.subscriptions:
-                    await self._arm(await server.subscription(name))
             case _:
                 await self._perform_for_each(step)
         return None
@@ -151,6 +144,13 @@ class AsyncUpgradeActor:
                 for name in step.publications:
                     with suppress(PublicationNotFound):
                         await (await server.publication(name)).drop()
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        await server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    await self._arm(await server.subscription(name))
             case steps.Redirect():
                 await self._redirect(step.node)
             case _:

@@ -126,13 +126,6 @@ class UpgradeActor:
                 # The plan reads both sides when it runs.
                 plan = SequencePlan(other, server, (), margin=0, names=None)
                 plan.run(timeout=self.timeout)
-            case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        server.create_logical_slot(slot, timeout=self.timeout)
-            case steps.ArmForward():
-                for name in step.subscriptions:
-                    self._arm(server.subscription(name))
             case _:
                 self._perform_for_each(step)
         return None
@@ -152,6 +145,13 @@ class UpgradeActor:
                 for name in step.publications:
                     with suppress(PublicationNotFound):
                         (server.publication(name)).drop()
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    self._arm(server.subscription(name))
             case steps.Redirect():
                 self._redirect(step.node)
             case _:
