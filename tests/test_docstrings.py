@@ -40,7 +40,7 @@ def insist_on_correct(chosen: Callable[[doctest.DocTest], bool]) -> None:
 
 
 def starts_servers(example: doctest.DocTest) -> bool:
-    return "with Lab()" in example.docstring
+    return "with Lab()" in (example.docstring or "")
 
 
 def test_the_examples_in_docstrings_are_correct() -> None:
