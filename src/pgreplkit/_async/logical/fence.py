@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.coverage import insist_on_all
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._text import LONGEST_NAME
+from pgreplkit._text import LONGEST_NAME, counted
 from pgreplkit.catalog.logical import fence as sql
 from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
@@ -104,7 +104,7 @@ class AsyncWriteFence(Stateful):
         await lift(self._link, self.name, timeout)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {len(self.tables)} tables>"
+        return f"<{type(self).__name__} {self.name!r}, {counted(len(self.tables), 'table')}>"
 
 
 async def read_fences(link: AsyncLink) -> list[FenceState]:

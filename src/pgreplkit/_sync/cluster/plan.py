@@ -12,6 +12,7 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._hooks import html_of
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError
@@ -283,7 +284,8 @@ class Plan:
 
     def __repr__(self) -> str:
         done = len(self._journal.done)
-        return f"<{type(self).__name__} {self.operation!r}, {done} of {len(self.steps)} steps done>"
+        steps = counted(len(self.steps), "step")
+        return f"<{type(self).__name__} {self.operation!r}, {done} of {steps} done>"
 
 
 def _report(

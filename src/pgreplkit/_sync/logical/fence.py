@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.coverage import insist_on_all
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._text import LONGEST_NAME
+from pgreplkit._text import LONGEST_NAME, counted
 from pgreplkit.catalog.logical import fence as sql
 from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
@@ -105,7 +105,7 @@ class WriteFence(Stateful):
         lift(self._link, self.name, timeout)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {len(self.tables)} tables>"
+        return f"<{type(self).__name__} {self.name!r}, {counted(len(self.tables), 'table')}>"
 
 
 def read_fences(link: Link) -> list[FenceState]:
