@@ -1,4 +1,4 @@
-"""Rows that are inserted one after the other, by one statement."""
+"""Rows that are changed one after the other, by one statement."""
 
 from __future__ import annotations
 
@@ -58,3 +58,23 @@ def test_several_rows_are_one_statement_with_a_name_of_its_own() -> None:
         'INSERT INTO public.t ("id", "name", "n") VALUES ($1, $2, $3), ($4, $5, $6)'
     )
     assert not batch.takes((DELETE, [b"1"], [TEXT]))
+
+
+SETS = Statements(match(USERS, OWN, TableRule(), dumped), lambda: next(NUMBERS), sets=True)
+UPDATE = SETS.update(has_old=False)
+
+
+@given(st.lists(st.integers(0, 30), max_size=60))
+def test_a_set_has_each_key_once_and_rows_stay_in_their_order(keys: list[int]) -> None:
+    batch, sent = Batch(), list[Step]()
+    for key in keys:
+        step = UPDATE, *row(key)
+        if not batch.takes(step):
+            sent += batch.steps()
+            assert batch.takes(step)
+    sent += batch.steps()
+    found = [[*values[::3]] for _, values, _ in sent]
+    assert [key for each in found for key in each] == [b"%d" % key for key in keys]
+    assert all(len({*each}) == len(each) for each in found)
+    # Also a set of one row fails if the row is missing.
+    assert all(statement.types for statement, _, _ in sent)

@@ -112,6 +112,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         ('publisher = "x"', "'subscriber' is missing"),
         (LEAST + "nonsense = 1", "unknown key 'nonsense'"),
         (LEAST + "copy = 1", "'copy' must be true or false, got 1"),
+        (LEAST + 'group = "all"', "'group' must be a number"),
         (LEAST + 'retries = "many"', "'retries' must be a number"),
         (LEAST + "retries = true", "'retries' must be a number"),
         (LEAST.replace('["p"]', '"p"'), "'publications' must be a list"),

@@ -52,6 +52,19 @@ def test_last_update_wins_needs_what_the_order_depends_on() -> None:
         LastUpdateWins(max_clock_skew=-1)
 
 
+def test_a_group_is_refused_where_each_commit_counts() -> None:
+    assert settings(conflicts=KeepLocal(), group=50).group == 50
+    with pytest.raises(ValueError, match="group must be >= 1, got 0"):
+        settings(conflicts=KeepLocal(), group=0)
+    for policy in (LastUpdateWins(), NodePriority(["berlin", "paris"])):
+        with pytest.raises(ValueError, match="needs group=1: transactions that are applied"):
+            settings(membership=membership(), conflicts=policy, group=2)
+    with pytest.raises(ValueError, match="MergeWith needs group=1"):
+        settings(conflicts=MergeWith(lambda local, remote: {}), group=2)
+    with pytest.raises(ValueError, match="KeepLocal needs group=1"):
+        settings(conflicts=KeepLocal(), membership=membership(), group=2)
+
+
 def test_priorities_are_the_ranks_of_the_members() -> None:
     first = settings(membership=membership(), conflicts=NodePriority(["berlin", "paris"]))
     assert first.ranks == {"berlin": 2, "paris": 1}

@@ -36,6 +36,36 @@ def test_an_update_sets_what_is_not_the_key() -> None:
     assert update.key == (("id", 0, INT),)
 
 
+def test_a_set_of_rows_fails_unless_all_of_them_are_changed() -> None:
+    sets = Statements(matched(), names(), sets=True)
+    update, delete = sets.update(has_old=False), sets.delete()
+    assert update.several is not None
+    assert delete.several is not None
+    two = update.several(2)
+    assert two.sql == (
+        'WITH changed AS (UPDATE ONLY public.t AS t SET "name" = v.c2, "n" = v.c3 FROM'
+        " (VALUES ($1, $2, $3), ($4, $5, $6)) AS v (c1, c2, c3)"
+        ' WHERE t."id" = v.c1 RETURNING 1) SELECT 1 / (count(*) = 2)::int FROM changed'
+    )
+    assert two.types == (INT, TEXT, INT) * 2
+    assert not two.needs_row
+    assert two is update.several(2)
+    assert delete.several(2).sql == (
+        "WITH changed AS (DELETE FROM ONLY public.t AS t USING (VALUES ($1), ($2)) AS v (c1)"
+        ' WHERE t."id" = v.c1 RETURNING 1) SELECT 1 / (count(*) = 2)::int FROM changed'
+    )
+    assert delete.several(2).types == (INT, INT)
+
+
+def test_rows_without_a_unique_key_or_with_a_new_one_are_changed_one_by_one() -> None:
+    sets = Statements(matched(), names(), sets=True)
+    assert sets.update(has_old=True).several is None
+    assert sets.delete(needs_row=False).several is None
+    assert statements(matched()).update(has_old=False).several is None
+    keyless = matched(own=target(column("id"), column("name", TEXT), column("n"), keys=()))
+    assert Statements(keyless, names(), sets=True).delete().several is None
+
+
 def test_an_update_of_the_key_finds_the_old_row() -> None:
     update = statements(matched()).update(has_old=True)
     assert update.sql == (

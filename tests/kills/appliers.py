@@ -1,4 +1,4 @@
-"""Kill the applier, its source and its target at random: ``appliers.py [kills] [seed] [PG PG]``.
+"""Kill an applier, its source and its target: ``appliers.py [kills] [seed] [PG PG [group]]``.
 
 Writers change rows all the time. At the end the rows of both servers are compared; a lost or
 doubled transaction makes the counters differ, or leaves a conflict.
@@ -52,6 +52,7 @@ def change(writer: psycopg.Connection, chance: random.Random) -> None:
 def main() -> None:
     kills, seed = (int(word) for word in [*sys.argv[1:3], *["50", "1"][len(sys.argv) - 1 :]])
     versions = [int(word) for word in sys.argv[3:5]] or [18, 18]
+    group = int(sys.argv[5]) if len(sys.argv) > 5 else 1
     chance = random.Random(seed)
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
         settings = {"wal_level": "logical", "restart_after_crash": "on"}
@@ -67,6 +68,7 @@ def main() -> None:
         config.write_text(
             f'name = "kills"\npublisher = "{source.conninfo}"\n'
             f'subscriber = "{target.conninfo}"\npublications = ["p"]\nreconnect = 60\n'
+            f"group = {group}\n"
         )
         writers = Writers(source, seed, WRITERS, write)
         process = Process(applier_command(config), log)

@@ -1,11 +1,11 @@
-"""Batch: rows that are inserted one after the other, and can be inserted by one statement."""
+"""Batch: rows that are changed one after the other, and can be changed by one statement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pgreplkit.apply.statements import Statement
+from pgreplkit.apply.statements import Kind, Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
@@ -14,13 +14,15 @@ _MOST_PARAMETERS = 600
 
 
 class Batch:
-    """Rows for one INSERT."""
+    """Rows for one INSERT, or for one UPDATE or DELETE of rows with different keys."""
 
     def __init__(self) -> None:
         self._statement: Statement | None = None
         self._values: list[Sequence[Octets]] = []
         self._formats: list[Sequence[int]] = []
         self._most = 0
+        self._keys: set[tuple[Octets, ...]] | None = None
+        """The keys of the rows that are updated or deleted."""
 
     def __bool__(self) -> bool:
         return self._statement is not None
@@ -35,25 +37,34 @@ class Batch:
                 return False
             self._statement = statement
             self._most = max(_MOST_PARAMETERS // len(values), 1)
+            self._keys = None if statement.kind is Kind.INSERT else set()
         elif len(self._values) >= self._most:
             return False
+        if self._keys is not None:
+            key = tuple([values[at] for _, at, _ in statement.key])
+            # One statement changes a row once only.
+            if key in self._keys:
+                return False
+            self._keys.add(key)
         self._values.append(values)
         self._formats.append(formats)
         return True
 
     def steps(self) -> Iterator[Step]:
-        """Yield the fewest steps that insert the rows, and forget them.
+        """Yield the fewest steps that change the rows, and forget them.
 
         The numbers of rows are powers of two, so that few statements are prepared.
         """
         one, values, formats = self._statement, self._values, self._formats
+        # A set fails if a row is missing; a statement for one row does not.
+        is_set = self._keys is not None
         self._statement, self._values, self._formats = None, [], []
         if one is None or one.several is None:
             return
         at = 0
         while at < len(values):
             rows = 1 << ((len(values) - at).bit_length() - 1)
-            statement = one if rows == 1 else one.several(rows)
+            statement = one if rows == 1 and not is_set else one.several(rows)
             yield (
                 statement,
                 [*chain.from_iterable(values[at : at + rows])],

@@ -37,7 +37,7 @@ _POLICIES: Mapping[str, Callable[..., Policy]] = {
 
 _TEXTS = ("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin")
 _SWITCHES = ("copy", "truncate")
-_NUMBERS = {"retries": int, "copy_workers": int, "reconnect": (int, float)}
+_NUMBERS = {"retries": int, "copy_workers": int, "group": int, "reconnect": (int, float)}
 _KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "membership", "tables"}
 _NEEDED = ("publisher", "subscriber", "name", "publications")
 

@@ -41,7 +41,8 @@ class NotPortable(Exception):
 class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
-    ``targets`` are the known tables of the subscriber; the caller may add others later.
+    ``targets`` are the known tables of the subscriber; the caller may add others later. With
+    ``sets`` one statement may update or delete several rows.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Planner:
         is_binary: bool,
         stamps: Stamps | None = None,
         merges: bool = False,
+        sets: bool = False,
     ) -> None:
-        self._stamps, self._merges = stamps, merges
+        self._stamps, self._merges, self._sets = stamps, merges, sets
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
@@ -132,7 +134,7 @@ class Planner:
         if self._merges:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:
-            return TablePlan(matched, rule, self._dump, lambda: next(self._names))
+            return TablePlan(matched, rule, self._dump, lambda: next(self._names), sets=self._sets)
         plan = self._stamped(matched, rule, self._stamps)
         plan.stamp = self._stamp
         return plan

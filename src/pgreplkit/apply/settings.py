@@ -120,11 +120,18 @@ class ApplySettings:
     truncate: bool = attrs.field(validator=_flag)
     resume: str = attrs.field(validator=_one_of("origin", "table"))
     origin: str = attrs.field(validator=_one_of("any", "none"))
+    group: int = attrs.field(validator=_at_least(1), default=1)
     retries: int = attrs.field(validator=_at_least(0))
     reconnect: float | None = attrs.field(converter=reconnect_seconds)
 
     def __attrs_post_init__(self) -> None:
         policy = self.conflicts
+        # Both need each commit by itself: its time, or its rows.
+        if self.group > 1 and (self.membership is not None or self.reads_commits or self.merges):
+            raise ValueError(
+                f"{type(policy).__name__} needs group=1: transactions that are applied together"
+                " have one commit time"
+            )
         # Both would decide the values of one row, and in which order is not obvious.
         if isinstance(policy, MergeWith | DeltaColumns) and any(
             rule.needs_rows for rule in self.rules.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 
@@ -42,6 +42,8 @@ class Statement:
     """Whether it compares versions, and returns how that ended."""
     several: Callable[[int], Statement] | None = None
     """Returns the statement for a number of rows at once, if there is one."""
+    types: tuple[int, ...] = ()
+    """The types of the parameters; the server infers them where none are given."""
 
     def bound(
         self, values: list[Octets], formats: list[int]
@@ -69,6 +71,27 @@ class Parameters:
         """Return the parameter of a row, where the values of several rows follow each other."""
         return f"${self._numbers[position] + row * len(self._order)}"
 
+    def column(self, position: int) -> str:
+        """Return the column of a list of rows that has the values of a position."""
+        return f"c{self._numbers[position]}"
+
+    @property
+    def columns(self) -> str:
+        """The columns of a list of rows."""
+        return ", ".join(map(self.column, self._order))
+
+    def rows(self, number: int) -> str:
+        """Return the parameters of a list of rows."""
+        lists = (
+            ", ".join(self.of_row(position, row) for position in self._order)
+            for row in range(number)
+        )
+        return f"({'), ('.join(lists)})"
+
+    def types(self, types: Mapping[int, int]) -> tuple[int, ...]:
+        """Return the types of the parameters of a row, of the types at all positions."""
+        return tuple(types[position] for position in self._order)
+
     def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:
         """Return the names of columns, with the places and types of their parameters."""
         return tuple(
@@ -82,8 +105,10 @@ class Statements:
     Values come in one list: the old row where there is one, the new row, the constants.
     """
 
-    def __init__(self, match: Match, name: Callable[[], bytes]) -> None:
+    def __init__(self, match: Match, name: Callable[[], bytes], *, sets: bool = False) -> None:
         self._match, self._name = match, name
+        # Without a unique key, the rows of a set cannot be told apart.
+        self._sets = sets and bool(match.key) and match.is_unique
         self._table = f"{match.target.table}"
         # Tables that inherit from it are published by themselves, and are not meant. A partitioned
         # table has no rows of its own.
@@ -173,7 +198,55 @@ class Statements:
             condition += f" AND {same(parameters)}"
         sql = f"UPDATE {self._only} AS t SET {', '.join(sets)} WHERE {condition}"
         key = parameters.of(where)
-        return self._statement(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
+        made = self._statement(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
+        # One that changes keys is sent alone: a row may get the key that the next one had.
+        if not self._sets or has_old or not changed:
+            return made
+        several = partial(self._several_updates, made, changed, where, parameters)
+        return attrs.evolve(made, several=cache(several))
+
+    def _several_updates(
+        self,
+        one: Statement,
+        changed: Sequence[Written],
+        where: Sequence[tuple[Written, int]],
+        parameters: Parameters,
+        rows: int,
+    ) -> Statement:
+        sets = ", ".join(
+            f"{quote_identifier(each.column.name)} = v.{parameters.column(each.position)}"
+            for each in changed
+        )
+        sql = f"UPDATE {self._only} AS t SET {sets} FROM"
+        return self._set(one, sql, where, parameters, rows)
+
+    def _set(
+        self,
+        one: Statement,
+        sql: str,
+        where: Sequence[tuple[Written, int]],
+        parameters: Parameters,
+        rows: int,
+    ) -> Statement:
+        """Return the statement for several rows, which fails unless it changes all of them."""
+        condition = " AND ".join(
+            f"t.{quote_identifier(each.column.name)} = v.{parameters.column(at)}"
+            for each, at in where
+        )
+        types = {each.position: each.column.type_oid for each in self._match.written}
+        sql = (
+            f"WITH changed AS ({sql} (VALUES {parameters.rows(rows)}) AS v"
+            f" ({parameters.columns}) WHERE {condition} RETURNING 1)"
+            f" SELECT 1 / (count(*) = {rows})::int FROM changed"
+        )
+        return attrs.evolve(
+            one,
+            name=b"%b_%d" % (one.name, rows),
+            sql=sql,
+            several=None,
+            needs_row=False,
+            types=parameters.types(types) * rows,
+        )
 
     def delete(self, *, needs_row: bool = True) -> Statement:
         """Return the DELETE of a row; values: the old row, the constants."""
@@ -182,7 +255,11 @@ class Statements:
         parameters = Parameters({at for _, at in where}, match.width + len(match.constants))
         sql = f"DELETE FROM {self._only} AS t WHERE {self._condition(where, parameters)}"
         key = parameters.of(where)
-        return self._statement(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
+        made = self._statement(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
+        if not self._sets or not needs_row:
+            return made
+        sql = f"DELETE FROM {self._only} AS t USING"
+        return attrs.evolve(made, several=cache(partial(self._set, made, sql, where, parameters)))
 
     def delete_source(self) -> Statement:
         """Return the DELETE of all rows with the constants; values: the constants."""

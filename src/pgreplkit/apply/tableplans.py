@@ -24,14 +24,20 @@ class TablePlan:
     """The statements for the changes of one table."""
 
     def __init__(
-        self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
+        self,
+        matched: Match,
+        rule: TableRule,
+        dump: Dump,
+        name: Callable[[], bytes],
+        *,
+        sets: bool = False,
     ) -> None:
         self.match: Match = matched
         self.rule: TableRule = rule
         self.dump: Dump = dump
         self.constants: list[Octets] = [*matched.constants]
         self.constant_formats: list[int] = [TEXT] * len(self.constants)
-        self._statements = Statements(matched, name)
+        self._statements = Statements(matched, name, sets=sets)
         # One statement for each shape of change, so that it is prepared once and used again.
         self._made: dict[object, Statement] = {}
         self._inserting: Statement | None = None

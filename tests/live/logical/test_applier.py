@@ -641,3 +641,44 @@ def test_a_subscriber_that_crashes_keeps_the_applier_and_what_was_acknowledged(
     node.start()
     assert one.status().position >= report.position
     insist_on_same_rows(crashing)
+
+
+@NEWEST
+def test_a_group_that_fails_is_applied_again_one_transaction_at_a_time(two: Pair) -> None:
+    grouped = applier(two, group=50, on_error="park")
+    two.publisher.run("INSERT INTO t SELECT n, 'x', n FROM generate_series(1, 9) AS n")
+    grouped.run(stop_at=end(two.publisher), timeout=60)
+    two.subscriber.run("DELETE FROM t WHERE id = 3", "ALTER TABLE t ADD CHECK (n < 100)")
+    two.publisher.run(
+        "UPDATE t SET n = n + 10",
+        "UPDATE t SET n = 100 WHERE id = 5",
+        "INSERT INTO t VALUES (10, 'x', 1)",
+        "DELETE FROM t WHERE id IN (3, 4)",
+        "UPDATE t SET n = n + 1 WHERE id <> 5",
+    )
+    report = grouped.run(stop_at=end(two.publisher), timeout=60)
+    # All of them were one group, of which one transaction cannot be applied.
+    assert (report.transactions, report.parked) == (4, 1)
+    assert report.conflicts == {
+        ConflictKind.UPDATE_MISSING: 1,
+        ConflictKind.DELETE_MISSING: 1,
+    }
+    assert [one.key_values for one in grouped.conflicts()] == [{"id": "3"}] * 2
+    found = two.subscriber.all("SELECT id, n FROM t ORDER BY id")
+    assert found[:2] == [(1, 12), (2, 13)]
+    assert found[-1] == (10, 2)
+    assert len(found) == 8
+
+
+@NEWEST
+def test_a_group_is_one_transaction_of_the_subscriber(two: Pair) -> None:
+    grouped = applier(two, group=50)
+    grouped.run(stop_at=end(two.publisher), timeout=60)
+    two.publisher.run(*(f"INSERT INTO t VALUES ({n}, 'x', 0)" for n in range(20)))
+    two.publisher.run(
+        "UPDATE t SET n = n + 1", "UPDATE t SET n = n + 1", "DELETE FROM t WHERE id = 7"
+    )
+    report = grouped.run(stop_at=end(two.publisher), timeout=60)
+    assert report.transactions == 23
+    insist_on_same_rows(two)
+    assert two.subscriber.one("SELECT count(DISTINCT xmin::text) FROM t") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 
 import pytest
 from clusters import Cluster
@@ -31,14 +32,16 @@ class Applied(Workload):
     """Compares the table with one to which its changes were applied."""
 
     target: Database
+    groups = cycle([1, 20])
 
     def begun(self) -> None:
         self.target.run(
             "DROP TABLE IF EXISTS t", "CREATE TABLE t (id int PRIMARY KEY, big text, n int)"
         )
         self.applier = Applier(
-            self.source.conninfo, self.target.conninfo, "workload", publications=["p"], copy=False
-        )
+            self.source.conninfo, self.target.conninfo, "workload", publications=["p"], copy=False,
+            group=next(self.groups),
+        )  # fmt: skip
         self.applier.drop()
         self.applier.run(stop_at=LSN("0/1"), timeout=20)
 

@@ -34,6 +34,7 @@ from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
+from pgreplkit.apply.shape import Dump
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -91,6 +92,10 @@ class AsyncApplier(AsyncClosing):
     The position is recorded in the same transaction, and acknowledged once it is flushed: whichever
     of the three processes is killed, no change is lost or applied twice.
 
+    With a larger ``group`` up to that many transactions become one, and one statement changes
+    several rows: nothing is lost or applied twice, but queries on the subscriber see the effect of
+    all of them at once, with the commit time of the last one.
+
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
     ``pgreplkit_NAME``.
@@ -113,6 +118,7 @@ class AsyncApplier(AsyncClosing):
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
         origin: Literal["any", "none"] = "any",
+        group: int = 1,
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
@@ -129,6 +135,7 @@ class AsyncApplier(AsyncClosing):
             truncate=truncate,
             resume=resume,
             origin=origin,
+            group=group,
             retries=retries,
             reconnect=reconnect,
         )
@@ -293,15 +300,7 @@ class AsyncApplier(AsyncClosing):
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
-            planner = Planner(
-                shapes.tables,
-                settings.rules,
-                dump,
-                truncate=settings.truncate,
-                is_binary=is_binary,
-                stamps=settings.stamps,
-                merges=settings.merges,
-            )
+            planner = self._planner(shapes, dump, is_binary=is_binary)
             is_first = state is None or state.state != "streaming"
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
@@ -324,6 +323,19 @@ class AsyncApplier(AsyncClosing):
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             await self._stream(target, shapes, planner, plugin, until, deadline)
+
+    def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
+        settings = self._settings
+        return Planner(
+            shapes.tables,
+            settings.rules,
+            dump,
+            truncate=settings.truncate,
+            is_binary=is_binary,
+            stamps=settings.stamps,
+            merges=settings.merges,
+            sets=settings.group > 1,
+        )
 
     async def _copied(
         self,
@@ -383,6 +395,8 @@ class AsyncApplier(AsyncClosing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
+        if self._settings.group > 1:
+            await target.use_sets()
         slot_stream = AsyncSlotStream(
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,

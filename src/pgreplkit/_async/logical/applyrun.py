@@ -98,7 +98,11 @@ class AsyncApplyRun:
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
         self._batch = Batch()
-        """The rows to be inserted of the transaction that is being sent."""
+        """The rows of the group that is being sent which one statement can change."""
+        self._group: list[RawTransaction[Row]] = []
+        """The transactions that are being sent, to be applied as one."""
+        self._singly = 0
+        """The number of transactions that are sent alone: those of a group that failed."""
         self._number = 0
         """The number of its changes that were planned."""
         self._bytes = 0
@@ -150,6 +154,7 @@ class AsyncApplyRun:
         """Wait for a transaction or an outcome."""
         pipeline = self._target.pipeline
         # Nothing else has come: what was sent is to be done, and its results are to be sent.
+        await self._end_group()
         await pipeline.sync()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
@@ -219,6 +224,7 @@ class AsyncApplyRun:
     async def _send(self, transaction: RawTransaction[Row]) -> None:
         self._pending.append(transaction)
         self._bytes += transaction.size
+        self._group.append(transaction)
         self._target.pipeline.begin()
         self._target.begin(self._planner, transaction)
         self._number = 0
@@ -226,14 +232,25 @@ class AsyncApplyRun:
             await self._send_changes(transaction)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             self._batch = Batch()
-            await self._abandon(transaction, self._number, error)
+            await self._abandon(self._number, error)
             return
-        await self._target.end(transaction, checks=self._shapes.has_deferred)
+        if self._singly or len(self._group) >= self._settings.group:
+            self._singly = max(self._singly - 1, 0)
+            await self._end_group()
+
+    async def _end_group(self) -> None:
+        """Send the end of the group, if one was begun."""
+        if self._batch:
+            await self._send_batch()
+        if self._group:
+            group, self._group = self._group, []
+            await self._target.end(group, checks=self._shapes.has_deferred)
 
     async def _send_changes(self, transaction: RawTransaction[Row]) -> None:
         planner, send, batch = self._planner, self._target.pipeline.send, self._batch
         weight = 1 + transaction.total // transaction.rows // _LARGE
-        is_batched = weight == 1 and transaction.rows > 1
+        is_grouped = self._settings.group > 1
+        is_batched = weight == 1 and (is_grouped or transaction.rows > 1) and not self._singly
         for change in transaction.changes():
             self._number += 1
             try:
@@ -243,11 +260,13 @@ class AsyncApplyRun:
             for step in steps:
                 if is_batched and (batch.takes(step) or await self._takes_next(step)):
                     continue
+                if batch:
+                    await self._send_batch()
                 statement, values, formats = step
                 # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
                 await send(statement.name, statement.sql, values, formats, note, weight)
-        if batch:
+        if batch and not is_grouped:
             await self._send_batch()
 
     async def _takes_next(self, step: Step) -> bool:
@@ -261,7 +280,7 @@ class AsyncApplyRun:
         for statement, values, formats in self._batch.steps():
             weight = len(values) // _PARAMETERS + 1
             await self._target.pipeline.send(
-                statement.name, statement.sql, values, formats, None, weight
+                statement.name, statement.sql, values, formats, None, weight, statement.types
             )
 
     async def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
@@ -280,15 +299,16 @@ class AsyncApplyRun:
                 tables = [reader.table.table_name for reader in change[1]]
                 await self._shapes.read([self._settings.target_of(table) for table in tables])
 
-    async def _abandon(
-        self, transaction: RawTransaction[Row], number: int, error: Exception
-    ) -> None:
-        """Roll the last transaction back, and raise the reason why it cannot be applied."""
-        await self._target.pipeline.cancel(transaction)
+    async def _abandon(self, number: int, error: Exception) -> None:
+        """Roll the group back, and raise the reason why its last transaction cannot be applied."""
+        group, self._group = self._group, []
+        await self._target.pipeline.cancel(group)
         await self._target.pipeline.drain()
         outcomes = self._target.pipeline.outcomes()
         failed = next((o for o in outcomes if o.error is not None), None)
-        if failed is not None and failed.group is transaction:
+        # Others of its group come first, each alone, and then this one again.
+        if failed is not None and failed.group is group and len(group) == 1:
+            [transaction] = group
             await self._settle(outcomes[: outcomes.index(failed)])
             if isinstance(error, RuleFailed):
                 end = str(transaction.end_lsn)
@@ -301,6 +321,7 @@ class AsyncApplyRun:
 
     async def _drain(self, down_to: int) -> None:
         pipeline = self._target.pipeline
+        await self._end_group()
         while pipeline.in_flight > down_to:
             await pipeline.drain(down_to=down_to)
             await self._settle(pipeline.outcomes())
@@ -313,19 +334,20 @@ class AsyncApplyRun:
                     # A flush has no change that could be applied in another way.
                     raise outcome.error
                 # The transactions behind it were refused for that reason.
-                await self._recover(outcome.error)
+                await self._recover(outcome.error, len(group))
                 return
             if isinstance(group, LSN):
                 self._acknowledge(group)
                 self._end_sweeps(outcome)
-            elif group is not None:
-                self._pending.popleft()
-                self._bytes -= group.size
-                self._count(group)
+            else:
+                for transaction in group:
+                    self._pending.popleft()
+                    self._bytes -= transaction.size
+                    self._count(transaction)
                 if outcome.notes is not None:
                     conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
                     self._sweep_later(conflicts)
-                    await self._log(group, conflicts)
+                    await self._log(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
         """Forget the tables in which nothing that ran beside a late deletion is still running."""
@@ -366,6 +388,7 @@ class AsyncApplyRun:
 
     async def _flush(self) -> None:
         """Let the subscriber flush what was taken."""
+        await self._end_group()
         self._flushed_at = time.monotonic()
         if self._flushing < self._taken:
             self._flushing = self._taken
@@ -380,15 +403,22 @@ class AsyncApplyRun:
 
     # Failures
 
-    async def _recover(self, error: PsycopgError) -> None:
-        """Apply the first pending transaction in another way, and send the others again."""
+    async def _recover(self, error: PsycopgError, failed: int) -> None:
+        """Apply the first pending transaction in another way, and send the others again.
+
+        ``failed`` is the number of transactions that failed as one.
+        """
         target = self._target
         if is_lost(error.sqlstate):
             raise error
         await target.leave_pipeline()
         target.pipeline.outcomes()
         transaction = self._pending[0]
-        if is_transient(error.sqlstate) and self._attempts < self._settings.retries:
+        self._group, self._batch = [], Batch()
+        if failed > 1:
+            # Then the one at fault is known, and no other shares its fate.
+            self._singly = failed
+        elif is_transient(error.sqlstate) and self._attempts < self._settings.retries:
             pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
             self._attempts += 1
             _log.info(

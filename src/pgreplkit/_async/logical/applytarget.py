@@ -36,8 +36,8 @@ from pgreplkit.protocol.rawtransactions import RawTransaction
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
-Group: TypeAlias = RawTransaction[Row] | LSN
-"""A transaction; or a position up to which the subscriber flushes its WAL."""
+Group: TypeAlias = Sequence[RawTransaction[Row]] | LSN
+"""Transactions that are applied as one; or a position up to which the WAL is flushed."""
 
 _TIME = struct.Struct(">q").pack
 _STREAMING = "streaming"
@@ -243,22 +243,23 @@ class AsyncApplyTarget(AsyncClosing):
 
     # Transactions
 
-    async def end(self, transaction: RawTransaction[Row], *, checks: bool) -> None:
-        """Send the end of a transaction, with its position.
+    async def end(self, group: Sequence[RawTransaction[Row]], *, checks: bool) -> None:
+        """Send the end of a transaction, with the position of the last one in its group.
 
         With ``checks`` its deferred constraints are checked before.
         """
         # Before the origin moves, which the server does not undo if the commit fails.
         if checks:
             await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
-        values: list[Octets] = [transaction.end_lsn.to_bytes(), _TIME(transaction.microseconds)]
+        last = group[-1]
+        values: list[Octets] = [last.end_lsn.to_bytes(), _TIME(last.microseconds)]
         if self.uses_origin and self.notes_position:
             row, formats = [*values, self._name_bytes], (BINARY, BINARY, TEXT)
             await self.pipeline.send(_NOTED, sql.MOVE_POSITION, row, formats)
         if not self.uses_origin:
             values.append(self._name_bytes)
         await self.pipeline.send(_END, self._ending, values, self._end_formats)
-        await self.pipeline.commit(transaction)
+        await self.pipeline.commit(group)
 
     @staticmethod
     def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
@@ -293,6 +294,10 @@ class AsyncApplyTarget(AsyncClosing):
         settings = {**KEY_SETTINGS, "pgreplkit.ranks": json.dumps(ranks)}
         for name, value in settings.items():
             await self.link.all(self.operation, sql.SET, [name, value])
+
+    async def use_sets(self) -> None:
+        """Let the session apply several rows by one statement."""
+        await self.link.all(self.operation, sql.USE_KEYS)
 
     def guard_clock(self, limit: timedelta) -> None:
         """Let each transaction wait until the clock has passed its commit time."""

@@ -106,14 +106,15 @@ class Pipeline(Generic[T]):
         formats: Sequence[int],
         note: object = None,
         weight: int = 1,
+        types: Sequence[int] = (),
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
         The group's outcome has ``note``, unless it is None, if the statement changes no row, or
         returns a value: together with that value. A statement with large values has the ``weight``
-        of several.
+        of several. ``types`` are those of the parameters, if the server cannot infer them.
         """
-        self._push(name, sql, values, formats, _STATEMENT, note)
+        self._push(name, sql, values, formats, _STATEMENT, note, types)
         self._unserved += weight
         if self._unserved >= _SENT_AT_ONCE:
             self._serve()
@@ -126,12 +127,13 @@ class Pipeline(Generic[T]):
         formats: Sequence[int],
         kind: int = _STATEMENT,
         what: object = None,
+        types: Sequence[int] = (),
     ) -> None:
         pgconn, expected = self._pgconn, self._expected
         if name not in self._prepared:
             # With its group it may be rolled back, but a prepared statement stays.
             self._prepared.add(name)
-            pgconn.send_prepare(name, sql.encode(self.connection.info.encoding))
+            pgconn.send_prepare(name, sql.encode(self.connection.info.encoding), types)
             expected.append((_STATEMENT, None))
         pgconn.send_query_prepared(name, values, formats, _BINARY)
         expected.append((kind, what))

@@ -155,6 +155,11 @@ def session_settings(major: int) -> str:
     )
 
 
+USE_KEYS = """
+    SELECT set_config('enable_hashjoin', 'off', false),
+        set_config('enable_mergejoin', 'off', false)
+"""
+"""Lets a statement for several rows find each by its key, also in a table that was just small."""
 IS_COMPLETED = "SELECT 1 / (pg_catalog.current_setting('pgreplkit.applied') = $1::text)::int"
 """Begins a batch of transactions; it fails if the batch before was not completed."""
 COMPLETE = "SELECT pg_catalog.set_config('pgreplkit.applied', $1::text, false)"
