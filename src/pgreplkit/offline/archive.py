@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.files import FoundFile
 from pgreplkit.offline.layouts import ArchiveLayout
@@ -87,8 +88,8 @@ class ArchiveRange(Record):
         return WalRange(self.first.first_lsn, self.last.end_lsn)
 
     def __str__(self) -> str:
-        many = "1 file" if self.files == 1 else f"{self.files} files"
-        return f"timeline {self.timeline}: {self.first} to {self.last} ({many})"
+        files = counted(self.files, "file")
+        return f"timeline {self.timeline}: {self.first} to {self.last} ({files})"
 
 
 @attrs.frozen(kw_only=True)
@@ -214,10 +215,10 @@ class ArchiveReport(Record):
         return "\n".join([*wrapped(head), *map(str, self.ranges), *map(str, self.findings)])
 
 
-def counted(first: WalFileName, last: WalFileName) -> str:
+def named_files(first: WalFileName, last: WalFileName) -> str:
     """Name consecutive files as the subject of a sentence.
 
-    >>> counted(WalFileName(1, 2), WalFileName(1, 3))
+    >>> named_files(WalFileName(1, 2), WalFileName(1, 3))
     '2 files from 000000010000000000000002 to 000000010000000000000003 are'
     """
     if first == last:

@@ -13,11 +13,11 @@ from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
     ArchiveRange,
-    counted,
+    named_files,
     range_of,
 )
 from pgreplkit.offline.compression import content_size, read_pieces
-from pgreplkit.offline.damage import OPAQUE, InvalidWal
+from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import (
     FoundFile,
     WalFileKind,
@@ -177,7 +177,7 @@ def recycled(
         yield ArchiveFinding(
             ArchiveProblem.RECYCLED,
             Severity.INFO,
-            f"{counted(*names)} prepared for later WAL",
+            f"{named_files(*names)} prepared for later WAL",
             "nothing is to be done",
             timeline=timeline,
         )
@@ -278,7 +278,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
 def _history_problem(path: Path, timeline: int, error: Error) -> ArchiveFinding:
     if isinstance(error, ExtraMissing):
         return _unreadable(path, str(error))
-    if isinstance(error, InvalidWal) and error.remedy in OPAQUE:
+    if isinstance(error, InvalidWal) and error.is_opaque:
         return _unreadable(path, error.found)
     return ArchiveFinding(
         ArchiveProblem.HISTORY_CONTRADICTS,
@@ -357,7 +357,7 @@ def gaps(
             yield ArchiveFinding(
                 ArchiveProblem.MISSING,
                 Severity.CRITICAL,
-                f"{counted(*names)} missing",
+                f"{named_files(*names)} missing",
                 "restore from another copy, or take a new base backup",
                 timeline=timeline,
                 wal=range_of(first, last, size),
