@@ -1,25 +1,53 @@
 """Compare the applier with a native subscription, as ratios of speed measured in one run.
 
 Both apply the same changes: a slot is copied for each. The native subscription receives values in
-binary, and does not stream transactions in progress.
+binary, and does not stream transactions in progress. On a busy machine compare the CPU time: of ours
+that of the slower one of its two processes, this one and the subscriber's, of the native
+subscription that of its worker.
 """
 
 from __future__ import annotations
 
+import resource
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import attrs
 import psycopg
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier
+from pgreplkit.apply import Applier, LastUpdateWins, Membership
 from pgreplkit.lab import Lab, Node
 
-SETTINGS = {"wal_level": "logical", "fsync": "off"}
+SETTINGS = {"wal_level": "logical", "fsync": "off", "track_commit_timestamp": "on"}
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, a int, b text, c numeric, d timestamptz)"
 ROW = "SELECT {0}, {0}, 'text number ' || {0}, {0} * 1.5, now()"
 ROUNDS = 3
+WINS = {
+    "conflicts": LastUpdateWins(),
+    "membership": Membership(
+        node="b", source="a", ranks={"a": 1, "b": 2}, origins={"pgreplkit_bench": "a"}
+    ),
+}
+SESSIONS = """
+    SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL
+    AND backend_type IN ('client backend', 'logical replication worker',
+        'logical replication apply worker')
+"""
+
+
+@attrs.frozen
+class Cost:
+    """The seconds of one way to apply changes, and those of CPU of its busiest process."""
+
+    seconds: float
+    cpu: float
 
 
 @attrs.frozen
@@ -27,19 +55,49 @@ class Line:
     """One comparison: changes a second, ours and the native subscription's."""
 
     what: str
-    ours: float
-    native: float
+    changes: int
+    ours: Cost
+    native: Cost
     goal: float
 
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.native
-
     def __str__(self) -> str:
+        rates = [self.changes / cost.seconds for cost in (self.ours, self.native)]
         return (
-            f"{self.what:40} {self.ours:10,.0f}/s {self.native:10,.0f}/s"
-            f"  {self.ratio:5.2f} (goal {self.goal:.2f})"
+            f"{self.what:42} {rates[0]:9,.0f}/s {rates[1]:9,.0f}/s {rates[0] / rates[1]:5.2f},"
+            f" by CPU {self.native.cpu / self.ours.cpu:5.2f} (goal {self.goal:.2f})"
         )
+
+
+class Clock:
+    """Measures the time of a block, and the CPU time of the sessions of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._over = node, Event()
+        self._used: dict[int, float] = {}
+        self._thread = Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        with psycopg.connect(self._node.conninfo, autocommit=True) as connection:
+            while not self._over.wait(0.02):
+                for [pid] in connection.execute(SESSIONS).fetchall():
+                    path = Path(f"/proc/{pid}/schedstat")
+                    if path.exists():
+                        self._used[pid] = int(path.read_text().split()[0]) / 1e9
+
+    def __enter__(self) -> Clock:
+        self._thread.start()
+        self._start, self._own = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds = time.perf_counter() - self._start
+        self._own = time.process_time() - self._own
+        self._over.set()
+        self._thread.join()
+
+    def cost(self, *, is_ours: bool) -> Cost:
+        used = max(self._used.values(), default=0.0)
+        return Cost(self._seconds, max(used, self._own) if is_ours else used or self._seconds)
 
 
 def run(node: Node, *statements: str) -> None:
@@ -94,8 +152,10 @@ def write(source: Node, groups: Iterator[Sequence[str]]) -> None:
             writer.commit()
 
 
-def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tuple[float, float]:
-    """Return the seconds of ours and of the native subscription for the same changes."""
+def measured(
+    source: Node, target: Node, groups: Iterator[Sequence[str]], options: Mapping[str, Any]
+) -> tuple[Cost, Cost]:
+    """Return the costs of ours and of the native subscription for the same changes."""
     for node in (source, target):
         run(node, "DROP TABLE IF EXISTS t", TABLE)
         run(
@@ -104,7 +164,9 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
         )
         run(node, "VACUUM ANALYZE t")
     run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
-    applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
+    applier = Applier(
+        source.conninfo, target.conninfo, "bench", publications=["p"], copy=False, **options
+    )
     applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
     run(source, "SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
     write(source, groups)
@@ -112,9 +174,9 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
     end = LSN(str(one(source, "SELECT pg_current_wal_lsn()::text")))
     expected = one(source, "SELECT md5(string_agg(t::text, '' ORDER BY id)) FROM t")
 
-    start = time.perf_counter()
-    applier.run(stop_at=end, timeout=600)
-    ours = time.perf_counter() - start
+    with Clock(target) as clock:
+        applier.run(stop_at=end, timeout=600)
+    ours = clock.cost(is_ours=True)
     found = one(target, "SELECT md5(string_agg(t::text, '' ORDER BY id)) FROM t")
     assert found == expected, "the applier's rows differ"
     applier.drop()
@@ -131,31 +193,141 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
         " native, create_slot = false, copy_data = false, enabled = false, binary = true"
         f"{', streaming = off' if target.major >= 14 else ''})",
     )
-    start = time.perf_counter()
-    run(target, "ALTER SUBSCRIPTION s ENABLE")
-    wait(lambda: bool(one(target, "SELECT EXISTS (SELECT FROM t WHERE id = -1)")))
-    native = time.perf_counter() - start
+    with Clock(target) as clock:
+        run(target, "ALTER SUBSCRIPTION s ENABLE")
+        wait(lambda: bool(one(target, "SELECT EXISTS (SELECT FROM t WHERE id = -1)")))
+        time.sleep(0.05)
+    native = clock.cost(is_ours=False)
+    drop_subscription(source, target)
+    return ours, attrs.evolve(native, seconds=native.seconds - 0.05)
+
+
+def drop_subscription(source: Node, target: Node) -> None:
     run(target, "ALTER SUBSCRIPTION s DISABLE", "ALTER SUBSCRIPTION s SET (slot_name = NONE)")
     run(target, "DROP SUBSCRIPTION s")
     wait(lambda: not one(source, "SELECT count(*) FROM pg_replication_slots WHERE active"))
     run(source, "SELECT pg_drop_replication_slot('native')")
+
+
+def copied(source: Node, target: Node, rows: int) -> tuple[float, float]:
+    """Return the seconds of the initial copy of ours, and of the native subscription."""
+    for node in (source, target):
+        run(node, "DROP TABLE IF EXISTS t", TABLE)
+    run(
+        source,
+        f"INSERT INTO t SELECT n, n, 'text number ' || n, n * 1.5, now()"
+        f" FROM generate_series(1, {rows}) AS n",
+        "VACUUM ANALYZE t",
+        "DROP PUBLICATION IF EXISTS p",
+        "CREATE PUBLICATION p FOR TABLE t",
+    )
+    applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"])
+    end = LSN(str(one(source, "SELECT pg_current_wal_lsn()::text")))
+    start = time.perf_counter()
+    applier.run(stop_at=end, timeout=600)
+    ours = time.perf_counter() - start
+    applier.drop()
+    run(target, "TRUNCATE t")
+    start = time.perf_counter()
+    run(
+        target,
+        f"CREATE SUBSCRIPTION s CONNECTION '{source.conninfo}' PUBLICATION p WITH (slot_name ="
+        " native, binary = true)",
+    )
+    wait(lambda: one(target, "SELECT min(srsubstate) FROM pg_subscription_rel") == "r")
+    native = time.perf_counter() - start
+    drop_subscription(source, target)
     return ours, native
 
 
+def latency(source: Node, target: Node) -> tuple[float, float]:
+    """Return the median seconds from a commit to its visibility, ours and native."""
+    for node in (source, target):
+        run(node, "DROP TABLE IF EXISTS t", TABLE)
+    run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
+    applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
+    thread = Thread(target=applier.run)
+    thread.start()
+    ours = visible(source, target, 0)
+    applier.stop()
+    thread.join()
+    applier.drop()
+    run(
+        target,
+        f"CREATE SUBSCRIPTION s CONNECTION '{source.conninfo}' PUBLICATION p WITH (slot_name ="
+        " native, copy_data = false, binary = true)",
+    )
+    native = visible(source, target, 1000)
+    drop_subscription(source, target)
+    return ours, native
+
+
+def visible(source: Node, target: Node, first: int) -> float:
+    times = []
+    with (
+        psycopg.connect(source.conninfo, autocommit=True) as writer,
+        psycopg.connect(target.conninfo, autocommit=True) as reader,
+    ):
+        for number in range(first, first + 220):
+            writer.execute("INSERT INTO t (id) VALUES (%s)", [number])
+            start = time.perf_counter()
+            while not reader.execute("SELECT FROM t WHERE id = %s", [number]).fetchall():
+                pass
+            times.append(time.perf_counter() - start)
+    # The first ones wait until the stream has begun.
+    return statistics.median(times[20:])
+
+
+def memory(source: Node, target: Node) -> float:
+    """Return the megabytes of a process that applies one transaction of 500 000 rows."""
+    for node in (source, target):
+        run(node, "DROP TABLE IF EXISTS t", TABLE)
+    run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
+    applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
+    applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
+    write(source, large(500_000))
+    end = str(one(source, "SELECT pg_current_wal_lsn()::text"))
+    command = [sys.executable, __file__, source.conninfo, target.conninfo, end]
+    used = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    applier.drop()
+    return used
+
+
+def apply_alone(source: str, target: str, end: str) -> None:
+    applier = Applier(source, target, "bench", publications=["p"], copy=False)
+    applier.run(stop_at=LSN(end), timeout=600)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main() -> None:
-    workloads = [
-        ("20 000 transactions of one row", lambda: single_rows(20_000), 20_000, 0.45),
-        ("600 transactions of 100 changes, mixed", lambda: mixed(600), 60_000, 0.65),
-        ("one transaction of 100 000 inserts", lambda: large(100_000), 100_000, 0.75),
+    rows, hundreds, one_large = "transactions of one row", "of 100 changes, mixed", "of inserts"
+    workloads: list[tuple[str, Callable[[], Iterator[Sequence[str]]], int, float, Any]] = [
+        (f"20 000 {rows}", lambda: single_rows(20_000), 20_000, 0.45, {}),
+        (f"20 000 {rows}, group=50", lambda: single_rows(20_000), 20_000, 0.80, {"group": 50}),
+        (f"600 {hundreds}", lambda: mixed(600), 60_000, 0.65, {}),
+        (f"600 {hundreds}, LastUpdateWins", lambda: mixed(600), 60_000, 0.55, WINS),
+        (f"600 {hundreds}, group=50", lambda: mixed(600), 60_000, 0.80, {"group": 50}),
+        (f"one {one_large}, 100 000 rows", lambda: large(100_000), 100_000, 0.75, {}),
     ]
     with Lab() as lab:
         source = lab.primary(name="source", settings=SETTINGS)
         target = lab.primary(name="target", settings=SETTINGS)
-        for what, groups, changes, goal in workloads:
-            rounds = [measured(source, target, groups()) for _ in range(ROUNDS)]
-            ours, native = (min(times) for times in zip(*rounds, strict=True))
-            print(Line(what, changes / ours, changes / native, goal), flush=True)
+        for what, groups, changes, goal, options in workloads:
+            rounds = [measured(source, target, groups(), options) for _ in range(ROUNDS)]
+            ours, native = (
+                Cost(min(each.seconds for each in costs), min(each.cpu for each in costs))
+                for costs in zip(*rounds, strict=True)
+            )
+            print(Line(what, changes, ours, native, goal), flush=True)
+        own, other = copied(source, target, 500_000)
+        print(f"initial copy of 500 000 rows: {own:.2f} s, {other:.2f} s, {other / own:.2f} (0.90)")
+        own, other = latency(source, target)
+        ratio = own / other
+        print(
+            f"median latency: {own * 1e3:.2f} ms, {other * 1e3:.2f} ms, {ratio:.2f} (at most 1.5)"
+        )
+        print(f"memory for a transaction of 500 000 rows: {memory(source, target):.0f} MB (80)")
 
 
 if __name__ == "__main__":
-    main()
+    apply_alone(*sys.argv[1:]) if len(sys.argv) == 4 else main()
