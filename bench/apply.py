@@ -1,9 +1,9 @@
 """Compare the applier with a native subscription, as ratios of speed measured in one run.
 
 Both apply the same changes: a slot is copied for each. The native subscription receives values in
-binary, and does not stream transactions in progress. On a busy machine compare the CPU time: of ours
-that of the slower one of its two processes, this one and the subscriber's, of the native
-subscription that of its worker.
+binary, and does not stream transactions in progress. On a busy machine compare the CPU time: that
+of the slower one of our two processes, this one and the subscriber's, and that of the native
+subscription's worker.
 """
 
 from __future__ import annotations
