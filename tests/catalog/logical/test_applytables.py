@@ -37,7 +37,7 @@ def test_the_key_is_the_first_unique_index_without_nulls() -> None:
 
 
 def test_the_records_of_a_table_that_vanished_between_the_statements_are_left_out() -> None:
-    own = {"schema": "public", "name": "t"}
+    own: dict[str, object] = {"schema": "public", "name": "t"}
     record = own | {
         "is_partitioned": False,
         "hides_rows": False,
@@ -45,6 +45,9 @@ def test_the_records_of_a_table_that_vanished_between_the_statements_are_left_ou
         "has_deferred": False,
         "refusing": [],
     }
-    keys = [own | {"columns": ["id"]}, {"schema": "public", "name": "u", "columns": ["id"]}]
+    keys: list[dict[str, object]] = [
+        own | {"columns": ["id"]},
+        {"schema": "public", "name": "u", "columns": ["id"]},
+    ]
     [(name, table)] = targets_in([record], [], keys).items()
     assert (name, table.keys, table.columns) == (TableName("public", "t"), (("id",),), ())

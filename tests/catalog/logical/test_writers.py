@@ -11,19 +11,19 @@ from pgreplkit.values.tablename import TableName
 @pytest.mark.parametrize(
     ("role", "columns", "is_grantable", "granted"),
     [
-        ("app", (), False, "GRANT UPDATE ON TABLE public.t TO app"),
-        (None, (), False, "GRANT UPDATE ON TABLE public.t TO PUBLIC"),
-        ("My App", ("n", "a b"), True, 'GRANT UPDATE (n, "a b") ON TABLE public.t TO "My App"'),
+        ("app", [], False, "GRANT UPDATE ON TABLE public.t TO app"),
+        (None, [], False, "GRANT UPDATE ON TABLE public.t TO PUBLIC"),
+        ("My App", ["n", "a b"], True, 'GRANT UPDATE (n, "a b") ON TABLE public.t TO "My App"'),
     ],
 )
 def test_a_grant_is_revoked_and_granted_again_as_it_was(
-    role: str | None, columns: tuple[str, ...], is_grantable: bool, granted: str
+    role: str | None, columns: list[str], is_grantable: bool, granted: str
 ) -> None:
     grant = WriteGrant(
         table=TableName("public", "t"),
         role=role,
         privilege="UPDATE",
-        columns=columns,
+        columns=columns,  # type: ignore[arg-type]
         is_grantable=is_grantable,
     )
     assert grant.grant_sql == granted + " WITH GRANT OPTION" * is_grantable

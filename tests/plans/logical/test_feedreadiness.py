@@ -5,13 +5,20 @@ from __future__ import annotations
 import attrs
 from serverfacts import settings
 
+from pgreplkit.catalog.logical.replicaidentity import identity_in
 from pgreplkit.plans.logical.feedreadiness import FeedFacts, feed_readiness
-from pgreplkit.rows import IdentityKind, ReplicaIdentity
 from pgreplkit.values.tablename import TableName
 
 TABLE = TableName("public", "t")
-IDENTITY = ReplicaIdentity(
-    table=TABLE, kind=IdentityKind.DEFAULT, index="t_pkey", columns=("id",), remedy=""
+IDENTITY = identity_in(
+    {
+        "schema": "public",
+        "name": "t",
+        "kind": "d",
+        "index": "t_pkey",
+        "columns": ["id"],
+        "remedy": "",
+    }
 )
 FACTS = FeedFacts(
     settings=settings(wal_level="logical", max_replication_slots=10),
