@@ -53,20 +53,20 @@ def translate_errors(
         # The server reports EACCES and EPERM of the operating system with the same SQLSTATE. A
         # superuser passes every check of privileges.
         needed = "" if is_superuser or _is_file_access(error) else grant
-        found = "; ".join(filter(None, [_said(error), error.diag.message_detail]))
+        found = "; ".join(filter(None, [_message_of(error), error.diag.message_detail]))
         raise InsufficientPrivilege(operation, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-        raise StatementTimeout(operation, _said(error), error.sqlstate) from error
+        raise StatementTimeout(operation, _message_of(error), error.sqlstate) from error
     except psycopg.Error as error:
         ours = (meaning or {}).get(error.sqlstate or "")
         if ours:
-            raise ours(operation, _said(error), error.sqlstate) from error
+            raise ours(operation, _message_of(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
         # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
-        raise kind(operation, _said(error), error.sqlstate) from error
+        raise kind(operation, _message_of(error), error.sqlstate) from error
 
 
 def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:
@@ -92,6 +92,7 @@ def source_function(error: ServerError) -> str:
     return (cause.diag.source_function or "") if isinstance(cause, psycopg.Error) else ""
 
 
-def _said(error: psycopg.Error) -> str:
-    said = error.diag.message_primary or str(error).strip()
-    return f"{said} ({error.diag.message_hint})" if error.diag.message_hint else said
+def _message_of(error: psycopg.Error) -> str:
+    message = error.diag.message_primary or str(error).strip()
+    hint = error.diag.message_hint
+    return f"{message} ({hint})" if hint else message

@@ -19,7 +19,7 @@ _PLAIN_FLOATS = {"real", "double precision"}
 
 @attrs.frozen(kw_only=True)
 class TableScan:
-    """How a table is read for a comparison: its columns, in ranges of its key."""
+    """A table as a comparison reads it: its columns, in ranges of its key."""
 
     table: TableName
     columns: tuple[ColumnShape, ...]

@@ -90,5 +90,5 @@ class FeedSettings:
 
     @property
     def accepts_gap(self) -> bool:
-        """Whether it may continue without changes that are lost."""
+        """Whether the feed may continue without changes that are lost."""
         return self.on_lost == "accept"

@@ -40,7 +40,7 @@ class InvalidWal(Error, ValueError):
         self.is_opaque = is_opaque
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (self.found, self.path, self.lsn, self.remedy, self.is_opaque)
+        return _restored, (self.found, self.path, self.lsn, self.remedy, self.is_opaque)
 
     def __str__(self) -> str:
         at = f" at {self.lsn}" if self.lsn is not None else ""
@@ -48,7 +48,7 @@ class InvalidWal(Error, ValueError):
         return f"could not read the WAL{at}{of}: {self.found}; {self.remedy}"
 
 
-def _again(
+def _restored(
     found: str, path: str | None, lsn: LSN | None, remedy: str, is_opaque: bool
 ) -> InvalidWal:
     return InvalidWal(found, path=path, lsn=lsn, remedy=remedy, is_opaque=is_opaque)

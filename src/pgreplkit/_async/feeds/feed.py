@@ -298,7 +298,7 @@ class AsyncFeed(AsyncClosing):
 
 
 def _since(before: FeedReport, after: FeedReport) -> FeedReport:
-    """Return what was done between two reports."""
+    """Return the difference of two reports."""
     return attrs.evolve(
         after,
         transactions=after.transactions - before.transactions,

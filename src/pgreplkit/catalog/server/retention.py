@@ -29,7 +29,7 @@ class ArchiverStatus(Record):
 
     @property
     def is_failing(self) -> bool:
-        """Whether its last attempt failed."""
+        """Whether the last attempt to archive failed."""
         if self.last_failed_time is None:
             return False
         return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
