@@ -61,12 +61,12 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
     """Check that nothing answers at the primary's address.
 
     Any answer means that the server is alive: one that recovers after a crash, or waits in a smart
-    shutdown for its last clients, still writes, or will write again. ``answer`` is its answer.
+    shutdown for its last clients, still writes, or will write again. ``answer`` is its error or its role.
     """
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
         Reply.NOT_ASKED: f"it was not asked: {answer}",
-        Reply.OPEN: f"{address} is open, and what listens there is no server that answers: {answer}",
+        Reply.OPEN: f"{address} is open, and what listens there is not a server: {answer}",
         Reply.REFUSED: f"it answers, and takes no connections now: {answer}",
     }.get(reply, f"it answers: {answer}")
     remedy = {
