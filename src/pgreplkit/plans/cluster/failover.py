@@ -61,7 +61,8 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
     """Check that nothing answers at the primary's address.
 
     Any answer means that the server is alive: one that recovers after a crash, or waits in a smart
-    shutdown for its last clients, still writes, or will write again. ``answer`` is its error or its role.
+    shutdown for its last clients, still writes, or will write again. ``answer`` is its error, or
+    its role.
     """
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
