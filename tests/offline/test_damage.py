@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from pgreplkit import LSN
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.damage import InvalidWal, opaque
 
 
 def test_the_error_names_what_is_known_of_the_place() -> None:
@@ -16,6 +16,6 @@ def test_the_error_names_what_is_known_of_the_place() -> None:
 
 
 def test_an_opaque_file_stays_one_in_a_pickle() -> None:
-    opaque = InvalidWal("the file is encrypted", remedy="decrypt it first", is_opaque=True)
-    assert pickle.loads(pickle.dumps(opaque)).is_opaque
+    error = opaque("/x/0", "the file is encrypted", "decrypt it first")
+    assert pickle.loads(pickle.dumps(error)).is_opaque
     assert not pickle.loads(pickle.dumps(InvalidWal("bad"))).is_opaque

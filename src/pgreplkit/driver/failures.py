@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
 from psycopg import BaseConnection, errors
@@ -17,7 +17,9 @@ from pgreplkit.errors import (
     ServerError,
     StatementTimeout,
 )
-from pgreplkit.values.tablename import TableName, quoted
+
+if TYPE_CHECKING:
+    from pgreplkit.values.tablename import TableName
 
 UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
 NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
@@ -90,6 +92,9 @@ def read_grant(table: TableName) -> str:
     >>> read_grant(TableName("sales", "orders"))
     'USAGE ON SCHEMA sales; SELECT ON sales.orders'
     """
+    # A first connect does without tables.
+    from pgreplkit.values.tablename import quoted
+
     # Every role has USAGE on the schema public, until an administrator revokes it.
     schema = "" if table.schema == "public" else f"USAGE ON SCHEMA {quoted(table.schema)}; "
     return f"{schema}SELECT ON {table}"
