@@ -24,6 +24,9 @@ Stops: TypeAlias = Callable[[], bool]
 
 _YIELDS_EVERY = 64
 """Transactions after which other tasks of the event loop get their turn."""
+_TURNS = 6
+"""Turns of the event loop in which the client of an engine writes a batch to its socket: that of
+NATS takes 3, from the call to the task that flushes."""
 _KEPT_WITHIN = 0.5
 """Share of the time in which the engine discards a position after which it is stored again."""
 
@@ -137,8 +140,12 @@ class FeedRun:
         job = self._runner.start(self._settings.sink.send(batch))
         # A batch without messages stores a position only, long after the last commit.
         self._sent = batch, job, self._committed if batch.messages else 0
-        # In an event loop the batch is sent when this task waits, which may be much later.
-        yield_to_others()
+        # In an event loop the batch is sent while this task waits. Without these turns the engine
+        # would get it only after the next batch is encoded, and the two would not overlap.
+        for _ in range(_TURNS):
+            if job.done():
+                break
+            yield_to_others()
 
     def _settle(self) -> None:
         """Wait until the sink has the batch that is on its way."""
