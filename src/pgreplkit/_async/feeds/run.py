@@ -82,7 +82,7 @@ class AsyncFeedRun:
         while not stops():
             transaction = await self._stream.received()
             if transaction is None:
-                if await self._work():
+                if await self._work(goal):
                     continue
                 transaction = await self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
@@ -96,7 +96,7 @@ class AsyncFeedRun:
                 self._acknowledge()
         await self._finish()
 
-    async def _work(self) -> bool:
+    async def _work(self, goal: RunGoal) -> bool:
         """Send what waits, or wait for an answer; return False if there is nothing to do."""
         if self._sent is not None:
             # Meanwhile more transactions arrive, which share the next batch.
@@ -105,7 +105,7 @@ class AsyncFeedRun:
             await self._send(self._batching.batch())
         else:
             self._acknowledge()
-            return await self._beat()
+            return await self._beat(goal)
         return True
 
     async def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
@@ -122,7 +122,9 @@ class AsyncFeedRun:
         return None
 
     async def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
-        """Add a transaction, and send full batches; return False if it was stopped within it."""
+        """Add a transaction, and send full batches; return False if the run ends with it."""
+        if not goal.allows(transaction.end_lsn):
+            return False
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
         changes = changes_of(transaction, self._source)
@@ -176,14 +178,14 @@ class AsyncFeedRun:
             self._stream.pass_idle(lsn)
             self._stream.acknowledge(lsn)
 
-    async def _beat(self) -> bool:
+    async def _beat(self, goal: RunGoal) -> bool:
         """Store the position of an idle source now and then, so that its slot can follow."""
         # Without a change the sink stores no position, and the slot would keep all WAL.
         is_due = self._beats is not None and (time.monotonic() - self._positioned_at >= self._beats)
         if not is_due:
             return False
         reached = self._stream.reached
-        if reached > self._batching.position.lsn:
+        if reached > self._batching.position.lsn and goal.allows(reached):
             self._batching.reach(reached)
         elif not self._must_repeat and self._batching.position == self._stored:
             self._positioned_at = time.monotonic()

@@ -83,7 +83,7 @@ class FeedRun:
         while not stops():
             transaction = self._stream.received()
             if transaction is None:
-                if self._work():
+                if self._work(goal):
                     continue
                 transaction = self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
@@ -97,7 +97,7 @@ class FeedRun:
                 self._acknowledge()
         self._finish()
 
-    def _work(self) -> bool:
+    def _work(self, goal: RunGoal) -> bool:
         """Send what waits, or wait for an answer; return False if there is nothing to do."""
         if self._sent is not None:
             # Meanwhile more transactions arrive, which share the next batch.
@@ -106,7 +106,7 @@ class FeedRun:
             self._send(self._batching.batch())
         else:
             self._acknowledge()
-            return self._beat()
+            return self._beat(goal)
         return True
 
     def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
@@ -123,7 +123,9 @@ class FeedRun:
         return None
 
     def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
-        """Add a transaction, and send full batches; return False if it was stopped within it."""
+        """Add a transaction, and send full batches; return False if the run ends with it."""
+        if not goal.allows(transaction.end_lsn):
+            return False
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
         changes = changes_of(transaction, self._source)
@@ -177,14 +179,14 @@ class FeedRun:
             self._stream.pass_idle(lsn)
             self._stream.acknowledge(lsn)
 
-    def _beat(self) -> bool:
+    def _beat(self, goal: RunGoal) -> bool:
         """Store the position of an idle source now and then, so that its slot can follow."""
         # Without a change the sink stores no position, and the slot would keep all WAL.
         is_due = self._beats is not None and (time.monotonic() - self._positioned_at >= self._beats)
         if not is_due:
             return False
         reached = self._stream.reached
-        if reached > self._batching.position.lsn:
+        if reached > self._batching.position.lsn and goal.allows(reached):
             self._batching.reach(reached)
         elif not self._must_repeat and self._batching.position == self._stored:
             self._positioned_at = time.monotonic()
