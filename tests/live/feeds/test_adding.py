@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from colours import Colour
+from colours import Colour, inner
 from databases import Database
 from feedfacts import end_of, feed_of, written
 from modelsink import Engine, ModelSink
@@ -99,7 +99,7 @@ async def test_an_interrupted_addition_lets_the_feed_continue(
     class Stopping(ModelSink):
         async def send(self, batch: FeedBatch) -> None:
             await ModelSink.send(self, batch)
-            feed.stop()
+            inner(feed).stop()
 
     feed = feed_of(colour, database, "feed_broken", sink=Stopping(engine))
     with pytest.raises(FeedError, match="it was stopped before all rows were sent; call add_tab"):
