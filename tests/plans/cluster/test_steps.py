@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 from clusterfacts import every_step
 from hypothesis import given
@@ -48,3 +52,16 @@ def test_only_final_steps_have_a_caution_and_none_of_them_can_be_undone() -> Non
         assert not (kind.caution and not kind.is_final)
         assert not (kind.is_final and kind.undo)
     assert steps.Promote.caution
+
+
+def test_steps_of_upgrades_and_meshes_are_read_without_their_modules() -> None:
+    read = "import json, sys; from pgreplkit.plans.cluster.steps import step_from; "
+    read += "print(*map(step_from, json.loads(sys.argv[1])), sep='; ')"
+    stored = json.dumps(
+        [
+            {"kind": "DropSubscriptions", "node": "new", "subscriptions": ["shop"]},
+            {"kind": "StopWrites", "node": "a", "mesh": "m"},
+        ]
+    )
+    shown = subprocess.run([sys.executable, "-c", read, stored], capture_output=True, text=True)
+    assert shown.stdout.startswith("new: "), shown.stderr

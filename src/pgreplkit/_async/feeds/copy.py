@@ -14,7 +14,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
@@ -117,7 +117,7 @@ class AsyncFeedCopy:
     ) -> AsyncIterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
         count, tables = len(one.table.columns), (one.table,)
-        operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
         with translate_errors(operation, connection=copy.connection, grant=grant):
             async for data in copy.rows(operation, copy_statement(one)):

@@ -15,7 +15,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
@@ -114,7 +114,7 @@ class FeedCopy:
     def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
         count, tables = len(one.table.columns), (one.table,)
-        operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
         with translate_errors(operation, connection=copy.connection, grant=grant):
             for data in copy.rows(operation, copy_statement(one)):

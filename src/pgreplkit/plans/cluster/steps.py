@@ -1,6 +1,7 @@
 """Step: one action of an operation on one server, as data that can be shown and stored."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 import attrs
@@ -71,6 +72,9 @@ def step_from(content: Mapping[str, Any]) -> Step:
     Raises:
         ValueError: If the content does not describe a step.
     """
+    # A journal of an upgrade or a mesh may be read by a program that uses neither.
+    for module in ("pgreplkit.plans.cluster.upgradesteps", "pgreplkit.plans.mesh.steps"):
+        import_module(module)
     # By the class: a step of a later version is refused, and not guessed.
     kinds = {kind.__name__: kind for kind in Step.__subclasses__()}
     values = {name: value for name, value in content.items() if name != "kind"}
