@@ -89,11 +89,7 @@ class AsyncFeedCopy:
         copy = AsyncRowCopy(reader, self._conninfo, silence, lambda: not self._ends())
         try:
             for one in self._copies:
-                async for change in self._rows(copy, one, lsn):
-                    await self._send(batching.take((change,), lsn, stage))
-                    self.parked = batching.parked
-                    if self._ends():
-                        raise StreamClosed(settings.operation, "it was stopped")
+                await self._send_table(copy, one, lsn, stage, batching)
             if batching.has_messages:
                 await self._send((batching.batch(),))
             return True
@@ -103,6 +99,15 @@ class AsyncFeedCopy:
             if not self._stops():
                 raise
             return False
+
+    async def _send_table(
+        self, copy: AsyncRowCopy, one: TableCopy, lsn: LSN, stage: FeedStage, batching: Batching
+    ) -> None:
+        async for change in self._rows(copy, one, lsn):
+            await self._send(batching.take((change,), lsn, stage))
+            self.parked = batching.parked
+            if self._ends():
+                raise StreamClosed(self._settings.operation, "it was stopped")
 
     def _ends(self) -> bool:
         return self._stops() or self._goal.is_late

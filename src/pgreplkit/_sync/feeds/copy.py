@@ -88,11 +88,7 @@ class FeedCopy:
         copy = RowCopy(reader, self._conninfo, silence, lambda: not self._ends())
         try:
             for one in self._copies:
-                for change in self._rows(copy, one, lsn):
-                    self._send(batching.take((change,), lsn, stage))
-                    self.parked = batching.parked
-                    if self._ends():
-                        raise StreamClosed(settings.operation, "it was stopped")
+                self._send_table(copy, one, lsn, stage, batching)
             if batching.has_messages:
                 self._send((batching.batch(),))
             return True
@@ -102,6 +98,15 @@ class FeedCopy:
             if not self._stops():
                 raise
             return False
+
+    def _send_table(
+        self, copy: RowCopy, one: TableCopy, lsn: LSN, stage: FeedStage, batching: Batching
+    ) -> None:
+        for change in self._rows(copy, one, lsn):
+            self._send(batching.take((change,), lsn, stage))
+            self.parked = batching.parked
+            if self._ends():
+                raise StreamClosed(self._settings.operation, "it was stopped")
 
     def _ends(self) -> bool:
         return self._stops() or self._goal.is_late
