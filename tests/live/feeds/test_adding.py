@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import attrs
 import pytest
 from colours import Colour, inner
@@ -11,7 +13,7 @@ from modelsink import Engine, ModelSink
 
 from pgreplkit import LSN
 from pgreplkit.errors import FeedError, TableNotFound
-from pgreplkit.feeds import FeedBatch, FeedStage
+from pgreplkit.feeds import AsyncFeed, FeedBatch, FeedStage
 
 
 @pytest.mark.one_colour
@@ -99,7 +101,7 @@ async def test_an_interrupted_addition_lets_the_feed_continue(
     class Stopping(ModelSink):
         async def send(self, batch: FeedBatch) -> None:
             await ModelSink.send(self, batch)
-            inner(feed).stop()
+            cast(AsyncFeed, inner(feed)).stop()
 
     feed = feed_of(colour, database, "feed_broken", sink=Stopping(engine))
     with pytest.raises(FeedError, match="it was stopped before all rows were sent; call add_tab"):
