@@ -65,7 +65,7 @@ class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
 
     Planning and ``check`` change nothing on any server. Plans are returned by methods of a cluster,
-    such as ``switchover``. With a journal file, another process can resume the operation.
+    such as ``plan_switchover``. With a journal file, another process can resume the operation.
     """
 
     def __init__(
