@@ -63,4 +63,4 @@ def lzma_alone(content: bytes) -> bytes:
 
 
 def brotli(content: bytes) -> bytes:
-    return bytes(pytest.importorskip("brotli").compress(content))
+    return bytes(pytest.importorskip("brotli").compress(content, quality=4))

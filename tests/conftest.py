@@ -27,7 +27,7 @@ gc.disable()
 # Every run tests the same examples; nox -s fuzz tries new ones.
 # A busy machine may stop a test for longer than any deadline.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("pgreplkit", patient, max_examples=100, derandomize=True)
+settings.register_profile("pgreplkit", patient, max_examples=50, derandomize=True)
 settings.register_profile("fuzz", patient, max_examples=1000, derandomize=False)
 settings.load_profile("pgreplkit")
 

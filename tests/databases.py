@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import count
 
 import attrs
 import psycopg
-from clusters import rows
 from colours import Colour
 from psycopg.conninfo import make_conninfo
 
@@ -67,49 +67,78 @@ def make_database(node: Node) -> Database:
 
 def remove_databases(*databases: Database) -> None:
     """Empty the databases, and end their subscriptions, slots and sessions."""
-    for database in databases:
-        for (name,) in database.all(
-            """SELECT quote_ident(subname) FROM pg_subscription
-            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    with ExitStack() as stack:
+
+        def connected(conninfo: str) -> psycopg.Connection:
+            return stack.enter_context(psycopg.connect(conninfo, autocommit=True))
+
+        # Few connections: each takes longer than all statements on it. What the settings of a
+        # database change, a connection made after RESET ALL does not have.
+        servers = {database.node.name: connected(database.node.conninfo) for database in databases}
+        for database in databases:
+            statement = f"ALTER DATABASE {database.name} RESET ALL"
+            servers[database.node.name].execute(statement.encode())
+        own = {database.name: connected(database.conninfo) for database in databases}
+        for connection in own.values():
+            drop_subscriptions(connection)
+        for database in databases:
+            connection = own[database.name]
+            end_sessions(servers[database.node.name], database, but=connection.info.backend_pid)
+            empty(connection)
+            FREE.append(database)
+
+
+def drop_subscriptions(connection: psycopg.Connection) -> None:
+    """Drop the subscriptions of the database, whose publishers may be lost."""
+    subscriptions = """SELECT quote_ident(subname) FROM pg_subscription
+        WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    for (name,) in connection.execute(subscriptions).fetchall():
+        for statement in (
+            f"ALTER SUBSCRIPTION {name} DISABLE",
+            f"ALTER SUBSCRIPTION {name} CONNECTION 'host=/nowhere password=x'",
+            f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+            f"DROP SUBSCRIPTION {name}",
         ):
-            database.run(
-                f"ALTER SUBSCRIPTION {name} DISABLE",
-                f"ALTER SUBSCRIPTION {name} CONNECTION 'host=/nowhere password=x'",
-                f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
-                f"DROP SUBSCRIPTION {name}",
-            )
-    for database in databases:
-        end_sessions(database)
-        with psycopg.connect(database.node.conninfo, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {database.name} RESET ALL".encode())
-        everything = """SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
-            UNION ALL SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
-            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"""
-        database.run(
-            *(str(statement) for (statement,) in database.all(everything)),
-            f"REVOKE CREATE ON DATABASE {database.name} FROM PUBLIC",
-            "CREATE SCHEMA public",
-            "GRANT USAGE ON SCHEMA public TO PUBLIC",
-        )
-        FREE.append(database)
+            connection.execute(statement.encode())
 
 
-def end_sessions(database: Database) -> None:
-    """End all sessions in it, and drop its slots."""
+def end_sessions(server: psycopg.Connection, database: Database, *, but: int) -> None:
+    """End all sessions in the database but that process, and drop its slots."""
     ended = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = '{database.name}' AND pid <> pg_backend_pid()"""
-    slots = f"""SELECT slot_name FROM pg_replication_slots
+        WHERE datname = '{database.name}' AND pid <> {but}"""
+    slots = f"""SELECT slot_name, active FROM pg_replication_slots
         WHERE database = '{database.name}' AND NOT temporary"""
-    while rows(database.node, slots):
-        rows(database.node, ended)
-        for slot in rows(database.node, slots + " AND NOT active"):
-            rows(database.node, f"SELECT pg_drop_replication_slot('{slot['slot_name']}')")
-    rows(database.node, ended)
+    server.execute(ended.encode())
+    while found := server.execute(slots.encode()).fetchall():
+        for name, is_active in found:
+            if not is_active:
+                server.execute("SELECT pg_drop_replication_slot(%s)", [name])
+        server.execute(ended.encode())
+        time.sleep(0.005)  # a session needs some milliseconds to end
+
+
+def empty(connection: psycopg.Connection) -> None:
+    """Drop everything in the database, and make its schema as in a new one."""
+    everything = """SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
+        UNION ALL SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"""
+    for (statement,) in connection.execute(everything).fetchall():
+        connection.execute(statement)
+    for statement in (
+        f"REVOKE CREATE ON DATABASE {connection.info.dbname} FROM PUBLIC",
+        "CREATE SCHEMA public",
+        "GRANT USAGE ON SCHEMA public TO PUBLIC",
+    ):
+        connection.execute(statement.encode())
 
 
 TABLES = (
     "CREATE TABLE one (id int PRIMARY KEY, name text)",
     "CREATE TABLE two (id int PRIMARY KEY)",
+)
+FILLED = (
+    "INSERT INTO one SELECT i, 'name ' || i FROM generate_series(1, 1000) AS i",
+    "INSERT INTO two SELECT i FROM generate_series(1, 10) AS i",
 )
 
 
@@ -120,12 +149,6 @@ class Pair:
     publisher: Database
     subscriber: Database
 
-    def fill(self) -> None:
-        self.publisher.run(
-            "INSERT INTO one SELECT i, 'name ' || i FROM generate_series(1, 1000) AS i",
-            "INSERT INTO two SELECT i FROM generate_series(1, 10) AS i",
-        )
-
     def rows(self, table: str) -> tuple[object, object]:
         sql = f"SELECT count(*) FROM {table}"
         return self.publisher.one(sql), self.subscriber.one(sql)
@@ -134,10 +157,8 @@ class Pair:
 def make_pair(publisher: Node, subscriber: Node) -> Pair:
     """Create two databases with the same tables; the publisher's have rows and a publication p."""
     pair = Pair(make_database(publisher), make_database(subscriber))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(*TABLES)
-    pair.fill()
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE one, two")
+    pair.publisher.run(*TABLES, *FILLED, "CREATE PUBLICATION p FOR TABLE one, two")
+    pair.subscriber.run(*TABLES)
     return pair
 
 

@@ -42,26 +42,13 @@ def test_the_fixtures_provide_a_lab_and_a_database_on_its_server(pytester: pytes
     assert not pytester.path.joinpath(root).exists()
 
 
-def test_a_failed_comparison_of_lsns_shows_their_distance(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        from pgreplkit import LSN
-
-        def test_them():
-            assert LSN("0/10") == LSN("0/12")
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:postgresql")
-    result.stdout.fnmatch_lines(["*assert LSN('0/10') == LSN('0/12')", "*2 bytes apart"])
-    result.stdout.no_fnmatch_line("*representation of details failed*")
-
-
-def test_a_failure_shows_the_end_of_the_logs_written_during_the_test(
+def test_a_failure_shows_the_end_of_the_logs_of_the_test_and_the_distance_of_lsns(
     pytester: pytest.Pytester,
 ) -> None:
     pytester.makepyfile(
         """
         import pytest
+        from pgreplkit import LSN
 
         @pytest.fixture(scope="module")
         def silent(pgreplkit_lab):
@@ -79,10 +66,12 @@ def test_a_failure_shows_the_end_of_the_logs_written_during_the_test(
             primary.connection.execute("SELECT 1 / 0")
 
         def test_uses_no_lab():
-            assert False
+            assert LSN("0/10") == LSN("0/12")
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:postgresql")
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["*- log of other -*", "*ERROR:  division by zero"])
     result.stdout.no_fnmatch_line("*- log of silent -*")
+    result.stdout.fnmatch_lines(["*assert LSN('0/10') == LSN('0/12')", "*2 bytes apart"])
+    result.stdout.no_fnmatch_line("*representation of details failed*")

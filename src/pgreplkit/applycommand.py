@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.apply.failures import passes
 from pgreplkit.errors import Error
+from pgreplkit.plans.streams.retries import may_succeed_later
 from pgreplkit.supervised import (
     DEFECT,
     DONE,
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(applier)
     except Error as error:
         _log.error("%s", error)
-        return FAILED if passes(error) else STUCK
+        return FAILED if may_succeed_later(error) else STUCK
     except Exception:
         # Python's own status would be 1, for which a supervisor starts the process again.
         _log.exception("could not apply changes: an error of the program itself")

@@ -10,8 +10,8 @@ from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.feeds.fleet import AsyncFleet
 from pgreplkit.errors import Error
 from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
-from pgreplkit.feeds.retries import may_succeed_later
 from pgreplkit.feeds.sink import Sink
+from pgreplkit.plans.streams.retries import may_succeed_later
 from pgreplkit.sinks.jetstream import JetStream
 from pgreplkit.sinks.kafka import Kafka
 from pgreplkit.sinks.redisstreams import RedisStreams

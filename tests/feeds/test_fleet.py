@@ -25,7 +25,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.feeds import AsyncFeed, AsyncFleet, Feed, FeedState, Fleet
 from pgreplkit.feeds.fleet import Attempts
-from pgreplkit.feeds.retries import may_succeed_later
+from pgreplkit.plans.streams.retries import may_succeed_later
 
 FEED = "run the feed 'orders'"
 PASSING = [
@@ -155,4 +155,4 @@ def test_a_fleet_refuses_what_is_no_mapping_of_feeds_with_sinks_of_their_own() -
             Fleet(feeds)
     fleet = Fleet({"one": one})
     assert (fleet.names, fleet.is_healthy, fleet.status()[0].state) == (("one",), True, "new")
-    assert repr(fleet) == "<Fleet of 1 feeds>"
+    assert repr(fleet) == "<Fleet of 1 feed>"

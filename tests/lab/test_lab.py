@@ -16,7 +16,7 @@ from typing import TypeAlias
 import psutil
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, one, rows, run, wait_until
+from clusters import Cluster, one, rows, run, wait_until
 
 import pgreplkit
 from pgreplkit import Primary, SegmentSize, Standby
@@ -90,16 +90,6 @@ def test_nothing_is_left_after_a_signal(start_child: StartChild, number: signal.
     wait_until(lambda: is_gone(root))
 
 
-@pytest.mark.parametrize("then", ["", "os._exit(1)"])
-def test_nothing_is_left_if_the_process_ends_without_close(
-    start_child: StartChild, then: str
-) -> None:
-    child, root = start_child(then)
-    wait_until_ready(child)
-    child.wait()
-    wait_until(lambda: is_gone(root))
-
-
 @pytest.mark.parametrize("delay", [0.1, 0.4, 0.7])
 def test_nothing_is_left_after_a_kill_during_a_start(start_child: StartChild, delay: float) -> None:
     child, root = start_child("")
@@ -127,16 +117,18 @@ def test_an_interrupted_copy_can_be_removed_by_the_account_of_the_servers(tmp_pa
     }
 
 
-def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lab(
+def test_an_exit_without_cleanup_leaves_nothing_although_a_forked_child_lives_on(
     start_child: StartChild,
 ) -> None:
     child, root = start_child("os.fork() or time.sleep(20); os._exit(0)")
     wait_until_ready(child)
-    child.kill()
+    assert child.wait() == 0
     wait_until(lambda: is_gone(root))
 
 
-def test_a_forked_child_that_ends_does_not_close_the_lab(start_child: StartChild) -> None:
+def test_the_end_of_the_process_closes_the_lab_and_that_of_a_forked_child_does_not(
+    start_child: StartChild,
+) -> None:
     child, root = start_child(
         "os.fork() or sys.exit(0); os.wait(); assert os.path.exists(lab.root)"
     )
@@ -145,9 +137,18 @@ def test_a_forked_child_that_ends_does_not_close_the_lab(start_child: StartChild
     wait_until(lambda: is_gone(root))
 
 
-def test_close_leaves_nothing_and_can_be_called_twice() -> None:
+def test_a_removed_node_and_a_closed_lab_leave_nothing() -> None:
     lab = Lab()
-    lab.primary()
+    node = lab.primary(name="brief")
+    lab.remove(node)
+    assert not node.is_running
+    assert not [path for path in lab.root.iterdir() if path.name.startswith("brief")]
+    assert lab.nodes == {}
+    with pytest.raises(LabError, match="not a node of this lab"):
+        lab.remove(node)
+    lab.primary(name="brief")
+    with pytest.raises(TypeError, match="a standby follows a Node, not a str"):
+        lab.standby("brief")  # type: ignore[arg-type]
     root = lab.root
     (root / "ours").mkdir()
     (root / "ours" / "file").touch()
@@ -155,35 +156,35 @@ def test_close_leaves_nothing_and_can_be_called_twice() -> None:
     lab.close()
     assert is_gone(root)
     lab.close()
+    with pytest.raises(LabError, match="the lab is closed"):
+        lab.primary()
 
 
-def test_nothing_is_left_after_an_exception() -> None:
+def test_nothing_is_left_after_an_exception_even_of_a_killed_server() -> None:
+    memory = Path("/proc/sysvipc/shm")  # on Linux only
     lab = Lab()
+    segment = ""
+
+    def segments() -> set[str]:
+        lines = memory.read_text().splitlines()[1:]
+        return {line.split()[1] for line in lines}
 
     def failing() -> None:
+        nonlocal segment
         with lab:
-            lab.primary().kill()
+            node = lab.primary()
+            # Its other shared memory is a file in the data directory, which the lab removes.
+            assert one(node, "SHOW dynamic_shared_memory_type") == "mmap"
+            lines = (node.data_directory / "postmaster.pid").read_text().splitlines()
+            segment = lines[6].split()[1]
+            node.kill()
+            assert not memory.exists() or segment in segments()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         failing()
     assert is_gone(lab.root)
-
-
-@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="shown by Linux only")
-def test_the_shared_memory_of_a_killed_server_is_freed() -> None:
-    def segments() -> set[str]:
-        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
-        return {line.split()[1] for line in lines}
-
-    with Lab() as lab:
-        node = lab.primary()
-        # Its other shared memory is a file in the data directory, which the lab removes.
-        assert one(node, "SHOW dynamic_shared_memory_type") == "mmap"
-        segment = (node.data_directory / "postmaster.pid").read_text().splitlines()[6].split()[1]
-        node.kill()
-        assert segment in segments()
-    assert segment not in segments()
+    assert not memory.exists() or segment not in segments()
 
 
 def test_the_reaper_gives_up_on_a_process_that_cannot_be_killed(
@@ -206,14 +207,6 @@ def test_a_standby_streams_from_its_slot(cluster: Cluster) -> None:
         assert isinstance(server, Standby)
     with cluster.primary.connect() as server:
         assert isinstance(server, Primary)
-
-
-def test_several_majors_run_side_by_side(pgreplkit_lab: Lab, clusters: Clusters) -> None:
-    majors = sorted({server.version.major for server in find_servers()})[-2:]
-    nodes = [clusters.of(major).primary for major in majors]
-    assert [node.major for node in nodes] == majors
-    assert [one(node, "SHOW server_version_num") for node in nodes]
-    assert len({node.port for node in nodes}) == len(nodes)
 
 
 def test_a_server_listens_on_loopback_only_and_requires_its_password(cluster: Cluster) -> None:
@@ -405,20 +398,3 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
 def test_an_invalid_slot_name_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
     with pytest.raises(pgreplkit.errors.LabError, match="could not create slot 'No-Slot'"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")
-
-
-def test_a_node_that_is_removed_leaves_nothing_and_its_name_is_free() -> None:
-    with Lab() as lab:
-        node = lab.primary(name="brief")
-        lab.remove(node)
-        assert not node.is_running
-        assert not [path for path in lab.root.iterdir() if path.name.startswith("brief")]
-        assert lab.nodes == {}
-        with pytest.raises(LabError, match="not a node of this lab"):
-            lab.remove(node)
-        node = lab.primary(name="brief")
-        with pytest.raises(TypeError, match="a standby follows a Node, not a str"):
-            lab.standby("brief")  # type: ignore[arg-type]
-        lab.remove(node)
-    with pytest.raises(LabError, match="the lab is closed"):
-        lab.primary()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.display.markup import (
     AMBER,
     BLUE,
@@ -84,8 +85,8 @@ def samples_panel(samples: WatchSamples) -> Markup:
     length = max((end - begin).total_seconds(), 1e-9)
     title = join(
         [
-            text(f"lag of {len(series)} servers "),
-            muted(f"{len(samples)} samples in {duration_text(end - begin)}"),
+            text(f"lag of {counted(len(series), 'server')} "),
+            muted(f"{counted(len(samples), 'sample')} in {duration_text(end - begin)}"),
         ]
     )
     chart = _chart(series, length, max(highest, 1.0), begin, end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._text import counted
 from pgreplkit.display.markup import (
     AMBER,
     GREEN,
@@ -27,8 +28,8 @@ _MOST = 100
 def progress_panel(progress: CompareProgress) -> Markup:
     """Return how far a comparison is, and the differences of its last range."""
     share = 100 * progress.share
-    done = f"{progress.rows_done} of about {progress.rows_estimated} rows"
-    tables = f"{progress.tables_done} of {progress.tables} tables"
+    done = f"{progress.rows_done} of about {counted(progress.rows_estimated, 'row')}"
+    tables = f"{progress.tables_done} of {counted(progress.tables, 'table')}"
     bar = block(
         block(style=f"width:{share:.1f}%;height:.8em;background:{GREEN}"),
         style=f"max-width:30em;border:{LINE}",
@@ -37,7 +38,9 @@ def progress_panel(progress: CompareProgress) -> Markup:
     if progress.diffs:
         parts.append(diffs_table(progress.diffs))
     if progress.undecided:
-        parts.append(block(muted(f"{len(progress.undecided)} rows changed at each look")))
+        parts.append(
+            block(muted(f"{counted(len(progress.undecided), 'row')} changed at each look"))
+        )
     verdict = badge("differs", RED) if progress.diffs else badge("equal", GREEN)
     if progress.undecided and not progress.diffs:
         verdict = badge("undecided", AMBER)
@@ -46,9 +49,7 @@ def progress_panel(progress: CompareProgress) -> Markup:
 
 def diffs_panel(diffs: Sequence[RowDiff]) -> Markup:
     """Return rows that differ."""
-    return panel(
-        f"{len(diffs)} {'row differs' if len(diffs) == 1 else 'rows differ'}", diffs_table(diffs)
-    )
+    return panel(counted(len(diffs), "row differs", "rows differ"), diffs_table(diffs))
 
 
 def diffs_table(diffs: Sequence[RowDiff]) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgreplkit._text import counted
 from pgreplkit.display.markup import (
     BLUE,
     GREEN,
@@ -31,7 +32,9 @@ def plan_panel(journal: Journal) -> Markup:
         [number, _progress(number, done), tag("b", step.node), _what(step), code(step.action)]
         for number, step in enumerate(journal.steps, 1)
     ]
-    title = join([text(f"{journal.operation} "), muted(f"{done} of {len(rows)} steps done")])
+    title = join(
+        [text(f"{journal.operation} "), muted(f"{done} of {counted(len(rows), 'step')} done")]
+    )
     state = block(muted("writes: "), text(journal.state), style="margin-top:.3em")
     return panel(title, table(["", "", "server", "step", "action"], rows), state)
 

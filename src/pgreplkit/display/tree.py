@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.display.findings import findings_table
 from pgreplkit.display.markup import (
@@ -50,7 +51,7 @@ def topology_panel(topology: Topology) -> Markup:
         if node.name not in drawn
     ]
     count = len(topology.nodes)
-    title = f"{count} {'server' if count == 1 else 'servers'}"
+    title = counted(count, "server")
     system = "" if topology.system_id is None else f" of system {topology.system_id}"
     findings = findings_table(topology.findings) if topology.findings else Markup("")
     listed = tag("ul", *trees, style=f"{_LIST};margin:0;padding:0;border:none")

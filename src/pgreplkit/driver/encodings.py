@@ -19,6 +19,18 @@ def has_encoding(connection: BaseConnection[Any]) -> bool:
     return connection.pgconn.parameter_status(b"server_encoding") != b"SQL_ASCII"
 
 
+def common_encoding(connections: Iterable[BaseConnection[Any]]) -> str | None:
+    """Return the encoding in which texts of several databases are equal, byte by byte.
+
+    None stands for the encoding of all of them. SQL_ASCII leaves the bytes as each database has
+    them: the server converts none from or to such a database.
+    """
+    encodings = {each.pgconn.parameter_status(b"server_encoding") for each in connections}
+    if b"SQL_ASCII" in encodings:
+        return "SQL_ASCII"
+    return None if len(encodings) == 1 else "UTF8"
+
+
 def name_encoding(connection: BaseConnection[Any]) -> str:
     """Return the codec for names that the server sends in this session."""
     encoding = connection.info.encoding

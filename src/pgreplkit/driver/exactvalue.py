@@ -20,6 +20,7 @@ _SEND = {
     **{name: f"{name}_send" for name in ("box", "circle", "line", "lseg", "path", "point")},
 }
 """The types whose values hold floats, with the functions that return their bits."""
+PLAIN_FLOATS = {"real", "double precision"}
 
 
 def has_floats(oid: int, types: Types) -> bool:
@@ -56,7 +57,11 @@ def exact_value(value: Composable, oid: int, types: Types, *, depth: int = 0) ->
         return value
     shape = base_type(oid, types)
     if _is_float(shape):
-        return SQL("encode({}({}), 'hex')").format(SQL(_SEND[shape.name]), value)
+        bits = SQL("encode({}({}), 'hex')").format(SQL(_SEND[shape.name]), value)
+        if shape.name not in PLAIN_FLOATS:
+            return bits
+        # A NaN that was computed has another sign bit than one that was parsed.
+        return SQL("CASE WHEN {} = 'NaN' THEN 'NaN' ELSE {} END").format(value, bits)
     match shape.kind:
         case "a":
             return _array(value, shape, types, depth)
@@ -73,8 +78,6 @@ def _is_float(shape: TypeShape) -> bool:
 
 def _array(value: Composable, shape: TypeShape, types: Types, depth: int) -> Composable:
     element = shape.element or 0
-    if _is_float(types[element]):
-        return SQL("encode(array_send({}), 'hex')").format(value)
     # array_send() would write the OID of the element type, which differs from database to
     # database where the type is not a built-in one.
     item = Identifier(f"item{depth}")

@@ -17,6 +17,7 @@ from pgreplkit.errors import (
     ServerError,
     StatementTimeout,
 )
+from pgreplkit.values.tablename import TableName, quoted
 
 UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
 NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
@@ -81,6 +82,17 @@ def _is_file_access(error: psycopg.Error) -> bool:
     """Return True if the operating system denied the server access to a file or directory."""
     source = PurePosixPath(error.diag.source_file or "").name
     return source == "fd.c" or error.diag.source_function in _FILE_ACCESS
+
+
+def read_grant(table: TableName) -> str:
+    """Return the privileges that reading a table needs: the SQLSTATE does not say which is missing.
+
+    >>> read_grant(TableName("sales", "orders"))
+    'USAGE ON SCHEMA sales; SELECT ON sales.orders'
+    """
+    # Every role has USAGE on the schema public, until an administrator revokes it.
+    schema = "" if table.schema == "public" else f"USAGE ON SCHEMA {quoted(table.schema)}; "
+    return f"{schema}SELECT ON {table}"
 
 
 def source_function(error: ServerError) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import EncodingFailed, MessageTooLarge, SinkRefused
 from pgreplkit.feeds.change import FeedChange, change_name, not_encoded
 from pgreplkit.feeds.message import FeedMessage
@@ -135,7 +136,8 @@ class Batching:
             raise not_encoded(change, f"the encoder returned a {type(messages).__name__}")
         # They cannot be spread over batches: no position lies between the messages of one change.
         if len(messages) > limits.messages:
-            found = f"it became {len(messages)} messages, and the sink takes {limits.messages}"
+            became = counted(len(messages), "message")
+            found = f"it became {became}, and the sink takes {limits.messages}"
             remedy = "let the encoder return fewer messages, for example with tombstones=False"
             raise SinkRefused(f"send the change {change_name(change)}", found, remedy=remedy)
         for message in messages:

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.feeds.retries import Fences, may_succeed_later, retry_pause
+from pgreplkit.feeds.retries import Fences, retry_pause
 from pgreplkit.feeds.states import FeedState
+from pgreplkit.plans.streams.retries import may_succeed_later
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 
@@ -101,7 +102,7 @@ class Attempts:
         self.error = error
         if error is None:
             self.state, self.failures = FeedState.STOPPED, 0
-        elif not (may_succeed_later(error) or self._fences.may_end(error, messages)):
+        elif not (may_succeed_later(error) or self._fences.may_be_own(error, messages)):
             self.state = FeedState.FAILED
         else:
             self.note_progress(now, messages)

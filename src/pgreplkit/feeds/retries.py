@@ -1,28 +1,11 @@
-"""The errors of a feed after which it may begin again, and the pauses before."""
+"""The pauses before a feed begins again, and the fences after which it does."""
 
 from __future__ import annotations
 
-from pgreplkit.errors import (
-    ConnectionFailed,
-    ServerError,
-    SinkFenced,
-    SinkUnreachable,
-    SlotActive,
-    WaitTimeout,
-)
+from pgreplkit.errors import SinkFenced
 
-_PASSING = (ConnectionFailed, SinkUnreachable, SlotActive, WaitTimeout)
-_RESOURCES = "53"
-"""The SQLSTATE class of a server that lacks connections, memory or disk space."""
 _FIRST, _LONGEST = 0.5, 10.0
 """Seconds: a server restarts within a few; another process takes over a feed within the longest."""
-
-
-def may_succeed_later(error: BaseException) -> bool:
-    """Return whether a later attempt may succeed without any change of the configuration."""
-    if isinstance(error, _PASSING):
-        return True
-    return isinstance(error, ServerError) and (error.sqlstate or "").startswith(_RESOURCES)
 
 
 def retry_pause(failures: int, spread: float) -> float:
@@ -48,10 +31,11 @@ class Fences:
         self._fenced_at: int | None = None
         """The messages that were stored when the feed was fenced last."""
 
-    def may_end(self, error: BaseException, messages: int) -> bool:
-        """Return whether the error is a fence that another attempt may not meet again.
+    def may_be_own(self, error: BaseException, messages: int) -> bool:
+        """Return True for a fence that the feed's own late batch may have caused.
 
-        ``messages`` is the number of messages that the feed has stored so far.
+        ``messages`` is the number of messages that the feed has stored so far. If it is fenced
+        again before it has stored another one, some other process writes.
         """
         if not isinstance(error, SinkFenced):
             return False

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
@@ -222,7 +223,7 @@ def _(report: WalStats) -> Judgement:
 
 @judged.register
 def _(report: Journal) -> Judgement:
-    count = f"{report.operation}: {len(report.done)} of {len(report.steps)} steps are done"
+    count = f"{report.operation}: {len(report.done)} of {counted(len(report.steps), 'step')} done"
     # It may be running at this moment, which the journal does not show.
     problem = Problem(CheckStatus.WARNING, f"{count}; resume it, or undo it")
     return Judgement(count, (problem,) if report.remaining else ())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.files import FoundFile
 from pgreplkit.offline.layouts import ArchiveLayout
@@ -85,7 +86,8 @@ class ArchiveRange(Record):
         return WalRange(self.first.first_lsn, self.last.end_lsn)
 
     def __str__(self) -> str:
-        return f"timeline {self.timeline}: {self.first} to {self.last} ({self.files} files)"
+        files = counted(self.files, "file")
+        return f"timeline {self.timeline}: {self.first} to {self.last} ({files})"
 
 
 @attrs.frozen(kw_only=True)
@@ -177,7 +179,7 @@ class ArchiveReport(Record):
         if missing:
             raise WalNotFound(
                 f"find the WAL from {wal.start} to {wal.end} in {self.directory}",
-                f"{counted(missing)} missing or cannot be used",
+                f"{named_files(missing)} missing or cannot be used",
             )
         return tuple(there[name.number][0] for name in names)
 
@@ -209,10 +211,10 @@ class ArchiveReport(Record):
         return "\n".join([*wrapped(head), *map(str, self.ranges), *map(str, self.findings)])
 
 
-def counted(names: Iterable[WalFileName]) -> str:
+def named_files(names: Iterable[WalFileName]) -> str:
     """Name missing files as the subject of a sentence.
 
-    >>> counted([WalFileName(1, 2), WalFileName(1, 3)])
+    >>> named_files([WalFileName(1, 2), WalFileName(1, 3)])
     '2 files from 000000010000000000000002 to 000000010000000000000003 are'
     """
     names = [*names]

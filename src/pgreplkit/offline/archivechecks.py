@@ -13,11 +13,11 @@ from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
     ArchiveRange,
-    counted,
+    named_files,
     range_of,
 )
 from pgreplkit.offline.compression import content_size, read_pieces
-from pgreplkit.offline.damage import OPAQUE, InvalidWal
+from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import (
     FoundFile,
     WalFileKind,
@@ -224,7 +224,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
 def _history_problem(path: Path, timeline: int, error: Error) -> ArchiveFinding:
     if isinstance(error, ExtraMissing):
         return _unreadable(path, str(error))
-    if isinstance(error, InvalidWal) and error.remedy in OPAQUE:
+    if isinstance(error, InvalidWal) and error.is_opaque:
         return _unreadable(path, error.found)
     return ArchiveFinding(
         ArchiveProblem.HISTORY_CONTRADICTS,
@@ -304,7 +304,7 @@ def gaps(
             yield ArchiveFinding(
                 ArchiveProblem.MISSING,
                 Severity.CRITICAL,
-                f"{counted(names)} missing",
+                f"{named_files(names)} missing",
                 "restore from another copy, or take a new base backup",
                 timeline=run[0][0],
                 wal=range_of(run[0][1], run[-1][1], size),

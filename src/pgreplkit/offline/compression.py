@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from pgreplkit.errors import Error, HostFileError
-from pgreplkit.offline.damage import DECOMPRESS, DECRYPT, InvalidWal
-from pgreplkit.offline.framing import FileForm, StoredFile, content_size as size_of
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.framing import FileForm, StoredFile, content_size as size_of, is_skipped
 from pgreplkit.offline.images import codec
 
 PIECE = 1 << 18
@@ -58,6 +58,9 @@ def _form(path: Path, head: bytes) -> FileForm:
     for magic, form in _MAGIC:
         if head.startswith(magic):
             return form
+    # Both formats allow frames of something else, and pzstd writes one before each of its own.
+    if is_skipped(int.from_bytes(head[:4], "little")):
+        return FileForm.LZ4 if path.suffix == ".lz4" else FileForm.ZSTD
     if path.suffix == ".br":
         return FileForm.BROTLI
     if head[1:2] in _PAGE_MARK:
@@ -173,13 +176,12 @@ def _opened(path: Path, form: FileForm) -> IO[bytes]:
         stream: IO[bytes] = codec("zstandard", extra="zstd").open(path)
         return stream
     if form is FileForm.ENCRYPTED:
-        raise InvalidWal("the file is encrypted", path=str(path), remedy=DECRYPT)
+        raise _opaque(path, "the file is encrypted", "decrypt it first")
     if form is FileForm.UNKNOWN:
         found = f"the file is not in the format of {path.suffix}, so it is encrypted or damaged"
-        raise InvalidWal(found, path=str(path), remedy=DECRYPT)
+        raise _opaque(path, found, "decrypt it first")
     if form is FileForm.LZO:
-        found = "the file is compressed with lzo"
-        raise InvalidWal(found, path=str(path), remedy=DECOMPRESS)
+        raise _opaque(path, "the file is compressed with lzo", "decompress it first")
     return path.open("rb")
 
 
@@ -202,6 +204,10 @@ def _brotli(path: Path, start: int) -> Iterator[bytes]:
 
 def _refusal(path: Path, error: OSError) -> HostFileError:
     return HostFileError(f"read {path}", error.strerror or str(error))
+
+
+def _opaque(path: Path, found: str, remedy: str) -> InvalidWal:
+    return InvalidWal(found, path=str(path), remedy=remedy, is_opaque=True)
 
 
 def _damaged(path: Path, error: Exception | str) -> InvalidWal:

@@ -6,9 +6,6 @@ from pgreplkit.errors.base import Error
 from pgreplkit.values.lsn import LSN
 
 DAMAGED = "restore the file from another copy of the WAL"
-DECRYPT, DECOMPRESS = "decrypt it first", "decompress it first"
-OPAQUE = frozenset({DECRYPT, DECOMPRESS})
-"""The remedies for a file that cannot be read here, which is no damage."""
 
 
 class InvalidWal(Error, ValueError):
@@ -19,12 +16,15 @@ class InvalidWal(Error, ValueError):
         path: the file; None for WAL that was not read from a file.
         lsn: the position of the problem, if it is known.
         remedy: what to do about it.
+        is_opaque: True for a file that is encrypted, or compressed in another way than those that
+            are read; it need not be damaged.
     """
 
     found: str
     path: str | None
     lsn: LSN | None
     remedy: str
+    is_opaque: bool
 
     def __init__(
         self,
@@ -33,12 +33,14 @@ class InvalidWal(Error, ValueError):
         path: str | None = None,
         lsn: LSN | None = None,
         remedy: str = DAMAGED,
+        is_opaque: bool = False,
     ) -> None:
         super().__init__(found, path, lsn, remedy)
         self.found, self.path, self.lsn, self.remedy = found, path, lsn, remedy
+        self.is_opaque = is_opaque
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (self.found, self.path, self.lsn, self.remedy)
+        return _again, (self.found, self.path, self.lsn, self.remedy, self.is_opaque)
 
     def __str__(self) -> str:
         at = f" at {self.lsn}" if self.lsn is not None else ""
@@ -46,5 +48,7 @@ class InvalidWal(Error, ValueError):
         return f"could not read the WAL{at}{of}: {self.found}; {self.remedy}"
 
 
-def _again(found: str, path: str | None, lsn: LSN | None, remedy: str) -> InvalidWal:
-    return InvalidWal(found, path=path, lsn=lsn, remedy=remedy)
+def _again(
+    found: str, path: str | None, lsn: LSN | None, remedy: str, is_opaque: bool
+) -> InvalidWal:
+    return InvalidWal(found, path=path, lsn=lsn, remedy=remedy, is_opaque=is_opaque)

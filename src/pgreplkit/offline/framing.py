@@ -116,14 +116,14 @@ def _sum_of_frames(file: StoredFile, read: Callable[[StoredFile, int], Frame]) -
     return total
 
 
-def _is_skipped(magic: int) -> bool:
+def is_skipped(magic: int) -> bool:
     """Return True for a frame of something else, which both formats allow."""
     return magic & ~0xF == 0x184D2A50
 
 
 def _zstd(file: StoredFile, at: int) -> Frame:
     magic = file.number(at, 4)
-    if _is_skipped(magic):
+    if is_skipped(magic):
         return 0, at + 8 + file.number(at + 4, 4)
     if magic != 0xFD2FB528:
         raise _damage("it goes on after its end")
@@ -145,7 +145,7 @@ def _zstd(file: StoredFile, at: int) -> Frame:
 
 def _lz4(file: StoredFile, at: int) -> Frame:
     magic = file.number(at, 4)
-    if _is_skipped(magic):
+    if is_skipped(magic):
         return 0, at + 8 + file.number(at + 4, 4)
     if magic != 0x184D2204:
         raise _damage("it goes on after its end")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgreplkit.errors import ExtraMissing, HostFileError
 from pgreplkit.offline.compression import read_head
-from pgreplkit.offline.damage import OPAQUE, InvalidWal
+from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile
 from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.pages import LONG, WalFileHeader, file_header
@@ -41,7 +41,7 @@ class Headers:
             self.broken[path] = error.found
             return
         except InvalidWal as error:
-            (self.unreadable if error.remedy in OPAQUE else self.broken)[path] = error.found
+            (self.unreadable if error.is_opaque else self.broken)[path] = error.found
             return
         self.forms[path] = form
         try:

@@ -6,6 +6,7 @@ from struct import Struct
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidSegmentSize
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.values.lsn import LSN
@@ -86,7 +87,7 @@ def file_header(content: bytes) -> WalFileHeader:
     Raises: InvalidWal.
     """
     if len(content) < LONG.size:
-        raise InvalidWal(f"the file has {len(content)} bytes, fewer than its header")
+        raise InvalidWal(f"the file has {counted(len(content), 'byte')}, fewer than its header")
     magic, flags, timeline, address, _, system_id, size, block = LONG.unpack_from(content)
     major = major_of(magic)
     if not flags & IS_LONG:

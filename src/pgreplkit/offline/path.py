@@ -71,8 +71,9 @@ def header_of(path: Path) -> WalFileHeader:
 
     Raises: InvalidWal; HostFileError; ExtraMissing.
     """
+    _, head = read_head(path, LONG.size)
     try:
-        return file_header(read_head(path, LONG.size)[1])
+        return file_header(head)
     except InvalidWal as error:
         raise InvalidWal(error.found, path=str(path), remedy=error.remedy) from None
 

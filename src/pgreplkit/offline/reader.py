@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidWalRange
 from pgreplkit.offline.checkpoints import WalCheckpoint, checkpoint_of, is_checkpoint
 from pgreplkit.offline.columns import columns_of
@@ -301,7 +302,7 @@ class WalReader:
         header, timeline = self._path.header, self._path.history.timeline
         return (
             f"<WalReader of {self._path.place}, timeline {timeline}, PostgreSQL {header.major},"
-            f" {len(self._path.files)} files of {header.segment_size}>"
+            f" {counted(len(self._path.files), 'file')} of {header.segment_size}>"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidChangeMessage
 
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
@@ -18,7 +19,7 @@ def copied_values(row: bytes, count: int) -> list[bytes | None]:
     line = row[:-1] if row.endswith(b"\n") else row
     fields = line.split(b"\t") if count else []
     if len(fields) != count or (not count and line):
-        raise InvalidChangeMessage(row, f"the copied row has not {count} columns")
+        raise InvalidChangeMessage(row, f"the copied row has not {counted(count, 'column')}")
     # Most rows have nothing to unescape.
     if b"\\" not in line:
         return [*fields]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pgreplkit._text import counted
 from pgreplkit.errors import (
     InvalidFeedPosition,
     SinkFenced,
@@ -318,7 +319,7 @@ class Kafka:
         if self._failed is not None:
             raise error_of(self._storing, self._failed.name(), self._failed.str())
         if waiting:
-            found = f"{waiting} messages were not answered in time"
+            found = f"{counted(waiting, 'message was', 'messages were')} not answered in time"
             raise SinkUnreachable(self._storing, self._with_heard(found))
 
     def _close(self) -> None:

@@ -8,6 +8,7 @@ from itertools import count
 import attrs
 
 from pgreplkit import LSN
+from pgreplkit._text import counted
 from pgreplkit.errors import FeedError, SinkFenced
 from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, Sink
 from pgreplkit.values.record import Record
@@ -197,7 +198,9 @@ class _Trial:
                 self.stored += 1
                 return
         law = "an interrupted batch is stored with its position, or neither is"
-        raise LawBroken(f"{law}: open() returned {position}, and there are {len(bodies)} messages")
+        raise LawBroken(
+            f"{law}: open() returned {position}, and the sink has {counted(len(bodies), 'message')}"
+        )
 
     async def ends_as_it_began(self) -> None:
         """All messages are stored, once and in order."""

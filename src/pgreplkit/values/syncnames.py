@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import attrs
 
-from pgreplkit._text import quote_identifier
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.modelfield import ModelField
@@ -123,8 +123,9 @@ class SyncStandbyNames(ModelField):
         if not force and left != self.names and "*" not in left and len(left) < self.count:
             raise InvalidSyncStandbyNames(
                 str(self),
-                f"without {', '.join(names)} it lists {len(left)} standbys, and {self.count} must"
-                " confirm: lower the count first, or remove the names with force=True",
+                f"without {', '.join(names)} it lists {counted(len(left), 'standby')}, and"
+                f" {self.count} must confirm: lower the count first, or remove the names with"
+                " force=True",
             )
         return attrs.evolve(self, names=left)
 

@@ -6,6 +6,7 @@ from typing import overload
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.modelfield import ModelField
@@ -76,7 +77,7 @@ class WalFileName(_Text, ModelField):
             raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
         size = segment_size_of(segment_size)
         if len(text) != 24:
-            raise InvalidWalFileName(text, f"it has {len(text)} characters")
+            raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
         try:
             timeline, log, segment = _PARTS(unhexlify(text))
         except ValueError:

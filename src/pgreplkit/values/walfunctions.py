@@ -4,6 +4,7 @@ from binascii import unhexlify
 from struct import unpack
 from typing import NamedTuple
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidWalFileName, UnsupportedByServer
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
@@ -114,7 +115,7 @@ def pg_split_walfile_name(
     if not isinstance(text, str):
         raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
     if len(text) != 24:
-        raise InvalidWalFileName(text, f"it has {len(text)} characters")
+        raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
     try:
         timeline, log, segment = unpack(">III", unhexlify(text))
     except ValueError:

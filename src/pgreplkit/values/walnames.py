@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.modelfield import ModelField
@@ -143,7 +144,7 @@ def parse_wal_name(text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFA
     if not isinstance(text, str):
         raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
     if len(text) > _LONGEST:
-        raise InvalidWalFileName(text, f"it has {len(text)} characters")
+        raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
     compressed = _COMPRESSED.fullmatch(text)
     match = _NAME.fullmatch(compressed[1] if compressed else text)
     if match is None:

@@ -14,6 +14,7 @@ from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
+from pgreplkit.plans.cluster.upgradesteps import FenceTables
 from pgreplkit.rows import RowDiff
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
@@ -114,6 +115,10 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
 
             result = await (await upgrade.plan_cutover(arrive)).run()
         assert moved == ["new"]
+        fence = next(done for done in result.steps if isinstance(done.step, FenceTables))
+        # Before this, clients could write.
+        assert fence.refused_at is not None
+        assert fence.began_at < fence.refused_at < fence.ended_at
         assert result.write_outage is not None
         assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER
         with pytest.raises(Exception, match="are fenced"):

@@ -31,6 +31,7 @@ SUBSCRIBER = (
     "CREATE TRIGGER fires BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
     "CREATE TRIGGER rests BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
     "ALTER TABLE wide ENABLE ALWAYS TRIGGER fires",
+    "CREATE VIEW lost AS SELECT 1 AS id",
 )
 
 
@@ -73,6 +74,8 @@ async def test_every_difference_is_reported_with_ddl_that_fixes_it(
         assert drift.to_dict()["severity"] == "critical"
         [differs] = [d for d in drift[DriftKind.COLUMN_DIFFERS] if d.name == "b"]
         assert "type bigint, the publisher has integer" in differs.found
+        [lost] = drift[DriftKind.TABLE_MISSING]
+        assert lost.found.startswith("the subscriber has a view of that name")
         # The reported DDL can be run, and removes the differences.
         pair.subscriber.run(*drift.ddl)
         again = await drift_of(publisher, subscriber, "parent", "wide")
@@ -113,10 +116,15 @@ async def test_drift_of_partitions_and_generated_columns(pair: Pair, colour: Col
     root = "CREATE TABLE root (a int, b int, PRIMARY KEY (a)) PARTITION BY RANGE (a)"
     first = "CREATE TABLE first PARTITION OF root FOR VALUES FROM (0) TO (10)"
     second = "CREATE TABLE second PARTITION OF root FOR VALUES FROM (10) TO (20)"
+    smaller = "CREATE TABLE second PARTITION OF root FOR VALUES FROM (10) TO (15)"
+    hashed = "CREATE TABLE hashed (a int) PARTITION BY HASH (a)"
+    part = "CREATE TABLE part PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0)"
     generated = "CREATE TABLE made (a int PRIMARY KEY, b int GENERATED ALWAYS AS (a + 1) STORED)"
+    pair.publisher.run(hashed, part)
+    pair.subscriber.run("CREATE TABLE made (a int PRIMARY KEY)", hashed, part)
     pair.publisher.run(root, first, second, "CREATE INDEX by_root ON root (b)", generated)
     pair.publisher.run("CREATE TABLE plain (a int PRIMARY KEY, b int)")
-    pair.subscriber.run(root, first, "CREATE TABLE made (a int PRIMARY KEY)")
+    pair.subscriber.run(root, first, smaller)
     pair.subscriber.run(generated.replace("made", "plain"))
     async with both(pair, colour) as (publisher, subscriber):
         drift = await drift_of(publisher, subscriber, "root", "made", "plain")
@@ -126,6 +134,10 @@ async def test_drift_of_partitions_and_generated_columns(pair: Pair, colour: Col
             (DriftKind.INDEX_MISSING, "root", "by_root"),
             (DriftKind.COLUMN_DIFFERS, "plain", "b"),
         }
+        narrow = (await drift_of(publisher, subscriber, "second", "part"))[
+            DriftKind.CONSTRAINT_EXTRA
+        ]
+        assert [d.name for d in narrow] == ["public.second"]
         pair.subscriber.run(*drift.ddl)
         again = await drift_of(publisher, subscriber, "root")
         assert [d.kind for d in again.drifts] == [DriftKind.PARTITION_MISSING]

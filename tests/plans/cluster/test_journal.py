@@ -33,6 +33,14 @@ def after(journal: Journal, count: int) -> Journal:
     return journal
 
 
+def test_the_outage_begins_when_a_fence_locks_the_tables_also_in_a_stored_journal() -> None:
+    done = after(UPGRADE, 2)
+    fence = attrs.evolve(done.done[0], refused_at=NOW + timedelta(seconds=0.75))
+    fenced = attrs.evolve(done, done=(fence, done.done[1]))
+    assert Journal.from_json(fenced.to_json()) == fenced
+    assert fenced.result.write_outage == timedelta(seconds=1.25)
+
+
 @given(st.lists(every_step), st.none() | promotions, st.none() | lost_primaries, st.data())
 def test_a_journal_is_the_same_after_it_was_stored_and_read(
     steps: list[Step],

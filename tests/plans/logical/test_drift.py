@@ -48,11 +48,16 @@ def shape(*columns: TableColumn, is_partitioned: bool = False, **parts: object) 
 
 
 def drift(
-    theirs: TableShape, ours: TableShape | None, columns: list[str] | None = None
+    theirs: TableShape,
+    ours: TableShape | None,
+    columns: list[str] | None = None,
+    *,
+    other: str | None = None,
 ) -> SchemaDrift:
     """The differences of the subscriber's table ``ours`` from the publisher's ``theirs``."""
     published = PublishedTable("t", columns)
-    return schema_drift_of([published], {T: theirs}, {} if ours is None else {T: ours})
+    there = {} if ours is None else {T: ours}
+    return schema_drift_of([published], {T: theirs}, there, {} if other is None else {T: other})
 
 
 def facts(found: SchemaDrift) -> list[tuple[DriftKind, str, Severity]]:
@@ -70,7 +75,14 @@ def test_a_missing_table_is_the_only_difference() -> None:
 
 
 def test_a_table_that_the_publisher_lacks_is_left_out() -> None:
-    assert schema_drift_of([PublishedTable("t")], {}, {T: shape()}).drifts == ()
+    assert schema_drift_of([PublishedTable("t")], {}, {T: shape()}, {}).drifts == ()
+
+
+@pytest.mark.parametrize("kind", ["view", "materialized view", "foreign table", "sequence"])
+def test_a_relation_that_is_no_table_is_named(kind: str) -> None:
+    [one] = drift(shape(), None, other=kind).drifts
+    assert (one.kind, one.severity) == (DriftKind.TABLE_MISSING, Severity.CRITICAL)
+    assert one.found.startswith(f"the subscriber has a {kind} of that name")
 
 
 def test_a_missing_column_comes_with_ddl_for_its_quoted_name() -> None:
@@ -221,6 +233,46 @@ def test_constraints_are_weighed_by_what_they_can_refuse(
 
 
 @pytest.mark.parametrize(
+    ("there", "here", "severity"),
+    [
+        ("", " NOT VALID", None),
+        (" NOT VALID", " NOT VALID", None),
+        (" NOT VALID", "", Severity.WARNING),
+        (" NOT ENFORCED", " NOT ENFORCED", None),
+    ],
+)
+def test_a_constraint_that_is_not_valid_refuses_the_same_new_rows(
+    there: str, here: str, severity: Severity | None
+) -> None:
+    theirs = shape(constraints=constraint("c", f"CHECK (a > 0){there}"))
+    found = drift(theirs, shape(constraints=constraint("c", f"CHECK (a > 0){here}")))
+    assert [one.severity for one in found] == ([] if severity is None else [severity])
+    assert found.ddl == ()
+
+
+def test_a_constraint_that_is_not_enforced_refuses_nothing() -> None:
+    lax, strict = (
+        shape(constraints=constraint("c", f"CHECK (a > 0){end}")) for end in (" NOT ENFORCED", "")
+    )
+    assert facts(drift(shape(), lax)) == [(DriftKind.CONSTRAINT_EXTRA, "c", Severity.INFO)]
+    assert drift(lax, shape()).ddl == (
+        "ALTER TABLE public.t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
+    )
+    # The name is taken, and what to do with that constraint is the user's decision.
+    assert drift(strict, lax).ddl == drift(lax, strict).ddl == ()
+    assert drift(lax, strict).severity is drift(strict, lax).severity is Severity.WARNING
+
+
+def test_a_partition_that_takes_other_rows_is_reported() -> None:
+    low, high = shape(bound="(a < 10)"), shape(bound="(a < 20)")
+    assert facts(drift(low, low)) == facts(drift(low, shape())) == []
+    for theirs in (shape(), high):
+        [one] = drift(theirs, low).drifts
+        assert (one.kind, one.severity) == (DriftKind.CONSTRAINT_EXTRA, Severity.WARNING)
+        assert one.found.endswith("(a < 10)")
+
+
+@pytest.mark.parametrize(
     ("type", "definition", "statements"),
     [
         ("p", "PRIMARY KEY (a)", 1),
@@ -257,8 +309,10 @@ def test_missing_partitions_are_found_by_their_bounds() -> None:
     theirs = shape(partitions=parts(p1="FOR VALUES IN (1)", p2="DEFAULT"), is_partitioned=True)
     ours = shape(partitions=parts(first="FOR VALUES IN (1)"), is_partitioned=True)
     assert facts(drift(theirs, ours)) == [(DriftKind.PARTITION_MISSING, "p2", Severity.CRITICAL)]
-    # A plain table takes the rows of every partition.
+    # A plain table takes the rows of every partition, and so does a default partition.
     assert facts(drift(theirs, shape())) == []
+    default = shape(partitions=parts(rest="DEFAULT"), is_partitioned=True)
+    assert facts(drift(theirs, default)) == []
 
 
 def test_a_type_of_several_columns_is_altered_once() -> None:

@@ -88,6 +88,11 @@ def test_a_check_of_a_domain_is_compared_by_its_definition() -> None:
     )
 
 
+def test_a_check_of_a_domain_that_is_not_valid_refuses_the_same_new_values() -> None:
+    valid, later = domain(1, "CHECK ((VALUE > 0))"), domain(2, "CHECK ((VALUE > 0)) NOT VALID")
+    assert differences(valid, later) == differences(later, valid) == []
+
+
 def test_a_domain_that_is_not_null_only_on_the_subscriber_is_critical() -> None:
     [one] = differences(domain(1), domain(2, not_null=True))
     assert one.severity is Severity.CRITICAL

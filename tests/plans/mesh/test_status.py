@@ -17,7 +17,7 @@ def test_a_comparison_is_equal_if_everything_was_seen_to_be() -> None:
     difference = MeshDifference(table=USERS, key={"id": "1"}, rows={"a": {"id": "1"}, "b": None})
     equal = MeshComparison(nodes=("a", "b"), tables=(USERS,), rows=3, differences=())
     assert equal.is_equal
-    assert str(equal) == "3 rows of 1 tables on a, b: 0 differ"
+    assert str(equal) == "3 rows of 1 table on a, b: 0 differ"
     assert not attrs.evolve(equal, undecided=("id=1",)).is_equal
     assert "1 changed at each look: id=1" in str(attrs.evolve(equal, undecided=("id=1",)))
     unequal = attrs.evolve(equal, differences=(difference,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -24,7 +25,6 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     END_WORKERS,
 )
-from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
@@ -71,17 +71,21 @@ class AsyncUpgradeActor:
     def _other(self, node: str) -> tuple[str, AsyncPrimary]:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
 
-    async def perform(self, step: Step) -> Promotion | None:
-        """Perform one step, which may be done in part or completely already."""
+    async def perform(self, step: Step) -> datetime | None:
+        """Perform one step, which may be done in part or completely already.
+
+        Return when a fence began to refuse writes.
+        """
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
             case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 await self._copy_schema(step)
             case steps.FenceTables():
-                await server.fence_writes(
+                fence = await server.fence_writes(
                     step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
                 )
+                return datetime.now(UTC) - (fence.waited or timedelta(0))
             case steps.OpenTables():
                 await permit(server._link, step.fence)
             case steps.RemoveFence():
@@ -121,13 +125,6 @@ class AsyncUpgradeActor:
                 # The plan reads both sides when it runs.
                 plan = AsyncSequencePlan(other, server, (), margin=0, names=None)
                 await plan.run(timeout=self.timeout)
-            case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        await server.create_logical_slot(slot, timeout=self.timeout)
-            case steps.ArmForward():
-                for name in step.subscriptions:
-                    await self._arm(await server.subscription(name))
             case _:
                 await self._perform_for_each(step)
         return None
@@ -147,6 +144,13 @@ class AsyncUpgradeActor:
                 for name in step.publications:
                     with suppress(PublicationNotFound):
                         await (await server.publication(name)).drop()
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        await server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    await self._arm(await server.subscription(name))
             case steps.Redirect():
                 await self._redirect(step.node)
             case _:

@@ -13,6 +13,7 @@ import attrs
 from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._text import counted
 from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -152,7 +153,7 @@ class AsyncFleet(AsyncClosing):
             _collect(name, one, time.monotonic())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._members)} feeds>"
+        return f"<{type(self).__name__} of {counted(len(self._members), 'feed')}>"
 
 
 def _collect(name: str, one: _Member, now: float) -> None:

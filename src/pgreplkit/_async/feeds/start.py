@@ -19,7 +19,7 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StatementTimeout, StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
@@ -282,7 +282,7 @@ class AsyncFeedStart:
     ) -> AsyncIterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
         count, tables = len(one.table.columns), (one.table,)
-        operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self.source
         with translate_errors(operation, connection=copy.connection, grant=grant):
             async for data in copy.rows(operation, copy_statement(one)):

@@ -21,7 +21,7 @@ from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.copytext import copied_values
@@ -84,7 +84,7 @@ class AsyncApplyRows(AsyncClosing):
 
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
-        grant = f"SELECT ON {copy.table}"
+        grant = read_grant(copy.table.table_name)
         connection = self._target.connection
         with translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant):
             async with connection.transaction():

@@ -15,10 +15,8 @@ from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.compare import (
     ESTIMATE,
-    UNIFORM_OUTPUT,
     ColumnShape,
     columns_of,
     key_of,
@@ -28,7 +26,8 @@ from pgreplkit.catalog.logical.stuck import COPIED_NOW
 from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.encodings import insist_on_readable
+from pgreplkit.driver.encodings import common_encoding, insist_on_readable
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -113,6 +112,7 @@ class _Comparison:
     def __init__(
         self, publisher: AsyncLink, subscriber: AsyncLink, range_rows: int, timeout: Timeout
     ) -> None:
+        self._links = (publisher, subscriber)
         self._publisher, self._subscriber = publisher, subscriber
         self._range_rows = range_rows
         self._timeout = checked_seconds(timeout, "timeout")
@@ -128,7 +128,7 @@ class _Comparison:
         if copied:
             which = ", ".join(map(str, sorted(copied)))
             raise ServerError("compare", f"{which} is not synchronized yet: wait_for_sync() first")
-        for link in (self._publisher, self._subscriber):
+        for link in self._links:
             await insist_on_all_rows(link, "compare", tables)
 
     async def scan(self, published: PublishedTable) -> TableScan:
@@ -153,7 +153,8 @@ class _Comparison:
             where=published.where,
             is_ordered_alike=all(collations[s.name] == s.collation for s in shapes),
             has_hash64=self._both_have("function.hash64"),
-            types=await self._types(published.table),
+            encoding=common_encoding(link.connection for link in self._links),
+            types=await float_types(self._links, published.table),
         )
         if scan.unreadable_key:
             which = ", ".join(scan.unreadable_key)
@@ -162,8 +163,7 @@ class _Comparison:
         return scan
 
     def _both_have(self, feature: str) -> bool:
-        links = (self._publisher, self._subscriber)
-        return all(has(feature, link.version.major) for link in links)
+        return all(link.has(feature) for link in self._links)
 
     async def _shapes(self, link: AsyncLink, table: TableName, side: str) -> list[ColumnShape]:
         operation = f"compare {table}"
@@ -174,16 +174,6 @@ class _Comparison:
             raise TableNotFound(operation, f"the {side} has no such table")
         insist_on_readable(link.connection, operation, [record["name"] for record in records])
         return [ColumnShape(**record) for record in records]
-
-    async def _types(self, table: TableName) -> Types:
-        """Return the types that show where floats are, if the servers write floats differently."""
-        if self._both_have("type.short_float"):
-            return {}
-        operation = f"compare {table}"
-        statement = types_of_tables(self._publisher.version.major)
-        async with self._publisher.qualified(operation) as within:
-            records = await within.all(operation, statement, [[table.schema], [table.name]])
-        return {record["oid"]: TypeShape(**record) for record in records}
 
     async def _key(self, table: TableName) -> list[str]:
         operation = f"compare {table}"
@@ -317,11 +307,11 @@ class _Comparison:
         return rows
 
     async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
-        operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
+        operation, grant = f"compare {scan.table}", read_grant(scan.table)
         try:
             async with link.transaction(operation, timeout=self._timeout) as within:
                 # Texts depend on settings of the session, which may differ between the servers.
-                await within.one(operation, UNIFORM_OUTPUT)
+                await within.one(operation, scan.settings)
                 return await within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
@@ -344,6 +334,20 @@ class _Comparison:
             except SlotNotFound:
                 continue  # The subscription has another publisher.
             await slot.wait_for_catchup(lsn, timeout=self._timeout)
+
+
+async def float_types(links: Sequence[AsyncLink], table: TableName) -> Types:
+    """Return the first server's types, which show where floats are.
+
+    They are empty if all servers write floats alike.
+    """
+    if all(link.has("type.short_float") for link in links):
+        return {}
+    operation = f"compare {table}"
+    statement = types_of_tables(links[0].version.major)
+    async with links[0].qualified(operation) as within:
+        records = await within.all(operation, statement, [[table.schema], [table.name]])
+    return {record["oid"]: TypeShape(**record) for record in records}
 
 
 def _compared(

@@ -32,7 +32,7 @@ from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_dri
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
-from pgreplkit.values.tablename import AnyTable, TableName, table_of
+from pgreplkit.values.tablename import AnyTable, TableName, schemas_and_names, table_of
 
 _OPERATION = "compare the schemas"
 
@@ -60,7 +60,15 @@ async def aschema_drift(
     # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
-    return schema_drift_of(covered, theirs, await read_shapes(subscriber._link, names))
+    ours = await read_shapes(subscriber._link, names)
+    return schema_drift_of(covered, theirs, ours, await _other_relations(subscriber._link, names))
+
+
+async def _other_relations(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, str]:
+    """Return the kinds of relations that have the name of a table and are none."""
+    asked = [*schemas_and_names(names)]
+    records = await link.all("read the tables", sql.OTHER_RELATIONS, asked)
+    return {_table(record): record["kind"] for record in records}
 
 
 def _insist_on_columns(published: PublishedTable, shapes: dict[TableName, TableShape]) -> None:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Literal
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._hooks import html_of
+from pgreplkit._text import counted
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
     POSITION_OF,
@@ -137,8 +138,8 @@ class AsyncSequencePlan:
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)
         return (
-            f"<{type(self).__name__}, {due} of {len(self.changes)} sequences to set,"
-            f" {len(self.problems)} problems>"
+            f"<{type(self).__name__}, {due} of {counted(len(self.changes), 'sequence')} to set,"
+            f" {counted(len(self.problems), 'problem')}>"
         )
 
 

@@ -18,6 +18,7 @@ from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -418,7 +419,8 @@ class AsyncSubscription(Stateful):
                 )
             if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
-                of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
+                total = counted(len(status.tables), "table")
+                of = f"{len(waiting)} of {total} ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
                     f"{self.name!r} is not synchronized: {of}{', …' * (len(waiting) > 3)}) are not"
                     " ready",

@@ -8,8 +8,11 @@ from typing import Protocol
 from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
+from pgreplkit._async.logical.compare import float_types
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT, ColumnShape, columns_of, key_of
+from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
+from pgreplkit.driver.encodings import common_encoding
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
@@ -98,7 +101,8 @@ class AsyncMeshCompare:
                 of_node[one.name] == one.collation for of_node in collations for one in key
             ),
             has_hash64=all(link.has("function.hash64") for link in self._links.values()),
-            types={},
+            encoding=common_encoding(link.connection for link in self._links.values()),
+            types=await float_types([*self._links.values()], table),
         )
 
     async def _shapes(self, link: AsyncLink, table: TableName) -> list[ColumnShape]:
@@ -145,5 +149,5 @@ class AsyncMeshCompare:
         operation = f"compare {scan.table}"
         async with link.transaction(operation, timeout=self._timeout) as within:
             # Texts depend on settings of the session, which may differ between the servers.
-            await within.one(operation, UNIFORM_OUTPUT)
-            return await within.all(operation, statement, grant=f"SELECT ON {scan.table}")
+            await within.one(operation, scan.settings)
+            return await within.all(operation, statement, grant=read_grant(scan.table))

@@ -18,6 +18,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    LIMIT_TRANSACTION,
     MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
@@ -177,12 +178,10 @@ class AsyncLink:
         if not milliseconds:
             yield
             return
-        [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
-        # A shorter limit of the caller's stays in effect; 0 means that there is none.
-        limit = min(milliseconds, before["ms"] or milliseconds)
-        await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
+        [before] = await self._fetch(LIMIT_TRANSACTION.encode(), [milliseconds])
         yield
-        # Restore the caller's limit; after an error the savepoint's rollback restores it.
+        # Restore the caller's limit: of its next statements, and of our COMMIT, which may wait for
+        # a standby. After an error the savepoint's rollback restores it.
         await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._hooks import html_of
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError
@@ -49,8 +50,11 @@ class Checks(Protocol):
 class Actor(Protocol):
     """Performs the steps of an operation."""
 
-    def perform(self, step: Step) -> Promotion | None:
-        """Perform one step, which may be done in part or completely already."""
+    def perform(self, step: Step) -> Promotion | datetime | None:
+        """Perform one step, which may be done in part or completely already.
+
+        Return what a promotion reports, or when a fence began to refuse writes.
+        """
         ...
 
     def take_back(self, step: Step) -> None:
@@ -246,13 +250,19 @@ class Plan:
             _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
             try:
-                promotion = self._actor.perform(step)
+                outcome = self._actor.perform(step)
             except RewindFailed as error:
                 # The data directory is half written: repeating the step cannot help.
                 raise self._failure(str(step), str(error), way_on=error.remedy) from error
             except Error as error:
                 raise self._failure(str(step), str(error)) from error
-            done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
+            done = StepResult(
+                step=step,
+                began_at=began_at,
+                ended_at=datetime.now(UTC),
+                refused_at=outcome if isinstance(outcome, datetime) else None,
+            )
+            promotion = outcome if isinstance(outcome, Promotion) else None
             # After each step: a process that is killed repeats at most one, which is idempotent.
             # The same holds if this fails: the step counts as done when the journal says so.
             try:
@@ -290,7 +300,8 @@ class Plan:
 
     def __repr__(self) -> str:
         done = len(self._journal.done)
-        return f"<{type(self).__name__} {self.operation!r}, {done} of {len(self.steps)} steps done>"
+        steps = counted(len(self.steps), "step")
+        return f"<{type(self).__name__} {self.operation!r}, {done} of {steps} done>"
 
 
 def _report(

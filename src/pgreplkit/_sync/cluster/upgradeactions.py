@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -25,7 +26,6 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     END_WORKERS,
 )
-from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
@@ -72,17 +72,21 @@ class UpgradeActor:
     def _other(self, node: str) -> tuple[str, Primary]:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
 
-    def perform(self, step: Step) -> Promotion | None:
-        """Perform one step, which may be done in part or completely already."""
+    def perform(self, step: Step) -> datetime | None:
+        """Perform one step, which may be done in part or completely already.
+
+        Return when a fence began to refuse writes.
+        """
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
             case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 self._copy_schema(step)
             case steps.FenceTables():
-                server.fence_writes(
+                fence = server.fence_writes(
                     step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
                 )
+                return datetime.now(UTC) - (fence.waited or timedelta(0))
             case steps.OpenTables():
                 permit(server._link, step.fence)
             case steps.RemoveFence():
@@ -122,13 +126,6 @@ class UpgradeActor:
                 # The plan reads both sides when it runs.
                 plan = SequencePlan(other, server, (), margin=0, names=None)
                 plan.run(timeout=self.timeout)
-            case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        server.create_logical_slot(slot, timeout=self.timeout)
-            case steps.ArmForward():
-                for name in step.subscriptions:
-                    self._arm(server.subscription(name))
             case _:
                 self._perform_for_each(step)
         return None
@@ -148,6 +145,13 @@ class UpgradeActor:
                 for name in step.publications:
                     with suppress(PublicationNotFound):
                         (server.publication(name)).drop()
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    self._arm(server.subscription(name))
             case steps.Redirect():
                 self._redirect(step.node)
             case _:

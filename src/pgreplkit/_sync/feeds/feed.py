@@ -212,7 +212,7 @@ class Feed(Closing):
                 if self._settings.reconnect is None:
                     raise
                 stored = self._tally.messages
-                if isinstance(error, SinkFenced) and not fences.may_end(error, stored):
+                if isinstance(error, SinkFenced) and not fences.may_be_own(error, stored):
                     raise
                 # The last attempt has sent messages, so it worked: the time limit begins again.
                 if patience is None or stored > done:

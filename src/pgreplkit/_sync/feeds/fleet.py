@@ -14,6 +14,7 @@ import attrs
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.feeds.feed import Feed
 from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._text import counted
 from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -153,7 +154,7 @@ class Fleet(Closing):
             _collect(name, one, time.monotonic())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._members)} feeds>"
+        return f"<{type(self).__name__} of {counted(len(self._members), 'feed')}>"
 
 
 def _collect(name: str, one: _Member, now: float) -> None:

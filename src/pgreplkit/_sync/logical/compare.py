@@ -16,10 +16,8 @@ from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.compare import (
     ESTIMATE,
-    UNIFORM_OUTPUT,
     ColumnShape,
     columns_of,
     key_of,
@@ -29,7 +27,8 @@ from pgreplkit.catalog.logical.stuck import COPIED_NOW
 from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.encodings import insist_on_readable
+from pgreplkit.driver.encodings import common_encoding, insist_on_readable
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -114,6 +113,7 @@ class _Comparison:
     def __init__(
         self, publisher: Link, subscriber: Link, range_rows: int, timeout: Timeout
     ) -> None:
+        self._links = (publisher, subscriber)
         self._publisher, self._subscriber = publisher, subscriber
         self._range_rows = range_rows
         self._timeout = checked_seconds(timeout, "timeout")
@@ -129,7 +129,7 @@ class _Comparison:
         if copied:
             which = ", ".join(map(str, sorted(copied)))
             raise ServerError("compare", f"{which} is not synchronized yet: wait_for_sync() first")
-        for link in (self._publisher, self._subscriber):
+        for link in self._links:
             insist_on_all_rows(link, "compare", tables)
 
     def scan(self, published: PublishedTable) -> TableScan:
@@ -154,7 +154,8 @@ class _Comparison:
             where=published.where,
             is_ordered_alike=all(collations[s.name] == s.collation for s in shapes),
             has_hash64=self._both_have("function.hash64"),
-            types=self._types(published.table),
+            encoding=common_encoding(link.connection for link in self._links),
+            types=float_types(self._links, published.table),
         )
         if scan.unreadable_key:
             which = ", ".join(scan.unreadable_key)
@@ -163,8 +164,7 @@ class _Comparison:
         return scan
 
     def _both_have(self, feature: str) -> bool:
-        links = (self._publisher, self._subscriber)
-        return all(has(feature, link.version.major) for link in links)
+        return all(link.has(feature) for link in self._links)
 
     def _shapes(self, link: Link, table: TableName, side: str) -> list[ColumnShape]:
         operation = f"compare {table}"
@@ -175,16 +175,6 @@ class _Comparison:
             raise TableNotFound(operation, f"the {side} has no such table")
         insist_on_readable(link.connection, operation, [record["name"] for record in records])
         return [ColumnShape(**record) for record in records]
-
-    def _types(self, table: TableName) -> Types:
-        """Return the types that show where floats are, if the servers write floats differently."""
-        if self._both_have("type.short_float"):
-            return {}
-        operation = f"compare {table}"
-        statement = types_of_tables(self._publisher.version.major)
-        with self._publisher.qualified(operation) as within:
-            records = within.all(operation, statement, [[table.schema], [table.name]])
-        return {record["oid"]: TypeShape(**record) for record in records}
 
     def _key(self, table: TableName) -> list[str]:
         operation = f"compare {table}"
@@ -316,11 +306,11 @@ class _Comparison:
         return rows
 
     def _read(self, link: Link, scan: TableScan, statement: Composed) -> list[DictRow]:
-        operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
+        operation, grant = f"compare {scan.table}", read_grant(scan.table)
         try:
             with link.transaction(operation, timeout=self._timeout) as within:
                 # Texts depend on settings of the session, which may differ between the servers.
-                within.one(operation, UNIFORM_OUTPUT)
+                within.one(operation, scan.settings)
                 return within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
@@ -343,6 +333,20 @@ class _Comparison:
             except SlotNotFound:
                 continue  # The subscription has another publisher.
             slot.wait_for_catchup(lsn, timeout=self._timeout)
+
+
+def float_types(links: Sequence[Link], table: TableName) -> Types:
+    """Return the first server's types, which show where floats are.
+
+    They are empty if all servers write floats alike.
+    """
+    if all(link.has("type.short_float") for link in links):
+        return {}
+    operation = f"compare {table}"
+    statement = types_of_tables(links[0].version.major)
+    with links[0].qualified(operation) as within:
+        records = within.all(operation, statement, [[table.schema], [table.name]])
+    return {record["oid"]: TypeShape(**record) for record in records}
 
 
 def _compared(

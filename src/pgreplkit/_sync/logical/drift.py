@@ -33,7 +33,7 @@ from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_dri
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
-from pgreplkit.values.tablename import AnyTable, TableName, table_of
+from pgreplkit.values.tablename import AnyTable, TableName, schemas_and_names, table_of
 
 _OPERATION = "compare the schemas"
 
@@ -61,7 +61,15 @@ def schema_drift(
     # A misspelt column would count as one that the subscriber does not need.
     for published in covered:
         _insist_on_columns(published, theirs)
-    return schema_drift_of(covered, theirs, read_shapes(subscriber._link, names))
+    ours = read_shapes(subscriber._link, names)
+    return schema_drift_of(covered, theirs, ours, _other_relations(subscriber._link, names))
+
+
+def _other_relations(link: Link, names: Sequence[TableName]) -> dict[TableName, str]:
+    """Return the kinds of relations that have the name of a table and are none."""
+    asked = [*schemas_and_names(names)]
+    records = link.all("read the tables", sql.OTHER_RELATIONS, asked)
+    return {_table(record): record["kind"] for record in records}
 
 
 def _insist_on_columns(published: PublishedTable, shapes: dict[TableName, TableShape]) -> None:

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.coverage import insist_on_all
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._text import LONGEST_NAME
+from pgreplkit._text import LONGEST_NAME, counted
 from pgreplkit.catalog.logical import fence as sql
 from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
@@ -41,7 +41,7 @@ from pgreplkit.errors import (
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.tablename import TableName, schemas_and_names
+from pgreplkit.values.tablename import TableName, quoted, schemas_and_names
 
 _GRANT = "the tables' owner; CREATE ON DATABASE …"
 _MEANING = {
@@ -105,7 +105,7 @@ class WriteFence(Stateful):
         lift(self._link, self.name, timeout)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {len(self.tables)} tables>"
+        return f"<{type(self).__name__} {self.name!r}, {counted(len(self.tables), 'table')}>"
 
 
 def read_fences(link: Link) -> list[FenceState]:
@@ -137,12 +137,16 @@ def make_fence(
     insist_on_all(operation, "this database", tables, covered)
     before = read_fence(link, name)
     already = {*(before.tables if before else ())}
-    began, backoff = time.monotonic(), Backoff(timeout)
+    backoff = Backoff(timeout)
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
+    began = time.monotonic()
     refusing = _function(name, sql.refusal(hint))
     schema = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
     statement = SQL(";\n").join([*schema, refusing])
     link.run(operation, statement, grant=_GRANT, meaning=_MEANING)
+    if before is None:
+        # No trigger calls the function yet.
+        began = time.monotonic()
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
@@ -161,9 +165,11 @@ def make_fence(
 
 def permit(link: Link, name: str) -> None:
     """Permit writes again at once, if the fence of that name exists; its triggers stay."""
-    if read_fence(link, name) is not None:
+    operation = "permit writes again"
+    # Reading all fences takes longer, and until then no one can write.
+    if (link.one(operation, sql.EXISTS, [f"{quoted(name)}.{FUNCTION}()"]))["is_so"]:
         function = _function(name, sql.PERMIT)
-        link.run("permit writes again", function, grant=_GRANT, meaning=_MEANING)
+        link.run(operation, function, grant=_GRANT, meaning=_MEANING)
 
 
 def lift(link: Link, name: str, timeout: Timeout) -> None:

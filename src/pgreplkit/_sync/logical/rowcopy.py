@@ -23,7 +23,7 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
@@ -64,7 +64,7 @@ def has_rows(
     Raises: InsufficientPrivilege; StatementTimeout after ``timeout``.
     """
     statement = SQL(HAS_ROWS).format(parts.table(table))
-    record = link.one(operation, statement, grant=f"SELECT ON {table}", timeout=timeout)
+    record = link.one(operation, statement, grant=read_grant(table), timeout=timeout)
     return bool(record["has_rows"])
 
 

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Literal
 from pgreplkit._hooks import html_of
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import counted
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
     POSITION_OF,
@@ -138,8 +139,8 @@ class SequencePlan:
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)
         return (
-            f"<{type(self).__name__}, {due} of {len(self.changes)} sequences to set,"
-            f" {len(self.problems)} problems>"
+            f"<{type(self).__name__}, {due} of {counted(len(self.changes), 'sequence')} to set,"
+            f" {counted(len(self.problems), 'problem')}>"
         )
 
 

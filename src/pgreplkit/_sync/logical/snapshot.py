@@ -37,7 +37,7 @@ from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.silence import Silence
@@ -247,7 +247,7 @@ class SnapshotStream(ChangeStream[R]):
         for one in copies:
             table_reader = self._table_reader(one, reading, link)
             make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
-            operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+            operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
             with translate_errors(operation, connection=reader, grant=grant):
                 for data in copy.rows(operation, copy_statement(one)):
                     values = load(copied_values(bytes(data), count))

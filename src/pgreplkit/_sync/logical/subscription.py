@@ -19,6 +19,7 @@ from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -415,7 +416,8 @@ class Subscription(Stateful):
                 )
             if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
-                of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
+                total = counted(len(status.tables), "table")
+                of = f"{len(waiting)} of {total} ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
                     f"{self.name!r} is not synchronized: {of}{', …' * (len(waiting) > 3)}) are not"
                     " ready",

@@ -9,8 +9,11 @@ from typing import Protocol
 from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
+from pgreplkit._sync.logical.compare import float_types
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT, ColumnShape, columns_of, key_of
+from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
+from pgreplkit.driver.encodings import common_encoding
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
@@ -99,7 +102,8 @@ class MeshCompare:
                 of_node[one.name] == one.collation for of_node in collations for one in key
             ),
             has_hash64=all(link.has("function.hash64") for link in self._links.values()),
-            types={},
+            encoding=common_encoding(link.connection for link in self._links.values()),
+            types=float_types([*self._links.values()], table),
         )
 
     def _shapes(self, link: Link, table: TableName) -> list[ColumnShape]:
@@ -146,5 +150,5 @@ class MeshCompare:
         operation = f"compare {scan.table}"
         with link.transaction(operation, timeout=self._timeout) as within:
             # Texts depend on settings of the session, which may differ between the servers.
-            within.one(operation, UNIFORM_OUTPUT)
-            return within.all(operation, statement, grant=f"SELECT ON {scan.table}")
+            within.one(operation, scan.settings)
+            return within.all(operation, statement, grant=read_grant(scan.table))

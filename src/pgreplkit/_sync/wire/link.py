@@ -19,6 +19,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    LIMIT_TRANSACTION,
     MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
@@ -176,12 +177,10 @@ class Link:
         if not milliseconds:
             yield
             return
-        [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
-        # A shorter limit of the caller's stays in effect; 0 means that there is none.
-        limit = min(milliseconds, before["ms"] or milliseconds)
-        self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
+        [before] = self._fetch(LIMIT_TRANSACTION.encode(), [milliseconds])
         yield
-        # Restore the caller's limit; after an error the savepoint's rollback restores it.
+        # Restore the caller's limit: of its next statements, and of our COMMIT, which may wait for
+        # a standby. After an error the savepoint's rollback restores it.
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @contextmanager

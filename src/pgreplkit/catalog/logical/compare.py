@@ -20,7 +20,10 @@ class ColumnShape:
     type_oid: int
     collation: str | None
     """The order of its texts, as one string: the provider, locale, rules and version of its
-    collation; None for a type without collation."""
+    collation, and the encoding of the database; None for a type without collation."""
+    sorts_parts: bool
+    """Whether its order depends on collations of its parts: a composite type, or a range of texts,
+    or an array of those."""
     is_generated: bool
 
 
@@ -45,10 +48,18 @@ def columns_of(major: int) -> str:
             CASE WHEN attcollation = 0 THEN NULL
                 ELSE concat(CASE collprovider WHEN 'd' THEN concat({database})
                     ELSE concat({own}, {deterministic}) END,
-                    ' ', pg_collation_actual_version(attcollation)) END AS collation,
+                    ' ', pg_collation_actual_version(attcollation), ' ', getdatabaseencoding())
+                END AS collation,
+            coalesce(element.typcategory, pg_type.typcategory) = 'C' OR EXISTS (
+                SELECT FROM pg_range WHERE rngcollation <> 0
+                    AND rngtypid IN (pg_type.oid, pg_type.typbasetype, element.oid)
+            ) AS sorts_parts,
             {generated} AS is_generated
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+        JOIN pg_type ON pg_type.oid = atttypid
+        LEFT JOIN pg_type AS element ON element.oid = pg_type.typelem
+            AND pg_type.typcategory = 'A'
         JOIN pg_database ON datname = current_database()
         LEFT JOIN pg_collation ON pg_collation.oid = attcollation
         WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
@@ -83,7 +94,15 @@ UNIFORM_OUTPUT = """
     SELECT set_config('extra_float_digits', '3', true), set_config('DateStyle', 'ISO, YMD', true),
         set_config('IntervalStyle', 'postgres', true), set_config('TimeZone', 'UTC', true),
         set_config('bytea_output', 'hex', true), set_config('xmloption', 'content', true),
+        set_config('lc_monetary', 'C', true), set_config('quote_all_identifiers', 'off', true),
         set_config('row_security', 'off', true)
 """
 """Settings until the transaction ends: a value has one text, whatever the session's settings, and
 the server refuses a statement whose rows a policy would hide."""
+QUALIFIED_OUTPUT = (
+    UNIFORM_OUTPUT.rstrip()
+    + """,
+        set_config('search_path', '', true)
+"""
+)
+"""The same for tables with names of objects: the server writes them with their schemas."""

@@ -9,6 +9,8 @@ from pgreplkit.catalog.logical.types import Types
 from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.tablename import TableName
 
+NOT_VALID = " NOT VALID"
+
 
 @attrs.frozen(kw_only=True)
 class TableColumn:
@@ -47,6 +49,21 @@ class TableConstraint:
     type: str
     definition: str
 
+    @property
+    def rule(self) -> tuple[str, str]:
+        """The rule for new rows, which is the same for a constraint that is NOT VALID."""
+        return self.type, self.definition.removesuffix(NOT_VALID)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether older rows were checked too."""
+        return not self.definition.endswith(NOT_VALID)
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether the server checks rows at all."""
+        return not self.definition.endswith(" NOT ENFORCED")
+
 
 @attrs.frozen(kw_only=True)
 class TableTrigger:
@@ -74,6 +91,8 @@ class TableShape:
 
     table: TableName
     is_partitioned: bool
+    bound: str | None = None
+    """The condition on the rows of a partition; None for another table."""
     columns: dict[str, TableColumn] = attrs.field(factory=dict)
     indexes: dict[str, TableIndex] = attrs.field(factory=dict)
     constraints: dict[str, TableConstraint] = attrs.field(factory=dict)
@@ -83,7 +102,21 @@ class TableShape:
     """The types that columns are made of; those of the whole database in one mapping."""
 
 
-TABLES = f"SELECT nspname, relname, relkind = 'p' AS is_partitioned FROM {ASKED_TABLES}"
+# The condition of a hash partition contains the OID of its parent.
+TABLES = f"""
+    SELECT nspname, relname, relkind = 'p' AS is_partitioned,
+        regexp_replace(pg_get_partition_constraintdef(pg_class.oid), '''\\d+''::oid, ', '', 'g')
+            AS bound
+    FROM {ASKED_TABLES}
+"""
+OTHER_RELATIONS = """
+    SELECT nspname, relname, CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+        WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'relation' END AS kind
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name AND relkind NOT IN ('r', 'p')
+"""
+"""Relations that are no tables."""
 
 
 def table_columns(major: int) -> str:

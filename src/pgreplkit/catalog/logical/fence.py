@@ -105,6 +105,7 @@ DROP_TRIGGER = "DROP TRIGGER IF EXISTS {} ON {}"
 DROP_FUNCTION = "DROP FUNCTION IF EXISTS {}()"
 DROP_SCHEMA = "DROP SCHEMA IF EXISTS {}"
 LOCK_TIMEOUT = "SELECT set_config('lock_timeout', {}, true)"
+EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
 DEADLOCK_TIMEOUT = (
     "SELECT setting::int / 1000.0::float8 AS seconds FROM pg_settings"
     " WHERE name = 'deadlock_timeout'"

@@ -27,6 +27,11 @@ class DomainCheck:
     name: str
     definition: str
 
+    @property
+    def rule(self) -> str:
+        """The rule for new values, which is the same for a constraint that is NOT VALID."""
+        return self.definition.removesuffix(" NOT VALID")
+
 
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)

@@ -15,10 +15,16 @@ ENGLISH_MESSAGES = """
 SYNC_STANDBY_NAMES = "synchronous_standby_names"
 RELOAD = "SELECT pg_reload_conf()"
 STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
+LIMIT_TRANSACTION = """
+    SELECT ms, set_config('statement_timeout', least(%s, nullif(ms, 0))::text, true)
+    -- Shown with a unit. pg_settings has milliseconds, but computes a row for each setting.
+    FROM (SELECT (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::bigint
+        AS ms OFFSET 0) AS before
+"""
+"""Limits the statements of the current transaction, unless their limit is lower; 0 is none."""
 SEARCH_PATH = "SELECT current_setting('search_path') AS path"
 SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
 SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
-"""Limits the statements of the current transaction."""
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
 # Statements that change settings; {} stand for a name and a value.
 ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"

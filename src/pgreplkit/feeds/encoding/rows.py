@@ -7,6 +7,7 @@ from json.encoder import encode_basestring
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import EncodingFailed
 from pgreplkit.feeds.change import FeedChange, not_encoded
 from pgreplkit.feeds.encoding.values import ToJson
@@ -178,7 +179,9 @@ class RowForm:
     def _texts(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[str, ...]:
         converters = self._converters
         if len(values) != len(converters):
-            raise ValueError(f"{self.table} has {len(converters)} columns, not {len(values)}")
+            raise ValueError(
+                f"{self.table} has {counted(len(converters), 'column')}, not {len(values)}"
+            )
         texts: list[str] = []
         place = -1
         try:

@@ -26,6 +26,8 @@ class StepResult(Record):
     step: Step
     began_at: datetime
     ended_at: datetime
+    refused_at: datetime | None = None
+    """When a step that fences began to lock the tables; None for other steps."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -218,8 +220,9 @@ class Journal:
         # Not over yet: its duration is not known.
         if last >= len(self.done):
             return None
+        begin = self.done[first]
         # The shutdown may refuse writes from its first moment on.
-        return self.done[last].ended_at - self.done[first].began_at
+        return self.done[last].ended_at - (begin.refused_at or begin.began_at)
 
     def with_done(self, done: StepResult, promotion: Promotion | None) -> "Journal":
         """Return the journal after one more step."""
@@ -269,7 +272,7 @@ class Journal:
         return {
             "operation": self.operation,
             "steps": [step.to_dict() for step in self.steps],
-            "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
+            "done": [_times(done) for done in self.done],
             "writes": plain(self.writes),
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
@@ -331,16 +334,25 @@ class Journal:
             ) from error
 
 
+def _times(done: StepResult) -> list[JSONValue]:
+    times = (done.began_at, done.ended_at, done.refused_at)
+    return [time.isoformat() for time in times if time is not None]
+
+
 def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepResult, ...]:
-    return tuple(
-        StepResult(
-            step=step,
-            began_at=datetime.fromisoformat(began_at),
-            ended_at=datetime.fromisoformat(ended_at),
+    results = []
+    # A journal has times only for the steps that are done.
+    for step, texts in zip(steps, times, strict=False):
+        began_at, ended_at, *refused_at = map(datetime.fromisoformat, texts)
+        results.append(
+            StepResult(
+                step=step,
+                began_at=began_at,
+                ended_at=ended_at,
+                refused_at=refused_at[0] if refused_at else None,
+            )
         )
-        # A journal has times only for the steps that are done.
-        for step, (began_at, ended_at) in zip(steps, times, strict=False)
-    )
+    return tuple(results)
 
 
 def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
 from pgreplkit.catalog.server.retention import ArchiverStatus
 from pgreplkit.catalog.server.senders import SenderState
@@ -170,7 +171,7 @@ def _shutdown(facts: SwitchoverFacts) -> Iterator[Finding]:
     yield checked(
         "archiving",
         ok=not archiver.is_failing and facts.ready_files <= _READY_LIMIT,
-        observed=f"{facts.ready_files} files wait"
+        observed=counted(facts.ready_files, "file waits", "files wait")
         + (", and the last attempt failed" if archiver.is_failing else ""),
         needed=f"at most {_READY_LIMIT} files wait, and the last attempt succeeded: the shutdown of"
         f" {old.name} lasts until all files are archived",

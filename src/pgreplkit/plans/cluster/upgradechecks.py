@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
@@ -150,7 +151,7 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
     yield checked(
         "copies at once",
         ok=not slow,
-        observed=f"{len(slow)} settings are lower" if slow else "enough",
+        observed=counted(len(slow), "setting is lower", "settings are lower") if slow else "enough",
         needed=f"{full} workers, slots and walsenders: copies that find none wait for seconds",
         remedy="; ".join(slow),
         otherwise=Severity.WARNING,

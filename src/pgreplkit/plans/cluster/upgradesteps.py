@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.plans.cluster.steps import Step, as_names
 
 
@@ -40,7 +41,7 @@ class FenceTables(Step):
     # Otherwise its rows would come after the position until which the new server waits.
     check = "no transaction that has written is open when it is done"
     undo = "lift the write fence"
-    _description = "fence {count} tables, and wait for their writers"
+    _description = "fence {count}, and wait for their writers"
     _action = "CREATE TRIGGER {fence} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE …"
 
     fence: str
@@ -49,7 +50,7 @@ class FenceTables(Step):
 
     # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
-        return {**super()._shown(), "count": len(self.tables)}
+        return {**super()._shown(), "count": counted(len(self.tables), "table")}
 
 
 @attrs.frozen
@@ -57,14 +58,14 @@ class PublishTables(Step):
     """Publish the tables of one group."""
 
     undo = "drop the publication"
-    _description = "publish {count} tables as {publication}"
+    _description = "publish {count} as {publication}"
     _action = "CREATE PUBLICATION {publication} FOR TABLE ONLY …"
 
     publication: str
     tables: tuple[str, ...] = attrs.field(converter=as_names)
 
     def _shown(self) -> dict[str, object]:
-        return {**super()._shown(), "count": len(self.tables)}
+        return {**super()._shown(), "count": counted(len(self.tables), "table")}
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pgreplkit._text import quote_identifier
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
@@ -32,7 +32,7 @@ def replicated_findings(
     yield checked(
         "tables",
         ok=bool(copied),
-        observed=f"{len(copied)} tables to copy",
+        observed=f"{counted(len(copied), 'table')} to copy",
         needed="at least one",
         remedy="connect to the database that is upgraded",
     )

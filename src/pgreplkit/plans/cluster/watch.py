@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 import attrs
 
 from pgreplkit._hooks import plot
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
@@ -175,7 +176,7 @@ class WatchSamples(Record, Sequence[WatchSample]):
         first, last = self.samples[0], self.samples[-1]
         taken = f"{value_text(first.taken_at)} to {value_text(last.taken_at)}"
         rows = [self._summary_of(name, node) for name, node in last.nodes.items()]
-        return "\n".join([f"{len(self.samples)} samples, {taken}", *table_text(rows)])
+        return "\n".join([f"{counted(len(self.samples), 'sample')}, {taken}", *table_text(rows)])
 
     def _summary_of(self, name: str, last: NodeSample) -> dict[str, object]:
         """Return the last state of a server, and the extremes of all samples."""

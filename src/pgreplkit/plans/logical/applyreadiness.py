@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
@@ -190,7 +191,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
     yield checked(
         "published tables",
         ok=bool(facts.tables),
-        observed=f"{len(facts.tables)} tables",
+        observed=counted(len(facts.tables), "table"),
         needed="at least one table in the publications",
     )
     identities = {identity.table: identity for identity in facts.identities}

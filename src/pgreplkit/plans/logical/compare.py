@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
@@ -97,9 +98,11 @@ class CompareProgress(Record):
         return min(1.0, self.rows_done / max(1, self.rows_estimated))
 
     def __str__(self) -> str:
+        rows = counted(self.rows_estimated, "row")
         text = (
-            f"{self.table}: {self.share:.0%} of about {self.rows_estimated} rows are compared,"
-            f" {self.tables_done} of {self.tables} tables; {len(self.diffs)} rows differ"
+            f"{self.table}: {self.share:.0%} of about {rows} compared,"
+            f" {self.tables_done} of {counted(self.tables, 'table')};"
+            f" {counted(len(self.diffs), 'row differs', 'rows differ')}"
         )
         if self.undecided:
             text += f", {len(self.undecided)} changed at each look"

@@ -122,17 +122,23 @@ Shapes = Mapping[TableName, TableShape]
 
 
 def schema_drift_of(
-    tables: Sequence[PublishedTable], publisher: Shapes, subscriber: Shapes
+    tables: Sequence[PublishedTable],
+    publisher: Shapes,
+    subscriber: Shapes,
+    others: Mapping[TableName, str],
 ) -> SchemaDrift:
     """Compare published tables with the subscriber's.
 
-    A table that the publisher lacks is left out.
+    ``others`` are the kinds of the subscriber's relations that are no tables. A table that the
+    publisher lacks is left out.
     """
     drifts: list[Drift] = []
     for published in tables:
         theirs, ours = publisher.get(published.table), subscriber.get(published.table)
         if theirs is not None and ours is None:
             missing = "the subscriber does not have it"
+            if kind := others.get(published.table):
+                missing = f"the subscriber has a {kind} of that name, and a change needs a table"
             name = str(theirs.table)
             drifts.append(_drift(theirs, DriftKind.TABLE_MISSING, name, Severity.CRITICAL, missing))
         elif theirs is not None and ours is not None:
@@ -282,32 +288,45 @@ _REFUSING = {"p", "u", "c", "x"}
 
 
 def _constraints(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
-    own = {(c.type, c.definition) for c in ours.constraints.values()}
-    there = {(c.type, c.definition) for c in theirs.constraints.values()}
+    own = {c.rule for c in ours.constraints.values()}
+    there = {c.rule: c for c in theirs.constraints.values()}
     # Without the primary key, rows can be duplicated.
     for constraint in theirs.constraints.values():
-        if (constraint.type, constraint.definition) not in own:
+        if constraint.rule not in own:
             yield _drift(
                 theirs,
                 DriftKind.CONSTRAINT_MISSING,
                 constraint.name,
                 Severity.CRITICAL if constraint.type == "p" else Severity.WARNING,
                 f"the subscriber has no {constraint.definition}",
-                _adding(theirs.table, constraint),
+                # The name is taken by a rule that may be there for a reason.
+                () if constraint.name in ours.constraints else _adding(theirs.table, constraint),
             )
     for constraint in ours.constraints.values():
-        if (constraint.type, constraint.definition) not in there:
+        refuses = constraint.type in _REFUSING and constraint.is_enforced
+        severity = Severity.WARNING if refuses else Severity.INFO
+        equal = there.get(constraint.rule)
+        if equal is None:
             found = f"only the subscriber has {constraint.definition}"
-            severity = Severity.INFO
-            if constraint.type in _REFUSING:
+            if refuses:
                 found += ", which may refuse what the publisher takes"
-                severity = Severity.WARNING
-            yield _drift(theirs, DriftKind.CONSTRAINT_EXTRA, constraint.name, severity, found)
+        elif constraint.is_valid and not equal.is_valid:
+            found = f"{constraint.definition} is NOT VALID on the publisher"
+            if refuses:
+                found += ", so that a copy of older rows may be refused"
+        else:
+            continue
+        yield _drift(theirs, DriftKind.CONSTRAINT_EXTRA, constraint.name, severity, found)
+    if ours.bound is not None and ours.bound != theirs.bound:
+        found = f"the subscriber's partition takes only rows with {ours.bound}"
+        name = str(theirs.table)
+        yield _drift(theirs, DriftKind.CONSTRAINT_EXTRA, name, Severity.WARNING, found)
 
 
 def _adding(table: TableName, constraint: TableConstraint) -> tuple[str, ...]:
     added = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
-    if constraint.type not in _VALIDATED_LATER or constraint.definition.endswith("NOT VALID"):
+    is_later = constraint.type in _VALIDATED_LATER and constraint.is_enforced
+    if not (is_later and constraint.is_valid):
         return (added,)
     validated = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted(constraint.name)}"
     return (f"{added} NOT VALID", validated)
@@ -326,6 +345,8 @@ def _partitions(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
     if not ours.is_partitioned:
         return
     bounds = {partition.bound for partition in ours.partitions.values()}
+    if "DEFAULT" in bounds:
+        return  # It takes the rows of all partitions that are missing.
     for partition in theirs.partitions.values():
         if partition.bound not in bounds:
             found = f"the subscriber has no partition {partition.bound}"

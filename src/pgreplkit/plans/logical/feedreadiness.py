@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.plans.logical.applyreadiness import replication_found
 from pgreplkit.plans.server.readiness import (
@@ -63,7 +64,7 @@ def _tables(facts: FeedFacts) -> Iterator[Finding]:
     yield checked(
         "published tables",
         ok=bool(facts.tables),
-        observed=f"{len(facts.tables)} tables",
+        observed=counted(len(facts.tables), "table"),
         needed="at least one table in the publications",
     )
     for identity in facts.identities:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
 from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
@@ -113,7 +114,7 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[SubscriptionProblem, ...]:
         return (
             SubscriptionProblem(
                 reason=StuckReason.FAILING_COPY,
-                found=f"copies of its tables have failed {count} times",
+                found=f"copies of its tables have failed {counted(count, 'time')}",
                 remedy="read the subscriber's log; schema_drift() compares the tables",
             ),
         )
@@ -330,7 +331,7 @@ def _failures(facts: SubscriptionFacts) -> str:
     """Describe how the apply worker fails; empty if no failure is known."""
     if facts.stats is not None:
         count = facts.stats.apply_error_count
-        return f"has failed {count} times" if count else ""
+        return f"has failed {counted(count, 'time')}" if count else ""
     # There are no counters before 15. A worker that does not use its slot has failed.
     slot = facts.publisher.slot if facts.publisher else None
     is_waiting = slot is not None and not slot.active and not slot.is_lost

@@ -138,8 +138,8 @@ def _domain(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
 
 def _only_in(one: TypeShape, other: TypeShape) -> Iterator[DomainCheck]:
     # The names of constraints do not matter.
-    definitions = {check.definition for check in other.checks}
-    return (check for check in one.checks if check.definition not in definitions)
+    rules = {check.rule for check in other.checks}
+    return (check for check in one.checks if check.rule not in rules)
 
 
 def _attributes(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:

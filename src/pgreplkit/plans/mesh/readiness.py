@@ -8,6 +8,7 @@ from itertools import combinations
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
@@ -325,7 +326,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
     yield checked(
         "tables",
         ok=bool(tables),
-        observed=f"{len(tables)} tables",
+        observed=counted(len(tables), "table"),
         needed="at least one table",
     )
     by_name = {node.name: node for node in facts.nodes}

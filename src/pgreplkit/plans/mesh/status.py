@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.plans.logical.applying import ApplyConflict
 from pgreplkit.plans.logical.compare import Key
 from pgreplkit.values.openenum import OpenEnum
@@ -114,8 +115,8 @@ class MeshComparison(Record):
 
     def __str__(self) -> str:
         text = (
-            f"{self.rows} rows of {len(self.tables)} tables on {', '.join(self.nodes)}:"
-            f" {len(self.differences)} differ"
+            f"{counted(self.rows, 'row')} of {counted(len(self.tables), 'table')} on"
+            f" {', '.join(self.nodes)}: {counted(len(self.differences), 'differs', 'differ')}"
         )
         if self.undecided:
             text += f", {len(self.undecided)} changed at each look: {', '.join(self.undecided)}"

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.plans.server.retention import HolderKind, WalHolder, WalRetention
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
@@ -111,7 +112,7 @@ def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
             yield _slot_finding(
                 slot,
                 Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
-                f"{name} is {age} transactions old: VACUUM removes nothing newer",
+                f"{name} is {counted(age, 'transaction')} old: VACUUM removes nothing newer",
                 needed=f"less than half of autovacuum_freeze_max_age ({freeze_max_age})",
                 remedy="let its receiver catch up, or drop the slot",
             )
@@ -136,7 +137,11 @@ def _of_archiver(report: WalRetention) -> Iterator[Finding]:
     if archiver.archive_mode == "off" or not archiver.is_failing:
         return
     # Before 12 only superusers may list the waiting files.
-    waiting = "" if report.ready_count is None else f", {report.ready_count} files wait"
+    waiting = (
+        ""
+        if report.ready_count is None
+        else f", {counted(report.ready_count, 'file waits', 'files wait')}"
+    )
     yield Finding(
         check="archiver",
         severity=Severity.CRITICAL,
