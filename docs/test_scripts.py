@@ -42,7 +42,7 @@ def test_the_plugin_prints_a_result_and_exits_with_its_status(
     save_files("run-checks.md", tmp_path)
     for conninfo, status, line in (
         (primary.conninfo, 0, "OK - "),
-        ("host=127.0.0.1 port=1", 3, "UNKNOWN - could not connect"),
+        ("host=127.0.0.1 port=1", 2, "CRITICAL - could not connect"),
     ):
         plugin = [sys.executable, tmp_path / "check_wal.py", conninfo]
         run = subprocess.run(plugin, capture_output=True, text=True, check=False)

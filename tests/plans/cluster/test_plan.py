@@ -119,7 +119,7 @@ def test_a_repeated_step_counts_from_its_first_attempt(
 ) -> None:
     file = tmp_path / "journal"
     actor = Recorder(failing=STEPS[1])
-    writes = attrs.evolve(JOURNAL.writes, outage=(1, 2))
+    writes = WriteStates(states=("first", "second", "third", "last"), outage=(1, 2))
     plan = Plan(actor, attrs.evolve(JOURNAL, writes=writes), Checks(), file)
     with pytest.raises(PlanFailed):
         plan.run()
