@@ -172,7 +172,7 @@ def measured(
         run(node, "VACUUM ANALYZE t")
     run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
     applier = Applier(
-        source.conninfo, target.conninfo, "bench", publications=["p"], copy=False, **options
+        source.conninfo, own.conninfo, "bench", publications=["p"], copy=False, **options
     )
     applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
     run(source, "SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
