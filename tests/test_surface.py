@@ -184,9 +184,10 @@ def flags() -> Iterator[tuple[str, str]]:
     """Yield each argument of a public function that is True or False."""
     for name, function in FUNCTIONS.items():
         owner = CLASSES.get(name.removesuffix(".__init__"))
-        # A row says what a server reported; a protocol has no code.
+        # A row says what a server reported, an error what was found; a protocol has no code.
         is_row = owner is not None and attrs.has(owner) and name not in OPTIONS
-        if is_row or name.startswith("pgreplkit.NodeControl."):
+        is_error = owner is not None and issubclass(owner, Exception)
+        if is_row or is_error or name.startswith("pgreplkit.NodeControl."):
             continue
         for parameter in inspect.signature(function).parameters.values():
             if parameter.annotation in {"bool", "bool | None", bool, bool | None}:

@@ -136,6 +136,9 @@ class CloneDirectories:
             # An attempt was killed together with the server.
             copy.start()
             copy.stop()
+        # pg_upgrade refuses prepared transactions. Without their files they are aborted here, and
+        # the slots send them when they are committed on the old server.
+        copy.remove_folder(f"{copy.data_directory}/pg_twophase", content_only=True)
         timeline = control_file(copy).timeline
         return last_switch(copy.read_file(f"pg_wal/{timeline:08X}.history"), timeline=timeline)
 

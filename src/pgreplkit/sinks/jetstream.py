@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -93,6 +94,8 @@ class JetStream:
         self._sequence = 0
         """The sequence of the stream's last message."""
         self._batch = 0
+        # A batch that a killed feed has begun must not be continued by the batch of the next one.
+        self._own = secrets.token_hex(8)
         self._limits = SinkLimits()
 
     @property
@@ -275,7 +278,7 @@ class JetStream:
         position: FeedPosition,
     ) -> None:
         last = len(messages)
-        batch = f"{self._feed}-{self._sequence}-{self._batch}"
+        batch = f"{self._own}-{self._batch}"
         headers = dict(message_headers(messages[-1], id_of(names[-1])))
         headers[FEED], headers[POSITION] = self._feed, str(position)
         if last == 1:

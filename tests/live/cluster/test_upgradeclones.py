@@ -11,6 +11,7 @@ from colours import Colour, inner
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
+from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.errors import PlanRefused
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
@@ -50,6 +51,13 @@ def commit_at_the_slot(node: Node) -> None:
         ):
             other.execute(statement)
         other.execute("SELECT pg_create_logical_replication_slot('shop_1', 'pgoutput')")
+        # Open at the slot's position: the slot sends it when it is committed.
+        for statement in (
+            "BEGIN",
+            "INSERT INTO notes VALUES ('two')",
+            "PREPARE TRANSACTION 'two'",
+        ):
+            other.execute(statement)
         writer.execute("INSERT INTO notes VALUES ('at the slot')")
         # The commit record will begin here.
         position = other.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
@@ -61,12 +69,15 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     clusters: Clusters, major: int, colour: Colour, tmp_path: Path
 ) -> None:
     lab = clusters.lab
-    settings = {"wal_level": "logical", "autovacuum": "off", "max_prepared_transactions": "1"}
+    settings = {"wal_level": "logical", "autovacuum": "off", "max_prepared_transactions": "2"}
     old = lab.primary(version=major, settings=settings)
     # Without a key, so that a row that comes twice is no error.
     run(old, "CREATE TABLE notes (v text)")
     run(old, "ALTER TABLE notes REPLICA IDENTITY FULL")
     run(old, "INSERT INTO notes VALUES ('before')")
+    hba = old.data_directory / "pg_hba.conf"
+    hba.with_name("more.conf").write_text("host all included samehost reject\n")
+    hba.write_text(f"include more.conf\n{hba.read_text()}")
     new, port = complete(lab, 18), str(free_port())
     there = make_conninfo(old.conninfo, port=port)
     folder = lab.root / f"{old.name}.new"
@@ -94,10 +105,11 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         with pytest.raises(PlanRefused, match=r"(?s)directory .*leftovers: shop_1"):
             await second.run()
         (tmp_path / "kept.json").rename(tmp_path / "journal.json")
+        run(old, "COMMIT PREPARED 'two'")
         run(old, "INSERT INTO notes VALUES ('after')")
         with psycopg.connect(there, autocommit=True) as connection:
             everything = "SELECT string_agg(v, ',' ORDER BY v) FROM notes"
-            wanted = ("after,at the slot,before,prepared",)
+            wanted = ("after,at the slot,before,prepared,two",)
             wait_until(lambda: "after" in str(connection.execute(everything).fetchone()))
             assert connection.execute(everything).fetchone() == wanted
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
@@ -105,6 +117,9 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         with Primary.connect(old.conninfo) as here, Primary.connect(there) as upgraded:
             status = Upgrade(here, upgraded, name="shop").status()
             assert (upgraded.version.major, status.phase) == (18, UpgradePhase.PREPARED)
+            rules = HBA_RULES.sql(18)
+            first = upgraded.connection.execute(rules.encode()).fetchone()
+            assert "included" in str(first)
             # As if it was interrupted before the last step.
             run(old, "COMMENT ON PUBLICATION shop_1 IS NULL")
             with pytest.raises(ValueError, match="by a preparation by clone"):

@@ -262,7 +262,6 @@ ONLY_SHOWN = {
 }
 
 
-@pytest.mark.pg(">=11")
 async def test_preconditions_are_found_on_servers_and_their_statements_mend_them(
     sides: Pair, colour: Colour
 ) -> None:
@@ -280,6 +279,8 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
             assert bad.keys() >= MENDED | ONLY_SHOWN
+            # The server 10 of the tests has control files of extensions for a newer version.
+            assert ("extensions" in bad) == (new.node.major == 10)
             assert not {"old: timeouts", "new: timeouts", "old reaches new"} & bad.keys()
             on_new = ("rows", "tables on", "database settings")
             for check in MENDED - {"types without equality"}:

@@ -119,6 +119,29 @@ async def test_other_writers_and_other_feeds_are_noticed(nats: Broker, stream: s
     await sink.close()
 
 
+async def test_a_batch_that_a_killed_feed_has_begun_does_not_disturb_the_next(
+    nats: Broker, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position = FeedPosition(LSN("0/5"), 2, True, FeedStage.STREAMING, 7, 1)
+    messages_ = [FeedMessage(f"{stream}.t", b"1", body) for body in (b"a", b"b")]
+    batch = FeedBatch(messages_, position, [(LSN("0/5"), 1), (LSN("0/5"), 2)])
+    killed, following = sink_of(nats, stream), sink_of(nats, stream)
+    await killed.open("shop")
+    client = killed._client
+    assert client is not None
+    # All of the batch but its commit is sent.
+    monkeypatch.setattr(client, "request", lambda *_, **__: asyncio.sleep(3600))
+    job = asyncio.ensure_future(killed.send(batch))
+    await asyncio.sleep(0)
+    await client.flush()
+    job.cancel()
+    assert await following.open("shop") is None
+    await following.send(batch)
+    assert await bodies(nats.url, stream) == [b"a", b"b"]
+    await killed.close()
+    await following.close()
+
+
 async def test_what_cannot_be_stored_is_refused_before_anything_is(
     nats: Broker, stream: str
 ) -> None:

@@ -323,7 +323,7 @@ def test_a_killed_run_is_continued_by_the_next(cluster: Cluster, kept: str, tmp_
     primary = cluster.primary
     command = [sys.executable, "-c", KILLED, primary.conninfo, str(tmp_path)]
     query = "SELECT active FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
-    rounds = 3
+    rounds = 2
     for _ in range(rounds):
         with subprocess.Popen(command) as process:
             try:

@@ -21,10 +21,14 @@ from pgreplkit.plans.cluster.upgradeclone import (
     checked_transfer,
     clone_findings,
     clone_journal,
+    has_includes,
     initdb_arguments,
     recovery_configuration,
     upgrade_arguments,
+    written_mappings,
+    written_rules,
 )
+from pgreplkit.rows import HbaRule
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.tablename import TableName
 
@@ -192,6 +196,8 @@ def test_initdb_gets_what_pg_upgrade_compares() -> None:
         "--lc-ctype=C.UTF-8",
         "--wal-segsize=16",
     ]
+    # pg_upgrade flushes the files.
+    assert "--no-sync" in arguments
     assert not [one for one in arguments if "checksums" in one]
     # From 18 on, checksums are the default.
     assert "--no-data-checksums" in initdb_arguments(CLUSTER, "/d", major=18)
@@ -233,6 +239,43 @@ def test_the_copy_is_recovered_without_the_old_configuration() -> None:
 def test_what_is_left_of_a_clone_includes_the_slot_of_the_copy() -> None:
     left = ["shop_2", "shop_copy", "shop_1", "shop_1_back", "other_copy", "shop_fence"]
     assert Names(upgrade="shop").clone_in(left) == ["shop_1", "shop_2", "shop_copy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("# include other\nlocal all all peer # @x\n", False),
+        ("local all a@b trust\n", False),
+        ("include_if_exists other\n", True),
+        ("local all all peer\n include other\n", True),
+        ("host all @admins all md5\n", True),
+        ("host a,@databases all all md5\n", True),
+    ],
+)
+def test_files_that_pg_hba_conf_includes_are_noticed(text: str, has: bool) -> None:
+    assert has_includes(text) is has
+
+
+def test_rules_of_several_files_are_written_as_one_file() -> None:
+    def rule(type: str | None, *options: str, error: str | None = None) -> HbaRule:
+        return HbaRule(
+            line_number=1,
+            type=type,
+            database=["all", "a, b"],
+            user_name=["+dba"],
+            address=type and "10.0.0.0",
+            netmask=type and "255.0.0.0",
+            auth_method="ldap",
+            options=options,
+            error=error,
+        )
+
+    rules = [rule("host", "ldapprefix=cn= x", "map=m"), rule(None, error="invalid")]
+    assert (
+        written_rules(rules)
+        == 'host all,"a, b" +dba 10.0.0.0 255.0.0.0 ldap "ldapprefix=cn= x" map=m\n'
+    )
+    assert written_mappings([["m", "/^(.*) x$", "\\1"]]) == 'm "/^(.*) x$" \\1\n'
 
 
 def test_without_the_old_pg_hba_only_the_machine_itself_connects() -> None:

@@ -13,6 +13,28 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("large objects", CRITICAL, "bytea", facts_of(old={"large_objects": 3})),
     ("extensions", CRITICAL, "install", facts_of(old={"extensions": {"postgis": "3"}})),
+    # One control file that cannot be read: those that are installed need none.
+    (
+        "extensions",
+        WARNING,
+        "remove the file",
+        facts_of(
+            new={
+                "available": {},
+                "extensions": {"plpgsql": "1.0"},
+                "extensions_error": "no such file",
+            }
+        ),
+    ),
+    (
+        "extensions",
+        CRITICAL,
+        "remove the file",
+        facts_of(
+            old={"extensions": {"postgis": "3"}},
+            new={"available": {}, "extensions_error": "no such file"},
+        ),
+    ),
     ("owners", CRITICAL, "roles-only", facts_of(old={"owners": frozenset(["boss"])})),
     ("roles", WARNING, "clerk", facts_of(old={"roles": frozenset(["app", "clerk"])})),
     ("encoding", WARNING, "LATIN1", facts_of(old={"encoding": "LATIN1"})),

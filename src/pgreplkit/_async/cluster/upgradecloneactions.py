@@ -13,7 +13,8 @@ from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor, drop_slot
 from pgreplkit._async.cluster.upgradefacts import keep_schema
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
-from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, ClusterFacts
+from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
+from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
@@ -30,6 +31,7 @@ from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
+from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.lsn import LSN
 
@@ -55,8 +57,21 @@ class AsyncCloneActor:
         record.update(hba=None, ident=None)
         # Before 11 a file in another directory cannot be read, nor without the privilege.
         with suppress(ServerError):
-            record.update(await link.one("read pg_hba.conf", HBA))
+            record.update(await self._access_files())
         return ClusterFacts(**record)
+
+    async def _access_files(self) -> dict[str, str | None]:
+        """Return pg_hba.conf and pg_ident.conf, with the lines of the files that they include."""
+        link, operation = self.old._link, "read pg_hba.conf"
+        files = await link.one(operation, HBA)
+        if has_includes(files["hba"]):
+            sql = HBA_RULES.sql(link.version.major)
+            rules = [HBA_RULES.read(one) for one in await link.all(operation, sql)]
+            files["hba"] = written_rules(rules)
+        if files["ident"] is not None and has_includes(files["ident"]):
+            mappings = await link.all("read pg_ident.conf", IDENT_MAPPINGS)
+            files["ident"] = written_mappings(one.values() for one in mappings)
+        return files
 
     async def unreached(self) -> str:
         """Return why this machine cannot connect to the old server as a standby; empty if it can.

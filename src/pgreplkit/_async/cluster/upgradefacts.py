@@ -45,6 +45,8 @@ from pgreplkit.values.tablename import TableName
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
+_READ = "SELECT ON ALL TABLES IN SCHEMA …"
+
 _CONNECT = 10.0
 """Seconds for a server to connect to the other one, as long as our own connections wait."""
 
@@ -81,12 +83,16 @@ async def read_upgrade_facts(
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     sequences = await AsyncSequencePlan.read(old, new)
-    available = await new._link.one("read the extensions", AVAILABLE)
+    available, unreadable = await _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
     return UpgradeFacts(
         old=await read_side(old, names, connection_error=await _unreached(old, new, here)),
         new=await read_side(
-            new, names, available["available"], connection_error=await _unreached(new, old, there)
+            new,
+            names,
+            available,
+            extensions_error=unreadable,
+            connection_error=await _unreached(new, old, there),
         ),
         tables=tables,
         identities=await old.replica_identity(),
@@ -108,6 +114,7 @@ async def read_side(
     names: Names,
     available: Sequence[tuple[str, str]] = (),
     *,
+    extensions_error: str = "",
     connection_error: str = "",
 ) -> Side:
     """Return the facts about one server; ``connection_error`` is that with the other one."""
@@ -128,6 +135,7 @@ async def read_side(
         settings=await server.settings(),
         facts=DatabaseFacts(
             available=dict(available),
+            extensions_error=extensions_error,
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
@@ -136,6 +144,14 @@ async def read_side(
         senders=len(await server.replicas()),
         connection_error=connection_error,
     )
+
+
+async def _available(link: AsyncLink) -> tuple[Sequence[tuple[str, str]], str]:
+    """Return the extensions that could be installed, or the error in one of their files."""
+    try:
+        return (await link.one("read the extensions", AVAILABLE))["available"], ""
+    except ServerError as error:
+        return (), error.found
 
 
 async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | None) -> str:
@@ -168,7 +184,9 @@ async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableN
             )
             for place, table in enumerate(batch)
         )
-        found += [batch[record["place"]] for record in await link.all("look for rows", asked)]
+        found += [
+            batch[record["place"]] for record in await link.all("look for rows", asked, grant=_READ)
+        ]
     return found
 
 

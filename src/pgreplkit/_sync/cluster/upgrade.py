@@ -108,7 +108,8 @@ class Upgrade:
         That the servers reach each other is tried with subscriptions that are rolled back.
 
         Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers; superuser, to try the connections.
+        Needs: pg_monitor, and SELECT on the tables and sequences, on both servers; superuser, to
+        try the connections.
         """
         facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))

@@ -46,6 +46,8 @@ from pgreplkit.values.tablename import TableName
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
+_READ = "SELECT ON ALL TABLES IN SCHEMA …"
+
 _CONNECT = 10.0
 """Seconds for a server to connect to the other one, as long as our own connections wait."""
 
@@ -82,12 +84,16 @@ def read_upgrade_facts(
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     sequences = SequencePlan.read(old, new)
-    available = new._link.one("read the extensions", AVAILABLE)
+    available, unreadable = _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
     return UpgradeFacts(
         old=read_side(old, names, connection_error=_unreached(old, new, here)),
         new=read_side(
-            new, names, available["available"], connection_error=_unreached(new, old, there)
+            new,
+            names,
+            available,
+            extensions_error=unreadable,
+            connection_error=_unreached(new, old, there),
         ),
         tables=tables,
         identities=old.replica_identity(),
@@ -109,6 +115,7 @@ def read_side(
     names: Names,
     available: Sequence[tuple[str, str]] = (),
     *,
+    extensions_error: str = "",
     connection_error: str = "",
 ) -> Side:
     """Return the facts about one server; ``connection_error`` is that with the other one."""
@@ -129,6 +136,7 @@ def read_side(
         settings=server.settings(),
         facts=DatabaseFacts(
             available=dict(available),
+            extensions_error=extensions_error,
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
@@ -137,6 +145,14 @@ def read_side(
         senders=len(server.replicas()),
         connection_error=connection_error,
     )
+
+
+def _available(link: Link) -> tuple[Sequence[tuple[str, str]], str]:
+    """Return the extensions that could be installed, or the error in one of their files."""
+    try:
+        return (link.one("read the extensions", AVAILABLE))["available"], ""
+    except ServerError as error:
+        return (), error.found
 
 
 def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
@@ -169,7 +185,9 @@ def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
             )
             for place, table in enumerate(batch)
         )
-        found += [batch[record["place"]] for record in link.all("look for rows", asked)]
+        found += [
+            batch[record["place"]] for record in link.all("look for rows", asked, grant=_READ)
+        ]
     return found
 
 

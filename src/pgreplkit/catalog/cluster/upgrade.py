@@ -127,6 +127,8 @@ class DatabaseFacts:
     """Tables of extensions that are meant for rows of the user, and have rows."""
     available: dict[str, str]
     """The extensions that could be installed, with their versions; only of the new server."""
+    extensions_error: str = ""
+    """The error with which the server lists them: one control file that it cannot read."""
     tablespaces: frozenset[str] = attrs.field(converter=_set)
     """All tablespaces of the server."""
     used_tablespaces: frozenset[str] = attrs.field(converter=_set)

@@ -43,3 +43,7 @@ HBA = """
         pg_read_file(current_setting('ident_file'), 0, 1 << 28, true) AS ident
 """
 """Before 11, only a file in the data directory can be read."""
+IDENT_MAPPINGS = """
+    SELECT map_name, sys_name, pg_username FROM pg_ident_file_mappings WHERE error IS NULL
+"""
+"""The lines of pg_ident.conf and of the files that it includes, which it can from 16 on."""

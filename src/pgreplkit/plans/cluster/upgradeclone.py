@@ -1,6 +1,7 @@
 """A new server that is an upgraded physical copy of the old one: its checks and its steps."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import attrs
@@ -9,6 +10,7 @@ from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.catalog.server.access import HbaRule
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.standbyconfig import quoted
@@ -214,6 +216,45 @@ OWN_HBA = b"local all all peer\nhost all all samehost md5\n"
 
 It lets in this machine, from which the plan connects; md5 includes SCRAM.
 """
+_INCLUDE = re.compile(r"^\s*include|^[^#]*(?<![^\s,])@", re.MULTILINE)
+
+
+def has_includes(text: str) -> bool:
+    """Return whether pg_hba.conf or pg_ident.conf names other files: with include, or after @."""
+    return _INCLUDE.search(text) is not None
+
+
+def written_rules(rules: Iterable[HbaRule]) -> str:
+    """Return the rules of pg_hba.conf as one file, without those in error."""
+    return _lines(
+        [
+            rule.type,
+            ",".join(map(_token, rule.database)),
+            ",".join(map(_token, rule.user_name)),
+            rule.address,
+            rule.netmask,
+            rule.auth_method,
+            *map(_token, rule.options),
+        ]
+        for rule in rules
+        if rule.type
+    )
+
+
+def written_mappings(mappings: Iterable[Iterable[str]]) -> str:
+    """Return the lines of pg_ident.conf: a map, a name of the system, and one of PostgreSQL."""
+    return _lines(map(_token, names) for names in mappings)
+
+
+def _lines(lines: Iterable[Iterable[str | None]]) -> str:
+    return "".join(" ".join(word for word in line if word) + "\n" for line in lines)
+
+
+def _token(word: str) -> str:
+    """Quote a word with characters that would end it; a quoted keyword would be a name."""
+    return f'"{word}"' if re.search(r"[\s,#]", word) else word
+
+
 _AS_ON_OLD = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction")
 """Settings that limit what the copy replays: prepared transactions, and their locks.
 
@@ -255,6 +296,8 @@ def initdb_arguments(cluster: ClusterFacts, directory: str, *, major: int) -> li
         f"--wal-segsize={cluster.segment_megabytes}",
         # For pg_upgrade; pg_hba.conf is replaced before others can connect.
         "--auth=trust",
+        # pg_upgrade flushes all files to disk at its end.
+        "--no-sync",
         *checksums,
     ]
 

@@ -83,13 +83,24 @@ def functions_finding(old: DatabaseFacts, new_major: int) -> Finding:
 
 
 def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
-    yield named(
-        "extensions",
-        # Installed, or ready for CREATE EXTENSION, which the copy of the schema runs.
-        [name for name in old.extensions if name not in {*new.available, *new.extensions}],
-        needed="the packages of all extensions on the new server",
-        remedy="install the packages of {} on the new server",
-    )
+    # Installed, or ready for CREATE EXTENSION, which the copy of the schema runs.
+    missing = [name for name in old.extensions if name not in {*new.available, *new.extensions}]
+    if new.extensions_error:
+        yield checked(
+            "extensions",
+            ok=False,
+            observed=f"the new server cannot list its extensions: {new.extensions_error}",
+            needed="control files that it can read",
+            remedy="install the package of that extension again, or remove the file",
+            otherwise=Severity.CRITICAL if missing else Severity.WARNING,
+        )
+    else:
+        yield named(
+            "extensions",
+            missing,
+            needed="the packages of all extensions on the new server",
+            remedy="install the packages of {} on the new server",
+        )
     yield named(
         "older extensions",
         [
