@@ -111,7 +111,8 @@ class ApplyRows(Closing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                return self._copy_by_rows(copy)
+                with watched(self._reader, lambda: conninfo_of(self._reader)):
+                    return self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise ApplyError(
                     f"copy {copy.table}",
@@ -147,14 +148,13 @@ class ApplyRows(Closing):
         table_reader = self._table_reader(copy)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        with watched(self._reader, lambda: conninfo_of(self._reader)):
-            with self._reader.cursor().copy(out) as rows:
-                for data in rows:
-                    self._check_wanted()
-                    new = (copied_values(bytes(data), count), [TEXT] * count)
-                    change = (ord("I"), (table_reader,), False, None, new)
-                    for step in self._planner.steps(change):
-                        written += self._target.step(step)
+        with self._reader.cursor().copy(out) as rows:
+            for data in rows:
+                self._check_wanted()
+                new = (copied_values(bytes(data), count), [TEXT] * count)
+                change = (ord("I"), (table_reader,), False, None, new)
+                for step in self._planner.steps(change):
+                    written += self._target.step(step)
         return written
 
     def _table_reader(self, copy: TableCopy) -> TableReader[Row]:
