@@ -35,7 +35,8 @@ class Feedback:
         # After a reconnection, a transaction may come again that was delivered before.
         if end > self.delivered:
             self.delivered = end
-            self.reached = max(self.reached, end)
+            if end > self.reached:
+                self.reached = end
 
     def acknowledge(self, flushed: LSN, *, written: LSN | None, applied: LSN | None) -> None:
         """Record the positions that the client confirms; positions never decrease.
@@ -44,7 +45,9 @@ class Feedback:
         """
         written = flushed if written is None else written
         applied = flushed if applied is None else applied
-        for position in (written, flushed, applied):
+        # For most callers they are one, and each comparison takes time.
+        is_one = written is flushed and applied is flushed
+        for position in (flushed,) if is_one else (flushed, written, applied):
             if not isinstance(position, LSN):
                 raise TypeError(f"positions must be LSN, not {type(position).__name__}")
             if position > self.delivered:
