@@ -14,8 +14,8 @@ from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
-from pgreplkit.plans.cluster.upgradesteps import FenceTables
-from pgreplkit.rows import RowDiff
+from pgreplkit.plans.cluster.upgradesteps import FenceTables, WaitApplied
+from pgreplkit.rows import RowDiff, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
@@ -131,10 +131,20 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert orders(sides) == (91, 91)
         # The identity column continues behind the numbers of the other side.
         order(old)
-        await (await upgrade.plan_cutover(moved.append)).run()
+        with psycopg.connect(new.conninfo) as blocker:
+
+            def delay(progress: StepProgress) -> None:
+                # The last row comes when the checks have passed, and is applied after the fence.
+                if progress.elapsed is None and isinstance(progress.step, FenceTables):
+                    blocker.execute("LOCK orders")
+                    order(old)
+                if progress.elapsed is None and isinstance(progress.step, WaitApplied):
+                    threading.Timer(0.2, blocker.rollback).start()
+
+            await (await upgrade.plan_cutover(moved.append)).run(delay)
         order(new)
         assert moved == ["new", "old", "new"]
-        assert new.one("SELECT count(*) FROM orders") == 93
+        assert new.one("SELECT count(*) FROM orders") == 94
         await (await upgrade.plan_finish()).run()
         assert old.all(LEFT) == [("shop_fence",)]
         assert new.all(LEFT) == []
