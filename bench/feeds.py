@@ -231,7 +231,10 @@ def debezium(node: Node, python: str, rows: int, folder: Path) -> Rate:
     for _ in range(rows // 10_000):
         run(node, FILL, 10_000)
     command = [python, "-c", DEBEZIUM, node.conninfo, str(folder), str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    # The engine writes its log into the current directory.
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
     run(node, "SELECT pg_drop_replication_slot('debezium')")
     for line in done.stdout.splitlines():
         if line.startswith("RATE "):
@@ -284,7 +287,8 @@ def main() -> None:
         def note(name: str, rate: Rate) -> None:
             rates.setdefault(name, []).append(rate)
 
-        body = b"x" * 700
+        # As large as the envelopes of the feed.
+        body = b"x" * 770
         for number in range(ROUNDS):
             note("memory", asyncio.run(sent(node, f"memory{number}", Memory(), ROWS, 10_000)))
             if python is not None:

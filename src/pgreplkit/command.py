@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeAlias
 
     from pgreplkit import LSN
-    from pgreplkit.rows import Readiness
-    from pgreplkit.wal import WalReader
 
     Given: TypeAlias = argparse.Namespace
     Option: TypeAlias = tuple[str, dict[str, Any]]
@@ -57,8 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         # As other programs: at once, without waiting for a server that does not answer.
-        import signal
-
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
         return UNKNOWN
@@ -125,7 +122,7 @@ def _limits(given: list[str]) -> Any:
     """Return ``30``, or ``lag_bytes=1000 lag_seconds=30``, as limits."""
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
-    named = [text.partition("=") for text in given]
+    named = [[part.strip() for part in text.partition("=")] for text in given]
     if any(not limit for _, _, limit in named):
         raise ValueError("several thresholds need names, as in lag_bytes=1000")
     return {name: limit for name, _, limit in named} or None
@@ -170,7 +167,7 @@ def _retention(given: Given) -> object:
         return server.wal_retention(window=given.window, disk_size=given.disk_size)
 
 
-def _ready(given: Given) -> Readiness:
+def _ready(given: Given) -> object:
     with pgreplkit.connect(given.conninfo) as server:
         if given.subscriber is None:
             return server.check_readiness()
@@ -189,15 +186,16 @@ def _drift(given: Given) -> object:
         return pgreplkit.schema_drift(publisher, subscriber)
 
 
-def _upgrade_check(given: Given) -> Readiness:
+def _upgrade_check(given: Given) -> object:
     connect = pgreplkit.Primary.connect
     with connect(given.old) as old, connect(given.new) as new:
         return pgreplkit.upgrade.Upgrade(old, new, name="upgrade").check()
 
 
-def _opened(given: Given) -> WalReader:
+def _opened(given: Given) -> Any:
     start, stop_at = [text and _position(text) for text in (given.start, given.stop_at)]
-    return pgreplkit.wal.open_wal(given.path, start=start, stop_at=stop_at, strict=given.check)
+    limits = {"start": start, "stop_at": stop_at, "timeline": given.timeline}
+    return pgreplkit.wal.open_wal(given.path, **limits, strict=given.check)
 
 
 def _plan_show(given: Given) -> object:
@@ -232,6 +230,7 @@ _SERVER = _option("conninfo", CONNINFO, nargs="?", default="")
 _WAL = [
     _option("path", "a WAL file, or a directory such as pg_wal or an archive"),
     _option("--start", "the first position"), _option("--stop-at", "the end position"),
+    _option("--timeline", "the timeline to follow; by default the newest one", type=int),
 ]  # fmt: skip
 _ALL = [
     _option("--json", "print JSON", action="store_true"),
@@ -259,7 +258,8 @@ _COMMANDS: list[tuple[str, Callable[[Given], object], str, list[Option]]] = [
      [_option("publisher", CONNINFO), _option("subscriber", CONNINFO)]),
     ("upgrade check", _upgrade_check, "the checks before an upgrade of a database",
      [_option("old", CONNINFO), _option("new", CONNINFO)]),
-    ("wal stats", lambda given: _opened(given).stats(), "the volume of each kind of record", _WAL),
+    ("wal stats", lambda given: _opened(given).stats(by=given.by), "the volume by kind of record",
+     [*_WAL, _option("--by", "kind, relation, database, xid or second", default="kind")]),
     ("wal records", lambda given: iter(_opened(given)), "all records", _WAL),
     ("wal commits", lambda given: _opened(given).commits(), "the commits", _WAL),
     ("archive", lambda given: pgreplkit.wal.scan_archive(given.path, verify=given.verify),
@@ -278,15 +278,15 @@ def _parser(only: str = "") -> argparse.ArgumentParser:
     """Return the parser; if ``only`` names a command, without the others, which cost time."""
     about = "Report on PostgreSQL replication. Nothing is changed on any server."
     parser = _Parser(prog="pgreplkit", description=about)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {pgreplkit.__version__}")
     groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
-    named = [command for command in _COMMANDS if command[0].split()[0] == only]
-    for name, call, about, options in named or _COMMANDS:
+    for name, run, about, options in [c for c in _COMMANDS if c[0].split()[0] == only] or _COMMANDS:
         group, _, last = name.rpartition(" ")
         if group not in groups:
             commands = groups[""].add_parser(group, help=_GROUPS[group])
             groups[group] = commands.add_subparsers(required=True)
         command = groups[group].add_parser(last, help=about, description=f"Report {about}.")
-        command.set_defaults(call=call)
+        command.set_defaults(call=run)
         for option, settings in [*options, *_ALL]:
             command.add_argument(option, **settings)
     return parser

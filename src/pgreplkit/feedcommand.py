@@ -36,24 +36,37 @@ _SINKS: Mapping[str, Callable[..., Sink]] = {
 _DESCRIPTION = """Send the changes of slots to engines that store and distribute messages.
 
 SIGTERM and SIGINT end it after the current batches. A feed that fails does not stop the others.
-Exit status: 0 it was stopped; 1 --check could not reach a server; 2 the configuration is wrong; 3 a
-feed has failed, or --check has found a problem, and someone has to look at it; 70 an error of the
-program itself, to be reported."""
+Exit status: 0 it was stopped, or the rows of added tables are sent; 1 --check or --add-tables could
+not reach a server, or the feed runs; 2 the configuration is wrong; 3 a feed has failed, or --check
+has found a problem, and someone has to look at it; 70 an error of the program itself, to be
+reported."""
 _log = logging.getLogger("pgreplkit")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = command_parser("python -m pgreplkit.feeds", _DESCRIPTION, "all feeds")
+    parser.add_argument(
+        "--add-tables",
+        nargs="+",
+        metavar=("FEED", "TABLE"),
+        help="send the existing rows of tables that were added to a feed's publications, and exit",
+    )
     given = parser.parse_args(arguments)
     log_to_stderr()
     try:
         configured = parse_configuration(read_configuration(given.config))
         feeds = {name: _feed(name, one) for name, one in configured.items()}
+        added, *tables = given.add_tables or [""]
+        if added and (added not in feeds or not tables):
+            known = ", ".join(feeds)
+            raise ValueError(f"--add-tables takes a feed and its tables; the feeds are {known}")
     except (ValueError, TypeError, Error) as error:
         _log.error("%s", error)
         return MISCONFIGURED
     try:
+        if added:
+            return asyncio.run(_add(feeds[added], tables))
         return asyncio.run(_check(feeds) if given.check else _run(AsyncFleet(feeds)))
     except Exception:
         # Python's own status would be 1, for which a supervisor starts the process again.
@@ -81,6 +94,17 @@ async def _check(feeds: dict[str, AsyncFeed]) -> int:
             print(f"{name}:\n{readiness}")
             worst = max(worst, DONE if readiness.is_ready else STUCK)
     return worst
+
+
+async def _add(feed: AsyncFeed, tables: Sequence[str]) -> int:
+    stop_on_signals(feed.stop)
+    try:
+        report = await feed.add_tables(tables)
+    except Error as error:
+        _log.error("the feed %s: %s", feed.slot, error)
+        return FAILED if may_succeed_later(error) else STUCK
+    print(report)
+    return DONE
 
 
 async def _run(fleet: AsyncFleet) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from pgreplkit.errors import PositionLost
 from pgreplkit.feedcommand import main
-from pgreplkit.feeds import AsyncFeed, AsyncFleet, CloudEvents, DebeziumJson, FeedStatus
+from pgreplkit.feeds import AsyncFeed, AsyncFleet, CloudEvents, DebeziumJson, FeedReport, FeedStatus
 from pgreplkit.feeds.configuration import parse_configuration
 from pgreplkit.supervised import DEFECT, DONE, FAILED, MISCONFIGURED, STUCK
 from pgreplkit.values.rows import Rows
@@ -130,6 +130,33 @@ def test_the_command_says_what_is_wrong_in_its_file(
     assert main([str(file), "--check"]) == MISCONFIGURED
     assert re.search(found, caplog.text)
     assert main([str(tmp_path / "missing.toml")]) == MISCONFIGURED
+
+
+def test_tables_are_added_to_a_feed_of_the_file(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "feeds.toml"
+    file.write_text(LEAST.replace('source = ""', 'source = "host=/nonexistent"'))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for given in (["b", "t"], ["a"]):
+        assert main([str(file), "--add-tables", *given]) == MISCONFIGURED
+        assert "--add-tables takes a feed and its tables; the feeds are a" in caplog.text
+        caplog.clear()
+    assert main([str(file), "--add-tables", "a", "t"]) == FAILED
+    assert "the feed a: could not connect to" in caplog.text
+    given_tables: list[str] = []
+
+    async def added(feed: AsyncFeed, tables: list[str]) -> FeedReport:
+        given_tables.extend(tables)
+        return feed.report
+
+    monkeypatch.setattr(AsyncFeed, "add_tables", added)
+    assert main([str(file), "--add-tables", "a", "t", "s.u"]) == DONE
+    assert given_tables == ["t", "s.u"]
+    assert "copied_rows" in capsys.readouterr().out
 
 
 def test_the_status_says_whether_a_later_check_may_succeed(

@@ -104,14 +104,42 @@ def test_a_feed_that_waits_for_minutes_is_not_healthy() -> None:
     assert attempts.failures == 0
 
 
-@pytest.mark.parametrize(("seconds", "messages"), [(1.0, 6), (30.0, 5)])
-def test_a_feed_that_recovers_is_healthy_while_it_runs(seconds: float, messages: int) -> None:
+@pytest.mark.parametrize(("now", "messages"), [(141.0, 6), (170.0, 5)])
+def test_a_feed_that_recovers_is_healthy_while_it_runs(now: float, messages: int) -> None:
     attempts = Attempts(failures=30)
     attempts.begin(100.0, 5)
-    attempts.note_progress(129.9, 5)
+    # It hangs for 40 seconds, and then it streams.
+    attempts.note_progress(140.0, 5, is_streaming=False)
+    attempts.note_progress(169.9, 5, is_streaming=True)
     assert attempts.failures == 30
-    attempts.note_progress(100.0 + seconds, messages)
+    attempts.note_progress(now, messages, is_streaming=True)
     assert (attempts.failures, attempts.is_running) == (0, True)
+
+
+def test_an_attempt_that_hangs_is_no_success() -> None:
+    attempts = Attempts(failures=29)
+    attempts.begin(100.0, 5)
+    attempts.note_progress(190.0, 5, is_streaming=False)
+    attempts.end(PASSING[0], 200.0, 5, 0.5)
+    assert attempts.failures == 30
+
+
+async def test_the_feeds_of_a_fleet_do_not_connect_all_at_once() -> None:
+    fleet = AsyncFleet(
+        {
+            f"f{number}": AsyncFeed(
+                "host=127.0.0.1 port=1 connect_timeout=1",
+                f"f{number}",
+                publications=["p"],
+                sink=ModelSink(Engine()),
+                encoder=Lines(),
+            )
+            for number in range(60)
+        }
+    )
+    with pytest.raises(WaitTimeout):
+        await fleet.run(timeout=0)
+    assert [one.since is None for one in fleet.status()] == [False] * 50 + [True] * 10
 
 
 def test_a_feed_that_was_stopped_never_starts_again() -> None:
@@ -129,6 +157,7 @@ def test_pauses_grow_until_an_attempt_stores_messages_or_lasts() -> None:
         nonlocal now
         attempts.begin(now, 10)
         now += lasts
+        attempts.note_progress(now, 10, is_streaming=True)
         attempts.end(PASSING[0], now, messages, 1.0)
         pauses.append(attempts.retry_in(now))
 

@@ -29,3 +29,11 @@ def test_a_run_says_how_far_it_was_when_it_is_late() -> None:
     error = SinkUnreachable("connect to NATS", "refused")
     with pytest.raises(WaitTimeout, match=r"up to 0/5; the last attempt failed: .* refused$"):
         RunGoal("orders", None, now).check(LSN("0/5"), error)
+
+
+def test_only_an_exact_goal_excludes_what_ends_after_it() -> None:
+    before, at, after = LSN("0/8"), LSN("0/9"), LSN("0/A")
+    exact = RunGoal("orders", at, is_exact=True)
+    assert [exact.allows(end) for end in (before, at, after)] == [True, True, False]
+    assert RunGoal("orders", at).allows(after)
+    assert RunGoal("orders", is_exact=True).allows(after)

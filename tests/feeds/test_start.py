@@ -9,15 +9,26 @@ import pytest
 from feedfacts import START
 
 from pgreplkit import LSN, TimelineHistory
-from pgreplkit.errors import AheadOfServer, Error, FeedError, PositionLost, WrongSource
+from pgreplkit.catalog.logical.publication import PublishedTable
+from pgreplkit.errors import (
+    AheadOfServer,
+    Error,
+    FeedError,
+    PositionLost,
+    TableNotFound,
+    WrongSource,
+)
 from pgreplkit.feeds import FeedStage
 from pgreplkit.feeds.start import (
     Beginning,
     StartFacts,
+    added_tables,
     decide_start,
     invalidation,
+    resumed,
     slot_refusal,
 )
+from pgreplkit.values.tablename import table_of
 
 FACTS = StartFacts(
     operation="run the feed 'orders'",
@@ -144,3 +155,22 @@ def test_an_invalidated_slot_is_recognized_on_each_version(
     status: str | None, reason: str | None, found: str
 ) -> None:
     assert invalidation(status, reason) == found
+
+
+def test_rows_of_added_tables_follow_everything_before_their_snapshot() -> None:
+    adding = attrs.evolve(PART, stage=FeedStage.ADDING)
+    continued = attrs.evolve(PART, is_whole=True)
+    assert [resumed(one) for one in (adding, PART, COPYING, None)] == [
+        *(continued, PART, COPYING, None)
+    ]
+    # The slot may be confirmed up to the snapshot.
+    facts = attrs.evolve(FACTS, sink=resumed(adding), confirmed=PART.lsn)
+    assert decide_start(facts) is Beginning.CONTINUE
+
+
+def test_added_tables_are_among_the_published_ones() -> None:
+    published = [PublishedTable("a"), PublishedTable("s.b"), PublishedTable("c")]
+    b, a = table_of("s.b"), table_of("a")
+    assert added_tables("add", published, [b, a, b]) == [published[1], published[0]]
+    with pytest.raises(TableNotFound, match=r"have the table public\.d; they have: none; ALTER"):
+        added_tables("add", [], [table_of("d")])

@@ -30,13 +30,23 @@ def test_a_threshold_limits_the_lag_of_each_standby() -> None:
     late = sample(primary(), standby("db2", LagReason.REPLAYING, 5000, 31))
     line = str(CheckResult.of(late, warning="30", critical="300")).split("\n")[0]
     assert line == (
-        "WARNING - db2: lag_seconds is 31 s, beyond 30 | 'db1 retained_bytes'=0B"
+        "WARNING - db2: lag_seconds is 31 s; the threshold is 30 | 'db1 retained_bytes'=0B"
         " 'db2 lag_seconds'=31s;30;300 'db2 lag_bytes'=5000B 'db2 retained_bytes'=0B"
     )
     assert CheckResult.of(late, critical={"lag_bytes": "@1000:9000"}).exit_code == 2
     assert CheckResult.of(late, warning=Threshold(end=31)).exit_code == 0
     retained = retention(unused_slot(), rate=1.0, disk=1 << 30)
     assert CheckResult.of(retained, critical={"time_left_seconds": "9000000000:"}).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "disk", "code"), [(0.0, 1 << 30, 0), (0.0, None, 3), (None, 1 << 30, 3)]
+)
+def test_an_idle_server_does_not_reach_its_limit(
+    rate: float | None, disk: int | None, code: int
+) -> None:
+    idle = retention(rate=rate, disk=disk)
+    assert CheckResult.of(idle, critical={"time_left_seconds": "3600:"}).exit_code == code
 
 
 def test_a_limit_of_an_unknown_or_missing_number_is_never_ok() -> None:

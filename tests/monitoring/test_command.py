@@ -15,10 +15,10 @@ import pytest
 from clusterfacts import NOW, handover
 from recordedwal import unpack
 
-from pgreplkit import command
+from pgreplkit import __version__, command
 from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.switchover import switchover_steps
-from pgreplkit.wal import open_wal, scan_archive
+from pgreplkit.wal import WalBy, open_wal, scan_archive
 
 Output = pytest.CaptureFixture[str]
 
@@ -73,6 +73,12 @@ def test_wal_files_are_read(capsys: Output, wal: str) -> None:
     first = next(iter(open_wal(wal)))
     stop_at = str(next(record.lsn for record in open_wal(wal) if record.lsn > first.lsn))
     assert output(capsys, "wal", "records", wal, "--stop-at", stop_at) == f"{first}\n"
+    by_relation = open_wal(wal).stats(by=WalBy.RELATION)
+    assert output(capsys, "wal", "stats", wal, "--by", "relation") == f"{by_relation}\n"
+    wrong = output(capsys, "wal", "stats", wal, "--by", "table", status=3)
+    assert wrong.startswith("pgreplkit: by must be one of kind, ")
+    other = output(capsys, "wal", "commits", wal, "--timeline", "9", status=3)
+    assert "WAL of timeline 9" in other
     assert output(capsys, "wal", "stats", wal, "--check", status=0).startswith("OK - ")
 
 
@@ -80,6 +86,12 @@ def test_an_archive_is_checked(capsys: Output, wal: str, tmp_path: Path) -> None
     report = scan_archive(wal)
     assert json.loads(output(capsys, "archive", wal, "--json")) == report.to_dict()
     assert output(capsys, "archive", str(tmp_path), "--check", status=3).startswith("UNKNOWN - ")
+
+
+def test_the_version_is_printed(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--version"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, f"pgreplkit {__version__}\n")
 
 
 def test_a_journal_shows_how_far_an_operation_is(capsys: Output, journal: str) -> None:
@@ -111,10 +123,10 @@ def test_errors_are_one_line_with_exit_status_3(capsys: Output, tmp_path: Path) 
 
 
 def test_thresholds_have_names_where_there_are_several(capsys: Output, wal: str) -> None:
-    limits = ["--warning", "gaps=5", "--critical", "files=1000:"]
+    limits = ["--warning", " gaps = 5 ", "--critical", "files=1000:"]
     checked = output(capsys, "archive", wal, "--check", *limits, status=2)
     assert "files=" in checked
-    assert "beyond 1000:" in checked
+    assert "the threshold is 1000:" in checked
     # Without the check nothing would look at them.
     assert output(capsys, "archive", wal, "--critical", "@0", status=2).startswith("CRITICAL - ")
 

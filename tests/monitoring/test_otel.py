@@ -64,6 +64,8 @@ def test_samples_are_gauges_with_the_names_of_the_collector_for_receivers(
     }
     states = points["pgreplkit.replay_state"]
     assert [p.attributes and p.attributes["state"] for p in states if p.value] == ["paused"]
+    # Exporters write True and False otherwise.
+    assert {type(p.value) for p in states} == {int}
     assert [point.value for point in points["pgreplkit.archiver_failed"]] == [4]
 
 

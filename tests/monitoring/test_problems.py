@@ -128,6 +128,10 @@ def test_the_summary_says_what_was_checked_and_found() -> None:
     info = attrs.evolve(DRIFT, severity=Severity.INFO)
     assert str(CheckResult.of(SchemaDrift(drifts=(info,)))) == "OK - drift: 1 info"
     assert str(CheckResult.of(SchemaDrift(drifts=()))) == "OK - no drift"
+    created = attrs.evolve(DRIFT, ddl=("CREATE TABLE t ()",))
+    assert str(CheckResult.of(SchemaDrift(drifts=(created,)))) == (
+        "CRITICAL - public.t: table missing: t: the subscriber does not have it; CREATE TABLE t ()"
+    )
     slots = [attrs.evolve(slot_state(name), active=True) for name in "st"]
     assert CheckResult.of(slots).message == "2 slots"  # type: ignore[arg-type]
     assert CheckResult.of(handover().topology).message.endswith("; 2 standbys")

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from walarchives import wal
-from walsegments import SIZE, name_of
+from walsegments import MIB, SIZE, name_of
 
-from pgreplkit import TimelineHistory
+from pgreplkit import LSN, TimelineHistory, WalRange
 from pgreplkit.offline.archivescan import scan_archive
 from pgreplkit.offline.layouts import ArchiveLayout
 
@@ -33,3 +33,4 @@ def test_a_complete_archive_has_ranges_and_no_findings(archive: Path) -> None:
         name_of(5),
     ]
     assert json.loads(json.dumps(report.to_dict()))["ranges"][0]["files"] == 4
+    assert not report.covers(WalRange(LSN(3 * MIB), LSN.MAX))

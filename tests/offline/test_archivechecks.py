@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from walarchives import content_of, found, moved, wal
+from walpages import WalWriter, wal_of
 from walsegments import MIB, name_of
 
 from pgreplkit.errors import WalNotFound
@@ -186,3 +187,75 @@ def test_files_that_barman_registered_are_missing_also_at_the_ends(archive: Path
     report = scan_archive(archive)
     assert [str(gap.wal) for gap in report.gaps] == [str(wal(2, 3)), str(wal(9, 11))]
     assert not report.is_complete
+
+
+def test_a_file_with_a_name_far_away_needs_no_memory(archive: Path) -> None:
+    (archive / f"{name_of((1 << 40) - 1, 2)}.partial").touch()
+    assert scan_archive(archive).gaps == ()  # An empty file proves nothing.
+    (archive / name_of(1 << 40, 2)).write_bytes(ENCRYPTED)
+    [gap] = scan_archive(archive).gaps
+    last = name_of((1 << 40) - 1, 2)
+    assert gap.found == f"1099511627767 files from {name_of(9, 2)} to {last} are missing"
+
+
+def test_a_hole_before_a_switch_is_reported_once(archive: Path) -> None:
+    (archive / name_of(4)).unlink()
+    (archive / name_of(5)).unlink()
+    [gap] = scan_archive(archive).gaps
+    assert (gap.timeline, gap.wal) == (1, wal(4, 6))
+
+
+@pytest.fixture
+def pg_wal(archive: Path) -> Path:
+    """The archive as pg_wal of a server, with two recycled files and an empty one."""
+    (archive / "archive_status").mkdir()
+    (archive / name_of(9, 2)).write_bytes(content_of(3))
+    (archive / name_of(10, 2)).write_bytes(content_of(4))
+    (archive / name_of(11, 2)).write_bytes(bytes(MIB))
+    return archive
+
+
+def test_a_server_prepares_files_for_later_wal(pg_wal: Path) -> None:
+    report = scan_archive(pg_wal)
+    assert (report.layout, report.is_complete) == ("pg_wal", True)
+    [finding] = report.findings
+    assert (finding.problem, finding.severity) == ("recycled", Severity.INFO)
+    names = f"3 files from {name_of(9, 2)} to {name_of(11, 2)}"
+    assert finding.found == f"{names} are prepared for later WAL"
+    assert str(report.ranges[-1]) == f"timeline 2: {name_of(5, 2)} to {name_of(8, 2)} (4 files)"
+    assert scan_archive(pg_wal, verify=True).findings == report.findings
+
+
+def test_the_same_files_are_faults_of_an_archive(pg_wal: Path) -> None:
+    report = scan_archive(pg_wal, layout="plain")
+    assert found(report) == ["other address", "other address", "damaged"]
+    assert report.worst is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (name_of(7, 2), content_of(3)),  # Later files have WAL already.
+        (name_of(7, 2), bytes(MIB)),
+        (name_of(9, 2), content_of(10)),
+        (name_of(9, 2), b""),
+        (name_of(9, 2), content_of(3)[:24] + bytes(7) + b"\x01" + content_of(3)[32:]),
+    ],
+)
+def test_other_wrong_files_of_a_server_are_faults(pg_wal: Path, name: str, content: bytes) -> None:
+    (pg_wal / name).write_bytes(content)
+    report = scan_archive(pg_wal)
+    assert report.worst is Severity.CRITICAL
+    assert report.findings[0].path == pg_wal / name
+
+
+def test_the_last_file_of_a_server_may_end_with_leftovers(pg_wal: Path) -> None:
+    writer = WalWriter(9 * MIB, timeline=2, previous=8 * MIB + 400)
+    content = wal_of([90] * 20, writer).content
+    # A standby writes up to any byte into a recycled file.
+    old = wal_of([77] * 2000, WalWriter(MIB)).padded()
+    (pg_wal / name_of(9, 2)).write_bytes(content + old[len(content) :])
+    report = scan_archive(pg_wal, verify=True)
+    assert found(report) == ["recycled"]
+    assert report.covers(wal(9, 10))
+    assert "damaged" in found(scan_archive(pg_wal, layout="plain", verify=True))

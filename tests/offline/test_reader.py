@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from recordedwal import Recorded
-from walpages import SWITCH, WalWriter, wal_of
+from walpages import SWITCH, WalWriter, page_header, wal_of
 from walsegments import MIB, SIZE, name_of, read, three_segments, written
 
 from pgreplkit import LSN, TimelineHistory
 from pgreplkit.errors import InvalidWal, WalNotFound
 from pgreplkit.offline.reader import open_wal
+from pgreplkit.offline.stats import WalBy
 from pgreplkit.offline.walk import WalEnd
 
 
@@ -91,6 +92,38 @@ def test_a_recycled_file_is_the_end_of_a_live_directory(tmp_path: Path) -> None:
     wal = open_wal(tmp_path, strict=True)
     assert read(wal) == writer.lsns
     assert (wal.ended_by, wal.end_reason) == (WalEnd.RECYCLED, "the page holds the WAL of 0/100000")
+
+
+@pytest.mark.parametrize("size", [90, 700])
+def test_a_recycled_file_may_be_overwritten_up_to_any_byte(tmp_path: Path, size: int) -> None:
+    writer = wal_of([90] * 20, WalWriter(3 * MIB))
+    old = wal_of([size] * 200, WalWriter(MIB)).padded()
+    path = tmp_path / name_of(3)
+    path.write_bytes(writer.content + old[len(writer.content) :])
+    wal = open_wal(tmp_path, strict=True)
+    assert read(wal) == writer.lsns
+    assert wal.ended_by is WalEnd.RECYCLED
+    # A page further on is no leftover, so that this is damage.
+    page = page_header(3 * MIB + 40 * 8192)
+    path.write_bytes(path.read_bytes()[: 40 * 8192] + page + bytes(MIB - 40 * 8192 - len(page)))
+    with pytest.raises(InvalidWal, match=r"names .* as the previous one"):
+        read(open_wal(tmp_path))
+
+
+@pytest.mark.parametrize("by", [WalBy.KIND, WalBy.XID])
+def test_a_record_whose_end_is_not_written_is_not_returned(tmp_path: Path, by: WalBy) -> None:
+    writer = wal_of([90] * 20, WalWriter(3 * MIB))
+    content = bytearray(writer.padded())
+    end = writer.position - 3 * MIB
+    content[end - 50 : end] = bytes(50)
+    (tmp_path / name_of(3)).write_bytes(content)
+    wal = open_wal(tmp_path)
+    assert read(wal) == writer.lsns[:-1]
+    assert (wal.ended_by, wal.end_lsn) == (WalEnd.PARTIAL_RECORD, LSN(writer.lsns[-1]))
+    assert wal.stats(by=by).records == 19
+    assert wal.end_lsn == LSN(writer.lsns[-1])
+    with pytest.raises(InvalidWal, match="the rest of the record is missing: the record's CRC is"):
+        read(open_wal(tmp_path, strict=True))
 
 
 @pytest.mark.parametrize("place", [100, 40_000, 500_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -31,6 +32,14 @@ def test_records_have_the_fields_that_were_written() -> None:
     assert (two.prev_lsn, int(two.end_lsn)) == (one.lsn, writer.position)
     assert one != two
     assert one == walk_of(writer).take(bytes(writer.content))[0]
+
+
+def test_a_record_is_printed_in_one_line(sampled: Recorded) -> None:
+    lines = {str(record).partition(": ")[2] for record in sampled.records}
+    of = r"Heap/INSERT\+INIT of \d+, \d+ bytes, block 0 of 1663/\d+/\d+"
+    assert any(re.fullmatch(of, line) for line in lines)
+    assert any(re.search(r"block \d+ of [\d/]+ vm(, |$)", line) for line in lines)
+    assert any(line.endswith(" (image)") for line in lines)
 
 
 @pytest.mark.parametrize("version", WITH_DUMPS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from binascii import unhexlify
+from functools import cache
 
+import psycopg
 from psycopg import adapt, postgres, pq
 from psycopg.abc import AdaptContext, Buffer
 
@@ -67,6 +69,18 @@ def register(context: AdaptContext) -> None:
     # For parameters without an explicit format, psycopg uses the dumper registered last.
     adapters.register_dumper(LSN, _LSNBinaryDumper)
     adapters.register_dumper(LSN, _LSNTextDumper)
+
+
+@cache
+def shared_adapters() -> adapt.AdaptersMap:
+    """Return psycopg's adapters with LSN, as they are at the first call.
+
+    Connections that are opened with this map share it. A connection that is registered by itself
+    has a copy of all adapters, which takes 25 KiB.
+    """
+    adapters = adapt.AdaptersMap(psycopg.adapters)
+    register(adapters)
+    return adapters
 
 
 def register_readable(context: AdaptContext) -> None:

@@ -170,6 +170,6 @@ class Batching:
 
 def _size(message: FeedMessage) -> int:
     size = _OVERHEAD + len(message.body or b"") + len(message.key or b"")
-    for name, value in message.headers:
-        size += len(name) + len(value)
+    if message.headers:
+        size += sum([len(name) + len(value) for name, value in message.headers])
     return size

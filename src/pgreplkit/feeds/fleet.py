@@ -11,7 +11,8 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 
 _STEADY = 30.0
-"""Seconds after which an attempt counts as a success, since an idle feed stores no message."""
+"""Seconds of streaming after which an attempt counts as a success, since an idle feed stores no
+message."""
 _TOO_MANY = 30
 """Attempts: after some 5 minutes it is no longer a restart or a failover."""
 
@@ -64,7 +65,7 @@ class Attempts:
     failures: int = 0
     """The attempts that have failed one after the other."""
     _due: float = 0.0
-    _began: float = 0.0
+    _steady_from: float = 0.0
     _messages: int = 0
     _fences: Fences = attrs.field(factory=Fences)
 
@@ -89,12 +90,15 @@ class Attempts:
     def begin(self, now: float, messages: int) -> None:
         """Note that an attempt begins, and the messages that the sink has stored before."""
         self.state, self.error = FeedState.STARTING, None
-        self._began, self._messages = now, messages
+        self._steady_from, self._messages = now + _STEADY, messages
 
-    def note_progress(self, now: float, messages: int) -> None:
+    def note_progress(self, now: float, messages: int, *, is_streaming: bool) -> None:
         """Forget the failures if the attempt that runs, or has just ended, is a success."""
+        # A server or an engine that does not answer may let an attempt hang for long.
+        if not is_streaming:
+            self._steady_from = now + _STEADY
         # The feed is healthy from now on, and its next pauses are short again.
-        if messages > self._messages or now - self._began >= _STEADY:
+        if messages > self._messages or now >= self._steady_from:
             self.failures = 0
 
     def end(self, error: BaseException | None, now: float, messages: int, spread: float) -> None:
@@ -105,6 +109,7 @@ class Attempts:
         elif not (may_succeed_later(error) or self._fences.may_be_own(error, messages)):
             self.state = FeedState.FAILED
         else:
-            self.note_progress(now, messages)
+            # The time that it has streamed was noted while it ran.
+            self.note_progress(now, messages, is_streaming=False)
             self.failures += 1
             self.state, self._due = FeedState.WAITING, now + retry_pause(self.failures, spread)

@@ -53,19 +53,17 @@ def batch_frames(
         if name[0] is not lsn:
             lsn = name[0]
             shown = str(lsn)
-        of = f"{shown} {name[1]}"
-        if message.headers or message.key is None or message.body is None:
-            found = message_headers(message, of)
+        key, sequence = message.key, f"{lines}Nats-Batch-Sequence: {number}\r\n"
+        if message.headers or key is None or message.body is None:
+            found = message_headers(message, f"{shown} {name[1]}")
             others = "".join([f"{header}: {value}\r\n" for header, value in found])
+            headers = f"{sequence}{others}\r\n".encode()
         else:
             # The usual message, without the generator.
-            others = f"{ID}: {of}\r\n{KEY}: {_shown(message.key)}\r\n"
-        headers = f"{lines}Nats-Batch-Sequence: {number}\r\n{others}\r\n".encode()
+            headers = f"{sequence}{ID}: {shown} {name[1]}\r\n{KEY}: {_shown(key)}\r\n\r\n".encode()
         body = message.body or b""
         size = len(headers)
-        yield b"HPUB %b %d %d\r\n%b%b\r\n" % (
-            *(message.destination.encode(), size, size + len(body)),
-            *(headers, body),
-        )
+        subject = message.destination.encode()
+        yield b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(body), headers, body)
         if number == 1:
             lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n"

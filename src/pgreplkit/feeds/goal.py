@@ -18,11 +18,17 @@ class RunGoal:
     stop_at: LSN | None = None
     deadline: float | None = None
     """A time of time.monotonic()."""
+    is_exact: bool = False
+    """Whether no transaction that ends after ``stop_at`` may be sent."""
 
     @property
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def allows(self, end: LSN) -> bool:
+        """Return whether a position of this end may be sent."""
+        return not self.is_exact or self.stop_at is None or end <= self.stop_at
 
     def within(self, seconds: float) -> float:
         """Return ``seconds``, or the time until the deadline if that is less."""

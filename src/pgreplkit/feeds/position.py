@@ -19,10 +19,13 @@ class FeedStage(Enum):
     """The rows that existed before the slot are being sent."""
     STREAMING = "streaming"
     """Changes are being sent."""
+    ADDING = "adding"
+    """The rows of tables that were added later are being sent, between changes."""
 
 
 _TEXT = re.compile(
-    r"(?P<stage>creating|copying|streaming) (?P<system>\d+)/(?P<timeline>\d+)/(?P<generation>\d+)"
+    r"(?P<stage>creating|copying|streaming|adding)"
+    r" (?P<system>\d+)/(?P<timeline>\d+)/(?P<generation>\d+)"
     r"/(?P<numbering>\d+) (?P<lsn>[0-9A-F]{1,8}/[0-9A-F]{1,8}) (?P<number>\d+)(?P<more>\+?)",
     re.ASCII,
 )

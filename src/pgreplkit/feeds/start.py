@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import attrs
 
-from pgreplkit.errors import AheadOfServer, FeedError, PositionLost, ServerError, WrongSource
+from pgreplkit.catalog.logical.publication import PublishedTable
+from pgreplkit.errors import (
+    AheadOfServer,
+    FeedError,
+    PositionLost,
+    ServerError,
+    TableNotFound,
+    WrongSource,
+)
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
 
 
@@ -64,6 +74,33 @@ def invalidation(wal_status: str | None, reason: str | None) -> str:
     if reason:
         return reason
     return "its WAL is removed" if wal_status == "lost" else ""
+
+
+def resumed(position: FeedPosition | None) -> FeedPosition | None:
+    """Return the position from which a feed continues.
+
+    The rows of tables that were added later come after everything before their snapshot.
+    """
+    if position is None or position.stage is not FeedStage.ADDING:
+        return position
+    return attrs.evolve(position, stage=FeedStage.STREAMING, is_whole=True)
+
+
+def added_tables(
+    operation: str, published: Sequence[PublishedTable], wanted: Sequence[TableName]
+) -> list[PublishedTable]:
+    """Return the published tables that are wanted.
+
+    Raises: TableNotFound for one that is not published.
+    """
+    known = {one.table: one for one in published}
+    for table in wanted:
+        if table not in known:
+            names = ", ".join(map(str, known)) or "none"
+            found = f"its publications do not have the table {table}; they have: {names}"
+            remedy = "ALTER PUBLICATION … ADD TABLE first"
+            raise TableNotFound(operation, found, remedy=remedy)
+    return [known[table] for table in dict.fromkeys(wanted)]
 
 
 def slot_refusal(

@@ -186,5 +186,5 @@ def _beyond(figures: tuple[Figure, ...], values: list[PerformanceValue]) -> Iter
             limit = value.critical if status is CheckStatus.CRITICAL else value.warning
             found = "unknown" if value.value is None else f"{number_text(value.value)} {value.unit}"
             about = f"{figure.of}: {figure.name}" if figure.of else figure.name
-            needed = "" if limit is None or value.value is None else f", beyond {limit}"
+            needed = "" if limit is None or value.value is None else f"; the threshold is {limit}"
             yield Problem(status, f"{about} is {found.strip()}{needed}")

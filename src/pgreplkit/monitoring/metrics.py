@@ -115,7 +115,8 @@ def points_of(sample: WatchSample) -> list[Point]:
         key = name, labels
         if value > highest.get(key, -inf):
             highest[key] = value
-    return [Point(METRICS[name], labels, value) for (name, labels), value in highest.items()]
+    # A plus makes numbers of True and False, which not every exporter takes for numbers.
+    return [Point(METRICS[name], labels, +value) for (name, labels), value in highest.items()]
 
 
 class Counters:

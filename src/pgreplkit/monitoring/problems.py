@@ -18,7 +18,7 @@ from pgreplkit.offline.xacts import WalCommit
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.topology import SplitBrain, Topology
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
-from pgreplkit.plans.logical.drift import SchemaDrift
+from pgreplkit.plans.logical.drift import Drift, SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.retention import WalRetention
@@ -144,6 +144,10 @@ def _retention_figures(report: WalRetention) -> Iterator[Figure]:
     left = [holder.time_left for holder in report.holders if holder.time_left is not None]
     # The disk may be full before a slot is lost.
     left += [report.time_left] if report.time_left is not None else []
+    # An idle server never reaches its limit: that is known, and no reason for UNKNOWN.
+    safe = [holder.slot.safe_wal_size for holder in report.holders if holder.slot is not None]
+    if report.wal_rate == 0 and any(limit is not None for limit in (report.disk_size, *safe)):
+        left.append(timedelta.max)
     slots = [holder.bytes for holder in report.holders if holder.slot is not None]
     yield Figure("directory_bytes", report.directory_bytes, "B")
     yield Figure("retained_bytes", max(slots, default=0), "B")
@@ -237,10 +241,9 @@ def _(report: dict[str, object]) -> Judgement:
 @judged.register
 def _(report: SchemaDrift) -> Judgement:
     # schema_drift() refuses to compare no tables, so that no difference means equal tables.
-    texts = [(drift.severity, str(drift)) for drift in report.drifts]
-    count = tally(severity for severity, _ in texts)
+    count = tally(drift.severity for drift in report.drifts)
     summary = f"drift: {count}" if count else "no drift"
-    return Judgement(summary, tuple(_problem(severity, text) for severity, text in texts))
+    return Judgement(summary, tuple(map(_of_drift, report.drifts)))
 
 
 @judged.register
@@ -349,6 +352,11 @@ def _of_topology(report: Topology) -> Iterator[Problem]:
         errors["primary"] = CheckStatus.UNKNOWN
     for finding, problem in zip(report.findings, _of_findings(report.findings), strict=True):
         yield attrs.evolve(problem, status=errors.get(finding.check, problem.status))
+
+
+def _of_drift(drift: Drift) -> Problem:
+    text = f"{drift.table}: {drift.kind}: {drift.name}: {drift.found}"
+    return _problem(drift.severity, "; ".join([text, *drift.ddl]))
 
 
 def _of_findings(findings: tuple[Finding, ...]) -> Iterator[Problem]:

@@ -42,6 +42,8 @@ class ArchiveProblem(OpenEnum):
     DUPLICATE = "duplicate"
     """A segment exists twice, with different contents."""
     PARTIAL = "partial"
+    RECYCLED = "recycled"
+    """Files in a server's pg_wal that it has prepared for later WAL."""
     HISTORY_MISSING = "history missing"
     HISTORY_CONTRADICTS = "history contradicts"
     UNREADABLE = "unreadable"
@@ -174,14 +176,16 @@ class ArchiveReport(Record):
         if not isinstance(history, TimelineHistory):
             history = self.history(history)
         there = self._path(history).files
-        names = [*history.files(wal, segment_size=self.segment_size)]
-        missing = [name for name in names if name.number not in there]
-        if missing:
-            raise WalNotFound(
-                f"find the WAL from {wal.start} to {wal.end} in {self.directory}",
-                f"{named_files(missing)} missing or cannot be used",
-            )
-        return tuple(there[name.number][0] for name in names)
+        found = []
+        # One by one: a range up to the highest position has billions of files.
+        for name in history.files(wal, segment_size=self.segment_size):
+            if name.number not in there:
+                raise WalNotFound(
+                    f"find the WAL from {wal.start} to {wal.end} in {self.directory}",
+                    f"{name} is missing or cannot be used",
+                )
+            found.append(there[name.number][0])
+        return tuple(found)
 
     def covers(self, wal: WalRange, history: TimelineHistory | int | None = None) -> bool:
         """Return True if the archive holds a whole range, along a history.
@@ -211,16 +215,15 @@ class ArchiveReport(Record):
         return "\n".join([*wrapped(head), *map(str, self.ranges), *map(str, self.findings)])
 
 
-def named_files(names: Iterable[WalFileName]) -> str:
-    """Name missing files as the subject of a sentence.
+def named_files(first: WalFileName, last: WalFileName) -> str:
+    """Name consecutive files as the subject of a sentence.
 
-    >>> named_files([WalFileName(1, 2), WalFileName(1, 3)])
+    >>> named_files(WalFileName(1, 2), WalFileName(1, 3))
     '2 files from 000000010000000000000002 to 000000010000000000000003 are'
     """
-    names = [*names]
-    if len(names) == 1:
-        return f"{names[0]} is"
-    return f"{len(names)} files from {names[0]} to {names[-1]} are"
+    if first == last:
+        return f"{first} is"
+    return f"{last - first + 1} files from {first} to {last} are"
 
 
 def range_of(first: int, last: int, segment_size: SegmentSize) -> WalRange:

@@ -24,8 +24,9 @@ from pgreplkit.offline.files import (
     found_file,
     translate_os_errors,
 )
+from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.headers import Headers
-from pgreplkit.offline.pages import WalFileHeader
+from pgreplkit.offline.pages import EMPTY, WalFileHeader
 from pgreplkit.offline.path import read_history
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.segment import SegmentSize
@@ -76,8 +77,10 @@ def segment_problem(
 def _size_problem(
     file: FoundFile, headers: Headers, size: SegmentSize
 ) -> tuple[ArchiveProblem, str]:
+    form = headers.forms[file.path]
     try:
-        content = content_size(file.path, headers.forms[file.path])
+        # Of thousands of files, those that are not compressed need not be opened again.
+        content = file.size if form is FileForm.PLAIN else content_size(file.path, form)
     except InvalidWal as error:
         return ArchiveProblem.DAMAGED, f"{file.path.name} is damaged: {error.found}"
     # Not every compressed file states the size of its content.
@@ -143,6 +146,43 @@ def _are_equal(first: Path, second: Path) -> bool:
         return False
 
 
+def recycled(
+    problems: dict[FoundFile, ArchiveFinding],
+    segments: Segments,
+    headers: Headers,
+    reference: WalFileHeader,
+) -> Iterator[ArchiveFinding]:
+    """Report the files that a server has prepared for later WAL, and remove their problems.
+
+    It renames old files for this, and does not clear them, or creates empty ones.
+    """
+    size = reference.segment_size
+    written = max((number for _, number in segments), default=0)
+    prepared = {}
+    for file in problems:
+        number, header = file.number(size), headers.read.get(file.path)
+        is_empty = headers.broken.get(file.path) == EMPTY
+        is_older = (
+            header is not None
+            and header.system_id == reference.system_id
+            and int(header.lsn) < written * size.bytes + size.bytes
+        )
+        if number is not None and number > written and (is_empty or is_older):
+            prepared[file.timeline, number] = file
+    for run in runs(sorted(prepared)):
+        for key in run:
+            del problems[prepared[key]]
+        (timeline, first), (_, last) = run[0], run[-1]
+        names = WalFileName(timeline, first, size), WalFileName(timeline, last, size)
+        yield ArchiveFinding(
+            ArchiveProblem.RECYCLED,
+            Severity.INFO,
+            f"{named_files(*names)} prepared for later WAL",
+            "nothing is to be done",
+            timeline=timeline,
+        )
+
+
 def partials(
     listed: Iterable[FoundFile], segments: Segments, size: SegmentSize
 ) -> Iterator[ArchiveFinding]:
@@ -162,6 +202,20 @@ def partials(
             file.path,
             file.timeline,
         )
+
+
+def incomplete_segments(
+    listed: Iterable[FoundFile], headers: Headers, reference: WalFileHeader
+) -> Iterator[tuple[int, int]]:
+    """Return the timeline and the number of the incomplete segments, if their content agrees."""
+    size = reference.segment_size
+    for file in listed:
+        number, header = file.number(size), headers.read.get(file.path)
+        if file.kind is not WalFileKind.PARTIAL or number is None or header is None:
+            continue
+        # Its name alone proves nothing.
+        if int(header.lsn) == number * size.bytes and header.system_id == reference.system_id:
+            yield file.timeline, number
 
 
 def other_files(listed: Iterable[FoundFile]) -> Iterator[ArchiveFinding]:
@@ -272,49 +326,51 @@ def registered_segments(listed: Iterable[FoundFile], size: SegmentSize) -> set[t
 
 
 def gaps(
-    segments: Segments,
     histories: Iterable[TimelineHistory],
     present: set[tuple[int, int]],
+    written: set[tuple[int, int]],
     incomplete: set[tuple[int, int]],
-    registered: set[tuple[int, int]],
     size: SegmentSize,
 ) -> Iterator[ArchiveFinding]:
     """Report the missing files, along the history of each timeline.
 
-    They are those between others, and those ``registered`` in Barman's xlog.db. Files that are
-    present but cannot be used have findings of their own. An incomplete segment shows that the ones
-    before it were written.
+    They are those between the segments that were ``written``: usable ones, and those in Barman's
+    xlog.db. Files that are present but cannot be used have findings of their own. An incomplete
+    segment shows that the ones before it were written.
     """
-    written = {*segments, *registered}
-    reported: set[tuple[int, int]] = set()
+    # By their limits: between two segments can be billions.
+    expected: dict[int, tuple[int, int]] = {}
     for history in histories:
         last = max(
             *(number for timeline, number in written if timeline == history.timeline),
             *(number - 1 for timeline, number in incomplete if timeline == history.timeline),
             -1,
         )
-        missing = [
-            key
-            for key in _expected(history, written, last, size)
-            if key not in present and key not in reported
-        ]
-        reported.update(missing)
-        for run in runs(missing):
-            names = [WalFileName(timeline, number, size) for timeline, number in run]
+        for timeline, begin, end in _expected(history, written, last, size):
+            # Several timelines can have a common ancestor.
+            known = expected.get(timeline, (begin, end))
+            expected[timeline] = min(known[0], begin), max(known[1], end)
+    for timeline, (begin, end) in sorted(expected.items()):
+        there = sorted(number for of, number in present if of == timeline)
+        for first, last in _holes(begin, end, there):
+            names = WalFileName(timeline, first, size), WalFileName(timeline, last, size)
             yield ArchiveFinding(
                 ArchiveProblem.MISSING,
                 Severity.CRITICAL,
-                f"{named_files(names)} missing",
+                f"{named_files(*names)} missing",
                 "restore from another copy, or take a new base backup",
-                timeline=run[0][0],
-                wal=range_of(run[0][1], run[-1][1], size),
+                timeline=timeline,
+                wal=range_of(first, last, size),
             )
 
 
 def _expected(
     history: TimelineHistory, written: set[tuple[int, int]], last: int, size: SegmentSize
-) -> Iterator[tuple[int, int]]:
-    """Return the segments along a history, from the first one that was written."""
+) -> Iterator[tuple[int, int, int]]:
+    """Return the segments along a history, from the first one that was written.
+
+    They are a timeline, its first segment, and the end of its segments.
+    """
     limits = [
         (
             section.timeline,
@@ -331,7 +387,20 @@ def _expected(
     ]
     first = min(known, default=last)
     for timeline, begin, end in limits:
-        yield from ((timeline, number) for number in range(max(first, begin), end))
+        if max(first, begin) < end:
+            yield timeline, max(first, begin), end
+
+
+def _holes(begin: int, end: int, there: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Return the first and the last number of each hole in ascending numbers, up to ``end``.
+
+    >>> [*_holes(3, 9, [1, 4, 5, 7])]
+    [(3, 3), (6, 6), (8, 8)]
+    """
+    for number in [*there, end]:
+        if begin < min(number, end):
+            yield begin, min(number, end) - 1
+        begin = max(begin, number + 1)
 
 
 def runs(keys: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:

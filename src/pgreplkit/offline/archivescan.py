@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import WalNotFound
+from pgreplkit.errors import HostFileError, WalNotFound
 from pgreplkit.offline import archivechecks as checks
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
 from pgreplkit.offline.compression import read_pieces
@@ -26,6 +27,8 @@ from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 
+_RETRIES = 2
+"""In pg_wal, the server removes and renames files at a checkpoint, in any order."""
 _WITH_WAL = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
 
 
@@ -41,16 +44,28 @@ def scan_archive(
     and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file has
     less content than a segment if it does not state its size: bzip2, lzma and brotli, and lz4 and
     zstd from a pipe. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
-    plain directory of WAL files, compressed or not. Nothing is claimed for a file that cannot be
-    read: the archive is not complete, and ``covers`` is False.
+    plain directory of WAL files, compressed or not. In the pg_wal of a server, files that it has
+    prepared for later WAL are no fault. Nothing is claimed for a file that cannot be read: the
+    archive is not complete, and ``covers`` is False.
 
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.
     """
     checked_flags(verify=verify)
     place = find_place(Path(directory), ArchiveLayout.known(layout, "layout"))
+    if place.layout is ArchiveLayout.PG_WAL:
+        for _ in range(_RETRIES):
+            with suppress(HostFileError):
+                report = _scan(place, verify=verify)
+                if not report.gaps:
+                    return report
+    return _scan(place, verify=verify)
+
+
+def _scan(place: Place, *, verify: bool) -> ArchiveReport:
     listed = list_folder(place.folder)
     headers = Headers(file for file in listed if file.kind in _WITH_WAL)
+    listed = [file for file in listed if file.path not in headers.removed]
     reference = headers.reference()
     # A scan that looked at nothing must not find an archive without faults.
     if reference is None:
@@ -67,7 +82,8 @@ def _report(
     place: Place, listed: list[FoundFile], headers: Headers, reference: WalFileHeader
 ) -> ArchiveReport:
     size = reference.segment_size
-    findings = [*_older_systems(place.others)]
+    problems: dict[FoundFile, ArchiveFinding] = {}
+    duplicates = []
     segments: dict[tuple[int, int], FoundFile] = {}
     present = set()
     unreadable = {}
@@ -83,24 +99,25 @@ def _report(
             continue
         problem = checks.segment_problem(file, headers, reference)
         if problem is not None:
-            findings.append(problem)
+            problems[file] = problem
             continue
         first = segments.setdefault(key, file)
         if first is not file:
-            findings.append(checks.duplicate(first, file))
+            duplicates.append(checks.duplicate(first, file))
+    findings = [*_older_systems(place.others), *duplicates]
+    # In an archive such a file is a fault: recovery would end at it.
+    if place.layout is ArchiveLayout.PG_WAL:
+        findings += checks.recycled(problems, segments, headers, reference)
+    findings += problems.values()
     findings += checks.unreadable_files(unreadable, headers, segments, size)
     known = checks.read_histories(listed, segments, size)
     findings += known.findings
     findings += checks.partials(listed, segments, size)
     findings += checks.other_files(listed)
-    incomplete = {
-        (file.timeline, number)
-        for file in listed
-        if file.kind is WalFileKind.PARTIAL and (number := file.number(size)) is not None
-    }
     # What cannot be read shows at least that the segments before it were written.
-    registered = checks.registered_segments(listed, size) | {*unreadable.values()}
-    findings += checks.gaps(segments, known.histories, present, incomplete, registered, size)
+    written = {*segments, *unreadable.values()} | checks.registered_segments(listed, size)
+    incomplete = {*checks.incomplete_segments(listed, headers, reference)}
+    findings += checks.gaps(known.histories, present, written, incomplete, size)
     return ArchiveReport(
         directory=place.folder,
         layout=place.layout,
@@ -183,7 +200,10 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     except InvalidWal as error:
         lsn, found = error.lsn, error.found
     # In an archive, leftovers of a recycled file are damage: only complete files are archived.
-    if found is None and reader.ended_by in (WalEnd.DAMAGE, WalEnd.RECYCLED):
+    damages = {WalEnd.DAMAGE, WalEnd.RECYCLED}
+    if report.layout is ArchiveLayout.PG_WAL:
+        damages = {WalEnd.DAMAGE}
+    if found is None and reader.ended_by in damages:
         lsn, found = reader.end_lsn, reader.end_reason
     if found is None:
         return None, len(run)

@@ -25,6 +25,8 @@ class Headers:
         """The problem of each file that is damaged."""
         self.unreadable: dict[Path, str] = {}
         """The reason why a file cannot be checked."""
+        self.removed: set[Path] = set()
+        """Files that were removed after they were listed, as servers and backup tools do."""
         for file in files:
             self._add(file.path)
 
@@ -35,8 +37,11 @@ class Headers:
             self.unreadable[path] = str(error)
             return
         except HostFileError as error:
+            if not os.path.lexists(path):
+                self.removed.add(path)
+                return
             # A pipe or a broken link with the name of a segment; other failures end the scan.
-            if path.is_file() or not os.path.lexists(path):
+            if path.is_file():
                 raise
             self.broken[path] = error.found
             return

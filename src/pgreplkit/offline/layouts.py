@@ -28,6 +28,8 @@ class ArchiveLayout(OpenEnum):
     """A repository with ``archive/STANZA/ID`` below it, or one of these directories."""
     WALG = "wal-g"
     """A storage with ``wal_005/`` below it."""
+    PG_WAL = "pg_wal"
+    """The directory of a server, with ``archive_status/`` in it."""
 
 
 @attrs.frozen
@@ -103,6 +105,11 @@ def _systems(stanza: Path) -> list[Path]:
     ]
 
 
+def _pg_wal(folder: Path) -> Place | None:
+    is_servers = (folder / "archive_status").is_dir()
+    return Place(ArchiveLayout.PG_WAL, folder) if is_servers else None
+
+
 def _plain(folder: Path) -> Place:
     return Place(ArchiveLayout.PLAIN, folder)
 
@@ -111,5 +118,6 @@ _FINDERS: dict[ArchiveLayout, Callable[[Path], Place | None]] = {
     ArchiveLayout.BARMAN: _barman,
     ArchiveLayout.PGBACKREST: _pgbackrest,
     ArchiveLayout.WALG: _walg,
+    ArchiveLayout.PG_WAL: _pg_wal,
     ArchiveLayout.PLAIN: _plain,
 }

@@ -35,6 +35,8 @@ LONG = Struct("<HHIQI4xQII")
 CONTINUES = 0x0001
 """The page begins with the rest of a record."""
 IS_LONG = 0x0002
+EMPTY = "the page is empty"
+"""The problem of a page in a file to which nothing was written."""
 OVERWRITES = 0x0008
 """The record that was incomplete at the end of the previous page was given up (until 18)."""
 
@@ -67,7 +69,7 @@ def major_of(magic: int) -> int:
         return major
     # A file that was created, and not written to yet.
     if magic == 0:
-        raise InvalidWal("the page is empty")
+        raise InvalidWal(EMPTY)
     if NEWEST_MAGIC < magic < 0xD200:
         raise InvalidWal(
             f"the page was written by a version newer than 18 (magic number {magic:04X})",

@@ -19,7 +19,7 @@ from pgreplkit.offline.columns import columns_of
 from pgreplkit.offline.compression import read_pieces
 from pgreplkit.offline.counts import Counts
 from pgreplkit.offline.damage import InvalidWal
-from pgreplkit.offline.pages import SHORT, major_of
+from pgreplkit.offline.pages import MAJORS, SHORT
 from pgreplkit.offline.path import WalPath, find_path, header_of
 from pgreplkit.offline.records import Source, WalRecord
 from pgreplkit.offline.stats import COUNTABLE, WalBy, WalStats, stats_of
@@ -353,8 +353,11 @@ class _Pass:
             except InvalidWal as error:
                 self._cut(WalEnd.DAMAGE, error.found, error.remedy)
                 return
-            if self._walk.stop is not None:
-                self._end(self._walk.stop, follows=pages.follow(self._walk.stop.reached))
+            if (stop := self._walk.stop) is not None:
+                # A standby writes into a recycled file up to any byte, and not whole pages.
+                if stop.end is WalEnd.DAMAGE and pages.is_leftover(stop.reached):
+                    stop = attrs.evolve(stop, end=WalEnd.RECYCLED)
+                self._end(stop, follows=pages.follow(stop.reached))
                 return
             # A shorter file has lost its end, unless the segment was switched before.
             end = (self.number + 1) * self._size
@@ -419,6 +422,17 @@ class _Pages:
             self._offset += len(self._piece)
             yield self._piece
 
+    def is_leftover(self, lsn: int) -> bool:
+        """Return True if the page after a position is left over from an earlier use of the file."""
+        after = (lsn - self._begin) // self._block * self._block + self._block
+        if after >= self._offset:
+            with suppress(InvalidWal):
+                piece = next(self._rest, b"")
+                self._piece, self._offset = self._piece + piece, self._offset + len(piece)
+        at = after - self._offset + len(self._piece)
+        found = _address(self._piece[at : at + SHORT.size])
+        return found is not None and found < self._begin + after
+
     def follow(self, lsn: int) -> bool:
         """Return True if a page of this file after a position holds the WAL of its place."""
         # Damage ends the search as the end of the file does: nothing more can be read.
@@ -438,19 +452,17 @@ class _Pages:
             for at in range(0, len(self._piece), self._block)
         )
         return any(
-            offset > after and _is_page(header, self._begin + offset) for header, offset in headers
+            offset > after and _address(header) == self._begin + offset
+            for header, offset in headers
         )
 
 
-def _is_page(header: bytes, address: int) -> bool:
-    """Return True if a page's header names this address."""
+def _address(header: bytes) -> int | None:
+    """Return the address in a page's header; None if it is no such header."""
     if len(header) < SHORT.size:
-        return False
-    magic, _, _, found, _ = SHORT.unpack_from(header)
-    try:
-        return found == address and bool(major_of(magic))
-    except InvalidWal:
-        return False
+        return None
+    magic, _, _, address, _ = SHORT.unpack_from(header)
+    return address if magic in MAJORS else None
 
 
 def _holds_its_wal(path: Path, address: int) -> bool:

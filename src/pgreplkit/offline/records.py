@@ -297,6 +297,15 @@ class WalRecord:
         # Without the content, which can be many kilobytes.
         return hash((self._lsn, self.length, self.xid))
 
+    def __str__(self) -> str:
+        of = f" of {self.xid}" if self.xid else ""
+        parts = [f"{self.lsn}: {self.resource_manager}/{self.kind}{of}", f"{self.length} bytes"]
+        for block in self.blocks:
+            fork = "" if block.fork is Fork.MAIN else f" {block.fork}"
+            image = "" if block.image is None else " (image)"
+            parts.append(f"block {block.number} of {block.relation}{fork}{image}")
+        return ", ".join(parts)
+
     def __repr__(self) -> str:
         of = f" of {self.xid}" if self.xid else ""
         return (

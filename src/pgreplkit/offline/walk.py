@@ -10,7 +10,7 @@ import attrs
 from pgreplkit.offline.counts import LENGTH_BITS, Counts, length_of
 from pgreplkit.offline.damage import DAMAGED, InvalidWal
 from pgreplkit.offline.kinds import FIRST_CUSTOM, MANAGERS, SWITCH, XLOG
-from pgreplkit.offline.pages import CONTINUES, LONG, OVERWRITES, SHORT, header_size, major_of
+from pgreplkit.offline.pages import CONTINUES, EMPTY, LONG, OVERWRITES, SHORT, header_size, major_of
 from pgreplkit.offline.records import (
     HAS_IMAGE,
     HEADER,
@@ -221,7 +221,7 @@ class RecordWalk:
         """Return the reason why a page cannot follow; None if it can."""
         magic, _, timeline, found, _ = SHORT.unpack_from(header)
         if not any(header):
-            return Stop(WalEnd.END_OF_WAL, address, "the page is empty")
+            return Stop(WalEnd.END_OF_WAL, address, EMPTY)
         try:
             major = major_of(magic)
         except InvalidWal as error:
@@ -319,6 +319,8 @@ class RecordWalk:
                 self._skip_to = last - last % source.segment_size + source.segment_size
                 break
         self.last = last
+        if self.stop is not None:
+            self._drop_unfinished(numbers, records)
         self._count(numbers, records)
         self._drop(at)
 
@@ -346,16 +348,34 @@ class RecordWalk:
             return False
         return self.counts.covers(at + self._page_at(at).shift, self._size + self._pages[-1].shift)
 
+    def _drop_unfinished(self, numbers: list[int], records: list[WalRecord]) -> None:
+        """Drop the last record before the end if the server has not written all of it.
+
+        The beginning of a record can reach the file before its end, and then looks complete.
+        """
+        last, stop = self.last, self.stop
+        is_returned = bool(records) and records[-1]._lsn == last
+        if last is None or stop is None or not (is_returned or numbers):
+            return
+        record = records[-1] if is_returned else self._counted(last, numbers[-1])
+        if not record.is_crc_correct:
+            records.pop() if is_returned else numbers.pop()
+            self.last = int(record.prev_lsn)
+            found = f"the rest of the record is missing: {_wrong_crc(record).found}"
+            self.stop = Stop(WalEnd.PARTIAL_RECORD, last, found, cut_at=stop.reached)
+
+    def _counted(self, lsn: int, number: int) -> WalRecord:
+        """Return a record that was counted, from the buffer."""
+        page = next(page for page in reversed(self._pages) if page.start + page.shift <= lsn)
+        at = lsn - page.shift
+        return WalRecord(page.source, lsn, self._buffer[at : at + length_of(number)])
+
     def _count(self, numbers: list[int], records: list[WalRecord]) -> None:
         """Count records; the last one is appended instead, so that the caller knows its place."""
         if self.counts is None or not numbers or self.last is None:
             return
         if not records or records[-1]._lsn != self.last:
-            last = self.last
-            page = next(page for page in reversed(self._pages) if page.start + page.shift <= last)
-            at = last - page.shift
-            content = self._buffer[at : at + length_of(numbers.pop())]
-            records.append(WalRecord(page.source, last, content))
+            records.append(self._counted(self.last, numbers.pop()))
         self.counts.add(numbers)
 
     def _drop(self, at: int) -> None:

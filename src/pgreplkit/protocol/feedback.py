@@ -35,7 +35,8 @@ class Feedback:
         # After a reconnection, a transaction may come again that was delivered before.
         if end > self.delivered:
             self.delivered = end
-            self.reached = max(self.reached, end)
+            if end > self.reached:
+                self.reached = end
 
     def acknowledge(self, flushed: LSN, *, written: LSN | None, applied: LSN | None) -> None:
         """Record the positions that the client confirms; positions never decrease.

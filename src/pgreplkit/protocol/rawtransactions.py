@@ -31,7 +31,7 @@ from pgreplkit.values.tablename import TableName
 R = TypeVar("R")
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_BEGIN, _COMMIT = struct.Struct(">8sqI").unpack_from, struct.Struct(">x8s8sq").unpack_from
+_BEGIN = struct.Struct(">8xqI").unpack_from
 _SIZE = struct.Struct(">I")
 _COUNT = _SIZE.unpack_from
 _INSERT, _UPDATE, _DELETE, _TRUNCATE = b"IUDT"
@@ -41,6 +41,8 @@ _BEGINS, _COMMITS, _ORIGIN, _MESSAGE = b"BCOM"
 _NEW, _KEY = b"NK"
 _BODY = DATA_AT + 1
 """The start of a message's content, behind its kind."""
+_END_AT, _COMMIT_SIZE = _BODY + 9, _BODY + 25
+"""The transaction's end in the message of a commit, which follows flags and the commit's start."""
 _OVERHEAD = 80
 """Python's own memory for a message."""
 
@@ -135,10 +137,7 @@ class RawTransaction(Generic[R]):
                 # Without a call: in most streams, most changes are inserts.
                 if kind == _INSERT:
                     reader = tables[data[_BODY : _BODY + 4]]
-                    values, formats, end = raw_values(data, _BODY + 5)
-                    if end != len(data):
-                        raise Malformed
-                    yield kind, (reader,), False, None, (values, formats)
+                    yield kind, reader.alone, False, None, reader.raw.last(data, _BODY + 5)
                 elif kind in _TABLES:
                     tables = self._described(data, tables)
                 else:
@@ -187,18 +186,14 @@ def _other_change(data: bytes, kind: int, tables: Mapping[bytes, TableReader[R]]
     part = data[at]
     old: RawValues | None = None
     if part != _NEW:
+        if kind == _DELETE:
+            old = reader.raw.last(data, at + 1)
+            return kind, reader.alone, part == _KEY, old, None
         values, formats, at = raw_values(data, at + 1)
         old = values, formats
-        if kind == _DELETE:
-            if at != len(data):
-                raise Malformed
-            return kind, (reader,), part == _KEY, old, None
     if data[at] != _NEW:
         raise Malformed
-    values, formats, end = raw_values(data, at + 1)
-    if end != len(data):
-        raise Malformed
-    return kind, (reader,), part == _KEY, old, (values, formats)
+    return kind, reader.alone, part == _KEY, old, reader.raw.last(data, at + 1)
 
 
 class _Spool:
@@ -277,7 +272,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
 
     def _begin_raw(self, data: bytes) -> None:
         try:
-            _, time, xid = _BEGIN(data, _BODY)
+            time, xid = _BEGIN(data, _BODY)
         except struct.error:
             raise _malformed(data) from None
         decoder = self._decoder
@@ -320,11 +315,9 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
 
     def _complete(self, current: RawTransaction[R], data: bytes) -> RawTransaction[R] | None:
         """Return the transaction that a commit ends; None if it is empty."""
-        try:
-            _, end, _ = _COMMIT(data, _BODY)
-        except struct.error:
-            raise _malformed(data) from None
-        current.end_lsn = trusted_lsn(end)
+        if len(data) != _COMMIT_SIZE:
+            raise _malformed(data)
+        current.end_lsn = trusted_lsn(data[_END_AT : _END_AT + 8])
         self._current = None
         if not current.rows:
             self._feedback.is_within = False

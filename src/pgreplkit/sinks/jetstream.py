@@ -253,15 +253,13 @@ class JetStream:
             raise SinkUnreachable(self._operation, "it is not open")
         messages = batch.messages or (FeedMessage(self._position_subject, None, b""),)
         names = batch.names or ((batch.position.lsn, 0),)
-        for message in messages:
-            self._insist_on_subject(message.destination)
+        for subject in {message.destination for message in messages} - self._known:
+            self._insist_on_subject(subject)
         # Also after an error: a batch whose id was used before could be continued by the server.
         self._batch += 1
         await self._asked(self._publish(client, messages, names, batch.position))
 
     def _insist_on_subject(self, subject: str) -> None:
-        if subject in self._known:
-            return
         operation = f"send to the subject {subject!r}"
         if not is_subject(subject):
             raise SinkRefused(operation, "it is not a subject of NATS")

@@ -457,5 +457,8 @@ def _named(servers: Iterable[str]) -> dict[str, str]:
     conninfos = several(servers, "servers")
     named = {address(conninfo): conninfo for conninfo in conninfos}
     if len(named) < len(conninfos):
-        raise ValueError("two servers have the same address; give a mapping with distinct names")
+        raise ValueError(
+            f"two of the servers {', '.join(map(address, conninfos))} have the same address;"
+            " leave one out, or give a mapping with distinct names"
+        )
     return named

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import Runner, sleep
 from pgreplkit._async.feeds.check import check_feed
+from pgreplkit._async.feeds.copy import AsyncFeedCopy, open_at_new_slot
 from pgreplkit._async.feeds.run import AsyncFeedRun, FeedTally
 from pgreplkit._async.feeds.start import AsyncFeedStart
 from pgreplkit._async.logical.applier import AnyServer, conninfo_of
@@ -30,9 +31,10 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, FeedError, SinkFenced, SinkUnreachable, SlotActive
+from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.goal import RunGoal
-from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.retries import Fences
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
@@ -43,6 +45,8 @@ from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _log = logging.getLogger("pgreplkit")
 
@@ -150,16 +154,33 @@ class AsyncFeed(AsyncClosing):
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + checked_seconds(timeout, "timeout")
-        goal = RunGoal(self.slot, stop_at, deadline)
+        return await self._counted(RunGoal(self.slot, stop_at, _deadline(timeout)), ())
+
+    async def add_tables(
+        self, tables: Iterable[AnyTable], *, timeout: Timeout | None = None
+    ) -> FeedReport:
+        """Send the existing rows of tables that the publications got after the feed began.
+
+        First all earlier changes are sent, and then the rows, as they are at one position; the next
+        ``run`` sends the changes after it. So the feed must not run. If this is interrupted, the
+        feed continues without the rest of the rows: call it again, which sends all of them.
+
+        Raises: TableNotFound for a table that is not published; FeedError while the feed runs; the
+        errors of ``run``.
+        Needs: a free replication slot, which is temporary; SELECT on the tables.
+        """
+        wanted = tuple(table_of(one) for one in several(tables, "tables", at_least=1))
+        if self._settings.ends_after_copy:
+            raise FeedError(self._settings.operation, "with snapshot='only' it sends no changes")
+        return await self._counted(RunGoal(self.slot, None, _deadline(timeout)), wanted)
+
+    async def _counted(self, goal: RunGoal, tables: Sequence[TableName]) -> FeedReport:
         if self._is_running:
             raise FeedError(self._settings.operation, "it runs already")
         self._is_running = True
         before = self.report
         try:
-            await self._run(goal)
+            await self._run(goal, tables)
             self._state = FeedState.STOPPED
         except BaseException as error:
             # Cancelled, or Ctrl-C: the caller ended it, and nothing has failed.
@@ -200,13 +221,13 @@ class AsyncFeed(AsyncClosing):
         """Let ``run`` end, if another task or thread runs it."""
         self._is_stopping = self._is_running
 
-    async def _run(self, goal: RunGoal) -> None:
+    async def _run(self, goal: RunGoal, tables: Sequence[TableName]) -> None:
         patience: Backoff | None = None
         fences, done = Fences(), self._tally.messages
         while not self._is_stopping:
             self._state = FeedState.STARTING
             try:
-                await self._run_once(goal)
+                await self._run_once(goal, tables)
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
             except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
@@ -225,11 +246,13 @@ class AsyncFeed(AsyncClosing):
                 await sleep(goal.within(patience.next_pause()))
                 goal.check(None if self.position is None else self.position.lsn, error)
 
-    async def _run_once(self, goal: RunGoal) -> None:
+    async def _run_once(self, goal: RunGoal, tables: Sequence[TableName]) -> None:
         runner = Runner()
         try:
             started = await self._start(runner, goal)
-            if started is not None:
+            if started is not None and tables:
+                await self._add(runner, goal, tables, *started)
+            elif started is not None:
                 await self._stream(runner, goal, *started)
         except BaseException:
             # What has ended the run says more than an engine that cannot be left in order.
@@ -276,6 +299,38 @@ class AsyncFeed(AsyncClosing):
             run = AsyncFeedRun(*(transactions, settings, source, runner, self._tally, position))
             await run.run(lambda: self._is_stopping, goal)
 
+    async def _add(
+        self,
+        runner: Runner,
+        goal: RunGoal,
+        tables: Sequence[TableName],
+        position: FeedPosition,
+        source: FeedSource,
+    ) -> None:
+        settings, tally = self._settings, self._tally
+        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        copy = AsyncFeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
+        try:
+            lsn, silence = await open_at_new_slot(copy, conninfo, settings, tables, goal)
+            # Exactly up to the snapshot: rows of it must not come after their later changes.
+            exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
+            await self._stream(runner, exact, position, source)
+            before = attrs.evolve(tally.position or position, lsn=lsn, number=0, is_whole=False)
+            adding = attrs.evolve(before, stage=FeedStage.ADDING)
+            if self._is_stopping or not await copy.send(adding, lsn, FeedStage.ADDING, silence):
+                found, remedy = (
+                    "it was stopped before all rows were sent",
+                    "call add_tables() again",
+                )
+                raise FeedError(f"add tables to the feed {self.slot!r}", found, remedy=remedy)
+            after = attrs.evolve(before, number=copy.copied_rows, is_whole=True)
+            await runner.run(settings.sink.send(FeedBatch((), after, ())))
+            tally.position = after
+        finally:
+            tally.copied_rows += copy.copied_rows
+            tally.parked += copy.parked
+            await copy.close()
+
     async def _disconnect(self, runner: Runner) -> None:
         try:
             # In the runner, because a client library belongs to the event loop that opened it.
@@ -295,6 +350,10 @@ class AsyncFeed(AsyncClosing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slot!r}, {self._state.value}>"
+
+
+def _deadline(timeout: Timeout | None) -> float | None:
+    return None if timeout is None else time.monotonic() + checked_seconds(timeout, "timeout")
 
 
 def _since(before: FeedReport, after: FeedReport) -> FeedReport:

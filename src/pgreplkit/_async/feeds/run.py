@@ -23,6 +23,9 @@ Stops: TypeAlias = Callable[[], bool]
 
 _YIELDS_EVERY = 64
 """Transactions after which other tasks of the event loop get their turn."""
+_TURNS = 6
+"""Turns of the event loop in which the client of an engine writes a batch to its socket: that of
+NATS takes 3, from the call to the task that flushes."""
 _KEPT_WITHIN = 0.5
 """Share of the time in which the engine discards a position after which it is stored again."""
 
@@ -79,7 +82,7 @@ class AsyncFeedRun:
         while not stops():
             transaction = await self._stream.received()
             if transaction is None:
-                if await self._work():
+                if await self._work(goal):
                     continue
                 transaction = await self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
@@ -93,7 +96,7 @@ class AsyncFeedRun:
                 self._acknowledge()
         await self._finish()
 
-    async def _work(self) -> bool:
+    async def _work(self, goal: RunGoal) -> bool:
         """Send what waits, or wait for an answer; return False if there is nothing to do."""
         if self._sent is not None:
             # Meanwhile more transactions arrive, which share the next batch.
@@ -102,7 +105,7 @@ class AsyncFeedRun:
             await self._send(self._batching.batch())
         else:
             self._acknowledge()
-            return await self._beat()
+            return await self._beat(goal)
         return True
 
     async def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
@@ -119,7 +122,9 @@ class AsyncFeedRun:
         return None
 
     async def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
-        """Add a transaction, and send full batches; return False if it was stopped within it."""
+        """Add a transaction, and send full batches; return False if the run ends with it."""
+        if not goal.allows(transaction.end_lsn):
+            return False
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
         changes = changes_of(transaction, self._source)
@@ -136,8 +141,12 @@ class AsyncFeedRun:
         job = self._runner.start(self._settings.sink.send(batch))
         # A batch without messages stores a position only, long after the last commit.
         self._sent = batch, job, self._committed if batch.messages else 0
-        # In an event loop the batch is sent when this task waits, which may be much later.
-        await yield_to_others()
+        # In an event loop the batch is sent while this task waits. Without these turns the engine
+        # would get it only after the next batch is encoded, and the two would not overlap.
+        for _ in range(_TURNS):
+            if job.done():
+                break
+            await yield_to_others()
 
     async def _settle(self) -> None:
         """Wait until the sink has the batch that is on its way."""
@@ -169,14 +178,14 @@ class AsyncFeedRun:
             self._stream.pass_idle(lsn)
             self._stream.acknowledge(lsn)
 
-    async def _beat(self) -> bool:
+    async def _beat(self, goal: RunGoal) -> bool:
         """Store the position of an idle source now and then, so that its slot can follow."""
         # Without a change the sink stores no position, and the slot would keep all WAL.
         is_due = self._beats is not None and (time.monotonic() - self._positioned_at >= self._beats)
         if not is_due:
             return False
         reached = self._stream.reached
-        if reached > self._batching.position.lsn:
+        if reached > self._batching.position.lsn and goal.allows(reached):
             self._batching.reach(reached)
         elif not self._must_repeat and self._batching.position == self._stored:
             self._positioned_at = time.monotonic()

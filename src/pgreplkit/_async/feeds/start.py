@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import Runner, sleep
-from pgreplkit._async.logical.coverage import insist_on_all_rows
-from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
-from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
+from pgreplkit._async.feeds.copy import CREATED_WITHIN, AsyncFeedCopy
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotchecks import slot_active
 from pgreplkit._async.wire.answering import answered_in_time
-from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import read_grant, translate_errors
-from pgreplkit.errors import FeedError, SlotActive, StatementTimeout, StreamClosed
-from pgreplkit.feeds.batches import Batching, FeedBatch
-from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
+from pgreplkit.feeds.batches import FeedBatch
+from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
@@ -31,13 +28,11 @@ from pgreplkit.feeds.start import (
     StartFacts,
     decide_start,
     invalidation,
+    resumed,
     slot_refusal,
 )
-from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
-from pgreplkit.protocol.copytext import copied_values
-from pgreplkit.protocol.pgoutput.tuples import TEXT
 from pgreplkit.values.lsn import LSN
 
 _log = logging.getLogger("pgreplkit")
@@ -46,8 +41,6 @@ _LET_GO_WITHIN = 1.0
 """Seconds for the walsender of a run that has just ended to let go of its slot."""
 _ENDS_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
-_CREATED_WITHIN = 60.0
-"""Seconds for the transactions that are open when a slot is created to end."""
 
 
 class AsyncFeedStart:
@@ -65,8 +58,6 @@ class AsyncFeedStart:
         self._stops, self._goal = stops, goal
         self.copied_rows = self.parked = 0
         self._source: FeedSource | None = None
-        self._number = 0
-        """The number of the last row that was read."""
 
     @property
     def source(self) -> FeedSource:
@@ -131,7 +122,7 @@ class AsyncFeedStart:
             raise SlotActive(operation, slot, *(user.get(name) for name in names))
         # The slot before the sink: a position acknowledged by then is in the sink when it opens.
         record = await self._free_slot(operation, slot)
-        position = await self._runner.run(settings.sink.open(slot))
+        position = resumed(await self._runner.run(settings.sink.open(slot)))
         identity = await walsender.identify()
         timeline = 0 if record["is_standby"] else identity.timeline
         self._source = FeedSource(
@@ -205,7 +196,7 @@ class AsyncFeedStart:
                 snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
                 temporary=settings.ends_after_copy,
                 failover=settings.failover,
-                timeout=goal.within(_CREATED_WITHIN),
+                timeout=goal.within(CREATED_WITHIN),
             )
         except StatementTimeout:
             goal.check(None)
@@ -220,79 +211,17 @@ class AsyncFeedStart:
         return None if settings.ends_after_copy else stored
 
     async def _copy(
-        self,
-        conninfo: str,
-        created: CreatedSlot,
-        first: FeedPosition,
-        silence: Silence,
+        self, conninfo: str, created: CreatedSlot, first: FeedPosition, silence: Silence
     ) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
-        settings, lsn = self._settings, created.consistent_point
-        major = self._walsender.version.major
-        reader = await open_at_snapshot(conninfo, major, created.snapshot_name or "")
+        copy = AsyncFeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
+        major, snapshot = self._walsender.version.major, created.snapshot_name or ""
         try:
-            link = AsyncLink(reader)
-            with answered_in_time(reader):
-                published = await published_in(link, settings.operation, settings.publications)
-                tables = [one.table for one in published]
-                await insist_on_all_rows(link, settings.operation, tables)
-            copies = await table_copies(link, settings.operation, published)
-            batching = Batching(
-                settings.encoder, settings.sink.limits(), first, parked=settings.parked
-            )
-            copy = AsyncRowCopy(reader, conninfo, silence, lambda: not self._ends())
-            for one in copies:
-                await self._copy_table(copy, one, lsn, batching)
-            if batching.has_messages:
-                await self._send((batching.batch(),))
-            return True
-        # The copy ends with it when it is stopped; otherwise the error is of the connection.
-        except StreamClosed:
-            self._goal.check(None)
-            if not self._stops():
-                raise
-            return False
+            await copy.open(conninfo, major, snapshot)
+            return await copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
         finally:
-            # Its transaction would hold back VACUUM.
-            await reader.close()
-
-    def _ends(self) -> bool:
-        return self._stops() or self._goal.is_late
-
-    async def _copy_table(
-        self,
-        copy: AsyncRowCopy,
-        one: TableCopy,
-        lsn: LSN,
-        batching: Batching,
-    ) -> None:
-        async for change in self._rows(copy, one, lsn):
-            await self._send(batching.take((change,), lsn, FeedStage.COPYING))
-            self.parked = batching.parked
-            if self._ends():
-                raise StreamClosed(self._settings.operation, "it was stopped")
-
-    async def _send(self, batches: Iterable[FeedBatch]) -> None:
-        for batch in batches:
-            await self._runner.run(self._settings.sink.send(batch))
-            self.copied_rows = batch.position.number
-
-    async def _rows(
-        self, copy: AsyncRowCopy, one: TableCopy, lsn: LSN
-    ) -> AsyncIterator[FeedChange]:
-        """Yield the rows of a table, numbered after those of the tables before."""
-        count, tables = len(one.table.columns), (one.table,)
-        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
-        source = self.source
-        with translate_errors(operation, connection=copy.connection, grant=grant):
-            async for data in copy.rows(operation, copy_statement(one)):
-                # Over all tables, because the position of a copy is one number.
-                self._number += 1
-                values = copied_values(bytes(data), count)
-                yield FeedChange(
-                    *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
-                    new=(values, [TEXT] * count),
-                )
+            self.copied_rows, self.parked = copy.copied_rows, copy.parked
+            await copy.close()
 
 
 def _streaming(first: FeedPosition, lsn: LSN) -> FeedPosition:

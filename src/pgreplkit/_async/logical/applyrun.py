@@ -102,8 +102,6 @@ class AsyncApplyRun:
         self._number = 0
         """The number of its changes that were planned."""
         self._bytes = 0
-        self._committed: LSN | None = None
-        """The end of the last transaction that was committed here."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
@@ -122,7 +120,7 @@ class AsyncApplyRun:
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
         with translate_errors(self._target.operation, connection=self._target.connection):
-            await self._target.enter_pipeline(None)
+            await self._target.enter_pipeline()
             turns = 0
             while not stops():
                 transaction = await self._stream.received()
@@ -151,6 +149,8 @@ class AsyncApplyRun:
     ) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         pipeline = self._target.pipeline
+        # Nothing else has come: what was sent is to be done, and its results are to be sent.
+        await pipeline.sync()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -191,7 +191,7 @@ class AsyncApplyRun:
         """Send a transaction, unless it is filtered; make room for the next one."""
         if self._copied:
             self._omit_copied(transaction)
-        if self._is_wanted(transaction):
+        if transaction.origin is None or self._is_wanted(transaction.origin):
             await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
@@ -210,17 +210,16 @@ class AsyncApplyRun:
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
-    def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
-        if transaction.origin is None:
-            return True
+    def _is_wanted(self, origin: str) -> bool:
         # The publisher got it from this subscriber: applying it would send it round again.
-        if transaction.origin == self._target.origin:
-            raise OriginLoop(self._target.operation, transaction.origin)
+        if origin == self._target.origin:
+            raise OriginLoop(self._target.operation, origin)
         return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
         self._pending.append(transaction)
         self._bytes += transaction.size
+        self._target.pipeline.begin()
         self._target.begin(self._planner, transaction)
         self._number = 0
         try:
@@ -342,7 +341,7 @@ class AsyncApplyRun:
                 self._unswept[conflict.table] = sweeps[conflict.table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
-        self._committed, self._attempts = transaction.end_lsn, 0
+        self._attempts = 0
         tally = self._tally
         tally.transactions += 1
         tally.changes += transaction.rows
@@ -407,7 +406,7 @@ class AsyncApplyRun:
         self._pending.clear()
         self._bytes = 0
         self._flushing = self._tally.position
-        await target.enter_pipeline(self._committed)
+        await target.enter_pipeline()
         for transaction in again:
             await self._send(transaction)
 
@@ -442,7 +441,7 @@ class AsyncApplyRun:
             self._tally.skipped += 1
         name = self._settings.name
         _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
-        self._committed, self._attempts = transaction.end_lsn, 0
+        self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
         failed = RefusedChange(

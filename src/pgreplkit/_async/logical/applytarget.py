@@ -11,6 +11,7 @@ from typing import TypeAlias
 import attrs
 from psycopg import AsyncConnection, generators
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import sleep
@@ -79,16 +80,14 @@ class AsyncApplyTarget(AsyncClosing):
         self._functions = sql.functions(self.major, is_superuser=is_superuser)
         self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
         self.pipeline: AsyncPipeline[Group] = AsyncPipeline(connection)
-        self._mark = b""
-        """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
         self.max_clock_skew: timedelta | None = None
         """The longest time to wait for the server's clock; None if it does not matter."""
         self.waits_for_clock = timedelta(0)
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
-        self._end_formats = [BINARY, BINARY, TEXT, TEXT, *([] if uses_origin else [TEXT])]
-        self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
+        self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
+        self._ending = sql.ending(self._functions) if uses_origin else sql.MOVE_POSITION
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
@@ -252,19 +251,14 @@ class AsyncApplyTarget(AsyncClosing):
         # Before the origin moves, which the server does not undo if the commit fails.
         if checks:
             await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
-        end = transaction.end_lsn.to_bytes()
+        values: list[Octets] = [transaction.end_lsn.to_bytes(), _TIME(transaction.microseconds)]
         if self.uses_origin and self.notes_position:
-            row: list[Octets] = [end, _TIME(transaction.microseconds), self._name_bytes]
-            formats = (BINARY, BINARY, TEXT)
+            row, formats = [*values, self._name_bytes], (BINARY, BINARY, TEXT)
             await self.pipeline.send(_NOTED, sql.MOVE_POSITION, row, formats)
-        # Texts must be valid in UTF-8, which the bytes of a position need not be.
-        mark = end.hex().encode()
-        values: list[Octets] = [end, _TIME(transaction.microseconds), self._mark, mark]
         if not self.uses_origin:
             values.append(self._name_bytes)
         await self.pipeline.send(_END, self._ending, values, self._end_formats)
-        await self.pipeline.sync(transaction)
-        self._mark = mark
+        await self.pipeline.commit(transaction)
 
     @staticmethod
     def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
@@ -310,24 +304,29 @@ class AsyncApplyTarget(AsyncClosing):
 
         Before it, ``sweeps`` delete rows that were inserted beside their deletion.
         """
+        self.pipeline.begin()
         for sweep in sweeps:
             await self.pipeline.send(sweep.name, sweep.sql, (), (), sweep)
         values: list[Octets] = [] if self.uses_origin else [self._name_bytes]
         await self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values))
-        await self.pipeline.sync(position)
+        await self.pipeline.commit(position)
+        # The publisher waits for this.
+        await self.pipeline.sync()
 
     async def leave_pipeline(self) -> None:
         """Wait for all outcomes, and return to single statements."""
         await self.pipeline.close()
         with translate_errors(self.operation):
+            # A failure leaves its transaction open, so that nothing after it could be committed.
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                await self.connection.execute("ROLLBACK", prepare=False)
             # psycopg must not prepare them: the first one would remove both.
             await self.connection.execute("DEALLOCATE ALL", prepare=False)
             await self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
-    async def enter_pipeline(self, mark: LSN | None) -> None:
-        """Begin to send transactions, of which ``mark`` was the last one that was committed."""
-        self._mark = b"" if mark is None else mark.to_bytes().hex().encode()
-        await self.link.all(self.operation, sql.SET_MARK, [self._mark.decode()])
+    async def enter_pipeline(self) -> None:
+        """Begin to send transactions."""
+        await self.link.all(self.operation, sql.SET_MARK, [self.pipeline.mark.decode()])
         self.pipeline.open()
 
     async def execute(

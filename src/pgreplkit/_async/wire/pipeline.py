@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
+import attrs
 from psycopg import AsyncConnection, Error as PsycopgError, OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import wait_sockets, yield_to_others
+from pgreplkit.catalog.logical.applying import COMPLETE, IS_COMPLETED
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.protocol.pgoutput.tuples import Octets
@@ -22,25 +24,45 @@ _SENT_AT_ONCE = 100
 grow, and the server wait."""
 _WAITS = 1.0
 """Seconds of one wait for the socket, which is repeated until the server answers."""
-_BINARY = 1
+_TEXT, _BINARY = 0, 1
 _FAILING = b"pgreplkit_failing"
-_GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+_BEGIN, _COMMIT, _CHAIN = b"pgreplkit_begin", b"pgreplkit_commit", b"pgreplkit_chain"
+_GUARD, _NOTE = b"pgreplkit_guard", b"pgreplkit_note"
+_CHAINS_SINCE = 12
+"""The first major version with COMMIT AND CHAIN."""
+_IN_A_BATCH = 64
+"""Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
+# As integers, which are compared much faster.
+_GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
+_IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
+_STATEMENT, _END_OF_GROUP, _SYNC = range(3)
+"""What a result belongs to."""
 
 
 class AsyncPipeline(Generic[T]):
     """Groups of statements, each a transaction of its own, in the pipeline mode of libpq.
 
-    A group ends with a Sync: the server then commits it, or has rolled it back. Nothing is waited
-    for but a full socket. The outcome of each group is handed out in order.
+    Groups are sent in batches: after an error the server skips the rest of a batch, and each batch
+    refuses to run unless the one before it was completed. Nothing is waited for but a full socket.
+    The outcome of each group is returned in order.
     """
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
         self.connection = connection
         self._pgconn = connection.pgconn
-        self._expected: deque[tuple[bool, object]] = deque()
-        """For each result to come: whether it is that of a Sync, and its group or a note."""
-        self._ended: deque[Outcome[T]] = deque()
-        self._current: Outcome[T] | None = None
+        self._expected: deque[tuple[int, object]] = deque()
+        """For each result to come: what it belongs to, and its group or a note."""
+        self._ended: list[Outcome[T]] = []
+        self._notes: list[tuple[object, bytes | None]] | None = None
+        """The notes of the group whose results come."""
+        self._error: PsycopgError | None = None
+        """The first error of the batch whose results come."""
+        self._in_batch = 0
+        """The number of groups of the batch that is being sent."""
+        self._is_begun = False
+        """Whether the batch was begun."""
+        self._batches = 0
+        self._chains = connection.info.server_version >= _CHAINS_SINCE * 10_000
         self._unserved = 0
         self._prepared: set[bytes] = set()
         self.in_flight = 0
@@ -62,6 +84,19 @@ class AsyncPipeline(Generic[T]):
         self._pgconn.nonblocking = 0
         self._prepared.clear()
 
+    def begin(self) -> None:
+        """Begin a batch, unless one was begun."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        self._push(_BEGIN, "BEGIN", (), ())
+        self._push(_GUARD, IS_COMPLETED, (self.mark,), (_TEXT,))
+
+    @property
+    def mark(self) -> bytes:
+        """The text that the setting of the session has once the last batch is completed."""
+        return b"%d" % self._batches
+
     async def send(
         self,
         name: bytes,
@@ -77,32 +112,61 @@ class AsyncPipeline(Generic[T]):
         returns a value: together with that value. A statement with large values has the ``weight``
         of several.
         """
-        pgconn = self._pgconn
-        if name not in self._prepared:
-            # With its group it may be rolled back, but a prepared statement stays.
-            self._prepared.add(name)
-            pgconn.send_prepare(name, sql.encode(self.connection.info.encoding))
-            self._expected.append((False, None))
-        pgconn.send_query_prepared(name, values, formats, _BINARY)
-        self._expected.append((False, note))
+        self._push(name, sql, values, formats, _STATEMENT, note)
         self._unserved += weight
         if self._unserved >= _SENT_AT_ONCE:
             await self._serve()
 
-    async def sync(self, group: T) -> None:
-        """End a group of statements."""
-        self._pgconn.pipeline_sync()
-        self._expected.append((True, group))
+    def _push(
+        self,
+        name: bytes,
+        sql: str,
+        values: Sequence[Octets],
+        formats: Sequence[int],
+        kind: int = _STATEMENT,
+        what: object = None,
+    ) -> None:
+        pgconn, expected = self._pgconn, self._expected
+        if name not in self._prepared:
+            # With its group it may be rolled back, but a prepared statement stays.
+            self._prepared.add(name)
+            pgconn.send_prepare(name, sql.encode(self.connection.info.encoding))
+            expected.append((_STATEMENT, None))
+        pgconn.send_query_prepared(name, values, formats, _BINARY)
+        expected.append((kind, what))
+
+    async def commit(self, group: T) -> None:
+        """End a group of statements; the next one belongs to the same batch."""
+        # The outcome is known with the result of the commit itself.
+        if self._chains:
+            self._push(_CHAIN, "COMMIT AND CHAIN", (), (), _END_OF_GROUP, group)
+        else:
+            self._push(_COMMIT, "COMMIT", (), (), _END_OF_GROUP, group)
+            self._push(_BEGIN, "BEGIN", (), ())
         self.in_flight += 1
+        self._in_batch += 1
         self._unserved += 1
-        if self._unserved >= _SENT_AT_ONCE:
-            await self._serve()
+        if self._in_batch >= _IN_A_BATCH:
+            await self.sync()
+
+    async def sync(self) -> None:
+        """End the batch, if one was begun: the server then sends all of its results."""
+        if not self._is_begun:
+            return
+        self._is_begun, self._in_batch = False, 0
+        self._batches += 1
+        # In the transaction that follows the last group.
+        self._push(_NOTE, COMPLETE, (self.mark,), (_TEXT,))
+        self._push(_COMMIT, "COMMIT", (), ())
+        self._pgconn.pipeline_sync()
+        self._expected.append((_SYNC, None))
+        await self._serve()
 
     async def cancel(self, group: T) -> None:
         """End a group so that it is rolled back; its outcome is an error."""
-        # An error rolls the group back at its Sync, without a round trip.
-        await self.send(_FAILING, "SELECT 1 / 0", (), ())
-        await self.sync(group)
+        # An error rolls the group back without a round trip.
+        self._push(_FAILING, "SELECT 1 / 0", (), ())
+        await self.commit(group)
 
     async def _serve(self) -> None:
         """Send what the socket takes, and read results, so that the server never waits for us."""
@@ -115,41 +179,52 @@ class AsyncPipeline(Generic[T]):
         await yield_to_others()
 
     def _read(self) -> None:
-        pgconn = self._pgconn
+        pgconn, expected = self._pgconn, self._expected
         pgconn.consume_input()
-        while self._expected and not pgconn.is_busy():
+        while expected and not pgconn.is_busy():
             result = pgconn.get_result()
-            if result is not None:
-                self._take(result)
-            elif pgconn.status != ConnStatus.OK:
-                raise OperationalError("the connection is lost")
+            if result is None:
+                if pgconn.status != ConnStatus.OK:
+                    raise OperationalError("the connection is lost")
+                continue
+            kind, what = expected.popleft()
+            status = result.status
+            if status != _IS_SYNC:
+                # The end of this statement's results, which does not wait.
+                pgconn.get_result()
+            # Without a call: nearly all results are these.
+            if status in _GOOD:
+                if kind == _END_OF_GROUP:
+                    self._end(what)
+                elif what is not None:
+                    self._note(what, result)
+            else:
+                self._take_failure(result, kind, what)
 
-    def _take(self, result: PGresult) -> None:
-        is_sync, what = self._expected.popleft()
-        current = self._current
-        if current is None:
-            current = self._current = Outcome()
-        if is_sync:
-            current.group = what  # type: ignore[assignment]
-            if result.status != ExecStatus.PIPELINE_SYNC:
-                current.fail(self._error(result))
-                # An error at the commit itself comes instead of the Sync's result.
-                self._expected.appendleft((is_sync, what))
-                return
-            self._ended.append(current)
-            self._current = None
-            self.in_flight -= 1
-        elif result.status in _GOOD:
-            if what is None:
-                return
-            answer = result.get_value(0, 0) if result.ntuples else None
-            if answer is not None or not result.command_tuples:
-                current.notes = [*(current.notes or ()), (what, answer)]
-        elif result.status != ExecStatus.PIPELINE_ABORTED:
-            current.fail(self._error(result))
+    def _note(self, note: object, result: PGresult) -> None:
+        answer = result.get_value(0, 0) if result.ntuples else None
+        if answer is not None or not result.command_tuples:
+            self._notes = [*(self._notes or ()), (note, answer)]
 
-    def _error(self, result: PGresult) -> PsycopgError:
-        return errors.error_from_result(result, encoding=self.connection.info.encoding)
+    def _take_failure(self, result: PGresult, kind: int, what: object) -> None:
+        """Take an error, what the server skipped after it, or the Sync that ends that."""
+        if result.status == _IS_SYNC:
+            self._error = None
+            return
+        if kind == _SYNC:
+            # An error of the Sync itself comes before its result.
+            self._expected.appendleft((kind, what))
+        if result.status != ExecStatus.PIPELINE_ABORTED:
+            encoding = self.connection.info.encoding
+            self._error = self._error or errors.error_from_result(result, encoding=encoding)
+        if kind == _END_OF_GROUP:
+            self._end(what)
+
+    def _end(self, group: object) -> None:
+        # What follows an error in its batch was skipped, and has no error of its own.
+        self._ended.append(Outcome(cast(T, group), self._notes, self._error))
+        self._notes = None
+        self.in_flight -= 1
 
     def flush(self) -> bool:
         """Send what the socket takes; return whether something is left."""
@@ -162,16 +237,18 @@ class AsyncPipeline(Generic[T]):
         """
         if self._expected:
             self._read()
-        ended = [*self._ended]
-        self._ended.clear()
+        ended, self._ended = self._ended, []
         return ended
 
     async def drain(self, *, down_to: int = 0) -> None:
         """Wait until at most ``down_to`` groups are in flight."""
         pgconn = self._pgconn
+        # The server keeps results back until the end of their batch.
+        await self.sync()
         self._read()
         with watched(self.connection, lambda: conninfo_of(self.connection)):
-            while self.in_flight > down_to:
+            # The pipeline can be left once the end of its last batch is read, too.
+            while self.in_flight > down_to or (self._expected and not down_to):
                 # A socket is writable most of the time: the wait would end at once, and again.
                 writers = [pgconn.socket] if pgconn.flush() else []
                 await wait_sockets([pgconn.socket], writers, _WAITS)
@@ -183,17 +260,12 @@ class AsyncPipeline(Generic[T]):
         return self._pgconn.socket
 
 
+@attrs.define(eq=False)
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
-    __slots__ = ("error", "group", "notes")
-
-    def __init__(self) -> None:
-        self.group: T | None = None
-        self.notes: list[tuple[object, bytes | None]] | None = None
-        """The notes of statements that changed no row or returned a value, with that value."""
-        self.error: PsycopgError | None = None
-
-    def fail(self, error: PsycopgError) -> None:
-        """Note the first error."""
-        self.error = self.error or error
+    group: T
+    notes: Sequence[tuple[object, bytes | None]] | None
+    """The notes of statements that changed no row or returned a value, with that value."""
+    error: PsycopgError | None
+    """The first error of the batch, if the group is not committed."""

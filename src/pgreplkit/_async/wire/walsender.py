@@ -14,7 +14,7 @@ from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
-from pgreplkit.driver.adapters import register, register_readable
+from pgreplkit.driver.adapters import register_readable, shared_adapters
 from pgreplkit.driver.conninfo import address, replication_conninfo
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
@@ -53,10 +53,11 @@ class AsyncWalsender:
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         operation = f"connect to {address(conninfo)} for replication"
         with translate_errors(operation, grant="REPLICATION"):
-            connection = await AsyncConnection.connect(whole, autocommit=True)
+            # A process may have hundreds of them, for feeds for example.
+            context = shared_adapters()
+            connection = await AsyncConnection.connect(whole, autocommit=True, context=context)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
-            register(connection)
             # Without a database a walsender runs no SQL, and sends no values to load.
             if is_logical:
                 with translate_errors(operation):

@@ -66,7 +66,10 @@ class Watch(Closing):
             named = tuple(map(_named, several(servers, "servers", at_least=1)))
         self._watched = [_Watched(name, server, retention, subscriptions) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
-            raise ValueError("two servers have the same name; give a mapping with distinct names")
+            raise ValueError(
+                f"two of the servers {', '.join(watched.name for watched in self._watched)} have"
+                " the same name; leave one out, or give a mapping with distinct names"
+            )
         self.interval: float = checked_seconds(interval, "interval")
         if not self.interval:
             raise ValueError("interval must be more than 0 seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Runner, sleep
 from pgreplkit._sync.feeds.check import check_feed
+from pgreplkit._sync.feeds.copy import FeedCopy, open_at_new_slot
 from pgreplkit._sync.feeds.run import FeedRun, FeedTally
 from pgreplkit._sync.feeds.start import FeedStart
 from pgreplkit._sync.logical.applier import AnyServer, conninfo_of
@@ -31,9 +32,10 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, FeedError, SinkFenced, SinkUnreachable, SlotActive
+from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.goal import RunGoal
-from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.retries import Fences
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
@@ -44,6 +46,8 @@ from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _log = logging.getLogger("pgreplkit")
 
@@ -149,16 +153,33 @@ class Feed(Closing):
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + checked_seconds(timeout, "timeout")
-        goal = RunGoal(self.slot, stop_at, deadline)
+        return self._counted(RunGoal(self.slot, stop_at, _deadline(timeout)), ())
+
+    def add_tables(
+        self, tables: Iterable[AnyTable], *, timeout: Timeout | None = None
+    ) -> FeedReport:
+        """Send the existing rows of tables that the publications got after the feed began.
+
+        First all earlier changes are sent, and then the rows, as they are at one position; the next
+        ``run`` sends the changes after it. So the feed must not run. If this is interrupted, the
+        feed continues without the rest of the rows: call it again, which sends all of them.
+
+        Raises: TableNotFound for a table that is not published; FeedError while the feed runs; the
+        errors of ``run``.
+        Needs: a free replication slot, which is temporary; SELECT on the tables.
+        """
+        wanted = tuple(table_of(one) for one in several(tables, "tables", at_least=1))
+        if self._settings.ends_after_copy:
+            raise FeedError(self._settings.operation, "with snapshot='only' it sends no changes")
+        return self._counted(RunGoal(self.slot, None, _deadline(timeout)), wanted)
+
+    def _counted(self, goal: RunGoal, tables: Sequence[TableName]) -> FeedReport:
         if self._is_running:
             raise FeedError(self._settings.operation, "it runs already")
         self._is_running = True
         before = self.report
         try:
-            self._run(goal)
+            self._run(goal, tables)
             self._state = FeedState.STOPPED
         except BaseException as error:
             # Cancelled, or Ctrl-C: the caller ended it, and nothing has failed.
@@ -199,13 +220,13 @@ class Feed(Closing):
         """Let ``run`` end, if another task or thread runs it."""
         self._is_stopping = self._is_running
 
-    def _run(self, goal: RunGoal) -> None:
+    def _run(self, goal: RunGoal, tables: Sequence[TableName]) -> None:
         patience: Backoff | None = None
         fences, done = Fences(), self._tally.messages
         while not self._is_stopping:
             self._state = FeedState.STARTING
             try:
-                self._run_once(goal)
+                self._run_once(goal, tables)
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
             except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
@@ -224,11 +245,13 @@ class Feed(Closing):
                 sleep(goal.within(patience.next_pause()))
                 goal.check(None if self.position is None else self.position.lsn, error)
 
-    def _run_once(self, goal: RunGoal) -> None:
+    def _run_once(self, goal: RunGoal, tables: Sequence[TableName]) -> None:
         runner = Runner()
         try:
             started = self._start(runner, goal)
-            if started is not None:
+            if started is not None and tables:
+                self._add(runner, goal, tables, *started)
+            elif started is not None:
                 self._stream(runner, goal, *started)
         except BaseException:
             # What has ended the run says more than an engine that cannot be left in order.
@@ -271,6 +294,38 @@ class Feed(Closing):
             run = FeedRun(*(transactions, settings, source, runner, self._tally, position))
             run.run(lambda: self._is_stopping, goal)
 
+    def _add(
+        self,
+        runner: Runner,
+        goal: RunGoal,
+        tables: Sequence[TableName],
+        position: FeedPosition,
+        source: FeedSource,
+    ) -> None:
+        settings, tally = self._settings, self._tally
+        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        copy = FeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
+        try:
+            lsn, silence = open_at_new_slot(copy, conninfo, settings, tables, goal)
+            # Exactly up to the snapshot: rows of it must not come after their later changes.
+            exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
+            self._stream(runner, exact, position, source)
+            before = attrs.evolve(tally.position or position, lsn=lsn, number=0, is_whole=False)
+            adding = attrs.evolve(before, stage=FeedStage.ADDING)
+            if self._is_stopping or not copy.send(adding, lsn, FeedStage.ADDING, silence):
+                found, remedy = (
+                    "it was stopped before all rows were sent",
+                    "call add_tables() again",
+                )
+                raise FeedError(f"add tables to the feed {self.slot!r}", found, remedy=remedy)
+            after = attrs.evolve(before, number=copy.copied_rows, is_whole=True)
+            runner.run(settings.sink.send(FeedBatch((), after, ())))
+            tally.position = after
+        finally:
+            tally.copied_rows += copy.copied_rows
+            tally.parked += copy.parked
+            copy.close()
+
     def _disconnect(self, runner: Runner) -> None:
         try:
             # In the runner, because a client library belongs to the event loop that opened it.
@@ -290,6 +345,10 @@ class Feed(Closing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slot!r}, {self._state.value}>"
+
+
+def _deadline(timeout: Timeout | None) -> float | None:
+    return None if timeout is None else time.monotonic() + checked_seconds(timeout, "timeout")
 
 
 def _since(before: FeedReport, after: FeedReport) -> FeedReport:

@@ -25,6 +25,8 @@ _log = logging.getLogger("pgreplkit")
 
 _LOOKS_EVERY = 0.2
 """Seconds between two looks at the feeds and at stop."""
+_BEGIN_AT_ONCE = 50
+"""Attempts that begin at one look: hundreds at once would time out while each waits for others."""
 _ENDS_WITHIN = 60.0
 """Seconds for the feeds to end their current batches after stop: sinks wait less for an answer."""
 _HAS_ENDED = (FeedState.NEW, FeedState.FAILED, FeedState.STOPPED)
@@ -127,10 +129,11 @@ class Fleet(Closing):
 
     def _run(self, group: TaskGroup, deadline: float | None) -> None:
         while not self._is_stopping:
-            now = time.monotonic()
+            now, begun = time.monotonic(), 0
             for name, one in self._members.items():
                 _collect(name, one, now)
-                if one.attempts.is_due(now):
+                if begun < _BEGIN_AT_ONCE and one.attempts.is_due(now):
+                    begun += 1
                     one.attempts.begin(now, one.feed.report.messages)
                     one.since = datetime.now(UTC)
                     one.job = group.start(one.feed.run)
@@ -163,7 +166,8 @@ def _collect(name: str, one: _Member, now: float) -> None:
     if job is None:
         return
     if not job.done():
-        one.attempts.note_progress(now, one.feed.report.messages)
+        is_streaming = one.feed.state is FeedState.STREAMING
+        one.attempts.note_progress(now, one.feed.report.messages, is_streaming=is_streaming)
         return
     # A job is cancelled only at the end of run(), when a batch was not answered in time.
     error = None if job.cancelled() else job.exception()

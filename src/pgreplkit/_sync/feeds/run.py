@@ -24,6 +24,9 @@ Stops: TypeAlias = Callable[[], bool]
 
 _YIELDS_EVERY = 64
 """Transactions after which other tasks of the event loop get their turn."""
+_TURNS = 6
+"""Turns of the event loop in which the client of an engine writes a batch to its socket: that of
+NATS takes 3, from the call to the task that flushes."""
 _KEPT_WITHIN = 0.5
 """Share of the time in which the engine discards a position after which it is stored again."""
 
@@ -80,7 +83,7 @@ class FeedRun:
         while not stops():
             transaction = self._stream.received()
             if transaction is None:
-                if self._work():
+                if self._work(goal):
                     continue
                 transaction = self._awaited(goal)
                 if transaction is None and self._stream.is_closed:
@@ -94,7 +97,7 @@ class FeedRun:
                 self._acknowledge()
         self._finish()
 
-    def _work(self) -> bool:
+    def _work(self, goal: RunGoal) -> bool:
         """Send what waits, or wait for an answer; return False if there is nothing to do."""
         if self._sent is not None:
             # Meanwhile more transactions arrive, which share the next batch.
@@ -103,7 +106,7 @@ class FeedRun:
             self._send(self._batching.batch())
         else:
             self._acknowledge()
-            return self._beat()
+            return self._beat(goal)
         return True
 
     def _awaited(self, goal: RunGoal) -> RawTransaction[Row] | None:
@@ -120,7 +123,9 @@ class FeedRun:
         return None
 
     def _take(self, transaction: RawTransaction[Row], stops: Stops, goal: RunGoal) -> bool:
-        """Add a transaction, and send full batches; return False if it was stopped within it."""
+        """Add a transaction, and send full batches; return False if the run ends with it."""
+        if not goal.allows(transaction.end_lsn):
+            return False
         self._tally.transactions += 1
         self._committed = transaction.microseconds or self._committed
         changes = changes_of(transaction, self._source)
@@ -137,8 +142,12 @@ class FeedRun:
         job = self._runner.start(self._settings.sink.send(batch))
         # A batch without messages stores a position only, long after the last commit.
         self._sent = batch, job, self._committed if batch.messages else 0
-        # In an event loop the batch is sent when this task waits, which may be much later.
-        yield_to_others()
+        # In an event loop the batch is sent while this task waits. Without these turns the engine
+        # would get it only after the next batch is encoded, and the two would not overlap.
+        for _ in range(_TURNS):
+            if job.done():
+                break
+            yield_to_others()
 
     def _settle(self) -> None:
         """Wait until the sink has the batch that is on its way."""
@@ -170,14 +179,14 @@ class FeedRun:
             self._stream.pass_idle(lsn)
             self._stream.acknowledge(lsn)
 
-    def _beat(self) -> bool:
+    def _beat(self, goal: RunGoal) -> bool:
         """Store the position of an idle source now and then, so that its slot can follow."""
         # Without a change the sink stores no position, and the slot would keep all WAL.
         is_due = self._beats is not None and (time.monotonic() - self._positioned_at >= self._beats)
         if not is_due:
             return False
         reached = self._stream.reached
-        if reached > self._batching.position.lsn:
+        if reached > self._batching.position.lsn and goal.allows(reached):
             self._batching.reach(reached)
         elif not self._must_repeat and self._batching.position == self._stored:
             self._positioned_at = time.monotonic()

@@ -4,26 +4,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import attrs
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import Runner, sleep
-from pgreplkit._sync.logical.coverage import insist_on_all_rows
-from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
-from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
+from pgreplkit._sync.feeds.copy import CREATED_WITHIN, FeedCopy
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotchecks import slot_active
 from pgreplkit._sync.wire.answering import answered_in_time
-from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import read_grant, translate_errors
-from pgreplkit.errors import FeedError, SlotActive, StatementTimeout, StreamClosed
-from pgreplkit.feeds.batches import Batching, FeedBatch
-from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
+from pgreplkit.feeds.batches import FeedBatch
+from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.goal import RunGoal
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
@@ -32,13 +29,11 @@ from pgreplkit.feeds.start import (
     StartFacts,
     decide_start,
     invalidation,
+    resumed,
     slot_refusal,
 )
-from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
-from pgreplkit.protocol.copytext import copied_values
-from pgreplkit.protocol.pgoutput.tuples import TEXT
 from pgreplkit.values.lsn import LSN
 
 _log = logging.getLogger("pgreplkit")
@@ -47,8 +42,6 @@ _LET_GO_WITHIN = 1.0
 """Seconds for the walsender of a run that has just ended to let go of its slot."""
 _ENDS_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
-_CREATED_WITHIN = 60.0
-"""Seconds for the transactions that are open when a slot is created to end."""
 
 
 class FeedStart:
@@ -66,8 +59,6 @@ class FeedStart:
         self._stops, self._goal = stops, goal
         self.copied_rows = self.parked = 0
         self._source: FeedSource | None = None
-        self._number = 0
-        """The number of the last row that was read."""
 
     @property
     def source(self) -> FeedSource:
@@ -132,7 +123,7 @@ class FeedStart:
             raise SlotActive(operation, slot, *(user.get(name) for name in names))
         # The slot before the sink: a position acknowledged by then is in the sink when it opens.
         record = self._free_slot(operation, slot)
-        position = self._runner.run(settings.sink.open(slot))
+        position = resumed(self._runner.run(settings.sink.open(slot)))
         identity = walsender.identify()
         timeline = 0 if record["is_standby"] else identity.timeline
         self._source = FeedSource(
@@ -202,7 +193,7 @@ class FeedStart:
                 snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
                 temporary=settings.ends_after_copy,
                 failover=settings.failover,
-                timeout=goal.within(_CREATED_WITHIN),
+                timeout=goal.within(CREATED_WITHIN),
             )
         except StatementTimeout:
             goal.check(None)
@@ -215,77 +206,17 @@ class FeedStart:
         return None if settings.ends_after_copy else stored
 
     def _copy(
-        self,
-        conninfo: str,
-        created: CreatedSlot,
-        first: FeedPosition,
-        silence: Silence,
+        self, conninfo: str, created: CreatedSlot, first: FeedPosition, silence: Silence
     ) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
-        settings, lsn = self._settings, created.consistent_point
-        major = self._walsender.version.major
-        reader = open_at_snapshot(conninfo, major, created.snapshot_name or "")
+        copy = FeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
+        major, snapshot = self._walsender.version.major, created.snapshot_name or ""
         try:
-            link = Link(reader)
-            with answered_in_time(reader):
-                published = published_in(link, settings.operation, settings.publications)
-                tables = [one.table for one in published]
-                insist_on_all_rows(link, settings.operation, tables)
-            copies = table_copies(link, settings.operation, published)
-            batching = Batching(
-                settings.encoder, settings.sink.limits(), first, parked=settings.parked
-            )
-            copy = RowCopy(reader, conninfo, silence, lambda: not self._ends())
-            for one in copies:
-                self._copy_table(copy, one, lsn, batching)
-            if batching.has_messages:
-                self._send((batching.batch(),))
-            return True
-        # The copy ends with it when it is stopped; otherwise the error is of the connection.
-        except StreamClosed:
-            self._goal.check(None)
-            if not self._stops():
-                raise
-            return False
+            copy.open(conninfo, major, snapshot)
+            return copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
         finally:
-            # Its transaction would hold back VACUUM.
-            reader.close()
-
-    def _ends(self) -> bool:
-        return self._stops() or self._goal.is_late
-
-    def _copy_table(
-        self,
-        copy: RowCopy,
-        one: TableCopy,
-        lsn: LSN,
-        batching: Batching,
-    ) -> None:
-        for change in self._rows(copy, one, lsn):
-            self._send(batching.take((change,), lsn, FeedStage.COPYING))
-            self.parked = batching.parked
-            if self._ends():
-                raise StreamClosed(self._settings.operation, "it was stopped")
-
-    def _send(self, batches: Iterable[FeedBatch]) -> None:
-        for batch in batches:
-            self._runner.run(self._settings.sink.send(batch))
-            self.copied_rows = batch.position.number
-
-    def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
-        """Yield the rows of a table, numbered after those of the tables before."""
-        count, tables = len(one.table.columns), (one.table,)
-        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
-        source = self.source
-        with translate_errors(operation, connection=copy.connection, grant=grant):
-            for data in copy.rows(operation, copy_statement(one)):
-                # Over all tables, because the position of a copy is one number.
-                self._number += 1
-                values = copied_values(bytes(data), count)
-                yield FeedChange(
-                    *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
-                    new=(values, [TEXT] * count),
-                )
+            self.copied_rows, self.parked = copy.copied_rows, copy.parked
+            copy.close()
 
 
 def _streaming(first: FeedPosition, lsn: LSN) -> FeedPosition:

@@ -103,8 +103,6 @@ class ApplyRun:
         self._number = 0
         """The number of its changes that were planned."""
         self._bytes = 0
-        self._committed: LSN | None = None
-        """The end of the last transaction that was committed here."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
@@ -123,7 +121,7 @@ class ApplyRun:
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
         with translate_errors(self._target.operation, connection=self._target.connection):
-            self._target.enter_pipeline(None)
+            self._target.enter_pipeline()
             turns = 0
             while not stops():
                 transaction = self._stream.received()
@@ -150,6 +148,8 @@ class ApplyRun:
     def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         pipeline = self._target.pipeline
+        # Nothing else has come: what was sent is to be done, and its results are to be sent.
+        pipeline.sync()
         is_blocked = pipeline.flush()
         self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -190,7 +190,7 @@ class ApplyRun:
         """Send a transaction, unless it is filtered; make room for the next one."""
         if self._copied:
             self._omit_copied(transaction)
-        if self._is_wanted(transaction):
+        if transaction.origin is None or self._is_wanted(transaction.origin):
             self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
@@ -209,17 +209,16 @@ class ApplyRun:
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
-    def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
-        if transaction.origin is None:
-            return True
+    def _is_wanted(self, origin: str) -> bool:
         # The publisher got it from this subscriber: applying it would send it round again.
-        if transaction.origin == self._target.origin:
-            raise OriginLoop(self._target.operation, transaction.origin)
+        if origin == self._target.origin:
+            raise OriginLoop(self._target.operation, origin)
         return not self._settings.takes_own_only
 
     def _send(self, transaction: RawTransaction[Row]) -> None:
         self._pending.append(transaction)
         self._bytes += transaction.size
+        self._target.pipeline.begin()
         self._target.begin(self._planner, transaction)
         self._number = 0
         try:
@@ -337,7 +336,7 @@ class ApplyRun:
                 self._unswept[conflict.table] = sweeps[conflict.table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
-        self._committed, self._attempts = transaction.end_lsn, 0
+        self._attempts = 0
         tally = self._tally
         tally.transactions += 1
         tally.changes += transaction.rows
@@ -402,7 +401,7 @@ class ApplyRun:
         self._pending.clear()
         self._bytes = 0
         self._flushing = self._tally.position
-        target.enter_pipeline(self._committed)
+        target.enter_pipeline()
         for transaction in again:
             self._send(transaction)
 
@@ -437,7 +436,7 @@ class ApplyRun:
             self._tally.skipped += 1
         name = self._settings.name
         _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
-        self._committed, self._attempts = transaction.end_lsn, 0
+        self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
         failed = RefusedChange(

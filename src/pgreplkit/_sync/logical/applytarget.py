@@ -12,6 +12,7 @@ from typing import TypeAlias
 import attrs
 from psycopg import Connection, generators
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import sleep
@@ -78,16 +79,14 @@ class ApplyTarget(Closing):
         self._functions = sql.functions(self.major, is_superuser=is_superuser)
         self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
         self.pipeline: Pipeline[Group] = Pipeline(connection)
-        self._mark = b""
-        """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
         self.max_clock_skew: timedelta | None = None
         """The longest time to wait for the server's clock; None if it does not matter."""
         self.waits_for_clock = timedelta(0)
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
-        self._end_formats = [BINARY, BINARY, TEXT, TEXT, *([] if uses_origin else [TEXT])]
-        self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
+        self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
+        self._ending = sql.ending(self._functions) if uses_origin else sql.MOVE_POSITION
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
@@ -245,19 +244,14 @@ class ApplyTarget(Closing):
         # Before the origin moves, which the server does not undo if the commit fails.
         if checks:
             self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
-        end = transaction.end_lsn.to_bytes()
+        values: list[Octets] = [transaction.end_lsn.to_bytes(), _TIME(transaction.microseconds)]
         if self.uses_origin and self.notes_position:
-            row: list[Octets] = [end, _TIME(transaction.microseconds), self._name_bytes]
-            formats = (BINARY, BINARY, TEXT)
+            row, formats = [*values, self._name_bytes], (BINARY, BINARY, TEXT)
             self.pipeline.send(_NOTED, sql.MOVE_POSITION, row, formats)
-        # Texts must be valid in UTF-8, which the bytes of a position need not be.
-        mark = end.hex().encode()
-        values: list[Octets] = [end, _TIME(transaction.microseconds), self._mark, mark]
         if not self.uses_origin:
             values.append(self._name_bytes)
         self.pipeline.send(_END, self._ending, values, self._end_formats)
-        self.pipeline.sync(transaction)
-        self._mark = mark
+        self.pipeline.commit(transaction)
 
     @staticmethod
     def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
@@ -303,24 +297,29 @@ class ApplyTarget(Closing):
 
         Before it, ``sweeps`` delete rows that were inserted beside their deletion.
         """
+        self.pipeline.begin()
         for sweep in sweeps:
             self.pipeline.send(sweep.name, sweep.sql, (), (), sweep)
         values: list[Octets] = [] if self.uses_origin else [self._name_bytes]
         self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values))
-        self.pipeline.sync(position)
+        self.pipeline.commit(position)
+        # The publisher waits for this.
+        self.pipeline.sync()
 
     def leave_pipeline(self) -> None:
         """Wait for all outcomes, and return to single statements."""
         self.pipeline.close()
         with translate_errors(self.operation):
+            # A failure leaves its transaction open, so that nothing after it could be committed.
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                self.connection.execute("ROLLBACK", prepare=False)
             # psycopg must not prepare them: the first one would remove both.
             self.connection.execute("DEALLOCATE ALL", prepare=False)
             self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
-    def enter_pipeline(self, mark: LSN | None) -> None:
-        """Begin to send transactions, of which ``mark`` was the last one that was committed."""
-        self._mark = b"" if mark is None else mark.to_bytes().hex().encode()
-        self.link.all(self.operation, sql.SET_MARK, [self._mark.decode()])
+    def enter_pipeline(self) -> None:
+        """Begin to send transactions."""
+        self.link.all(self.operation, sql.SET_MARK, [self.pipeline.mark.decode()])
         self.pipeline.open()
 
     def execute(

@@ -155,38 +155,30 @@ def session_settings(major: int) -> str:
     )
 
 
-_GUARD = "WHERE 1 / (pg_catalog.current_setting('pgreplkit.applied') = $3::text)::int = 1"
-_NOTE = "pg_catalog.set_config('pgreplkit.applied', $4::text, false)"
+IS_COMPLETED = "SELECT 1 / (pg_catalog.current_setting('pgreplkit.applied') = $1::text)::int"
+"""Begins a batch of transactions; it fails if the batch before was not completed."""
+COMPLETE = "SELECT pg_catalog.set_config('pgreplkit.applied', $1::text, false)"
+"""Ends a batch of transactions."""
 
 
 def ending(schema: str) -> str:
     """Return the last statement of a transaction, which records its position by its origin.
 
-    It fails if the transaction before it did: it would else be committed without it. Parameters:
-    end LSN, commit time, the mark of the transaction before and the own one.
+    Parameters: end LSN, commit time.
 
     It is the last one because the server moves an origin even if the transaction is rolled back
     after this call: a crash would then lose the transaction.
     """
-    return (
-        f"SELECT {schema}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz), {_NOTE}"
-        f" {_GUARD}"
-    )
+    return XACT_SETUP.format(schema)
 
 
-ENDING_TABLE = f"""
-    WITH marked AS (SELECT {_NOTE} {_GUARD})
-    UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz
-    WHERE name = $5::text AND EXISTS (SELECT FROM marked)
-"""
-"""As ``ending``, with the position in a table; the last parameter is the applier's name."""
 CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
 CLOCK = "SELECT clock_timestamp() AS now"
 SET = "SELECT set_config(%s, %s, false)"
 TRACKS_COMMITS = "SELECT current_setting('track_commit_timestamp')::boolean AS is_on"
 CLOCK_GUARD = """
-    AND CASE WHEN clock_timestamp() > $2 THEN true
+    WHERE CASE WHEN clock_timestamp() > $2 THEN true
         WHEN $2 - clock_timestamp() > interval '50 ms' THEN 1 / (clock_timestamp() > $2)::int = 1
         ELSE pg_sleep(extract(epoch FROM $2 - clock_timestamp()) + 0.001)::text = '' END
 """

@@ -31,6 +31,9 @@ from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.protocol.pgoutput.tables import Column, Table
 from pgreplkit.values.flags import checked_flags
 
+# Names of their own: the look-up of an enum's member takes time for each change.
+_MESSAGE, _TRUNCATE = FeedOperation.MESSAGE, FeedOperation.TRUNCATE
+_DELETE, _READ = FeedOperation.DELETE, FeedOperation.READ
 _LETTERS = {
     FeedOperation.INSERT: "c",
     FeedOperation.UPDATE: "u",
@@ -91,9 +94,9 @@ class DebeziumJson:
         Raises: EncodingFailed for values that cannot be encoded.
         """
         encoding, operation = self._encoding, change.operation
-        if operation is FeedOperation.MESSAGE:
+        if operation is _MESSAGE:
             return self._message(change)
-        if operation is FeedOperation.TRUNCATE:
+        if operation is _TRUNCATE:
             return [
                 FeedMessage(
                     encoding.destination(change, prepared),
@@ -103,20 +106,17 @@ class DebeziumJson:
                 for prepared in (encoding.of(change, table) for table in change.tables)
             ]
         try:
-            prepared = encoding.of(change, change.table)
+            prepared = encoding.of(change, change.tables[0])
             form, source = prepared.form, prepared.constant.source
-            destination = encoding.destination(change, prepared)
-            if operation is FeedOperation.DELETE:
-                key = form.key(change.old)
-                return self._gone(change, form, source, destination, key, ())
-            new = form.new(change)
-            after, key = form.row_and_key(new, prepared.constant.placeholders)
-            unchanged = form.unchanged(new)
-            former = None if change.old is None else form.key(change.old)
+            destination = prepared.destination or encoding.destination(change, prepared)
+            old = change.old
+            if operation is _DELETE:
+                return self._gone(change, form, source, destination, form.key(old), ())
+            after, key, unchanged = form.written(change, prepared.constant.placeholders)
+            former = None if old is None else form.key(old)
             if former is None or former == key:
                 # Of an unchanged key, which is sent if it is large, Debezium makes no old row.
-                is_row = change.old is not None and not change.is_key_only
-                before = _old(change, form) if is_row else "null"
+                before = "null" if old is None or change.is_key_only else form.row(old)
                 body = _envelope(change, source, before, after, unchanged)
                 return FeedMessage(destination, key, body.encode())
             # As Debezium does: the old key ends, and the new one begins.
@@ -145,39 +145,62 @@ class DebeziumJson:
     def _message(self, change: FeedChange) -> FeedMessage:
         prefix = encode_basestring(change.prefix)
         content = b64encode(change.content).decode()
-        source = _Source.of(change.source, self._name, "", "")
+        first, last, _ = _Source(change.source, self._name, "", "").parts(change)
         # A message of no transaction has no commit time: then it is 0.
         time = commit_micros(change.microseconds) // 1000
         body = (
-            f'{{"op":"m","ts_ms":{time},"source":{_completed(change, source)},"transaction":null,'
-            f'"message":{{"prefix":{prefix},"content":"{content}"}}}}'
+            f'{{"op":"m","ts_ms":{time},"source":{first}{change.number}{last},'
+            f'"transaction":null,"message":{{"prefix":{prefix},"content":"{content}"}}}}'
         )
         destination = self._encoding.destinations.of(change, None)
         return FeedMessage(destination, f'{{"prefix":{prefix}}}'.encode(), body.encode())
 
     def _prepared(self, source: FeedSource, table: Table) -> _Constant:
         return _Constant(
-            _Source.of(source, self._name, table.schema, table.name),
+            _Source(source, self._name, table.schema, table.name),
             tuple(_placeholder(column) for column in table.columns),
         )
 
 
-@attrs.frozen(eq=False)
 class _Source:
-    """The parts of an envelope's source that are the same for all changes of a table."""
+    """The source of a table's envelopes, of which all is known but the number of the change."""
 
-    origin: str
-    database: str
-    table: str
+    __slots__ = ("_database", "_last", "_origin", "_table")
 
-    @classmethod
-    def of(cls, source: FeedSource, name: str | None, schema: str, table: str) -> _Source:
+    def __init__(self, source: FeedSource, name: str | None, schema: str, table: str) -> None:
         named = encode_basestring(source.feed if name is None else name)
-        return cls(
-            # No version number: a change that is sent again stays the same message.
-            f'"version":"pgreplkit","connector":"postgresql","name":{named}',
-            f'"db":{encode_basestring(source.database)}',
-            f'"schema":{encode_basestring(schema)},"table":{encode_basestring(table)}',
+        # No version number: a change that is sent again stays the same message.
+        self._origin = f'"version":"pgreplkit","connector":"postgresql","name":{named}'
+        self._database = f'"db":{encode_basestring(source.database)}'
+        self._table = f'"schema":{encode_basestring(schema)},"table":{encode_basestring(table)}'
+        self._last: tuple[tuple[object, ...], tuple[str, str, str]] | None = None
+
+    def parts(self, change: FeedChange) -> tuple[str, str, str]:
+        """Return the source before and after the number of the change, and the times.
+
+        They are made once for a transaction.
+        """
+        # Its changes share these objects, so that comparing them takes next to no time.
+        is_read = change.operation is _READ
+        of = (change.lsn, change.xid, change.microseconds, change.origin, is_read)
+        last = self._last
+        if last is None or last[0] != of:
+            last = self._last = of, self._made(change)
+        return last[1]
+
+    def _made(self, change: FeedChange) -> tuple[str, str, str]:
+        time, lsn, origin = commit_micros(change.microseconds), int(change.lsn), change.origin
+        is_snapshot = "true" if change.operation is _READ else "false"
+        named = "null" if origin is None else encode_basestring(origin)
+        # Debezium writes positions of events; here the pair of commit and number orders the
+        # changes.
+        return (
+            f'{{{self._origin},"ts_ms":{time // 1000},"snapshot":"{is_snapshot}",{self._database},'
+            f'"sequence":"[\\"{lsn}\\",\\"',
+            f'\\"]","ts_us":{time},"ts_ns":{time * 1000},'
+            f'{self._table},"txId":{change.xid or "null"},"lsn":{lsn},"xmin":null,'
+            f'"origin":{named},"origin_lsn":null}}',
+            f'"ts_ms":{time // 1000},"ts_us":{time},"ts_ns":{time * 1000}',
         )
 
 
@@ -189,36 +212,6 @@ class _Constant:
     placeholders: tuple[str, ...]
 
 
-def _completed(change: FeedChange, source: _Source) -> str:
-    """Return the source of an envelope."""
-    before, after = _around_number(
-        source,
-        int(change.lsn),
-        change.xid,
-        change.microseconds,
-        change.origin,
-        is_read=change.operation is FeedOperation.READ,
-    )
-    return f"{before}{change.number}{after}"
-
-
-@lru_cache(maxsize=64)
-def _around_number(
-    source: _Source, lsn: int, xid: int, microseconds_: int, origin: str | None, *, is_read: bool
-) -> tuple[str, str]:
-    """Return a source before and after the number of the change: once for a transaction."""
-    time, is_snapshot = commit_micros(microseconds_), "true" if is_read else "false"
-    named = "null" if origin is None else encode_basestring(origin)
-    # Debezium writes positions of events; here the pair of commit and number orders the changes.
-    return (
-        f'{{{source.origin},"ts_ms":{time // 1000},"snapshot":"{is_snapshot}",{source.database},'
-        f'"sequence":"[\\"{lsn}\\",\\"',
-        f'\\"]","ts_us":{time},"ts_ns":{time * 1000},'
-        f'{source.table},"txId":{xid or "null"},"lsn":{lsn},"xmin":null,'
-        f'"origin":{named},"origin_lsn":null}}',
-    )
-
-
 def _envelope(
     change: FeedChange,
     source: _Source,
@@ -228,18 +221,12 @@ def _envelope(
     *,
     letter: str | None = None,
 ) -> str:
-    times = _times(change.microseconds)
+    first, last, times = source.parts(change)
     names = f',"unchanged":{unchanged}' if unchanged else ""
     return (
-        f'{{"before":{before},"after":{after},"source":{_completed(change, source)},'
+        f'{{"before":{before},"after":{after},"source":{first}{change.number}{last},'
         f'"transaction":null,"op":"{letter or _LETTERS[change.operation]}",{times}{names}}}'
     )
-
-
-@lru_cache(maxsize=8)
-def _times(microseconds_: int) -> str:
-    time = commit_micros(microseconds_)
-    return f'"ts_ms":{time // 1000},"ts_us":{time},"ts_ns":{time * 1000}'
 
 
 def _old(change: FeedChange, form: RowForm) -> str:
@@ -282,6 +269,8 @@ def _zoned(value: bytes) -> str:
     return f'"{written}{part}Z"'
 
 
+# Most rows of a transaction have the time at which it began.
+@lru_cache(maxsize=64)
 def _instant(value: bytes) -> str:
     """Return a time with a zone, in UTC, with all digits of its microseconds."""
     # Almost all values have all digits, and are in UTC.

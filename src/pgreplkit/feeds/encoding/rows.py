@@ -120,18 +120,25 @@ class RowForm:
             for place, form in enumerate(formats)
         )
 
-    def row_and_key(
-        self, values: RawValues, placeholders: Sequence[str] | None = None
-    ) -> tuple[str, bytes | None]:
-        """Return a row and its key, with each value converted once if all were sent.
+    def written(
+        self, change: FeedChange, placeholders: Sequence[str]
+    ) -> tuple[str, bytes | None, str]:
+        """Return the new row, its key, and the names of the large values that were not sent.
+
+        If all values were sent, each is converted once.
 
         Raises: ValueError.
         """
-        if UNSENT in values[1] or not self._key:
-            return self.row(values, placeholders), self.key(values)
-        texts = self._all(values[0])
+        new = change.new
+        if new is None or UNSENT in new[1]:
+            new = self.new(change)
+            if UNSENT in new[1]:
+                return self.row(new, placeholders), self.key(new), self.unchanged(new)
+        texts = self._all(new[0])
+        if not self._key:
+            return self._template % texts, None, ""
         key = self._key_template % tuple([texts[place] for place in self._key])
-        return self._template % texts, key.encode()
+        return self._template % texts, key.encode(), ""
 
     def old(self, change: FeedChange) -> str | None:
         """Return the old row, or its key columns, as a JSON object; None if it was not sent.

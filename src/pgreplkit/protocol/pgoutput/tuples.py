@@ -34,16 +34,101 @@ class UnknownTypes(Exception):
 
 
 _COUNT, _SIZE = struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from
-_HEAD = struct.Struct(">BI").unpack_from
 _TEXT, _BINARY, _NULL, _UNCHANGED = b"tbnu"
-_WITH_SIZE, _WITHOUT_SIZE = b"tb", b"nu"
-_PADDING = bytes(4)
+_WITH_SIZE = b"tb"
 
 
 RawValues: TypeAlias = tuple[list[Octets], list[int]]
 """The values of a row as they were sent, and the format of each: TEXT, BINARY or UNSENT."""
 TEXT, BINARY, UNSENT = 0, 1, -1
 """UNSENT is the format of a large value that an UPDATE did not change."""
+
+
+_TRIED = 256
+"""Rows after which it is known whether shapes repeat."""
+_MOST_SHAPES = 1000
+"""Shapes that are remembered of one table."""
+
+_Shape: TypeAlias = tuple[
+    Callable[[bytes, int], tuple[bytes, ...]], tuple[bytes, ...], tuple[int, ...], list[int]
+]
+"""Cuts a row; what is between its values; the positions of values that are none; the formats."""
+
+
+class RawRows:
+    """The rows of one table, read by what is known of rows of the same length.
+
+    Rows of one length often have values of the same lengths: then a single call cuts the row.
+    """
+
+    __slots__ = ("_misses", "_shapes", "hits")
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, _Shape] | None = {}
+        self.hits: int = 0
+        self._misses = 0
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether shapes are remembered; not once most rows have others."""
+        return self._shapes is not None
+
+    def last(self, data: bytes, at: int) -> tuple[list[Octets], list[int]]:
+        """Return the values of the row from ``at`` to the message's end, and their formats.
+
+        Rows may share a list of formats, which must not be changed.
+
+        Raises: Malformed; struct.error or IndexError for a truncated message.
+        """
+        shapes, length = self._shapes, len(data) - at
+        if shapes is None:
+            values, formats, end = raw_values(data, at)
+        else:
+            shape = shapes.get(length)
+            if shape is not None:
+                cut, heads, absent, formats = shape
+                parts = cut(data, at)
+                if parts[::2] == heads:
+                    self.hits += 1
+                    values = [*parts[1::2]]
+                    for position in absent:
+                        values[position] = None
+                    return values, formats
+            values, formats, end = raw_values(data, at)
+            self._learn(shapes, data, at, values, formats)
+        if end != len(data):
+            raise Malformed
+        return values, formats
+
+    def _learn(
+        self,
+        shapes: dict[int, _Shape],
+        data: bytes,
+        at: int,
+        values: list[Octets],
+        formats: list[int],
+    ) -> None:
+        self._misses += 1
+        # Cutting in vain costs a third of reading value by value.
+        if self._misses > _TRIED and self._misses > self.hits:
+            self._shapes = None
+            return
+        if len(shapes) >= _MOST_SHAPES:
+            shapes.clear()
+        start, length, before = at, len(data) - at, 2
+        layout, heads, absent = [">"], list[bytes](), list[int]()
+        for position, value in enumerate(values):
+            before += 1 if value is None else 5
+            size = len(value or b"")
+            layout.append(f"{before}s{size}s")
+            heads.append(data[at : at + before])
+            at += before + size
+            before = 0
+            if value is None:
+                absent.append(position)
+        if heads and at - start == length:
+            cut = struct.Struct("".join(layout)).unpack_from
+            shapes[length] = cut, tuple(heads), tuple(absent), formats
 
 
 def raw_values(data: bytes, at: int) -> tuple[list[Octets], list[int], int]:
@@ -53,29 +138,25 @@ def raw_values(data: bytes, at: int) -> tuple[list[Octets], list[int], int]:
     """
     [count] = _COUNT(data, at)
     at += 2
-    length = len(data)
-    # Kind and size are read at once: a row may end with a kind that has no size.
-    data += _PADDING
     values: list[Octets] = []
-    add = values.append
     # Most rows have one format, so that nothing needs to be noted for each value.
-    usual = data[at]
+    usual = data[at] if count else _TEXT
     formats = [BINARY if usual == _BINARY else TEXT] * count
     for position in range(count):
-        kind, size = _HEAD(data, at)
+        kind = data[at]
         if kind in _WITH_SIZE:
             start = at + 5
-            at = start + size
-            add(data[start:at])
+            at = start + _SIZE(data, at + 1)[0]
+            values.append(data[start:at])
             if kind != usual:
                 formats[position] = BINARY if kind == _BINARY else TEXT
-        elif kind in _WITHOUT_SIZE:
+        elif kind in (_NULL, _UNCHANGED):
             at += 1
-            add(None)
+            values.append(None)
             formats[position] = TEXT if kind == _NULL else UNSENT
         else:
             raise Malformed("a value of an unknown kind")
-    if at > length:
+    if at > len(data):
         raise Malformed("cut off")
     return values, formats, at
 
@@ -126,6 +207,9 @@ class TableReader(Generic[R]):
         self._make_key = named_rows(tuple(table.columns[position].name for position in keys))
         self._load = reading.loading(table.columns, frozenset())
         self._binary: frozenset[int] = frozenset()
+        self.alone: tuple[TableReader[R], ...] = (self,)
+        """The tables of a change: only this one."""
+        self.raw: RawRows = RawRows()
 
     def key(self, values: Values) -> Row:
         """Return the key columns of a row; the others were sent as NULL."""

@@ -1,0 +1,162 @@
+# Generated from pgreplkit/_async/feeds/copy.py by `nox -s sync`. Do not edit.
+"""FeedCopy: sends the existing rows of tables, as they are at a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from psycopg import Connection
+
+from pgreplkit._sync._io import Runner
+from pgreplkit._sync.logical.coverage import insist_on_all_rows
+from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
+from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
+from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.errors import StreamClosed
+from pgreplkit.feeds.batches import Batching, FeedBatch
+from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
+from pgreplkit.feeds.goal import RunGoal
+from pgreplkit.feeds.position import FeedPosition, FeedStage
+from pgreplkit.feeds.settings import FeedSettings
+from pgreplkit.feeds.start import added_tables
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.streams.silence import Silence
+from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.protocol.copytext import copied_values
+from pgreplkit.protocol.pgoutput.tuples import TEXT
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
+
+CREATED_WITHIN = 60.0
+"""Seconds for the transactions that are open when a slot is created to end."""
+
+
+class FeedCopy:
+    """One copy of existing rows, read by a session of its own."""
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        source: FeedSource,
+        runner: Runner,
+        stops: Callable[[], bool],
+        goal: RunGoal,
+    ) -> None:
+        self._settings, self._source, self._runner = settings, source, runner
+        self._stops, self._goal = stops, goal
+        self.copied_rows = self.parked = 0
+        self._number = 0
+        """The number of the last row that was read."""
+        self._conninfo = ""
+        self._reader: Connection[object] | None = None
+        self._copies: Sequence[TableCopy] = ()
+
+    def open(
+        self,
+        conninfo: str,
+        major: int,
+        snapshot: str,
+        tables: Sequence[TableName] | None = None,
+    ) -> None:
+        """Open a session at an exported snapshot, and look at the published tables.
+
+        With ``tables`` only these are copied.
+
+        Raises: PublicationNotFound; TableNotFound; ConnectionFailed; InsufficientPrivilege.
+        """
+        operation = self._settings.operation
+        reader = self._reader = open_at_snapshot(conninfo, major, snapshot)
+        self._conninfo, link = conninfo, Link(reader)
+        with answered_in_time(reader):
+            published = published_in(link, operation, self._settings.publications)
+            if tables is not None:
+                published = added_tables(operation, published, tables)
+            insist_on_all_rows(link, operation, [one.table for one in published])
+        self._copies = table_copies(link, operation, published)
+
+    def send(self, position: FeedPosition, lsn: LSN, stage: FeedStage, silence: Silence) -> bool:
+        """Send the rows, named by the position of the snapshot; return False if it was stopped."""
+        settings, reader = self._settings, self._reader
+        if reader is None:
+            raise StreamClosed(settings.operation, "its copy is not open")
+        limits = settings.sink.limits()
+        batching = Batching(settings.encoder, limits, position, parked=settings.parked)
+        copy = RowCopy(reader, self._conninfo, silence, lambda: not self._ends())
+        try:
+            for one in self._copies:
+                self._send_table(copy, one, lsn, stage, batching)
+            if batching.has_messages:
+                self._send((batching.batch(),))
+            return True
+        # The copy ends with it when it is stopped; otherwise the error is of the connection.
+        except StreamClosed:
+            self._goal.check(None)
+            if not self._stops():
+                raise
+            return False
+
+    def _send_table(
+        self, copy: RowCopy, one: TableCopy, lsn: LSN, stage: FeedStage, batching: Batching
+    ) -> None:
+        for change in self._rows(copy, one, lsn):
+            self._send(batching.take((change,), lsn, stage))
+            self.parked = batching.parked
+            if self._ends():
+                raise StreamClosed(self._settings.operation, "it was stopped")
+
+    def _ends(self) -> bool:
+        return self._stops() or self._goal.is_late
+
+    def _send(self, batches: Iterable[FeedBatch]) -> None:
+        for batch in batches:
+            self._runner.run(self._settings.sink.send(batch))
+            self.copied_rows = batch.position.number
+
+    def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
+        """Yield the rows of a table, numbered after those of the tables before."""
+        count, tables = len(one.table.columns), (one.table,)
+        operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
+        source = self._source
+        with translate_errors(operation, connection=copy.connection, grant=grant):
+            for data in copy.rows(operation, copy_statement(one)):
+                # Over all tables, because the position of a copy is one number.
+                self._number += 1
+                values = copied_values(bytes(data), count)
+                yield FeedChange(
+                    *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
+                    new=(values, [TEXT] * count),
+                )
+
+    def close(self) -> None:
+        """Close the session: its transaction would hold back VACUUM."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+def open_at_new_slot(
+    copy: FeedCopy,
+    conninfo: str,
+    settings: FeedSettings,
+    tables: Sequence[TableName],
+    goal: RunGoal,
+) -> tuple[LSN, Silence]:
+    """Open a copy at the snapshot of a temporary slot, and return the slot's first position."""
+    with ReplicationConnection(Walsender.connect(conninfo, is_logical=True)) as walsender:
+        limit = walsender._walsender.wal_sender_timeout()
+        # No other snapshot has a position in the WAL.
+        created = walsender.create_slot(
+            # The session's own, since a temporary slot is dropped with its session.
+            f"pgreplkit_{walsender._walsender.pid}",
+            plugin="pgoutput",
+            snapshot=Snapshot.EXPORT,
+            temporary=True,
+            timeout=goal.within(CREATED_WITHIN),
+        )
+        major, snapshot = walsender.version.major, created.snapshot_name or ""
+        # Once it is imported, the snapshot lasts as long as the session that has imported it.
+        copy.open(conninfo, major, snapshot, tables)
+    return created.consistent_point, Silence.of_server(limit)

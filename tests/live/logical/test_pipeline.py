@@ -1,0 +1,61 @@
+"""Pipelines: transactions sent in batches, and what follows an error."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from databases import Database
+
+from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
+from pgreplkit.catalog.logical.applying import SET_MARK
+
+pytestmark = pytest.mark.one_colour
+
+INSERT = b"insert", "INSERT INTO t VALUES ($1::int)"
+
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)"
+"""Its key is checked at the commit."""
+
+
+async def sent(
+    database: Database, batches: list[list[list[str]]]
+) -> list[Outcome[tuple[int, int]]]:
+    """Return the outcomes of batches, each of transactions, each of rows."""
+    database.run(TABLE)
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        pipeline: AsyncPipeline[tuple[int, int]] = AsyncPipeline(connection)
+        await connection.execute(SET_MARK, [pipeline.mark.decode()])
+        pipeline.open()
+        for number, batch in enumerate(batches):
+            for at, rows in enumerate(batch):
+                pipeline.begin()
+                for row in rows:
+                    await pipeline.send(*INSERT, [row.encode()], [0])
+                await pipeline.commit((number, at))
+            await pipeline.sync()
+        await pipeline.close()
+        return pipeline.outcomes()
+
+
+async def test_each_transaction_has_its_outcome(database: Database) -> None:
+    outcomes = await sent(database, [[["1"], ["2", "3"]], [["4"]]])
+    assert [(one.group, one.error) for one in outcomes] == [
+        ((0, 0), None),
+        ((0, 1), None),
+        ((1, 0), None),
+    ]
+    assert database.one("SELECT count(*) FROM t") == 4
+
+
+@pytest.mark.parametrize("failing", [["x"], ["1"]], ids=["statement", "commit"])
+async def test_nothing_is_committed_after_a_failure_even_in_later_batches(
+    database: Database, failing: list[str]
+) -> None:
+    outcomes = await sent(database, [[["1"], failing, ["2"]], [["3"]], [["4"], ["5"]]])
+    assert [one.error is None for one in outcomes] == [True, *[False] * 5]
+    assert outcomes[1].error is not None
+    assert outcomes[1].error.sqlstate in ("22P02", "23505")
+    assert database.all("SELECT id FROM t") == [(1,)]
