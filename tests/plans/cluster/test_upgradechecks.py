@@ -115,16 +115,18 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     # For the way back.
     *(
         (
-            f"{node}: {setting}",
+            f"old: {setting}",
             CRITICAL,
             f"ALTER SYSTEM SET {setting} = 1",
-            facts_of(**{node: {"settings": {setting: 0}}}),
+            facts_of(old={"settings": {setting: 0}}),
         )
-        for node, setting in (
-            ("old", "max_logical_replication_workers"),
-            ("old", "max_worker_processes"),
-            ("new", "max_wal_senders"),
-        )
+        for setting in ("max_logical_replication_workers", "max_worker_processes")
+    ),
+    (
+        "new: max_wal_senders",
+        CRITICAL,
+        "ALTER SYSTEM SET max_wal_senders = 1",
+        facts_of(new={"settings": {"max_wal_senders": 0}}),
     ),
     (
         "new: max_worker_processes",
