@@ -1,8 +1,18 @@
-"""Sample members and a table of a mesh."""
+"""Sample members, nodes and tables of a mesh."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from serverfacts import settings
+
+from pgreplkit.apply import LastUpdateWins
+from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
+from pgreplkit.plans.logical.applyreadiness import ApplyRights
+from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import Members, MemberState, new_members
+from pgreplkit.plans.mesh.readiness import mesh_findings
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 USERS = TableName("public", "users")
@@ -10,3 +20,88 @@ USERS = TableName("public", "users")
 
 def members(*nodes: str) -> Members:
     return new_members(nodes, [18] * len(nodes), MemberState.ACTIVE)
+
+
+def table(**changed: object) -> TargetTable:
+    column = TargetColumn(
+        name="id",
+        type="integer",
+        type_oid=23,
+        not_null=True,
+        has_default=False,
+        is_generated=False,
+        identity="",
+    )
+    facts: dict[str, object] = {"columns": (column,), "keys": (("id",),)}
+    return TargetTable(
+        table=USERS,
+        is_partitioned=False,
+        hides_rows=False,
+        **{"lacks": (), **facts, **changed},  # type: ignore[arg-type]
+    )
+
+
+RIGHTS = ApplyRights(
+    role="mover",
+    is_superuser=False,
+    has_schema=True,
+    may_create=True,
+    session_role="origin",
+    has_role_wrapper=False,
+    has_origin_wrapper=False,
+    may_use_origins=True,
+    may_set_role=True,
+)
+
+
+def node(name: str, **changed: object) -> MeshNodeFacts:
+    facts: dict[str, object] = {
+        "name": name,
+        "major": 18,
+        "system_id": name,
+        "database": "shop",
+        "encoding": "UTF8",
+        "in_recovery": False,
+        "skew": timedelta(0),
+        "slots": 0,
+        "senders": 0,
+        "origins": 0,
+        "settings": settings(
+            wal_level="logical",
+            track_commit_timestamp="on",
+            max_replication_slots=10,
+            max_wal_senders=10,
+            max_active_replication_origins=10,
+        ),
+        "tables": {USERS: table()},
+        "with_rows": (),
+        "without_full": (),
+        "without_old_values": (),
+        "with_foreign_keys": (),
+        "sequences": (),
+        "hidden": (),
+        "members": Members(all=(), ties="rank"),
+        "published": None,
+        "owns_tables": True,
+        "may_replicate": True,
+        "rights": RIGHTS,
+    }
+    return MeshNodeFacts(**{**facts, **changed})  # type: ignore[arg-type]
+
+
+def found(*nodes: MeshNodeFacts, **changed: object) -> dict[str, Finding]:
+    facts: dict[str, object] = {
+        "mesh": "shop",
+        "nodes": nodes,
+        "first": "a",
+        "new": tuple(one.name for one in nodes),
+        "policy": LastUpdateWins().converges(nodes=2),
+        "ties": "rank",
+    }
+    findings = mesh_findings(MeshFacts(**{**facts, **changed}))  # type: ignore[arg-type]
+    return {finding.check: finding for finding in findings}
+
+
+def critical(*nodes: MeshNodeFacts, **changed: object) -> set[str]:
+    findings = found(*nodes, **changed).values()
+    return {one.check for one in findings if one.severity is Severity.CRITICAL}

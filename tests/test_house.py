@@ -155,6 +155,25 @@ def test_pure_layers_import_no_driver() -> None:
     assert not wrong
 
 
+CHOICES = (ast.If, ast.IfExp, ast.Match, ast.BoolOp, ast.Compare, ast.comprehension, ast.For)
+"""A function with one of these decides something; others only hold values, or pass them on."""
+
+
+def decides(tree: ast.Module) -> bool:
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return any(isinstance(node, CHOICES) for function in functions for node in ast.walk(function))
+
+
+def test_each_pure_module_that_decides_has_a_test_module_of_its_name() -> None:
+    untested = [
+        name_of(path)
+        for path in inner_modules()
+        if folder_of(module_of(path)) in PURE and path.stem != "__init__" and decides(tree_of(path))
+        if not (ROOT / "tests" / path.relative_to(ROOM)).with_stem(f"test_{path.stem}").exists()
+    ]
+    assert not untested
+
+
 def test_a_module_stays_small_and_is_named_for_one_idea() -> None:
     # A list of public names grows with their number.
     lines = {path: len(path.read_text().splitlines()) for path in MODULES if path not in FACADES}

@@ -85,7 +85,7 @@ class Nodes:
 
     @property
     def names(self) -> list[str]:
-        """The nodes."""
+        """The names of the nodes."""
         return [*self._nodes]
 
     def rows(self, name: str) -> dict[int, int]:

@@ -90,7 +90,7 @@ def is_comparable(column: TargetColumn) -> bool:
 
 
 def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump) -> Match:
-    """Return how the changes of a table are written.
+    """Match a published table with the subscriber's, column by column.
 
     Raises: SchemaMismatch.
     """

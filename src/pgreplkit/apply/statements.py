@@ -39,7 +39,7 @@ class Statement:
     key: tuple[tuple[str, int, int], ...] = ()
     """The columns that identify the row: their names, parameters and types."""
     is_stamped: bool = False
-    """Whether it compares versions, and returns how that ended."""
+    """Whether the statement compares versions, and returns the outcome."""
     several: Callable[[int], Statement] | None = None
     """Returns the statement for a number of rows at once, if there is one."""
 

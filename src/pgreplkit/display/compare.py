@@ -26,7 +26,7 @@ _MOST = 100
 
 
 def progress_panel(progress: CompareProgress) -> Markup:
-    """Return how far a comparison is, and the differences of its last range."""
+    """Return the progress of a comparison, and the differences of its last range."""
     share = 100 * progress.share
     done = f"{progress.rows_done} of about {counted(progress.rows_estimated, 'row')}"
     tables = f"{progress.tables_done} of {counted(progress.tables, 'table')}"

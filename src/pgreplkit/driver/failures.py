@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
 from psycopg import BaseConnection, errors
@@ -17,7 +17,9 @@ from pgreplkit.errors import (
     ServerError,
     StatementTimeout,
 )
-from pgreplkit.values.tablename import TableName, quoted
+
+if TYPE_CHECKING:
+    from pgreplkit.values.tablename import TableName
 
 UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
 NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
@@ -54,20 +56,20 @@ def translate_errors(
         # The server reports EACCES and EPERM of the operating system with the same SQLSTATE. A
         # superuser passes every check of privileges.
         needed = "" if is_superuser or _is_file_access(error) else grant
-        found = "; ".join(filter(None, [_said(error), error.diag.message_detail]))
+        found = "; ".join(filter(None, [_message_of(error), error.diag.message_detail]))
         raise InsufficientPrivilege(operation, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-        raise StatementTimeout(operation, _said(error), error.sqlstate) from error
+        raise StatementTimeout(operation, _message_of(error), error.sqlstate) from error
     except psycopg.Error as error:
         ours = (meaning or {}).get(error.sqlstate or "")
         if ours:
-            raise ours(operation, _said(error), error.sqlstate) from error
+            raise ours(operation, _message_of(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
         # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
-        raise kind(operation, _said(error), error.sqlstate) from error
+        raise kind(operation, _message_of(error), error.sqlstate) from error
 
 
 def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:
@@ -90,6 +92,9 @@ def read_grant(table: TableName) -> str:
     >>> read_grant(TableName("sales", "orders"))
     'USAGE ON SCHEMA sales; SELECT ON sales.orders'
     """
+    # A first connect does without tables.
+    from pgreplkit.values.tablename import quoted
+
     # Every role has USAGE on the schema public, until an administrator revokes it.
     schema = "" if table.schema == "public" else f"USAGE ON SCHEMA {quoted(table.schema)}; "
     return f"{schema}SELECT ON {table}"
@@ -104,6 +109,7 @@ def source_function(error: ServerError) -> str:
     return (cause.diag.source_function or "") if isinstance(cause, psycopg.Error) else ""
 
 
-def _said(error: psycopg.Error) -> str:
-    said = error.diag.message_primary or str(error).strip()
-    return f"{said} ({error.diag.message_hint})" if error.diag.message_hint else said
+def _message_of(error: psycopg.Error) -> str:
+    message = error.diag.message_primary or str(error).strip()
+    hint = error.diag.message_hint
+    return f"{message} ({hint})" if hint else message

@@ -26,7 +26,7 @@ _BYTES = ("utf-8", "surrogateescape")
 
 @attrs.frozen(kw_only=True)
 class TableScan:
-    """How a table is read for a comparison: its columns, in ranges of its key."""
+    """A table as a comparison reads it: its columns, in ranges of its key."""
 
     table: TableName
     columns: tuple[ColumnShape, ...]

@@ -46,7 +46,7 @@ class FeedStatus(Record):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it runs, or will probably run without help.
+        """Whether the feed runs, or will probably run without help.
 
         A feed that has failed needs a decision. So does one that has waited for some 5 minutes: a
         wrong password looks like a server that has no connection to spare.

@@ -70,7 +70,7 @@ class StreamFacts:
     max_per_subject: int
     is_sealed: bool
     copies_others: bool
-    """Whether it is a mirror, or has sources."""
+    """Whether the stream is a mirror, or has sources."""
     allows_atomic: bool
     knows_atomic: bool
     """Whether the server's version has atomic batches."""

@@ -11,7 +11,7 @@ from pgreplkit.values.lsn import LSN
 
 
 class FeedStage(Enum):
-    """How far the beginning of a feed is."""
+    """The stage of a feed's beginning."""
 
     CREATING = "creating"
     """The slot is about to be created; the feed has sent nothing."""

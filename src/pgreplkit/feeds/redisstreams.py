@@ -113,7 +113,7 @@ class RedisFacts:
     max_memory: int
     """Bytes; 0 for no limit."""
     writes_log: bool
-    """Whether it writes an append-only file."""
+    """Whether the server writes an append-only file."""
     fsync: str
     """appendfsync; empty if the role may not read it."""
     is_cluster: bool

@@ -56,9 +56,9 @@ class FeedSettings:
             if not callable(getattr(self.sink, method, None)):
                 raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
         if not isinstance(self.parked, str | None):
-            raise TypeError(f"parked is a str, not {type(self.parked).__name__}")
+            raise TypeError(f"parked must be a str or None, got {type(self.parked).__name__}")
         if self.failover and self.ends_after_copy:
-            raise ValueError("failover needs a slot that stays, which snapshot='only' has not")
+            raise ValueError("failover=True needs a slot that stays, and snapshot='only' drops it")
         # 0 reads like "off", and would store a position without a pause.
         if self.heartbeat == 0:
             raise ValueError("heartbeat must be > 0, or None for no heartbeat")
@@ -90,5 +90,5 @@ class FeedSettings:
 
     @property
     def accepts_gap(self) -> bool:
-        """Whether it may continue without changes that are lost."""
+        """Whether the feed may continue without changes that are lost."""
         return self.on_lost == "accept"

@@ -116,7 +116,7 @@ def slot_refusal(
 
 
 def decide_start(facts: StartFacts) -> Beginning:
-    """Return how the feed begins.
+    """Return the beginning of the feed.
 
     Raises: WrongSource; AheadOfServer; PositionLost.
     """

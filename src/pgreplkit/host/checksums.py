@@ -24,7 +24,7 @@ class Checksum(Protocol):
 
 
 def checksum(algorithm: str) -> Callable[[], Checksum] | None:
-    """Return what creates a checksum; None for an unknown algorithm, and for NONE."""
+    """Return the constructor of a checksum; None for an unknown algorithm, and for NONE."""
     name = algorithm.upper()
     if name == "CRC32C":
         return Crc32c

@@ -79,7 +79,7 @@ class Launch:
 
     @property
     def config_dir(self) -> str | None:
-        """Return what ``-D`` named: the data directory, or the folder of the configuration."""
+        """Return the argument of ``-D``: the data directory, or the folder of the configuration."""
         # As in the server, the last of several equal options counts.
         folders = [value for name, value in self._options() if name == "-D"]
         return folders[-1] if folders else None
@@ -103,7 +103,7 @@ class Launch:
 
 
 def launch_of(control: NodeControl) -> Launch:
-    """Return how a server was last started; nothing if that is not known.
+    """Return the arguments of a server's last start; empty if they are not known.
 
     A copy of a data directory may hold the file of the original: it counts only if it leads to
     this data directory.

@@ -40,9 +40,8 @@ def own_files(control: NodeControl) -> list[str]:
         if name.endswith(_SUFFIXES)
     ]
     names = dict.fromkeys([*_ALWAYS, *configuration.files, *named, *there])
-    # It says what the server is now, and is written again by a step.
-    recovery = {"recovery.conf", ""}
-    return [name for name in names if name not in recovery and _is_inside(name)]
+    # recovery.conf says what the server is now, and is written again by a step.
+    return [name for name in names if name not in {"", "recovery.conf"} and _is_inside(name)]
 
 
 def _is_inside(name: str) -> bool:

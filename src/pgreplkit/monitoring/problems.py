@@ -167,7 +167,7 @@ def _(report: Topology) -> Judgement:
         problems += _of_slots(node.name, node.slots)
     for node in report.primaries:
         problems += _of_slots(node.name, node.slots)
-    standbys = _count(len(report.standbys), "standby")
+    standbys = counted(len(report.standbys), "standby")
     summary = lines[0] if len(lines) == 1 else f"{lines[0]}; {standbys}"
     return Judgement(summary, tuple(problems), tuple(figures), ("lag_seconds", "lag_bytes"))
 
@@ -193,7 +193,7 @@ def _(report: WatchSample) -> Judgement:
     figures = [figure for node in nodes for figure in _node_figures(node)]
     names = ("lag_seconds", "lag_bytes", "retained_bytes")
     primaries = sum(node.is_primary is True for node in nodes)
-    summary = f"{_count(len(nodes), 'server')}, {primaries} of them primary"
+    summary = f"{counted(len(nodes), 'server')}, {primaries} of them primary"
     return Judgement(summary, tuple(problems), tuple(figures), names)
 
 
@@ -215,14 +215,14 @@ def _(report: list[SlotState] | list[SubscriptionStatus] | list[Record]) -> Judg
     figures = (Figure("retained_bytes", retained, "B"),) if slots else ()
     names = tuple(figure.name for figure in figures)
     noun = _NOUNS.get(type(report[0]), "row")
-    return Judgement(_count(len(report), noun), tuple(problems), figures, names)
+    return Judgement(counted(len(report), noun), tuple(problems), figures, names)
 
 
 @judged.register
 def _(report: WalStats) -> Judgement:
     if not report.records:
         return _unknown("there is no WAL record")
-    return Judgement(f"{_count(report.records, 'record')}, {size_text(report.bytes)}", ())
+    return Judgement(f"{counted(report.records, 'record')}, {size_text(report.bytes)}", ())
 
 
 @judged.register
@@ -254,7 +254,7 @@ def _(report: ArchiveReport) -> Judgement:
     files = sum(part.files for part in report.ranges)
     figures = (Figure("files", files, ""), Figure("gaps", len(report.gaps), ""))
     last = report.ranges[-1].last
-    summary = f"{report.directory} has {_count(files, 'WAL file')} to {last}"
+    summary = f"{report.directory} has {counted(files, 'WAL file')} to {last}"
     return Judgement(summary, problems, figures, ("gaps", "files"))
 
 
@@ -368,13 +368,6 @@ def _of_findings(findings: tuple[Finding, ...]) -> Iterator[Problem]:
 def _problem(severity: Severity, text: str) -> Problem:
     # A severity of a newer version is at least unknown.
     return Problem(_OF_SEVERITY.get(severity, CheckStatus.UNKNOWN), text)
-
-
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}s"
 
 
 def _unknown(text: str) -> Judgement:

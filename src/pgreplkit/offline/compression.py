@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pgreplkit.errors import Error, HostFileError
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.damage import InvalidWal, opaque
 from pgreplkit.offline.framing import FileForm, StoredFile, content_size as size_of, is_skipped
 from pgreplkit.offline.images import codec
 
@@ -176,12 +176,12 @@ def _opened(path: Path, form: FileForm) -> IO[bytes]:
         stream: IO[bytes] = codec("zstandard", extra="zstd").open(path)
         return stream
     if form is FileForm.ENCRYPTED:
-        raise _opaque(path, "the file is encrypted", "decrypt it first")
+        raise opaque(str(path), "the file is encrypted", "decrypt it first")
     if form is FileForm.UNKNOWN:
         found = f"the file is not in the format of {path.suffix}, so it is encrypted or damaged"
-        raise _opaque(path, found, "decrypt it first")
+        raise opaque(str(path), found, "decrypt it first")
     if form is FileForm.LZO:
-        raise _opaque(path, "the file is compressed with lzo", "decompress it first")
+        raise opaque(str(path), "the file is compressed with lzo", "decompress it first")
     return path.open("rb")
 
 
@@ -204,10 +204,6 @@ def _brotli(path: Path, start: int) -> Iterator[bytes]:
 
 def _refusal(path: Path, error: OSError) -> HostFileError:
     return HostFileError(f"read {path}", error.strerror or str(error))
-
-
-def _opaque(path: Path, found: str, remedy: str) -> InvalidWal:
-    return InvalidWal(found, path=str(path), remedy=remedy, is_opaque=True)
 
 
 def _damaged(path: Path, error: Exception | str) -> InvalidWal:

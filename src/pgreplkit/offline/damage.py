@@ -24,7 +24,7 @@ class InvalidWal(Error, ValueError):
     path: str | None
     lsn: LSN | None
     remedy: str
-    is_opaque: bool
+    is_opaque: bool = False
 
     def __init__(
         self,
@@ -33,14 +33,12 @@ class InvalidWal(Error, ValueError):
         path: str | None = None,
         lsn: LSN | None = None,
         remedy: str = DAMAGED,
-        is_opaque: bool = False,
     ) -> None:
         super().__init__(found, path, lsn, remedy)
         self.found, self.path, self.lsn, self.remedy = found, path, lsn, remedy
-        self.is_opaque = is_opaque
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (self.found, self.path, self.lsn, self.remedy, self.is_opaque)
+        return _restored, (self.found, self.path, self.lsn, self.remedy), self.__dict__
 
     def __str__(self) -> str:
         at = f" at {self.lsn}" if self.lsn is not None else ""
@@ -48,7 +46,12 @@ class InvalidWal(Error, ValueError):
         return f"could not read the WAL{at}{of}: {self.found}; {self.remedy}"
 
 
-def _again(
-    found: str, path: str | None, lsn: LSN | None, remedy: str, is_opaque: bool
-) -> InvalidWal:
-    return InvalidWal(found, path=path, lsn=lsn, remedy=remedy, is_opaque=is_opaque)
+def _restored(found: str, path: str | None, lsn: LSN | None, remedy: str) -> InvalidWal:
+    return InvalidWal(found, path=path, lsn=lsn, remedy=remedy)
+
+
+def opaque(path: str, found: str, remedy: str) -> InvalidWal:
+    """Return the error for a file that is encrypted, or compressed in an unknown way."""
+    error = InvalidWal(found, path=path, remedy=remedy)
+    error.is_opaque = True
+    return error

@@ -395,7 +395,7 @@ class RecordWalk:
             ]
 
     def _crossing_problem(self, number: int, end: int) -> Stop | None:
-        """Check the pages from ``number`` on that a record ending at ``end`` covers."""
+        """Return the problem of the pages, from ``number`` on, that a record to ``end`` covers."""
         for page in self._pages[number:]:
             if page.start >= end:
                 break

@@ -180,7 +180,7 @@ class _Finder:
         )
 
     def _problem(self, backup: Backup) -> str:
-        """Return what is wrong with the backup itself; empty if nothing is."""
+        """Return the problem of the backup itself; empty if it has none."""
         if backup.stop_lsn is None and backup.status is BackupStatus.DONE:
             return "the position at which the backup is consistent is not known (no stop_lsn)"
         if not backup.is_complete:

@@ -45,7 +45,9 @@ class Feedback:
         """
         written = flushed if written is None else written
         applied = flushed if applied is None else applied
-        for position in (written, flushed, applied):
+        # For most callers they are one, and each comparison takes time.
+        is_one = written is flushed and applied is flushed
+        for position in (flushed,) if is_one else (flushed, written, applied):
             if not isinstance(position, LSN):
                 raise TypeError(f"positions must be LSN, not {type(position).__name__}")
             if position > self.delivered:

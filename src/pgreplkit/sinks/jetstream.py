@@ -133,7 +133,7 @@ class JetStream:
             except (OSError, TimeoutError, NatsError) as error:
                 failed = error
         operation = f"connect to NATS at {', '.join(map(_without_password, self._servers))}"
-        found = "" if failed is None else _told(failed)
+        found = "" if failed is None else _message_of(failed)
         if is_forbidden(found):
             remedy = "correct the user and its password"
             raise SinkRefused(operation, found, remedy=remedy) from failed
@@ -151,7 +151,7 @@ class JetStream:
         async def note_error(error: Exception) -> None:
             # The server answers a forbidden subject with this error, and the call with nothing.
             if is_forbidden(str(error)):
-                self._forbidden = _told(error)
+                self._forbidden = _message_of(error)
                 closed.set()
 
         try:
@@ -340,7 +340,7 @@ class JetStream:
         except FeedError:
             raise
         except (OSError, TimeoutError, NatsError) as error:
-            raise SinkUnreachable(self._operation, _told(error)) from error
+            raise SinkUnreachable(self._operation, _message_of(error)) from error
         finally:
             end.cancel()
             job.cancel()
@@ -360,7 +360,7 @@ def _knows_atomic(client: Client) -> bool:
     return (version.major, version.minor) >= _ATOMIC_SINCE
 
 
-def _told(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -191,7 +191,7 @@ class Kafka:
         try:
             return Producer({**conf, "error_cb": self._hear, "on_delivery": self._note})
         except KafkaException as error:
-            raise SinkNotFitting("use the client's settings", "conf", _told(error)) from error
+            raise SinkNotFitting("use the client's settings", "conf", _message_of(error)) from error
 
     def _create_position_topic(self, admin: AdminClient, deadline: _Deadline) -> bool:
         """Create the topic for positions; return False if another process has done it.
@@ -212,7 +212,7 @@ class Kafka:
         except KafkaException as error:
             if error.args[0].name() == "TOPIC_ALREADY_EXISTS":
                 return False
-            found = f"it does not exist, and could not be created: {_told(error)}"
+            found = f"it does not exist, and could not be created: {_message_of(error)}"
             settings = " and ".join(f"{name}={value}" for name, value in POSITION_SETTINGS.items())
             remedy = f"create it with 1 partition, {settings}"
             operation = f"use the topic {topic!r} for positions"
@@ -420,5 +420,5 @@ def _end_of(admin: AdminClient, topic: str, deadline: _Deadline) -> int:
     return int(answer.result(wait + _MORE).offset)
 
 
-def _told(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     return str(getattr(error.args[0], "str", lambda: error)())

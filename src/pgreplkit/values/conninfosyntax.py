@@ -101,7 +101,7 @@ def _uri_parameters(text: str) -> Iterator[tuple[str, str]]:
     for pair in (match["params"] or "").split("&"):
         name, equals, value = pair.partition("=")
         if pair and not equals:
-            raise ValueError("a parameter of a connection URI is name=value")
+            raise ValueError("a parameter of a connection URI must be name=value")
         if (name, value) == ("ssl", "true"):  # as JDBC writes it
             name, value = "sslmode", "require"
         if pair:

@@ -33,7 +33,7 @@ reports = st.lists(
         name=st.sampled_from(["b", "c", "d"]),
         streams=st.none() | st.booleans(),
         reply=st.sampled_from([*Reply]),
-        said=st.just("the database system is starting up"),
+        answer=st.just("the database system is starting up"),
     ),
     max_size=3,
 )
@@ -70,7 +70,7 @@ def test_a_primary_is_not_lost_while_a_standby_streams_or_does_not_say(
 
 
 def test_a_standby_lost_with_the_primary_is_no_obstacle() -> None:
-    gone = StandbyReport(name="c", streams=None, reply=Reply.SILENT, said="no route")
+    gone = StandbyReport(name="c", streams=None, reply=Reply.SILENT, answer="no route")
     here = StandbyReport(name="b", streams=False, reply=Reply.ACCEPTED)
     finding = standbys_evidence("a", [here, gone])
     assert finding.severity is Severity.OK

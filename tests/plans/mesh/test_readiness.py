@@ -7,109 +7,10 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from meshfacts import USERS, members
+from meshfacts import RIGHTS, USERS, critical, found, members, node, table
 from serverfacts import settings
 
-from pgreplkit.apply import LastUpdateWins
-from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
-from pgreplkit.plans.logical.applyreadiness import ApplyRights
-from pgreplkit.plans.mesh.layout import Members
-from pgreplkit.plans.mesh.readiness import (
-    MeshFacts,
-    MeshNodeFacts,
-    leave_findings,
-    mesh_findings,
-    remove_findings,
-)
-from pgreplkit.plans.mesh.status import MeshStream, StreamState
-from pgreplkit.values.finding import Finding, Severity
-from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import TableName
-
-
-def table(**changed: object) -> TargetTable:
-    column = TargetColumn(
-        name="id",
-        type="integer",
-        type_oid=23,
-        not_null=True,
-        has_default=False,
-        is_generated=False,
-        identity="",
-    )
-    facts: dict[str, object] = {"columns": (column,), "keys": (("id",),)}
-    return TargetTable(
-        table=USERS,
-        is_partitioned=False,
-        hides_rows=False,
-        **{"lacks": (), **facts, **changed},  # type: ignore[arg-type]
-    )
-
-
-RIGHTS = ApplyRights(
-    role="mover",
-    is_superuser=False,
-    has_schema=True,
-    may_create=True,
-    session_role="origin",
-    has_role_wrapper=False,
-    has_origin_wrapper=False,
-    may_use_origins=True,
-    may_set_role=True,
-)
-
-
-def node(name: str, **changed: object) -> MeshNodeFacts:
-    facts: dict[str, object] = {
-        "name": name,
-        "major": 18,
-        "system_id": name,
-        "database": "shop",
-        "encoding": "UTF8",
-        "in_recovery": False,
-        "skew": timedelta(0),
-        "slots": 0,
-        "senders": 0,
-        "origins": 0,
-        "settings": settings(
-            wal_level="logical",
-            track_commit_timestamp="on",
-            max_replication_slots=10,
-            max_wal_senders=10,
-            max_active_replication_origins=10,
-        ),
-        "tables": {USERS: table()},
-        "with_rows": (),
-        "without_full": (),
-        "without_old_values": (),
-        "with_foreign_keys": (),
-        "sequences": (),
-        "hidden": (),
-        "members": Members(all=(), ties="rank"),
-        "published": None,
-        "owns_tables": True,
-        "may_replicate": True,
-        "rights": RIGHTS,
-    }
-    return MeshNodeFacts(**{**facts, **changed})  # type: ignore[arg-type]
-
-
-def found(*nodes: MeshNodeFacts, **changed: object) -> dict[str, Finding]:
-    facts: dict[str, object] = {
-        "mesh": "shop",
-        "nodes": nodes,
-        "first": "a",
-        "new": tuple(one.name for one in nodes),
-        "policy": LastUpdateWins().converges(nodes=2),
-        "ties": "rank",
-    }
-    findings = mesh_findings(MeshFacts(**{**facts, **changed}))  # type: ignore[arg-type]
-    return {finding.check: finding for finding in findings}
-
-
-def critical(*nodes: MeshNodeFacts, **changed: object) -> set[str]:
-    findings = found(*nodes, **changed).values()
-    return {one.check for one in findings if one.severity is Severity.CRITICAL}
+from pgreplkit.values.finding import Severity
 
 
 def test_servers_that_have_all_are_ready() -> None:
@@ -151,13 +52,6 @@ def test_before_18_the_limit_of_slots_is_also_that_of_origins() -> None:
     assert critical(node("a"), many) == {"max_replication_slots of b"}
 
 
-def test_every_index_that_refuses_rows_beside_the_key_is_named() -> None:
-    held = table(keys=(("id",), ("mail",)), refusing=("users_lower_idx",))
-    findings = found(node("a"), node("b", tables={USERS: held}))
-    assert findings["unique columns of public.users"].found == "(mail), users_lower_idx on b"
-    assert not critical(node("a"), node("b", tables={USERS: table(keys=(("id",), ("id",)))}))
-
-
 def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
     other = node("b", owns_tables=False)
     assert critical(node("a"), other) == {"publication of b"}
@@ -187,31 +81,6 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["rows"] == "the tables of the new nodes are empty"
     assert ready["sequences"] == "no two nodes can draw the same number"
     assert "foreign keys of public.users" not in ready
-
-
-def test_tables_that_differ_are_described() -> None:
-    own = table()
-    [key] = own.columns
-    mail = attrs.evolve(key, name="mail", type="text", type_oid=25)
-    generated = attrs.evolve(mail, name="g", is_generated=True)
-
-    def difference(model: TargetTable, other: TargetTable) -> str:
-        nodes = node("a", tables={USERS: model}), node("b", tables={USERS: other})
-        return found(*nodes)["table public.users"].found
-
-    wider = table(columns=(key, mail))
-    assert difference(wider, own) == "b: it lacks the column mail"
-    assert difference(own, wider) == "b: only it has the column mail"
-    changed = table(columns=(key, attrs.evolve(mail, type="varchar")))
-    assert difference(wider, changed) == "b: mail is varchar, not text"
-    other_key = table(columns=(key, mail), keys=(("mail",),))
-    assert difference(wider, other_key) == "b: its key is (mail), not (id)"
-    keyless = table(columns=(key, mail), keys=())
-    assert difference(wider, keyless) == "b: its key is missing, not (id)"
-    # A generated column is not sent.
-    assert difference(own, table(columns=(key, generated))) == "the same on all nodes"
-    missing = found(node("a"), node("b", tables={USERS: None}))["table public.users"]
-    assert missing.found == "b lacks it"
 
 
 def test_a_member_needs_one_more_place_and_a_new_node_one_for_each_other() -> None:
@@ -263,55 +132,3 @@ def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
     findings = found(node("a", with_foreign_keys=(USERS,)), node("b", skew=timedelta(seconds=3)))
     assert findings["clocks"].severity is Severity.WARNING
     assert findings["foreign keys of public.users"].severity is Severity.INFO
-
-
-@pytest.mark.parametrize(
-    ("state", "severity"),
-    [
-        ("streaming", Severity.OK),
-        ("stopped", Severity.WARNING),
-        ("copying", Severity.CRITICAL),
-        ("missing", Severity.CRITICAL),
-        ("unreachable", Severity.CRITICAL),
-    ],
-)
-def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
-    [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
-    assert (finding.check, finding.severity) == ("stream to b", severity)
-
-
-def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
-    stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
-    findings = remove_findings("b", answers, stored, {"a": LSN(a), "c": LSN(c)})
-    return {finding.check: finding for finding in findings}
-
-
-def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None:
-    assert {one.severity for one in removal(False, "0/5", "0/5").values()} == {Severity.OK}
-    behind = removal(False, "0/5", "0/4")["changes of b"]
-    assert behind.severity is Severity.WARNING
-    assert behind.found == "a has applied them up to 0/5, c has applied them up to 0/4"
-    assert "update on a the rows" in behind.remedy
-    alive = removal(True, "0/5", "0/5")["node b"]
-    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
-    interrupted = removal(False, "0/5", "0/5", third="d")["members"]
-    assert interrupted.severity is Severity.CRITICAL
-
-
-def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
-    def of(*nodes: MeshNodeFacts, **deltas: tuple[str, ...]) -> Finding:
-        named = {TableName("public", name): names for name, names in deltas.items()}
-        [finding] = [
-            finding
-            for check, finding in found(*nodes, deltas=named).items()
-            if check.startswith("delta columns of public.")
-        ]
-        return finding
-
-    assert of(node("a"), node("b"), other=("n",)).found == (
-        "it is no table of the mesh on a; it is no table of the mesh on b"
-    )
-    partial = of(node("a"), node("b", without_full=(USERS,)), users=("id",))
-    assert partial.severity is Severity.CRITICAL
-    assert "'id' is part of the key" in partial.found
-    assert "its replica identity is not FULL on b" in partial.found

@@ -100,11 +100,11 @@ async def _connection(site: AsyncSite, name: str) -> Finding:
     """Connect to the server; if that fails, find out whether a server answers at all."""
     try:
         async with await site.server(name) as server:
-            reply, said = Reply.ACCEPTED, f"as {server!r}"
+            reply, answer = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
         # A server that refuses the role or the database still answers, and so is not lost.
-        reply, said = await site.reply(name), str(error)
-    return connection_evidence(name, address(site.servers[name]), reply, said)
+        reply, answer = await site.reply(name), str(error)
+    return connection_evidence(name, address(site.servers[name]), reply, answer)
 
 
 async def _report(site: AsyncSite, name: str) -> StandbyReport:
@@ -114,7 +114,7 @@ async def _report(site: AsyncSite, name: str) -> StandbyReport:
         return StandbyReport(name=name, streams=streams, reply=Reply.ACCEPTED)
     except Error as error:
         reply = await site.reply(name)
-        return StandbyReport(name=name, streams=None, reply=reply, said=str(error))
+        return StandbyReport(name=name, streams=None, reply=reply, answer=str(error))
 
 
 async def read_statuses(site: AsyncSite, topology: Topology) -> dict[str, ReplayStatus]:

@@ -53,7 +53,7 @@ async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSyst
         if not record["is_superuser"]:
             denied = names
             # Before 15 only superusers may use ALTER SYSTEM.
-            if server.version.major >= 15:
+            if server._link.has("settings.grantable"):
                 rows = await server._link.all(operation, PRIVILEGES, [[*names]])
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(

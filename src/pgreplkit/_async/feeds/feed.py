@@ -357,7 +357,7 @@ def _deadline(timeout: Timeout | None) -> float | None:
 
 
 def _since(before: FeedReport, after: FeedReport) -> FeedReport:
-    """Return what was done between two reports."""
+    """Return the difference of two reports."""
     return attrs.evolve(
         after,
         transactions=after.transactions - before.transactions,

@@ -440,7 +440,9 @@ class AsyncApplier(AsyncClosing):
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"
-            raise TableNotFound(operation, f"a rule is for {listed}, and published is: {known}")
+            raise TableNotFound(
+                operation, f"there are rules for {listed}; the publications have {known}"
+            )
         return await table_copies(link, operation, published)
 
     # Looking

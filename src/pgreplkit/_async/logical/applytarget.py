@@ -159,7 +159,7 @@ class AsyncApplyTarget(AsyncClosing):
                     await within.connection.execute(statement.encode())
 
     async def read_state(self) -> ApplierState | None:
-        """Return the state; None if the applier was never run."""
+        """Return the applier's state on the subscriber; None if it was never run."""
         records = await self.link.all(self.operation, sql.READ_APPLIER, [self.name])
         if not records:
             return None
@@ -211,7 +211,7 @@ class AsyncApplyTarget(AsyncClosing):
         return {table_in(record): LSN(str(record["lsn"])) for record in records}
 
     async def drop(self) -> None:
-        """Remove everything that is kept of the applier."""
+        """Remove everything that the subscriber stores about the applier."""
         # The applier itself last: after an interruption, drop() still finds it.
         for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             await self.link.all(self.operation, statement, [self.name])

@@ -267,7 +267,7 @@ async def _open_on(conninfo: str) -> str:
 
 
 async def _identity(link: AsyncLink) -> tuple[int, object]:
-    """Return what distinguishes a server from all others, also from its clones."""
+    """Return an identity of the server that no other server has, not even a clone."""
     # Clones and standbys have the same system identifier.
     started = await link.one("read the start time of the server", STARTED)
     return await _system_id(link), started["started"]

@@ -19,6 +19,7 @@ from pgreplkit.apply.policies import Policy
 from pgreplkit.errors import ClockSkewTooLarge, ConnectionFailed, ServerError, SlotActive
 from pgreplkit.plans.logical.applying import ApplyReport
 from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
+from pgreplkit.plans.streams.retries import LOST
 
 Stream: TypeAlias = tuple[str, str]
 """The source and the target."""
@@ -157,4 +158,4 @@ class AsyncMeshRun:
 
 def is_of_lost_server(error: ServerError) -> bool:
     """Return whether an error is that of a server that shuts down or starts."""
-    return (error.sqlstate or "").startswith(("57P", "08"))
+    return (error.sqlstate or "").startswith(LOST)

@@ -286,7 +286,7 @@ class AsyncPgoutput(Generic[R]):
         return Decoder(self.reading(self._connection))
 
     def reading(self, connection: AsyncConnection[object]) -> RowReading[R]:
-        """Return how the rows of a connection are read."""
+        """Return the loaders, the factory and the encoding for the rows of a connection."""
         return RowReading(
             self._loading(connection),
             self.row_factory,

@@ -101,11 +101,11 @@ def _connection(site: Site, name: str) -> Finding:
     """Connect to the server; if that fails, find out whether a server answers at all."""
     try:
         with site.server(name) as server:
-            reply, said = Reply.ACCEPTED, f"as {server!r}"
+            reply, answer = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
         # A server that refuses the role or the database still answers, and so is not lost.
-        reply, said = site.reply(name), str(error)
-    return connection_evidence(name, address(site.servers[name]), reply, said)
+        reply, answer = site.reply(name), str(error)
+    return connection_evidence(name, address(site.servers[name]), reply, answer)
 
 
 def _report(site: Site, name: str) -> StandbyReport:
@@ -115,7 +115,7 @@ def _report(site: Site, name: str) -> StandbyReport:
         return StandbyReport(name=name, streams=streams, reply=Reply.ACCEPTED)
     except Error as error:
         reply = site.reply(name)
-        return StandbyReport(name=name, streams=None, reply=reply, said=str(error))
+        return StandbyReport(name=name, streams=None, reply=reply, answer=str(error))
 
 
 def read_statuses(site: Site, topology: Topology) -> dict[str, ReplayStatus]:

@@ -54,7 +54,7 @@ def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
         if not record["is_superuser"]:
             denied = names
             # Before 15 only superusers may use ALTER SYSTEM.
-            if server.version.major >= 15:
+            if server._link.has("settings.grantable"):
                 rows = server._link.all(operation, PRIVILEGES, [[*names]])
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(

@@ -437,7 +437,9 @@ class Applier(Closing):
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"
-            raise TableNotFound(operation, f"a rule is for {listed}, and published is: {known}")
+            raise TableNotFound(
+                operation, f"there are rules for {listed}; the publications have {known}"
+            )
         return table_copies(link, operation, published)
 
     # Looking

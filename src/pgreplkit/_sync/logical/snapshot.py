@@ -61,7 +61,7 @@ _CANCELS_AGAIN = 0.05
 
 
 class _Phase(Enum):
-    """How far the copy is."""
+    """The progress of the copy."""
 
     NEW = "new"
     COPYING = "copying"

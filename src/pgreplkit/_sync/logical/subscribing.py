@@ -266,7 +266,7 @@ def _open_on(conninfo: str) -> str:
 
 
 def _identity(link: Link) -> tuple[int, object]:
-    """Return what distinguishes a server from all others, also from its clones."""
+    """Return an identity of the server that no other server has, not even a clone."""
     # Clones and standbys have the same system identifier.
     started = link.one("read the start time of the server", STARTED)
     return _system_id(link), started["started"]

@@ -22,14 +22,10 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import applier_name, publication_name
-from pgreplkit.plans.mesh.readiness import (
-    MeshFacts,
-    MeshNodeFacts,
-    leave_findings,
-    mesh_findings,
-    remove_findings,
-)
+from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
+from pgreplkit.plans.mesh.readiness import mesh_findings
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName, schemas_and_names

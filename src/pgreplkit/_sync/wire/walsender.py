@@ -41,7 +41,7 @@ class Walsender:
         self.pid: int = connection.info.backend_pid
         """The server's process."""
         self.has_streamed_changes = False
-        """Whether it has carried a logical stream: the server sends nothing on a second one."""
+        """Whether there was a logical stream: on a second one, the server sends nothing."""
 
     @classmethod
     def connect(cls, conninfo: str, *, is_logical: bool) -> Walsender:

@@ -49,7 +49,7 @@ class UserTable:
 
     @property
     def is_copied(self) -> bool:
-        """Whether its rows are replicated: partitioned tables have none of their own."""
+        """Whether the rows are replicated: a partitioned table has none of its own."""
         return self.kind == "r" and self.persistence == "p" and not self.of_extension
 
 

@@ -69,7 +69,7 @@ class FenceBlocker(Record):
 
     @property
     def is_autovacuum(self) -> bool:
-        """Whether it is an autovacuum, which yields after deadlock_timeout."""
+        """Whether the process is an autovacuum, which yields after deadlock_timeout."""
         return self.backend_type == "autovacuum worker"
 
     def __str__(self) -> str:

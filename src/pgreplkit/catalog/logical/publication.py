@@ -72,7 +72,7 @@ class PublicationState(Record):
     pubowner: str = attrs.field(metadata=column(sql="pg_get_userbyid(pubowner)"))
     """The owner's name."""
     puballtables: bool
-    """Whether it includes every table of the database except ``except_tables``, also new ones."""
+    """Whether every table of the database is published except ``except_tables``, also new ones."""
     pubinsert: bool
     pubupdate: bool
     pubdelete: bool

@@ -26,12 +26,12 @@ class WriteGrant(Record):
 
     @property
     def revoke_sql(self) -> str:
-        """The statement that revokes it."""
+        """The statement that revokes the privilege."""
         return f"REVOKE {self._what} FROM {self._whom} CASCADE"
 
     @property
     def grant_sql(self) -> str:
-        """The statement that grants it again."""
+        """The statement that grants the privilege again."""
         option = " WITH GRANT OPTION" if self.is_grantable else ""
         return f"GRANT {self._what} TO {self._whom}{option}"
 

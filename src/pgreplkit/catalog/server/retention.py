@@ -4,6 +4,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.expressions import CURRENT_LSN, MAJOR, SEGMENT_BYTES, setting_of
 from pgreplkit.catalog.server.identity import TIMELINE
 from pgreplkit.catalog.view import View, column, sized
@@ -29,7 +30,7 @@ class ArchiverStatus(Record):
 
     @property
     def is_failing(self) -> bool:
-        """Whether its last attempt failed."""
+        """Whether the last attempt to archive failed."""
         if self.last_failed_time is None:
             return False
         return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
@@ -93,9 +94,9 @@ def ready_files(major: int) -> str:
     segment at the end of an old timeline.
     """
     source = (
-        "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
-        if major < 12
-        else "pg_ls_archive_statusdir()"
+        "pg_ls_archive_statusdir()"
+        if has("archive.statusdir", major)
+        else "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
     )
     segment, history = r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)?", r"[0-9A-F]{8}\.history"
     return f"""

@@ -36,7 +36,7 @@ class ReplicationRole(Record):
                 WHERE m.member = pg_roles.oid AND g.rolname = 'pg_monitor')"""
         )
     )
-    """Whether it is a direct member of pg_monitor."""
+    """Whether the role is a direct member of pg_monitor."""
     connections: int = attrs.field(
         metadata=column(
             sql="(SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = pg_roles.oid)"

@@ -334,7 +334,7 @@ _RULES: Mapping[str, ToJson] = {
 
 
 def _converter(column: Column) -> ToJson:
-    """Return what makes the JSON of a column; some depend on the precision or length."""
+    """Return the function for the JSON of a column; some depend on its precision or length."""
     name, modifier = builtin_name(column), column.type_modifier
     if name in ("time", "timestamp") and modifier in _MILLISECONDS:
         return _millis

@@ -46,7 +46,7 @@ class RowEncoding(Generic[T]):
         self._kept: dict[tuple[int, int], TableForm[T]] = {}
 
     def of(self, change: FeedChange, table: Table) -> TableForm[T]:
-        """Return what is prepared for a table; prepare it if it is new.
+        """Return the prepared encoding of a table; prepare it if the table is new.
 
         Raises: ValueError.
         """

@@ -247,7 +247,7 @@ def array_of(element: ToJson, parts_of: re.Pattern[str] = _ELEMENT) -> ToJson:
 
 
 def converter(column: Column, rules: Mapping[str, ToJson]) -> ToJson:
-    """Return what makes the JSON of a column's values; a type without a rule becomes a string."""
+    """Return the function for the JSON of a column's values; without a rule, it is a string."""
     name = builtin_name(column)
     if name is None:
         return text

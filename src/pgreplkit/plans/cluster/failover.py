@@ -51,24 +51,25 @@ class StandbyReport:
 
     name: str
     streams: bool | None
-    """Whether its walreceiver streams; None if that is not known."""
+    """Whether the walreceiver streams; None if that is not known."""
     reply: Reply
-    said: str = ""
+    answer: str = ""
     """Why it is not known."""
 
 
-def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> Finding:
+def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -> Finding:
     """Check that nothing answers at the primary's address.
 
     Any answer means that the server is alive: one that recovers after a crash, or waits in a smart
-    shutdown for its last clients, still writes, or will write again. ``said`` is its answer.
+    shutdown for its last clients, still writes, or will write again. ``answer`` is its error, or
+    its role.
     """
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
-        Reply.NOT_ASKED: f"it was not asked: {said}",
-        Reply.OPEN: f"{address} is open, and what listens there is no server that answers: {said}",
-        Reply.REFUSED: f"it answers, and takes no connections now: {said}",
-    }.get(reply, f"it answers: {said}")
+        Reply.NOT_ASKED: f"it was not asked: {answer}",
+        Reply.OPEN: f"{address} is open, and what listens there is not a server: {answer}",
+        Reply.REFUSED: f"it answers, and takes no connections now: {answer}",
+    }.get(reply, f"it answers: {answer}")
     remedy = {
         Reply.SILENT: "",
         Reply.NOT_ASKED: "correct the connection string",
@@ -99,7 +100,7 @@ def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding
     unclear = [report for report in unknown if report.reply is not Reply.SILENT]
     silent = [report.name for report in unknown if report.reply is Reply.SILENT]
     parts = [f"{', '.join(streaming) or 'none'} streams from it"]
-    parts += [f"{report.name} does not say: {report.said}" for report in unclear]
+    parts += [f"{report.name} does not say: {report.answer}" for report in unclear]
     parts += [f"{', '.join(silent)} did not answer"] if silent else []
     # No answer at all is no evidence: perhaps this machine is cut off.
     asked_none = len(unknown) == len(reports)

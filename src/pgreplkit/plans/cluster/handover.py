@@ -181,7 +181,7 @@ def control_findings(
 
 
 def lost_bytes(handover: Handover, statuses: Sequence[ReplayStatus]) -> int | None:
-    """Return how much WAL the old primary is known to have had and the new one lacks."""
+    """Return the bytes of WAL that the old primary is known to have had and the new one lacks."""
     # The walreceivers know the end of WAL that the primary reported with its last message.
     reported = [status.latest_end_lsn for status in statuses]
     known = [lsn for lsn in (handover.old.lsn, *reported) if lsn is not None]

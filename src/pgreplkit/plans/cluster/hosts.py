@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.rewind import NEW_COPY
 from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
 from pgreplkit.plans.server.readiness import checked
@@ -139,7 +140,7 @@ def altered_settings(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
         if isinstance(step, SetSyncNames):
             names = ("synchronous_standby_names",)
         # Before 12 they are in recovery.conf, which no SQL changes.
-        elif isinstance(step, Follow) and step.major >= 12:
+        elif isinstance(step, Follow) and has("standby.recovery_settings", step.major):
             names = ("primary_conninfo", "primary_slot_name")
         if names:
             altered[step.node] = (*altered.get(step.node, ()), *names)

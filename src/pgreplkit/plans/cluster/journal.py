@@ -177,7 +177,7 @@ class Journal:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether it was begun, and neither completed nor undone."""
+        """Whether the plan was begun, and neither completed nor undone."""
         return bool(self.remaining) and not self.undone
 
     @property

@@ -69,7 +69,7 @@ def divergence(
 
 @attrs.frozen(kw_only=True)
 class RewindFacts:
-    """What pg_rewind needs of a server's host and files."""
+    """The state of a server's host and files, as far as pg_rewind needs it."""
 
     major: int
     """Major version of the data directory."""

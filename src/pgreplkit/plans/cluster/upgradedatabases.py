@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from pgreplkit._text import quote_identifier
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import named
@@ -20,7 +20,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     yield checked(
         "large objects",
         ok=not old.large_objects,
-        observed=f"{old.large_objects} large objects",
+        observed=counted(old.large_objects, "large object"),
         needed="none: they are not replicated",
         remedy="copy them after the fence, or store them in bytea columns",
     )

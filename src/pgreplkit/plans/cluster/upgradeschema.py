@@ -22,7 +22,7 @@ class KeptSchema:
 
     @classmethod
     def from_text(cls, text: str | None) -> "KeptSchema":
-        """Return what ``to_text`` wrote; empty for any other text."""
+        """Parse the output of ``to_text``; return an empty one for any other text."""
         try:
             kept = json.loads(text or "")["pgreplkit"]
             return cls(old=dict(kept["old"]), new=dict(kept["new"]))

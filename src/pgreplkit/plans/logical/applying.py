@@ -76,7 +76,7 @@ class ParkedTransaction(Record):
 
 @attrs.frozen(kw_only=True)
 class ApplyReport(Record):
-    """What one run of an applier did."""
+    """The transactions, changes and conflicts of one run of an applier."""
 
     transactions: int
     changes: int
@@ -94,7 +94,7 @@ class ApplyReport(Record):
 
 @attrs.frozen(kw_only=True)
 class ApplierStatus(Record):
-    """How far an applier is, as both servers know it.
+    """The progress of an applier, as both servers know it.
 
     Source: the origin or the table pgreplkit.applier of the subscriber; pg_replication_slots of
     the publisher.

@@ -215,7 +215,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
 
 
 def unique_beside_key(table: TargetTable) -> list[str]:
-    """Return what refuses rows beside the key: columns of unique indexes, and names of others."""
+    """Return the columns of unique indexes beside the key, and the names of other constraints."""
     # In any order: an index with the key's columns refuses no other rows than the key does.
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]

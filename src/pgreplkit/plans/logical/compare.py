@@ -122,7 +122,7 @@ class ComparedPart:
 
 @attrs.define
 class Tally:
-    """How far a comparison has come."""
+    """The progress of a comparison, added up range by range."""
 
     tables: int
     estimated: int

@@ -35,9 +35,9 @@ class FeedFacts:
     sink: str
     """The sink's repr."""
     refusal: str
-    """Why the sink cannot be used; empty if it can."""
+    """The reason why the sink cannot be used; empty if it can."""
     remedy: str
-    """What to do about that."""
+    """The remedy for the refusal."""
 
 
 def feed_readiness(facts: FeedFacts) -> Readiness:

@@ -23,7 +23,7 @@ class Subscriber:
     started: datetime
     """When it was started; this distinguishes it from the other servers of its system."""
     in_recovery: bool
-    """Whether it is a standby, which shows the subscriptions and origins of its primary."""
+    """Whether the server is a standby, which shows the subscriptions and origins of its primary."""
     subscriptions: dict[int, str | None]
     """The slot of each subscription, by OID."""
     slots: tuple[SlotState, ...]
@@ -40,7 +40,7 @@ class Orphan(Record):
     """The server that has it."""
     why: str
     is_certain: bool
-    """Whether its subscription is certain not to exist: its server is among the given ones."""
+    """Whether the subscription is certain not to exist: its server is among the given ones."""
     retained_bytes: int
     """The WAL that it retains."""
     sql: str

@@ -27,7 +27,7 @@ class SequenceChange(Record):
     """The new last_value; None without a change."""
     is_called: bool | None
     sql: str
-    """The statement that sets it; empty without a change."""
+    """The statement that sets the sequence; empty without a change."""
     findings: tuple[Finding, ...]
     """Problems: a sequence that is missing, near its end, or defined differently."""
 

@@ -103,7 +103,7 @@ def _entry(parts: dict[str, list[str]]) -> LogEntry:
 
 
 def apply_context(context: str) -> ApplyContext | None:
-    """Return what an apply worker's context names; None if it names no subscription."""
+    """Return the names in an apply worker's context; None if it names no subscription."""
     origin = _ORIGIN.search(context)
     if origin is None:
         return None

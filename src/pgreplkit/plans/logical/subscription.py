@@ -32,7 +32,7 @@ class SubscriptionOptions(Record):
     create_slot: bool | None = None
     """Whether the slot is created on the publisher. Only for a new subscription."""
     enabled: bool | None = None
-    """Whether it starts at once. Only for a new subscription."""
+    """Whether the subscription starts at once. Only for a new one."""
     connect: bool | None = None
     """Whether the server connects to the publisher; if not, nothing is copied. Only for a new
     subscription."""
@@ -105,7 +105,7 @@ class SubscriptionStatus(Record):
 
     @property
     def is_applying(self) -> bool:
-        """Whether its apply worker is running."""
+        """Whether the apply worker is running."""
         return any(worker.worker_type is WorkerType.APPLY for worker in self.workers)
 
     @property
@@ -115,7 +115,7 @@ class SubscriptionStatus(Record):
 
     @property
     def is_synced(self) -> bool:
-        """Whether it has tables, and all of them are ready."""
+        """Whether the subscription has tables, and all of them are ready."""
         # Without tables nothing was copied, which is no success.
         return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 

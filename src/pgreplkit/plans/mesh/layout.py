@@ -205,7 +205,7 @@ def without(names: Iterable[str], *left_out: str) -> tuple[str, ...]:
 
 
 def disagreement(stored: Mapping[str, Members]) -> str:
-    """Return how the nodes disagree about the members; empty if they agree."""
+    """Return the different members that the nodes have stored; empty if they agree."""
     texts = {
         node: ", ".join(member.written for member in members.all)
         for node, members in sorted(stored.items())

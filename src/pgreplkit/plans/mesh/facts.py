@@ -1,0 +1,70 @@
+"""The state of the servers of a mesh that is created, or joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.plans.logical.applyreadiness import ApplyRights
+from pgreplkit.plans.mesh.layout import Members
+from pgreplkit.plans.server.readiness import Settings
+from pgreplkit.values.finding import Finding
+from pgreplkit.values.tablename import TableName
+
+
+@attrs.frozen(kw_only=True)
+class MeshNodeFacts:
+    """The state of one server."""
+
+    name: str
+    major: int
+    system_id: str
+    database: str
+    encoding: str
+    in_recovery: bool
+    skew: timedelta
+    """The time by which its clock is ahead of this machine's."""
+    slots: int
+    senders: int
+    origins: int
+    settings: Settings
+    tables: Mapping[TableName, TargetTable | None]
+    with_rows: tuple[TableName, ...]
+    """Tables that have rows."""
+    without_full: tuple[TableName, ...]
+    """Tables without the replica identity FULL."""
+    without_old_values: tuple[TableName, ...]
+    """Tables with values that can be large, and without the replica identity FULL."""
+    with_foreign_keys: tuple[TableName, ...]
+    sequences: tuple[SequenceState, ...]
+    """Sequences that a column of the tables owns."""
+    hidden: tuple[TableName, ...]
+    """Those that the role may not read."""
+    members: Members
+    """As the server has them stored; none if it is not in the mesh."""
+    published: tuple[TableName, ...] | None
+    """The tables of the publication; None if it does not exist."""
+    owns_tables: bool
+    """Whether the role owns the tables, and can publish them."""
+    may_replicate: bool
+    rights: ApplyRights
+
+
+@attrs.frozen(kw_only=True)
+class MeshFacts:
+    """The state of all servers of a mesh that is created, or joined."""
+
+    mesh: str
+    nodes: tuple[MeshNodeFacts, ...]
+    first: str
+    """The node whose rows the others get."""
+    new: tuple[str, ...]
+    """The nodes that become members."""
+    policy: Finding
+    ties: str
+    deltas: Mapping[TableName, tuple[str, ...]] = {}
+    """Columns to which differences are added."""

@@ -1,0 +1,153 @@
+"""The findings on the tables of a mesh: equal on all nodes, and such that their rows converge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pgreplkit._text import counted
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.plans.logical.applyreadiness import unique_beside_key
+from pgreplkit.plans.logical.deltacolumns import delta_problems
+from pgreplkit.plans.mesh.facts import MeshFacts
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+
+def table_findings(facts: MeshFacts) -> Iterator[Finding]:
+    """Return the findings on the tables, their keys and their delta columns."""
+    yield from _tables(facts)
+    yield from _deltas(facts)
+
+
+def _tables(facts: MeshFacts) -> Iterator[Finding]:
+    tables = sorted({table for node in facts.nodes for table in node.tables})
+    yield checked(
+        "tables",
+        ok=bool(tables),
+        observed=counted(len(tables), "table"),
+        needed="at least one table",
+    )
+    by_name = {node.name: node for node in facts.nodes}
+    first = by_name[facts.first]
+    for table in tables:
+        missing = [node.name for node in facts.nodes if node.tables.get(table) is None]
+        model = first.tables.get(table)
+        differing = [
+            f"{node.name}: {difference}"
+            for node in facts.nodes
+            for own in [node.tables.get(table)]
+            if own is not None and model is not None
+            for difference in [_difference(model, own)]
+            if difference
+        ]
+        yield from _converging(table, facts)
+        yield checked(
+            f"table {table}",
+            ok=not missing and not differing,
+            observed=f"{', '.join(missing)} lacks it"
+            if missing
+            else "; ".join(differing) or "the same on all nodes",
+            needed=f"the same columns, types and keys as on {facts.first}",
+            remedy="align the tables, as with copy_schema() or schema_drift()",
+        )
+    filled = [
+        f"{node.name} has rows in {', '.join(map(str, node.with_rows))}"
+        for node in facts.nodes
+        # The rows of the first node are those that are copied.
+        if node.name in facts.new and node.name != facts.first and node.with_rows
+    ]
+    yield checked(
+        "rows",
+        ok=not filled,
+        observed="; ".join(filled) or "the tables of the new nodes are empty",
+        needed=f"empty tables, to which the rows of {facts.first} are copied",
+        remedy="remove these rows, or begin with the node that has them",
+    )
+
+
+def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    """Check for what would let the rows of a table differ in the end, and say what is unchecked."""
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    beside = {
+        name: others
+        for name, own in held.items()
+        if own is not None and (others := unique_beside_key(own))
+    }
+    yield checked(
+        f"unique columns of {table}",
+        ok=not beside,
+        observed="; ".join(f"{', '.join(others)} on {name}" for name, others in beside.items())
+        or "none beside the key",
+        needed="no unique index or exclusion constraint but the key: two nodes can insert rows of"
+        " which each refuses the other's",
+        remedy="drop the index, or add a column for the node to it",
+    )
+    keyless = [name for name, own in held.items() if own is not None and not own.primary_key]
+    yield checked(
+        f"key of {table}",
+        ok=not keyless,
+        observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
+        needed="a primary key",
+        remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
+    )
+    # Before a row can be inserted where it is missing, all of its values must be known.
+    partial = [node.name for node in facts.nodes if table in node.without_old_values]
+    yield checked(
+        f"replica identity of {table}",
+        ok=not partial,
+        observed=f"not FULL on {', '.join(partial)}" if partial else "it suffices",
+        needed="FULL, for a table with values that can be large: an update does not send those"
+        " that it leaves, and another node may lack them",
+        remedy=f"ALTER TABLE {table} REPLICA IDENTITY FULL",
+    )
+    # No problem by itself, as most schemas have them: a fact to know.
+    if any(table in node.with_foreign_keys for node in facts.nodes):
+        yield Finding(
+            check=f"foreign keys of {table}",
+            severity=Severity.INFO,
+            found="they are checked on the node that writes, and not when changes are applied",
+            needed="no deletion of a row to which another node adds a reference at the same time",
+        )
+
+
+def _deltas(facts: MeshFacts) -> Iterator[Finding]:
+    for table, names in facts.deltas.items():
+        problems = []
+        for node in facts.nodes:
+            own = node.tables.get(table)
+            if own is None:
+                problems.append(f"it is no table of the mesh on {node.name}")
+                continue
+            problems += [f"{problem}, on {node.name}" for problem in delta_problems(own, names)]
+            if table in node.without_full:
+                problems.append(f"its replica identity is not FULL on {node.name}")
+        yield checked(
+            f"delta columns of {table}",
+            ok=not problems,
+            observed="; ".join(problems) or f"differences can be added to {', '.join(names)}",
+            needed="NOT NULL columns of the type smallint, integer, bigint or numeric(p, s), and"
+            " REPLICA IDENTITY FULL",
+        )
+
+
+def _difference(model: TargetTable, own: TargetTable) -> str:
+    # Each node computes generated columns, so they may differ. The order of columns does not
+    # matter: changes name them.
+    theirs = {column.name: column.type for column in model.columns if not column.is_generated}
+    ours = {column.name: column.type for column in own.columns if not column.is_generated}
+    if lacking := sorted(theirs.keys() - ours.keys()):
+        return f"it lacks the column {lacking[0]}"
+    if extra := sorted(ours.keys() - theirs.keys()):
+        return f"only it has the column {extra[0]}"
+    for name, kind in theirs.items():
+        if ours[name] != kind:
+            return f"{name} is {ours[name]}, not {kind}"
+    # The first key is the one by which changes find their row.
+    if model.keys[:1] != own.keys[:1]:
+        return f"its key is {_key(own.keys)}, not {_key(model.keys)}"
+    return ""
+
+
+def _key(keys: Sequence[tuple[str, ...]]) -> str:
+    return f"({', '.join(keys[0])})" if keys else "missing"

@@ -1,0 +1,31 @@
+"""What a write fence cannot refuse, and what blocks it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pgreplkit.catalog.logical.fence import FenceBlocker, unfenced
+from pgreplkit.values.tablename import TableName
+
+
+def blocker(backend: str, name: str | None, age: timedelta | None) -> FenceBlocker:
+    return FenceBlocker(
+        table=TableName("public", "t"),
+        pid=7,
+        backend_type=backend,
+        application_name=name,
+        age=age,
+    )
+
+
+def test_a_blocker_shows_its_name_or_its_kind() -> None:
+    session = blocker("client backend", "psql", timedelta(seconds=1.26))
+    assert str(session) == "process 7 (psql, 1.3 s old) on public.t"
+    vacuum = blocker("autovacuum worker", "", None)
+    assert str(vacuum) == "process 7 (autovacuum worker) on public.t"
+    assert (session.is_autovacuum, vacuum.is_autovacuum) == (False, True)
+
+
+def test_since_15_the_replica_role_can_be_granted() -> None:
+    assert "has_parameter_privilege" in unfenced(15)
+    assert "has_parameter_privilege" not in unfenced(14)

@@ -1,0 +1,44 @@
+"""Whether a node may leave a mesh, or be removed."""
+
+from __future__ import annotations
+
+import pytest
+from meshfacts import members
+
+from pgreplkit import LSN
+from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
+from pgreplkit.plans.mesh.status import MeshStream, StreamState
+from pgreplkit.values.finding import Finding, Severity
+
+
+@pytest.mark.parametrize(
+    ("state", "severity"),
+    [
+        ("streaming", Severity.OK),
+        ("stopped", Severity.WARNING),
+        ("copying", Severity.CRITICAL),
+        ("missing", Severity.CRITICAL),
+        ("unreachable", Severity.CRITICAL),
+    ],
+)
+def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
+    [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
+    assert (finding.check, finding.severity) == ("stream to b", severity)
+
+
+def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
+    stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
+    findings = remove_findings("b", answers, stored, {"a": LSN(a), "c": LSN(c)})
+    return {finding.check: finding for finding in findings}
+
+
+def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None:
+    assert {one.severity for one in removal(False, "0/5", "0/5").values()} == {Severity.OK}
+    behind = removal(False, "0/5", "0/4")["changes of b"]
+    assert behind.severity is Severity.WARNING
+    assert behind.found == "a has applied them up to 0/5, c has applied them up to 0/4"
+    assert "update on a the rows" in behind.remedy
+    alive = removal(True, "0/5", "0/5")["node b"]
+    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
+    interrupted = removal(False, "0/5", "0/5", third="d")["members"]
+    assert interrupted.severity is Severity.CRITICAL
