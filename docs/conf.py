@@ -24,6 +24,7 @@ extensions = [
 smartquotes = False  # and 10 % less time
 html_theme = "furo"
 html_title = "pgreplkit"
+html_search_scorer = str(Path(__file__).with_name("search.js"))
 exclude_patterns = ["_build"]
 
 autodoc_member_order = "bysource"

@@ -36,6 +36,19 @@ def test_the_nightly_check_is_silent_until_a_server_has_a_problem(
     assert run.stdout.startswith("server 2: could not connect")
 
 
+def test_the_plugin_prints_a_result_and_exits_with_its_status(
+    primary: Node, tmp_path: Path
+) -> None:
+    save_files("run-checks.md", tmp_path)
+    for conninfo, status, line in (
+        (primary.conninfo, 0, "OK - "),
+        ("host=127.0.0.1 port=1", 2, "CRITICAL - could not connect"),
+    ):
+        plugin = [sys.executable, tmp_path / "check_wal.py", conninfo]
+        run = subprocess.run(plugin, capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stdout[: len(line)]) == (status, line)
+
+
 def test_pytest_and_pytest_postgresql_use_a_lab(tmp_path: Path) -> None:
     save_files("test-with-pytest.md", tmp_path)
     run = subprocess.run(
@@ -59,7 +72,8 @@ def test_the_service_reports_retained_wal_and_follows_changes(
         server.create_publication("orders", tables=["orders"])
         server.create_logical_slot("shop")
         server.connection.execute("INSERT INTO orders VALUES (1, 50)")
-    order, report = asyncio.run(answers())
+    order, report, health = asyncio.run(answers())
+    assert health == "ok"
     assert order == {"id": 1, "total": 50}
     assert "shop" in [holder["name"] for holder in report["holders"]]
 
@@ -89,7 +103,7 @@ def test_the_migration_moves_rows_and_sequences_and_stops_writes(
         assert (old.slots(), old.publications(), new.subscriptions()) == ([], [], [])
 
 
-async def answers() -> tuple[object, dict[str, list[dict[str, object]]]]:
+async def answers() -> tuple[object, dict[str, list[dict[str, object]]], object]:
     """Run the saved service until it knows an order; return its answers."""
     import app
 
@@ -101,4 +115,5 @@ async def answers() -> tuple[object, dict[str, list[dict[str, object]]]]:
     ):
         while (order := (await client.get("/orders/last")).json()) is None:
             await asyncio.sleep(0.01)
-        return order, (await client.get("/wal")).json()
+        report, health = await client.get("/wal"), await client.get("/health")
+        return order, report.json(), health.json()

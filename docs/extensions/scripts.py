@@ -22,5 +22,8 @@ def save_files(page: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     # The others are tests, which have no types.
-    for page in ("check-servers-nightly.md", "migrate-by-hand.md", "use-in-a-service.md"):
+    for page in (
+        *("check-servers-nightly.md", "migrate-by-hand.md", "run-checks.md"),
+        "use-in-a-service.md",
+    ):
         save_files(page, Path(sys.argv[1]))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from instances import Builder
 from serverfacts import NOW
@@ -18,11 +19,11 @@ from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
 LAG: ReplayLag = Builder("full").build(ReplayLag)
 
 
-def samples() -> WatchSamples:
+def samples(lag: ReplayLag = LAG) -> WatchSamples:
     """Two servers, one of which does not answer in the second of three rounds."""
     rounds = []
     for second in range(3):
-        nodes = {name: NodeSample(name=name, is_primary=False, lag=LAG) for name in ("a", "_b")}
+        nodes = {name: NodeSample(name=name, is_primary=False, lag=lag) for name in ("a", "_b")}
         if second == 1:
             nodes["a"] = NodeSample(name="a", error=Error("down"))
         rounds.append(WatchSample(taken_at=NOW + timedelta(seconds=second), nodes=nodes))
@@ -47,6 +48,13 @@ def test_a_plot_has_a_line_for_each_server_with_gaps(pyplot: Any) -> None:
     assert len(second.get_ydata()) == 3
     assert [entry.get_text().strip() for entry in ax.get_legend().get_texts()] == ["a", "_b"]
     assert ax.get_ylabel() == "lag (bytes)"
+
+
+def test_a_lag_of_zero_is_drawn_on_the_axis_and_the_date_is_not_cut_off(pyplot: Any) -> None:
+    ax: Any = samples(attrs.evolve(LAG, bytes=0)).plot()
+    assert ax.get_ylim()[0] == 0
+    ax.figure.canvas.draw()
+    assert ax.xaxis.get_tightbbox().ymin >= 0
 
 
 def test_a_duration_is_drawn_in_seconds_on_the_given_axes(pyplot: Any) -> None:

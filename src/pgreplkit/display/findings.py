@@ -62,7 +62,12 @@ def _remedy(finding: Finding) -> Markup:
     after = finding.effective_after.value
     # Only remedies that need a reload or a restart say so.
     note = muted(f" ({after})") if after != "nothing" else Markup("")
-    return join([code(finding.remedy), note])
+    return _statement(finding.remedy, note)
+
+
+def _statement(sql: str, *notes: object) -> Markup:
+    # Code may break within its words, so that the columns of prose would leave it no width.
+    return block(code(sql), *notes, style="min-width:18em")
 
 
 def readiness_panel(readiness: Readiness) -> Markup:
@@ -84,7 +89,7 @@ def drift_panel(report: SchemaDrift) -> Markup:
             drift.kind.value,
             drift.name,
             drift.found,
-            code(";\n".join(drift.ddl)) if drift.ddl else muted("–"),
+            _statement(";\n".join(drift.ddl)) if drift.ddl else muted("–"),
         ]
         for drift in ordered
     ]

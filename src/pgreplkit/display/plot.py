@@ -29,7 +29,10 @@ def plot(samples: WatchSamples, y: str, ax: Axes | None) -> Axes:
         # Not all of it has types; and type checkers may lack it.
         dates: Any = import_module("matplotlib.dates")
         pyplot: Any = import_module("matplotlib.pyplot")
-    axes: Axes = pyplot.figure(figsize=(8, 3)).add_subplot() if ax is None else ax
+    if ax is None:
+        # Without the layout, savefig() would cut off the date below the axis.
+        ax = pyplot.figure(figsize=(8, 3), layout="constrained").add_subplot()
+    axes: Axes = ax
     for name, (times, values) in lines.items():
         # matplotlib leaves labels out of the legend that start with an underscore.
         axes.plot(dates.date2num(times), values, label=f" {name}" if name.startswith("_") else name)
@@ -37,6 +40,9 @@ def plot(samples: WatchSamples, y: str, ax: Axes | None) -> Axes:
     axes.xaxis_date()
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.margins(x=0.01)
+    # Lags and sizes are not negative, so that an axis below zero would be misleading.
+    if axes.dataLim.ymin == 0:
+        axes.set_ylim(bottom=0)
     if lines:
         axes.legend(frameon=False)
     return axes

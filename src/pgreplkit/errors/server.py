@@ -169,6 +169,8 @@ class AlreadyExists(ServerError):
 class RoleNotFound(ServerError, LookupError):
     """A role that does not exist."""
 
+    remedy = "check its name, or create it with CREATE ROLE"
+
 
 class QuorumUnreachable(ServerError):
     """A synchronous_standby_names that too few connected standbys match, so commits would wait.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.errors import SinkNotFitting
 
 _LEAST_AGE = 60.0
@@ -122,5 +123,5 @@ def _limits(stream: StreamFacts, *, may_discard: bool, edit: str) -> Iterator[tu
             found = f"beyond {limit} it removes old messages, whether they were read or not"
             yield setting, found, f"{edit} --discard=new; or {remedy}"
     if stream.max_per_subject > 0:
-        found = f"it keeps {stream.max_per_subject} messages of a subject"
+        found = f"it keeps {counted(stream.max_per_subject, 'message')} of a subject"
         yield "max_msgs_per_subject", found, remedy

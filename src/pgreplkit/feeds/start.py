@@ -7,6 +7,7 @@ from enum import Enum
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.errors import (
     AheadOfServer,
@@ -147,8 +148,8 @@ def decide_start(facts: StartFacts) -> Beginning:
         return _adopted(facts)
     if not position.is_whole and position.numbering != facts.numbering:
         found = (
-            f"the sink has the first {position.number} changes of the transaction that ends at"
-            f" {position.lsn}, numbered with other publications or another messages="
+            f"the sink has the first {counted(position.number, 'change')} of the transaction that"
+            f" ends at {position.lsn}, numbered with other publications or another messages="
         )
         remedy = "run it once with the former ones, until the transaction is complete"
         raise FeedError(facts.operation, found, remedy=remedy)

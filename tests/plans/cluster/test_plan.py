@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -110,6 +111,35 @@ def test_a_step_with_one_slot_is_in_the_singular() -> None:
     assert str(MakeSlots("b", ("a",))) == "b: create the slot a"
     assert str(MakeSlots("b", ("a", "c"))) == "b: create the slots a, c"
     assert str(DropSlots("b", ("a",))) == "b: drop the slot a"
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+def test_a_repeated_step_counts_from_its_first_attempt(
+    is_same_process: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal"
+    actor = Recorder(failing=STEPS[1])
+    writes = WriteStates(states=("first", "second", "third", "last"), outage=(1, 2))
+    plan = Plan(actor, attrs.evolve(JOURNAL, writes=writes), Checks(), file)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    failed_at, actor.failing = datetime.now(UTC), None
+    if not is_same_process:
+        plan = Plan(actor, Journal.from_json(file.read_text()), None, file)
+    first, repeated, last = plan.resume().steps
+    assert first.ended_at <= repeated.began_at < failed_at < last.began_at
+    assert plan.resume().write_outage == last.ended_at - repeated.began_at
+
+
+def test_a_plan_that_was_undone_has_the_times_of_its_second_run() -> None:
+    actor = Recorder(failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), None)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    actor.failing = None
+    plan.undo()
+    undone_at = datetime.now(UTC)
+    assert all(done.began_at > undone_at for done in plan.run().steps)
 
 
 @pytest.mark.parametrize("number", range(len(STEPS)))

@@ -69,7 +69,7 @@ class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
 
     Planning and ``check`` change nothing on any server. Plans are returned by methods of a cluster,
-    such as ``switchover``. With a journal file, another process can resume the operation.
+    such as ``plan_switchover``. With a journal file, another process can resume the operation.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class AsyncPlan:
         self._checks = checks
         self._journal_file = journal_file
         self._begun: Step | None = None
+        self._began_at: datetime | None = None
+        """The start of the first attempt at the next step; None before it."""
         self._fresh = Backoff(0)
         """The time in which the evidence that a primary is lost is not collected again."""
 
@@ -183,6 +185,9 @@ class AsyncPlan:
             await self._insist_on(lost)
         if self._journal.undone:
             self._keep(attrs.evolve(self._journal, undone=False))
+        if self._begun is None and self._journal.done:
+            # Another process may have begun the next step as soon as the last one was done.
+            self._began_at = self._journal.done[-1].ended_at
         return await self._continue(on_progress)
 
     async def undo(self) -> tuple[Step, ...]:
@@ -209,7 +214,7 @@ class AsyncPlan:
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
                 # not leave a journal that says that an undone step is done.
                 self._keep(attrs.evolve(self._journal, done=self._journal.done[:before]))
-                self._begun = step
+                self._begun, self._began_at = step, None
                 await self._actor.take_back(step)
             except Error as error:
                 raise self._failure(f"undo: {step}", str(error)) from error
@@ -236,7 +241,9 @@ class AsyncPlan:
             # The replay before the promotion may take minutes.
             if lost is not None and step.is_final and self._fresh.is_over:
                 await self._insist_on(lost)
-            began_at = datetime.now(UTC)
+            # A step that is repeated counts from its first attempt on: a shutdown that failed may
+            # have ended all writes.
+            began_at = self._began_at = self._began_at or datetime.now(UTC)
             where = f"{self.operation}, step {number} of {len(self.steps)}"
             _LOGGER.info("%s begins: %s", where, step)
             _report(on_progress, step, number, len(self.steps), None)
@@ -261,7 +268,7 @@ class AsyncPlan:
                 self._keep(self._journal.with_done(done, promotion))
             except HostFileError as error:
                 raise self._failure(str(step), str(error)) from error
-            self._begun = None
+            self._begun = self._began_at = None
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result

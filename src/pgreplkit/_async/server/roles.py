@@ -112,7 +112,9 @@ async def drop_role(link: AsyncLink, name: str) -> None:
 
 async def _check_replication(link: AsyncLink, name: str, operation: str) -> None:
     if not (await read_role(link, checked_role_name(name))).rolreplication:
-        raise RoleNotFound(operation, "the role does not have the attribute REPLICATION")
+        found = "the role does not have the attribute REPLICATION"
+        remedy = "check its name, or run ALTER ROLE … REPLICATION first"
+        raise RoleNotFound(operation, found, remedy=remedy)
 
 
 def _needed_privilege(link: AsyncLink) -> str:

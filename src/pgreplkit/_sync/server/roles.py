@@ -113,7 +113,9 @@ def drop_role(link: Link, name: str) -> None:
 
 def _check_replication(link: Link, name: str, operation: str) -> None:
     if not (read_role(link, checked_role_name(name))).rolreplication:
-        raise RoleNotFound(operation, "the role does not have the attribute REPLICATION")
+        found = "the role does not have the attribute REPLICATION"
+        remedy = "check its name, or run ALTER ROLE … REPLICATION first"
+        raise RoleNotFound(operation, found, remedy=remedy)
 
 
 def _needed_privilege(link: Link) -> str:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
 from pgreplkit.catalog.features import has
@@ -143,7 +144,7 @@ def _copied_findings(facts: CloneFacts) -> Iterator[Finding]:
     yield checked(
         "large objects",
         ok=not old.large_objects,
-        observed=f"{old.large_objects} large objects",
+        observed=counted(old.large_objects, "large object"),
         needed="none: changes after the copy are not replicated",
         remedy="copy those that change after the fence, or store them in bytea columns",
         otherwise=Severity.WARNING,
