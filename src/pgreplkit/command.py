@@ -76,8 +76,8 @@ def _failed(given: Given, error: Exception) -> int:
         return UNKNOWN
     if not isinstance(error, pgreplkit.Error | OSError | ValueError | LookupError):
         error = ValueError(f"{type(error).__name__}: {error}")
-    if given.check:
-        # Monitoring systems show the standard output only.
+    if given.check and not isinstance(error, OSError):
+        # Monitoring systems show the standard output only, unless it is what cannot be written.
         given.warning = given.critical = []
         ours = isinstance(error, pgreplkit.Error)
         return _checked(given, error if ours else pgreplkit.Error(str(error)))
@@ -151,9 +151,9 @@ def _lag(given: Given) -> object:
     if given.watch:
         if given.check:
             raise ValueError("--watch has no end to check; leave it or the check out")
-        return iter(pgreplkit.Watch(given.conninfo, interval=given.interval))
-    # As long as a connection may take by default.
-    with pgreplkit.Watch(given.conninfo, timeout=10) as watch:
+        timeout = max(given.interval, 1.0)  # time enough to connect
+        return iter(pgreplkit.Watch(given.conninfo, interval=given.interval, timeout=timeout))
+    with pgreplkit.Watch(given.conninfo, timeout=10) as watch:  # as for a connection by default
         return next(watch)
 
 

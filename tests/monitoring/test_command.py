@@ -156,6 +156,15 @@ def test_a_reader_that_ends_early_ends_the_command(wal: str) -> None:
     assert (run.stdout.count("\n"), run.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("option", ["--check", "--json"])
+def test_an_output_that_cannot_be_written_is_an_error(wal: str, option: str) -> None:
+    command = [sys.executable, "-m", "pgreplkit", "archive", wal, option]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    # 1 would be a warning.
+    assert (run.returncode, run.stderr) == (3, "pgreplkit: [Errno 28] No space left on device\n")
+
+
 def test_an_interrupt_ends_the_command_at_once_without_an_exit_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]}"

@@ -264,6 +264,16 @@ def test_counters_never_fall(series: list[int], name: str) -> None:
         assert grown[-1] == sum(rises)
 
 
+def test_the_position_of_another_system_counts_from_its_start() -> None:
+    counters = Counters()
+    grown = []
+    for system, lsn in [(7, 900), (7, 400), (None, 500), (8, 100), (8, 150), (8, 120)]:
+        node = primary(system_id=system, lsn=LSN(lsn))
+        points = counters.grown(points_of(sample(node, standby("db2", LagReason.CAUGHT_UP))))
+        grown += [p.value for p in points if (p.metric.name, p.labels) == ("wal_bytes", ("db1",))]
+    assert grown == [900, 900, 900, 1000, 1050, 1050]
+
+
 EXPORTED = {
     f"pgreplkit_{name}{'' if metric.kind is MetricKind.GAUGE else '_total'}": metric
     for name, metric in METRICS.items()

@@ -103,6 +103,7 @@ _ALL = [
     Metric("subscription_conflicts", "Conflicts of applied changes.", (*_SUB, "type"), _COUNTER),
 ]
 METRICS = {metric.name: metric for metric in _ALL}
+_INFO = METRICS["info"]
 
 
 def points_of(sample: WatchSample) -> list[Point]:
@@ -125,11 +126,15 @@ class Counters:
     def __init__(self) -> None:
         self._last: dict[tuple[str, tuple[str, ...]], float] = {}
         self._before: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._systems: dict[str, str] = {}
+        """The system of each server."""
 
     def grown(self, points: Iterable[Point]) -> Iterator[Point]:
         """Yield the points, with counters that continue after a reset or a rewind."""
         for point in points:
             metric, labels, value = point
+            if metric is _INFO:
+                self._note_system(labels)
             if metric.kind is MetricKind.GAUGE:
                 yield point
                 continue
@@ -137,8 +142,8 @@ class Counters:
             last = self._last.get(key, 0.0)
             if metric.kind is MetricKind.POSITION:
                 # WAL that was rewound is written again, and must not count twice.
-                value = max(last, value)
-                self._last[key] = value
+                value = self._last[key] = max(last, value)
+                value += self._before.get(key, 0.0)
             else:
                 # The count before the reset is added, so that the rate of a counter is never
                 # negative.
@@ -146,6 +151,18 @@ class Counters:
                 self._before[key], self._last[key] = before, value
                 value += before
             yield Point(metric, labels, value)
+
+    def _note_system(self, labels: tuple[str, ...]) -> None:
+        """Begin again at the position of another system that has the name of a server now."""
+        server, _, system, _ = labels
+        # A server that restarts may not say it at once.
+        known = self._systems.get(server, system)
+        self._systems[server] = system or known
+        if system and known and system != known:
+            for name, of in [*self._last]:
+                if METRICS[name].kind is MetricKind.POSITION and of[0] == server:
+                    key = name, of
+                    self._before[key] = self._before.get(key, 0.0) + self._last.pop(key)
 
 
 Value = tuple[str, tuple[str, ...], float]
