@@ -270,6 +270,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/upgrade.py")
+    session.run("python", "bench/upgradeprepare.py")
     session.run("python", "bench/compare.py")
     session.run("python", "bench/streams.py")
     session.run("python", "bench/streams_physical.py")

@@ -19,7 +19,8 @@ async def messages(url: str, stream: str) -> list[Msg]:
         subject = (info.config.subjects or [])[0]
         # In portions: a client that is sent all at once drops what it has no place for.
         # Without acknowledgements: the server would send the messages again after 30 seconds.
-        once = ConsumerConfig(ack_policy=AckPolicy.NONE)
+        # The server would drop the consumer of a client that a busy machine stops for 5 seconds.
+        once = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=60)
         reader = await streams.pull_subscribe(subject, stream=stream, config=once)
         found: list[Msg] = []
         while len(found) < left:

@@ -35,7 +35,8 @@ def check(outputs: Any, *, at_least: int) -> None:
     assert [output.update for output in found] == [False] + [True] * (len(found) - 1)
     assert len({output.transient["display_id"] for output in found}) == 1
     assert all("&lt;db1&gt;" in output.data["text/html"] for output in found)
-    assert f"{len(found)} samples" in found[-1].data["text/html"]
+    samples = "1 sample" if len(found) == 1 else f"{len(found)} samples"
+    assert samples in found[-1].data["text/html"]
 
 
 def test_the_display_ends_after_its_seconds(outputs: Any) -> None:

@@ -321,9 +321,12 @@ def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.Monke
 
 def test_a_name_is_unique_and_stays_within_the_folder(pgreplkit_lab: Lab) -> None:
     pgreplkit_lab.primary(name="unique").stop()
-    for name in ("unique", "../unique", "", "a b"):
+    # A user's clone, or anything else, is not overwritten.
+    (pgreplkit_lab.root / "mine").write_text("mine")
+    for name in ("unique", "../unique", "", "a b", "mine"):
         with pytest.raises(pgreplkit.errors.LabError):
             pgreplkit_lab.primary(name=name)
+    assert (pgreplkit_lab.root / "mine").read_text() == "mine"
 
 
 def test_the_error_for_a_missing_major_lists_the_installed_ones(pgreplkit_lab: Lab) -> None:

@@ -167,16 +167,14 @@ def test_an_output_that_cannot_be_written_is_an_error(wal: str, option: str) -> 
 
 def test_an_interrupt_ends_the_command_at_once_without_an_exit_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]}"
-        run = subprocess.Popen(
-            [sys.executable, "-m", "pgreplkit", "lag", "--check", conninfo],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        connection, _ = silent.accept()
-        with connection:
-            run.send_signal(signal.SIGINT)
-            assert run.communicate(timeout=5) == (b"", b"")
+        # Without an end of its own before that of the test.
+        conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]} connect_timeout=300"
+        arguments = [sys.executable, "-m", "pgreplkit", "lag", "--check", conninfo]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+            connection, _ = silent.accept()
+            with connection:
+                run.send_signal(signal.SIGINT)
+                assert run.communicate(timeout=60) == (b"", b"")
     # A shell script that runs it ends too, and no check is OK.
     assert run.returncode == -signal.SIGINT
 

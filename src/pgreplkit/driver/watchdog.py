@@ -19,8 +19,11 @@ _ANSWERED_WITHIN = 10.0
 """Seconds that a second connection may take for two queries: it may meet the same silence."""
 _IS_WORKING = """
     SELECT coalesce(state IN ('active', 'fastpath function call', 'disabled'), true)
+        AND wait_event IS DISTINCT FROM 'ClientWrite'
     FROM pg_stat_activity WHERE pid = %s
 """
+"""A server that cannot send its rows waits for a client that reads: the path is cut if nothing
+arrives."""
 
 
 @contextmanager
@@ -68,7 +71,8 @@ class _Statement:
             pid = self._connection.info.backend_pid
             found = _why_silent(self._conninfo(), pid)
             # The answer may be on its way.
-            if found is not None and not self._ended.wait(_BEAT):
+            is_cut = found is not None and not self._ended.wait(_BEAT)
+            if is_cut and not _has_arrived(self._connection, within=_BEAT):
                 self._cut(f"the server sent nothing for {_limit():g} s, {found}")
         self.since, self.is_looked_at = time.monotonic(), False
 
@@ -77,7 +81,7 @@ class _Statement:
             # After the end of the wait, another connection may have the descriptor.
             if self._ended.is_set():
                 return
-            if not _has_arrived(self._connection):
+            if not _has_arrived(self._connection, within=0):
                 self.found = found
                 _shut(self._connection)
 
@@ -158,11 +162,11 @@ def _why_silent(conninfo: str, pid: int) -> str | None:
     return None if record[0] else "and its process waits for this client"
 
 
-def _has_arrived(connection: BaseConnection[object]) -> bool:
-    """Whether data has arrived that the client has not read: then it is the client who waits."""
+def _has_arrived(connection: BaseConnection[object], *, within: float) -> bool:
+    """Whether data arrives that the client has not read: then it is the client who waits."""
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(within * 1000))
 
 
 def _shut(connection: BaseConnection[object]) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 import attrs
 from pgtoolkit.ctl import PGCtl, Status
@@ -30,6 +31,10 @@ def _service_file() -> dict[str, str]:
     """Return where the services are that a connection string may name."""
     name = "PGSERVICEFILE"
     return {name: os.environ[name]} if name in os.environ else {}
+
+
+_EXPANDED = re.compile(r'["$`]|\\(?:\\|$)')
+"""What a shell changes within double quotes."""
 
 
 class LocalControl:
@@ -90,6 +95,7 @@ class LocalControl:
     def start(self) -> None:
         """Start the server and wait until it accepts connections, unless it is running."""
         if not self.is_running():
+            self._insist_on_plain_paths()
             command = self._ctl.start_cmd(
                 self._data_dir, wait=self._timeout, logfile=self._log_file
             )
@@ -106,8 +112,35 @@ class LocalControl:
 
     def restart(self) -> None:
         """Stop the server if it is running, then start it."""
+        self._insist_on_plain_paths()
         self.stop()
         self.start()
+
+    def insist_on_startable(self, operation: str, major: int) -> None:
+        """Refuse a data directory in which no server would start, before it is filled.
+
+        Raises: ControlFailed.
+        """
+        self._insist_on_plain_paths()
+        try:
+            mode = S_IMODE(self._data_dir.stat().st_mode)
+        except FileNotFoundError:
+            return  # pg_basebackup creates it with the right permissions.
+        except OSError as error:
+            raise ControlFailed(operation, error.strerror or str(error)) from error
+        # The server insists on it. Before 11 the group may not read it either.
+        if mode & (0o027 if major >= 11 else 0o077):
+            found = f"{self._data_dir} has the permissions {mode:04o}, with which no server starts"
+            raise ControlFailed(operation, found, remedy=f"chmod 0700 {self._data_dir}")
+
+    def _insist_on_plain_paths(self) -> None:
+        for path in map(str, (self._data_dir, self._log_file)):
+            if _EXPANDED.search(path):
+                raise ControlFailed(
+                    f"start the server in {self._data_dir}",
+                    f"pg_ctl passes {path!r} to a shell in double quotes, which would change it",
+                    remedy="use a path without $, backticks, double quotes and double backslashes",
+                )
 
     def promote(self) -> None:
         """Ask a standby to promote itself, without waiting for the promotion."""

@@ -284,7 +284,11 @@ class Lab:
             raise LabError(f"could not create a {role}: the lab is closed; create another Lab()")
         if name is None:
             numbered = (f"{role}{number}" for number in itertools.count(1))
-            return next(name for name in numbered if name not in {*self.nodes, *self.brokers})
+            return next(
+                name
+                for name in numbered
+                if name not in {*self.nodes, *self.brokers} and not (self.root / name).exists()
+            )
         if not re.fullmatch("[A-Za-z0-9_-]{1,60}", name):
             raise LabError(
                 f"could not create node {name!r}: a name is 1 to 60 letters, digits, '_' and '-'"
@@ -293,6 +297,11 @@ class Lab:
             raise LabError(
                 f"could not create node {name!r}: the lab has a node of that name; remove() it"
                 " first or choose another name"
+            )
+        # Such as a clone that the user made in the lab's directory.
+        if os.path.lexists(self.root / name):
+            raise LabError(
+                f"could not create node {name!r}: {self.root / name} exists; choose another name"
             )
         return name
 

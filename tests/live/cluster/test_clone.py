@@ -309,7 +309,14 @@ async def test_an_impossible_clone_is_refused_before_any_change(
         await clone(colour, cluster.primary.conninfo, control).run()
     assert [path.name for path in node.data_directory.iterdir()] == ["mine"]
     (node.data_directory / "mine").unlink()
+    node.data_directory.chmod(0o755)
+    # The copy would be complete before the server refuses to start.
+    with pytest.raises(ControlFailed, match="permissions 0755, with which no server starts; chmod"):
+        await clone(colour, cluster.primary.conninfo, control).run()
     node.data_directory.rmdir()
+    expanded = LocalControl(node.data_directory.with_name("$HOME"), bindir=control._tool)
+    with pytest.raises(ControlFailed, match="to a shell in double quotes"):
+        await clone(colour, cluster.primary.conninfo, expanded).run()
     nowhere = LocalControl(node.data_directory / "no" / "where", bindir=control._tool)
     with pytest.raises(ControlFailed, match="there is no folder"):
         await clone(colour, cluster.primary.conninfo, nowhere).run()

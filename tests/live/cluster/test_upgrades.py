@@ -14,8 +14,8 @@ from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
-from pgreplkit.plans.cluster.upgradesteps import FenceTables
-from pgreplkit.rows import RowDiff
+from pgreplkit.plans.cluster.upgradesteps import FenceTables, OpenTables, WaitApplied
+from pgreplkit.rows import RowDiff, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
@@ -123,18 +123,29 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER
         with pytest.raises(Exception, match="are fenced"):
             order(old)
-        order(new)
         new.run("DELETE FROM orders WHERE total < 10")
+        # Sent back again, this row would collide.
+        order(new)
         await (await upgrade.plan_rollback(moved.append)).run()
         status = await upgrade.status()
         assert (status.phase, status.back) == (UpgradePhase.PREPARED, ())
-        assert orders(sides) == (91, 91)
+        assert orders(sides) == (92, 92)
         # The identity column continues behind the numbers of the other side.
         order(old)
-        await (await upgrade.plan_cutover(moved.append)).run()
+        with psycopg.connect(new.conninfo) as blocker:
+
+            def delay(progress: StepProgress) -> None:
+                # The last row comes when the checks have passed, and is applied after the fence.
+                if progress.elapsed is None and isinstance(progress.step, FenceTables):
+                    blocker.execute("LOCK orders")
+                    order(old)
+                if progress.elapsed is None and isinstance(progress.step, WaitApplied):
+                    threading.Timer(0.2, blocker.rollback).start()
+
+            await (await upgrade.plan_cutover(moved.append)).run(delay)
         order(new)
         assert moved == ["new", "old", "new"]
-        assert new.one("SELECT count(*) FROM orders") == 93
+        assert new.one("SELECT count(*) FROM orders") == 95
         await (await upgrade.plan_finish()).run()
         assert old.all(LEFT) == [("shop_fence",)]
         assert new.all(LEFT) == []
@@ -171,6 +182,17 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             # The same in other words: what was changed on both servers is taken as the same.
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
+
+        def stop(progress: StepProgress) -> None:
+            if isinstance(progress.step, OpenTables):
+                raise RuntimeError("stop")
+
+        plan = await upgrade.plan_cutover()
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stop)
+        await plan.undo()
+        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+        assert sides.subscriber.all(LEFT) == [("shop_1",), ("shop_fence",)]
 
         def broken(node: str) -> None:
             raise RuntimeError(f"no pooler for {node}")

@@ -174,7 +174,7 @@ async def test_the_command_runs_its_feeds_until_it_is_stopped_and_says_which_has
     assert process.stderr is not None
     log = ""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "has failed" not in log:
                 log += (await process.stderr.readline()).decode()
             while not await bodies(redis.url, f"{key}.t"):

@@ -33,9 +33,12 @@ def refused(database: Database, statement: str) -> psycopg.Error:
 
 @pytest.mark.one_colour
 async def test_a_fence_refuses_every_kind_of_write_until_it_is_lifted(
-    database: Database, colour: Colour
+    database: Database, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.run(*PARTITIONED)
+    # As with more tables than one transaction may lock.
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.logical.fence.AT_ONCE", 1)
     statements = [
         "INSERT INTO parent VALUES (1)",
         "INSERT INTO leaf VALUES (1)",
@@ -94,10 +97,13 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
             database.run("INSERT INTO other VALUES (8)")
             [state] = [each.state for each in await primary.write_fences()]
             assert not state.is_up
-            # Fencing again refuses writes again.
-            reader.rollback()
+            # Fencing again waits for what was written in between.
+            reader.execute("INSERT INTO other VALUES (9)")
+            with pytest.raises(WaitTimeout, match="other"):
+                await primary.fence_writes(["other"], timeout=0.1)
         fence = await primary.fence_writes(["other"])
-        refused(database, "INSERT INTO other VALUES (9)")
+        assert database.one("SELECT max(id) FROM other") == 9
+        refused(database, "INSERT INTO other VALUES (10)")
 
 
 @pytest.mark.pg(">=18")

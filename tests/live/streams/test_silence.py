@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from itertools import count
 
 import psycopg
 import pytest
 from clusters import Clusters, one, run, wait_until
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL
 from relays import Relay
 
 import pgreplkit
 from pgreplkit import Primary, ReplicationConnection
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.rowcopy import relay as pass_on
 from pgreplkit.changes import Insert
 from pgreplkit.driver import watchdog
 from pgreplkit.errors import ConnectionFailed
@@ -321,3 +325,37 @@ def test_a_statement_ends_where_the_host_no_longer_answers_anything(
             with pytest.raises(ConnectionFailed, match=r"sent nothing for 0\.5 s, and a second"):
                 Primary(connection).slots()
             assert connection.closed
+
+
+@pytest.mark.pg(">=18")
+def test_a_silent_path_ends_a_statement_of_an_applier_and_a_copy_in_progress(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    found = r"the server sent nothing for 0\.5 s, and its process waits for this client"
+    with Relay(node.port) as relay:
+        where = through(node, relay)
+        with ApplyTarget.connect(where, "silent", uses_origin=False) as target:
+            relay.freeze()
+            with pytest.raises(psycopg.errors.ConnectionTimeout, match=found):
+                target.execute("SELECT 1")
+    # The server has begun to send, and counts as active: it waits until it can send the rest.
+    rows = SQL("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 200000)) TO STDOUT")
+    with (
+        Relay(node.port) as relay,
+        psycopg.connect(through(node, relay), autocommit=True) as reader,
+        psycopg.connect(node.conninfo) as writer,
+    ):
+        writer.execute("CREATE TEMPORARY TABLE taken (row text)")
+        looks = count()
+
+        def freeze_later() -> None:
+            if next(looks) == 3:
+                relay.freeze()
+
+        with (
+            pytest.raises(psycopg.errors.ConnectionTimeout, match=found),
+            writer.cursor().copy("COPY taken FROM STDIN") as sink,
+        ):
+            pass_on(reader, rows.format(), sink, freeze_later)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from upgradefacts import facts_of, table
+from upgradefacts import facts_of, side, table
 
-from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import release_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.values.finding import Severity
+
+FAULTY = [
+    *(
+        (160000 + minor, count)
+        for minor, count in ((1, 8), (5, 4), (8, 3), (9, 2), (11, 1), (12, 0))
+    ),
+    *((170000 + minor, count) for minor, count in ((1, 4), (4, 3), (5, 2), (6, 1), (8, 0))),
+    *((180000, 1), (180001, 1), (180002, 0), (150000, 0)),
+]
+"""Releases, and the number of their known faults."""
 
 
 def test_two_ordinary_databases_are_ready() -> None:
@@ -18,6 +28,16 @@ def test_two_ordinary_databases_are_ready() -> None:
     # Limits that only the other server's copies need.
     other = facts_of(groups=3, new={"settings": {"max_wal_senders": 8, "max_replication_slots": 8}})
     assert {f.severity for f in upgrade_findings(other)} == {Severity.OK}
+    # The way back needs no worker that copies.
+    few = {"max_logical_replication_workers": 1, "max_worker_processes": 1}
+    back = facts_of(old={"settings": few})
+    assert {f.severity for f in upgrade_findings(back)} == {Severity.OK}
+
+
+@pytest.mark.parametrize(("version", "faults"), FAULTY)
+def test_a_minor_release_has_the_faults_that_later_ones_fixed(version: int, faults: int) -> None:
+    found = release_finding("old", side(16, 1, {"version": version})).found
+    assert found.count("fixed in") == faults
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -60,6 +80,12 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "ALTER SYSTEM",
         facts_of(old={"settings": {"max_slot_wal_keep_size": 1 << 20}}),
     ),
+    (
+        "old: max_slot_wal_keep_size",
+        WARNING,
+        "ALTER SYSTEM",
+        facts_of(old={"settings": {"max_slot_wal_keep_size": 0}}),
+    ),
     ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),
     ("new: minor release", WARNING, "latest", facts_of(new={"version": 170007})),
     (
@@ -79,6 +105,28 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         WARNING,
         "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
         facts_of(new={"settings": {"statement_timeout": 5}}),
+    ),
+    (
+        "old: timeouts",
+        WARNING,
+        "ALTER ROLE CURRENT_USER SET lock_timeout = 0",
+        facts_of(old={"settings": {"lock_timeout": 5}}),
+    ),
+    # For the way back.
+    *(
+        (
+            f"old: {setting}",
+            CRITICAL,
+            f"ALTER SYSTEM SET {setting} = 1",
+            facts_of(old={"settings": {setting: 0}}),
+        )
+        for setting in ("max_logical_replication_workers", "max_worker_processes")
+    ),
+    (
+        "new: max_wal_senders",
+        CRITICAL,
+        "ALTER SYSTEM SET max_wal_senders = 1",
+        facts_of(new={"settings": {"max_wal_senders": 0}}),
     ),
     (
         "new: max_worker_processes",

@@ -67,6 +67,9 @@ def test_the_slots_come_after_the_copy_and_the_fence_before_the_subscription() -
     ]
     assert sorted(order, key=kinds.index) == order
     assert (kinds[-1], JOURNAL.steps[-1].node) == (do.KeepSchema, "new")
+    # The first publication has the schemas of both servers.
+    kept = [step.publication for step in JOURNAL.steps if isinstance(step, do.KeepSchema)]
+    assert kept == ["shop_1", "shop_1"]
     # Each step can be undone, because the old server accepts writes all the time.
     assert not any(step.is_final for step in JOURNAL.steps)
     assert Journal.from_json(JOURNAL.to_json()) == JOURNAL

@@ -291,6 +291,7 @@ class AsyncClonePlan(AsyncClosing):
             await server.replicas()
         if self._start_timeout is not None:
             await self._insist_on_configuration(server)
+            await to_thread(lambda: self._insist_on_folder(major))
         status = await server.checkpoint_status()
         if options.slot is not None:
             self._made_slot = await _ensure_slot(server, options.slot)
@@ -317,6 +318,12 @@ class AsyncClonePlan(AsyncClosing):
                 f"the copy will have no configuration file, which the source has in {config_file}",
                 remedy="pass control=LocalControl(…, config_file=…), or start_server=False",
             )
+
+    def _insist_on_folder(self, major: int) -> None:
+        """Refuse a directory in which the copy would not start."""
+        if isinstance(self._control, LocalControl):
+            operation = f"clone a standby into {self._control.data_directory}"
+            self._control.insist_on_startable(operation, major)
 
     async def _copied(self, lines: SimpleQueue[str]) -> None:
         await to_thread(lambda: self._copy(lines))

@@ -21,7 +21,9 @@ from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
+from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.copytext import copied_values
@@ -85,9 +87,8 @@ class AsyncApplyRows(AsyncClosing):
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
         grant = read_grant(copy.table.table_name)
-        connection = self._target.connection
         with translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant):
-            async with connection.transaction():
+            async with self._target.link.in_transaction():
                 name = copy.table.table_name
                 noted = await self._target.link.all(
                     self._target.operation,
@@ -99,17 +100,18 @@ class AsyncApplyRows(AsyncClosing):
 
     async def _copied(self, copy: TableCopy) -> int:
         match = self._planner.plan_of(copy.table).match
-        connection, existing = self._target.connection, self._settings.existing
+        run, existing = self._target.run, self._settings.existing
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate":
-            await connection.execute(SQL(sql.TRUNCATE).format(table))
+            await run(SQL(sql.TRUNCATE).format(table))
         elif existing == "refuse":
             await insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                return await self._copy_by_rows(copy)
+                with watched(self._reader, lambda: conninfo_of(self._reader)):
+                    return await self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise ApplyError(
                     f"copy {copy.table}",
@@ -120,9 +122,9 @@ class AsyncApplyRows(AsyncClosing):
         if existing != "merge":
             return await self._copy_into(table, columns, match, copy)
         # COPY has no ON CONFLICT, so the rows go through a temporary table.
-        await connection.execute(SQL(sql.STAGE).format(_STAGING, columns, table))
+        await run(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = await self._copy_into(_STAGING, columns, match, copy)
-        await connection.execute(_merged(match, columns))
+        await run(_merged(match, columns))
         return count
 
     async def _copy_into(
@@ -132,9 +134,10 @@ class AsyncApplyRows(AsyncClosing):
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
-        async with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
-            rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
-            await relay(self._reader, rows, sink, self._check_wanted)
+        with self._target.watched():
+            async with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
+                rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
+                await relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount
 
     def _check_wanted(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from psycopg import AsyncConnection, generators
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -29,6 +31,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
 from pgreplkit.driver.results import raise_failure
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplierActive, ApplyError, ClockSkewTooLarge, ServerError
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
@@ -118,9 +121,11 @@ class AsyncApplyTarget(AsyncClosing):
     async def _prepare(self) -> None:
         operation = self.operation
         with translate_errors(operation, connection=self.connection):
-            await self.connection.execute(EXACT_TEXTS)
+            with self.watched():
+                await self.connection.execute(EXACT_TEXTS)
             # Limits that are meant for clients must not end a long transaction of the publisher.
-            await self.connection.execute(without_timeouts(self.major).encode())
+            with self.watched():
+                await self.connection.execute(without_timeouts(self.major).encode())
         await self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = await self.link.one(operation, sql.SHOWN_ROLE)
@@ -155,7 +160,10 @@ class AsyncApplyTarget(AsyncClosing):
             await within.all(self.operation, sql.LOCK_SCHEMA)
             schema = "CREATE ON DATABASE " + self.connection.info.dbname
             for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
-                with translate_errors(self.operation, connection=self.connection, grant=schema):
+                with (
+                    translate_errors(self.operation, connection=self.connection, grant=schema),
+                    self.watched(),
+                ):
                     await within.connection.execute(statement.encode())
 
     async def read_state(self) -> ApplierState | None:
@@ -321,7 +329,7 @@ class AsyncApplyTarget(AsyncClosing):
     async def leave_pipeline(self) -> None:
         """Wait for all outcomes, and return to single statements."""
         await self.pipeline.close()
-        with translate_errors(self.operation):
+        with translate_errors(self.operation), self.watched():
             # A failure leaves its transaction open, so that nothing after it could be committed.
             if self.connection.info.transaction_status != TransactionStatus.IDLE:
                 await self.connection.execute("ROLLBACK", prepare=False)
@@ -344,9 +352,22 @@ class AsyncApplyTarget(AsyncClosing):
         pgconn = self.connection.pgconn
         encoded = text.encode(self.connection.info.encoding)
         pgconn.send_query_params(encoded, values, param_formats=formats, result_format=BINARY)
-        results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
+        with self.watched():
+            results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
+
+    async def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+        """Execute one statement of psycopg's, outside of the pipeline.
+
+        Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
+        """
+        with self.watched():
+            await self.connection.execute(statement, params)
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Cut the connection if the path falls silent during the statements of the block."""
+        return watched(self.connection, self.link.conninfo_for_another)
 
     async def step(self, step: Step) -> int:
         """Execute one step outside of the pipeline; return the number of changed rows."""

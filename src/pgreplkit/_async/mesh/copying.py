@@ -214,12 +214,11 @@ class AsyncMeshCopy:
             place = Literal(str(name))
             rows = SQL(sql.STAMPS).format(only, table, place, key)
             take = SQL(sql.TAKE_STAMPS).format(place, only, table, key)
-            connection = target.connection
-            async with connection.transaction():
-                await connection.execute(SQL(sql.STAGE_STAMPS))
+            async with target.link.in_transaction():
+                await target.run(SQL(sql.STAGE_STAMPS))
                 await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
-                await connection.execute(take)
-                await connection.execute(SQL(sql.DROP_STAGED))
+                await target.run(take)
+                await target.run(SQL(sql.DROP_STAGED))
 
     def _condition(self, ties: str, source: str, peers: Sequence[str]) -> Composable:
         """Return the condition for the rows that a node wrote last."""
@@ -242,7 +241,7 @@ class AsyncMeshCopy:
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
         # Rows and their time are one commit, so that no row is ever seen without its version.
-        async with target.connection.transaction():
+        async with target.link.in_transaction():
             await _pass_on(reader, rows, target, into)
             await _stamp(target, horizon)
 
@@ -290,20 +289,19 @@ async def _restamped(
     take: Composed,
 ) -> None:
     """Copy rows whose first column is the time of their commit, and commit them at that time."""
-    connection = target.connection
-    await connection.execute(stage)
+    await target.run(stage)
     try:
         # Staged, since one transaction has one commit time, and the rows have many.
         await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         # Each time is looked up by itself; without the index, the table would be read once for
         # each.
-        await connection.execute(sql.INDEX_STAGED)
+        await target.run(SQL(sql.INDEX_STAGED))
         for record in await target.link.all(target.operation, sql.STAGED_TIMES):
-            async with connection.transaction():
-                await connection.execute(take, [record["at"]])
+            async with target.link.in_transaction():
+                await target.run(take, [record["at"]])
                 await _stamp(target, record["at"])
     finally:
-        await connection.execute(sql.DROP_STAGED)
+        await target.run(SQL(sql.DROP_STAGED))
 
 
 async def _stamp(target: AsyncApplyTarget, at: datetime) -> None:
@@ -315,5 +313,6 @@ async def _stamp(target: AsyncApplyTarget, at: datetime) -> None:
 async def _pass_on(
     reader: AsyncConnection[object], rows: Composed, target: AsyncApplyTarget, into: Composed
 ) -> None:
-    async with target.connection.cursor().copy(into) as sink:
-        await relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)
+    with target.watched():
+        async with target.connection.cursor().copy(into) as sink:
+            await relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)

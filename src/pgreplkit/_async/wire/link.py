@@ -163,7 +163,7 @@ class AsyncLink:
             if self.is_autocommit and not milliseconds:
                 return await self._fetch(text, params)
             # A savepoint in the caller's transaction, or a transaction of its own.
-            async with self._in_transaction(), self._limited(milliseconds):
+            async with self.in_transaction(), self._limited(milliseconds):
                 return await self._fetch(text, params)
 
     def _encoded(self, sql: str | Composed) -> bytes:
@@ -196,7 +196,7 @@ class AsyncLink:
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
-                async with self._in_transaction(), self._limited(milliseconds):
+                async with self.in_transaction(), self._limited(milliseconds):
                     yield within
 
     @asynccontextmanager
@@ -229,7 +229,7 @@ class AsyncLink:
             if self.is_autocommit and len(statements) == 1:
                 await self._execute(operation, statements[0])
                 return
-            async with self._in_transaction():
+            async with self.in_transaction():
                 for statement in statements:
                     await self._execute(operation, statement)
 
@@ -379,8 +379,11 @@ class AsyncLink:
             return await cursor.fetchall()
 
     @asynccontextmanager
-    async def _in_transaction(self) -> AsyncIterator[None]:
-        """Run the block in a transaction, or in a savepoint of the caller's."""
+    async def in_transaction(self) -> AsyncIterator[None]:
+        """Run the block in a transaction, or in a savepoint of the caller's.
+
+        Raises: psycopg's errors.
+        """
         transaction = self.connection.transaction()
         # Only its own statements are watched: within the block, the server may wait for us.
         with self._watched():

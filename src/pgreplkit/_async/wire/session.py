@@ -18,7 +18,7 @@ async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> No
     """
     with answered_in_time(connection):
         await connection.execute(EXACT_TEXTS, prepare=False)
-        await read_bytes(connection, conninfo)
+    await read_bytes(connection, conninfo)
 
 
 async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None:
@@ -27,4 +27,5 @@ async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None
     In any other encoding the server would refuse to send bytes that are not valid in it.
     """
     if not has_encoding(connection) and not chooses_encoding(conninfo):
-        await connection.execute(IN_BYTES, prepare=False)
+        with answered_in_time(connection):
+            await connection.execute(IN_BYTES, prepare=False)

@@ -288,6 +288,7 @@ class ClonePlan(Closing):
             server.replicas()
         if self._start_timeout is not None:
             self._insist_on_configuration(server)
+            to_thread(lambda: self._insist_on_folder(major))
         status = server.checkpoint_status()
         if options.slot is not None:
             self._made_slot = _ensure_slot(server, options.slot)
@@ -314,6 +315,12 @@ class ClonePlan(Closing):
                 f"the copy will have no configuration file, which the source has in {config_file}",
                 remedy="pass control=LocalControl(…, config_file=…), or start_server=False",
             )
+
+    def _insist_on_folder(self, major: int) -> None:
+        """Refuse a directory in which the copy would not start."""
+        if isinstance(self._control, LocalControl):
+            operation = f"clone a standby into {self._control.data_directory}"
+            self._control.insist_on_startable(operation, major)
 
     def _copied(self, lines: SimpleQueue[str]) -> None:
         to_thread(lambda: self._copy(lines))

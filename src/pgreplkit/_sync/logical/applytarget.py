@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from psycopg import Connection, generators
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
@@ -30,6 +32,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
 from pgreplkit.driver.results import raise_failure
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplierActive, ApplyError, ClockSkewTooLarge, ServerError
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
@@ -115,9 +118,11 @@ class ApplyTarget(Closing):
     def _prepare(self) -> None:
         operation = self.operation
         with translate_errors(operation, connection=self.connection):
-            self.connection.execute(EXACT_TEXTS)
+            with self.watched():
+                self.connection.execute(EXACT_TEXTS)
             # Limits that are meant for clients must not end a long transaction of the publisher.
-            self.connection.execute(without_timeouts(self.major).encode())
+            with self.watched():
+                self.connection.execute(without_timeouts(self.major).encode())
         self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = self.link.one(operation, sql.SHOWN_ROLE)
@@ -152,7 +157,10 @@ class ApplyTarget(Closing):
             within.all(self.operation, sql.LOCK_SCHEMA)
             schema = "CREATE ON DATABASE " + self.connection.info.dbname
             for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
-                with translate_errors(self.operation, connection=self.connection, grant=schema):
+                with (
+                    translate_errors(self.operation, connection=self.connection, grant=schema),
+                    self.watched(),
+                ):
                     within.connection.execute(statement.encode())
 
     def read_state(self) -> ApplierState | None:
@@ -314,7 +322,7 @@ class ApplyTarget(Closing):
     def leave_pipeline(self) -> None:
         """Wait for all outcomes, and return to single statements."""
         self.pipeline.close()
-        with translate_errors(self.operation):
+        with translate_errors(self.operation), self.watched():
             # A failure leaves its transaction open, so that nothing after it could be committed.
             if self.connection.info.transaction_status != TransactionStatus.IDLE:
                 self.connection.execute("ROLLBACK", prepare=False)
@@ -337,9 +345,22 @@ class ApplyTarget(Closing):
         pgconn = self.connection.pgconn
         encoded = text.encode(self.connection.info.encoding)
         pgconn.send_query_params(encoded, values, param_formats=formats, result_format=BINARY)
-        results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
+        with self.watched():
+            results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
+
+    def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+        """Execute one statement of psycopg's, outside of the pipeline.
+
+        Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
+        """
+        with self.watched():
+            self.connection.execute(statement, params)
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Cut the connection if the path falls silent during the statements of the block."""
+        return watched(self.connection, self.link.conninfo_for_another)
 
     def step(self, step: Step) -> int:
         """Execute one step outside of the pipeline; return the number of changed rows."""

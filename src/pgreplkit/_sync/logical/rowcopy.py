@@ -22,9 +22,10 @@ from pgreplkit.catalog.logical.snapshot import (
 )
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import in_utf8
+from pgreplkit.driver.conninfo import conninfo_of, in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.values.seconds import Timeout
@@ -82,13 +83,14 @@ def relay(
     """
     out = CopyOut(reader)
     out.send(statement.as_bytes(reader))
-    while not out.is_over:
-        check()
-        if rows := out.views():
-            # In blocks: a write for each row would take longer than reading it.
-            sink.write(b"".join(rows))
-        elif out.result() is None and not out.is_over:
-            out.wait(_BEAT)
+    with watched(reader, lambda: conninfo_of(reader)):
+        while not out.is_over:
+            check()
+            if rows := out.views():
+                # In blocks: a write for each row would take longer than reading it.
+                sink.write(b"".join(rows))
+            elif out.result() is None and not out.is_over:
+                out.wait(_BEAT)
 
 
 class RowCopy:

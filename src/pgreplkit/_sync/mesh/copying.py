@@ -211,12 +211,11 @@ class MeshCopy:
             place = Literal(str(name))
             rows = SQL(sql.STAMPS).format(only, table, place, key)
             take = SQL(sql.TAKE_STAMPS).format(place, only, table, key)
-            connection = target.connection
-            with connection.transaction():
-                connection.execute(SQL(sql.STAGE_STAMPS))
+            with target.link.in_transaction():
+                target.run(SQL(sql.STAGE_STAMPS))
                 _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
-                connection.execute(take)
-                connection.execute(SQL(sql.DROP_STAGED))
+                target.run(take)
+                target.run(SQL(sql.DROP_STAGED))
 
     def _condition(self, ties: str, source: str, peers: Sequence[str]) -> Composable:
         """Return the condition for the rows that a node wrote last."""
@@ -239,7 +238,7 @@ class MeshCopy:
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
         # Rows and their time are one commit, so that no row is ever seen without its version.
-        with target.connection.transaction():
+        with target.link.in_transaction():
             _pass_on(reader, rows, target, into)
             _stamp(target, horizon)
 
@@ -287,20 +286,19 @@ def _restamped(
     take: Composed,
 ) -> None:
     """Copy rows whose first column is the time of their commit, and commit them at that time."""
-    connection = target.connection
-    connection.execute(stage)
+    target.run(stage)
     try:
         # Staged, since one transaction has one commit time, and the rows have many.
         _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         # Each time is looked up by itself; without the index, the table would be read once for
         # each.
-        connection.execute(sql.INDEX_STAGED)
+        target.run(SQL(sql.INDEX_STAGED))
         for record in target.link.all(target.operation, sql.STAGED_TIMES):
-            with connection.transaction():
-                connection.execute(take, [record["at"]])
+            with target.link.in_transaction():
+                target.run(take, [record["at"]])
                 _stamp(target, record["at"])
     finally:
-        connection.execute(sql.DROP_STAGED)
+        target.run(SQL(sql.DROP_STAGED))
 
 
 def _stamp(target: ApplyTarget, at: datetime) -> None:
@@ -312,5 +310,6 @@ def _stamp(target: ApplyTarget, at: datetime) -> None:
 def _pass_on(
     reader: Connection[object], rows: Composed, target: ApplyTarget, into: Composed
 ) -> None:
-    with target.connection.cursor().copy(into) as sink:
-        relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)
+    with target.watched():
+        with target.connection.cursor().copy(into) as sink:
+            relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)

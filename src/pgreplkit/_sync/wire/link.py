@@ -162,7 +162,7 @@ class Link:
             if self.is_autocommit and not milliseconds:
                 return self._fetch(text, params)
             # A savepoint in the caller's transaction, or a transaction of its own.
-            with self._in_transaction(), self._limited(milliseconds):
+            with self.in_transaction(), self._limited(milliseconds):
                 return self._fetch(text, params)
 
     def _encoded(self, sql: str | Composed) -> bytes:
@@ -195,7 +195,7 @@ class Link:
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
-                with self._in_transaction(), self._limited(milliseconds):
+                with self.in_transaction(), self._limited(milliseconds):
                     yield within
 
     @contextmanager
@@ -226,7 +226,7 @@ class Link:
             if self.is_autocommit and len(statements) == 1:
                 self._execute(operation, statements[0])
                 return
-            with self._in_transaction():
+            with self.in_transaction():
                 for statement in statements:
                     self._execute(operation, statement)
 
@@ -374,8 +374,11 @@ class Link:
             return cursor.fetchall()
 
     @contextmanager
-    def _in_transaction(self) -> Iterator[None]:
-        """Run the block in a transaction, or in a savepoint of the caller's."""
+    def in_transaction(self) -> Iterator[None]:
+        """Run the block in a transaction, or in a savepoint of the caller's.
+
+        Raises: psycopg's errors.
+        """
         transaction = self.connection.transaction()
         # Only its own statements are watched: within the block, the server may wait for us.
         with self._watched():

@@ -19,7 +19,7 @@ def read_exactly(connection: Connection[object], conninfo: str) -> None:
     """
     with answered_in_time(connection):
         connection.execute(EXACT_TEXTS, prepare=False)
-        read_bytes(connection, conninfo)
+    read_bytes(connection, conninfo)
 
 
 def read_bytes(connection: Connection[object], conninfo: str) -> None:
@@ -28,4 +28,5 @@ def read_bytes(connection: Connection[object], conninfo: str) -> None:
     In any other encoding the server would refuse to send bytes that are not valid in it.
     """
     if not has_encoding(connection) and not chooses_encoding(conninfo):
-        connection.execute(IN_BYTES, prepare=False)
+        with answered_in_time(connection):
+            connection.execute(IN_BYTES, prepare=False)

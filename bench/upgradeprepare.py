@@ -1,0 +1,159 @@
+"""Compare both preparations of an upgrade with the same work by hand, on the same rows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit import LocalControl, Primary
+from pgreplkit.lab import Lab, Node
+from pgreplkit.lab.installs import Installation
+from pgreplkit.lab.node import free_port
+from pgreplkit.upgrade import TableGroup, Upgrade, UpgradeClone
+
+ROUNDS, TABLES, ROWS, GROUPS = 5, 6, 200_000, 2
+SETTINGS = {"wal_level": "logical", "max_logical_replication_workers": "10"}
+CREATE = "CREATE TABLE t{0} (id serial PRIMARY KEY, a int, v text); CREATE INDEX ON t{0} (a)"
+FILL = "INSERT INTO t{} (a, v) SELECT i, repeat(md5(i::text), 4) FROM generate_series(1, {}) i"
+UNREADY = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'"
+
+
+def complete(lab: Lab, major: int) -> Installation:
+    """Return an installation with pg_upgrade, which the lab's account can run."""
+    found = [one for one in lab.servers if one.version.major == major]
+    return lab._runnable(next(one for one in found if (one.bindir / "pg_upgrade").exists()))
+
+
+def database(new: Node, name: str) -> str:
+    """Create an empty database, and return its connection string."""
+    with psycopg.connect(new.conninfo, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute("CHECKPOINT")
+    return make_conninfo(new.conninfo, dbname=name)
+
+
+def rows_by_library(old: Node, new: Node, name: str) -> tuple[float, Sequence[TableGroup]]:
+    """Prepare by rows; return the seconds, and the groups of tables."""
+    with old.connect() as here, Primary.connect(database(new, name)) as there:
+        upgrade = Upgrade(here, there, name=name)
+        groups = upgrade.groups(GROUPS)
+        began = time.perf_counter()
+        upgrade.plan_prepare(groups, bindir=new.installation.bindir).run()
+        took = time.perf_counter() - began
+        upgrade.plan_finish().run()
+    return took, groups
+
+
+def rows_by_hand(old: Node, new: Node, name: str, groups: Sequence[TableGroup]) -> float:
+    """Return the seconds of pg_dump, subscriptions of the same groups, and ANALYZE."""
+    there, bindir = database(new, name), new.installation.bindir
+    named = [(f"{name}_{number}", group) for number, group in enumerate(groups)]
+    with (
+        psycopg.connect(old.conninfo, autocommit=True) as here,
+        psycopg.connect(there, autocommit=True) as on_new,
+    ):
+        began = time.perf_counter()
+        dump = [bindir / "pg_dump", "--schema-only", f"--dbname={old.conninfo}"]
+        schema = subprocess.run(dump, capture_output=True, check=True).stdout
+        load = [bindir / "psql", "--quiet", "--single-transaction", f"--dbname={there}"]
+        subprocess.run(load, input=schema, capture_output=True, check=True)
+        for both, group in named:
+            tables = ", ".join(map(str, group.tables))
+            here.execute(f"CREATE PUBLICATION {both} FOR TABLE {tables}".encode())
+            create = f"CREATE SUBSCRIPTION {both} CONNECTION '{old.conninfo}' PUBLICATION {both}"
+            on_new.execute(create.encode())
+        while on_new.execute(UNREADY).fetchone() != (0,):
+            time.sleep(0.02)
+        on_new.execute("ANALYZE")
+        took = time.perf_counter() - began
+        for both, _ in named:
+            on_new.execute(f"DROP SUBSCRIPTION {both}".encode())
+            here.execute(f"DROP PUBLICATION {both}".encode())
+    return took
+
+
+def clone_by_library(old: Node, folder: Path, programs: Sequence[Path], name: str) -> float:
+    """Return the seconds of a preparation by clone: more than what follows by hand."""
+    port = str(free_port())
+    with old.connect() as here:
+        clone = UpgradeClone(
+            here,
+            make_conninfo(old.conninfo, port=port),
+            name=name,
+            directory=folder,
+            old_bindir=programs[0],
+            bindir=programs[1],
+            settings={"port": port, "unix_socket_directories": ""},
+        )
+        plan = clone.plan_prepare()
+        began = time.perf_counter()
+        plan.run()
+        took = time.perf_counter() - began
+        plan.undo()
+    return took
+
+
+def clone_by_hand(old: Node, folder: Path, programs: Sequence[Path]) -> float:
+    """Return the seconds of pg_basebackup, a start and a stop, initdb and pg_upgrade --link."""
+    copy = LocalControl(folder.with_name(f"{folder.name}.copy"), bindir=programs[0])
+    new, port = LocalControl(folder, bindir=programs[1]), free_port()
+    began = time.perf_counter()
+    copy.run("pg_basebackup", [f"-D{copy.data_directory}", f"-d{old.conninfo}", "-cfast"])
+    # As a server that is in use; those of a lab do not flush.
+    settings = f"port = {port}\nfsync = on\nunix_socket_directories = ''\n"
+    copy.write_file("postgresql.auto.conf", settings.encode())
+    copy.write_file("pg_hba.conf", b"local all all trust\n")
+    # pg_upgrade refuses a copy that was not shut down.
+    copy.start()
+    copy.stop()
+    with old.connect() as here:
+        sums = here.settings()["data_checksums"].setting == "on"
+    checksums = "--data-checksums" if sums else "--no-data-checksums"
+    initdb = [f"-D{folder}", "-Upostgres", "--encoding=UTF8", "--locale=C", "-Atrust", checksums]
+    new.run("initdb", initdb)
+    both = [f"-d{copy.data_directory}", f"-D{folder}", f"-b{programs[0]}"]
+    new.run("pg_upgrade", ["--link", "-Upostgres", *both])
+    took = time.perf_counter() - began
+    shutil.rmtree(copy.data_directory)
+    shutil.rmtree(folder)
+    return took
+
+
+def show(what: str, pairs: Sequence[tuple[float, float]]) -> None:
+    """Print the medians, and that of the ratios: the load changes between the pairs."""
+    ours, theirs = (median(times) for times in zip(*pairs, strict=True))
+    ratio = median(mine / hand for mine, hand in pairs)
+    print(f"{what}: {ours:.1f} s; by hand: {theirs:.1f} s; ratio {ratio:.2f} (limit 1.1)")
+
+
+def main() -> None:
+    """Prepare by rows and by clone, alternately with the library and by hand."""
+    with Lab() as lab:
+        old = lab.primary(version="16", settings=SETTINGS)
+        new = lab.primary(version="18", settings=SETTINGS)
+        with psycopg.connect(old.conninfo, autocommit=True) as connection:
+            for number in range(TABLES):
+                connection.execute(CREATE.format(number).encode())
+                connection.execute(FILL.format(number, ROWS).encode())
+            connection.execute("CHECKPOINT")
+        rows, clones = [], []
+        programs = [complete(lab, major).bindir for major in (16, 18)]
+        for number in range(ROUNDS):
+            took, groups = rows_by_library(old, new, f"ours{number}")
+            rows.append((took, rows_by_hand(old, new, f"hand{number}", groups)))
+            folder = lab.root / f"clone{number}"
+            took = clone_by_library(old, folder, programs, f"clone{number}")
+            clones.append((took, clone_by_hand(old, folder, programs)))
+        show("prepare by rows", rows)
+        show("prepare by clone", clones)
+
+
+if __name__ == "__main__":
+    main()
