@@ -40,10 +40,13 @@ def test_other_roles_than_superusers_call_wrappers_before_14() -> None:
     assert "set_config" in sql.replica_role(15, is_superuser=False)
 
 
-def test_the_position_is_recorded_by_the_last_statement() -> None:
-    # The server moves an origin even if the transaction fails after that call.
-    text = sql.ending("pg_catalog")
-    assert text.index("pg_replication_origin_xact_setup") < text.index("WHERE 1 / ")
+def test_the_position_is_recorded_once_the_clock_has_passed_the_commit() -> None:
+    # The server moves an origin even if the transaction fails after that call: a condition that
+    # fails comes before it.
+    text = sql.ending("pg_catalog") + sql.CLOCK_GUARD
+    [recorded, guard] = text.split("WHERE")
+    assert "pg_catalog.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz)" in recorded
+    assert "clock_timestamp() > $2" in guard
     assert "jit" not in sql.session_settings(10)
     assert "'jit', 'off'" in sql.session_settings(11)
 
