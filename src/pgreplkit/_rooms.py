@@ -288,7 +288,10 @@ ROOMS = {
             "StreamState",
         ],
     },
-    "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
+    "pgreplkit.metrics": {
+        "exporters.feeds": ["FeedCollector"],
+        "exporters.prometheus": ["Collector"],
+    },
     "pgreplkit.otel": {"exporters.opentelemetry": ["observe", "trace_plan"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],

@@ -17,7 +17,6 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._text import counted
 from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
-from pgreplkit.feeds.metrics import metrics_text
 from pgreplkit.feeds.states import FeedReport, FeedState
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -90,13 +89,6 @@ class Fleet(Closing):
         """Return the status of each feed; may be called while the fleet runs."""
         now = time.monotonic()
         return Rows(_status(name, one, now) for name, one in self._members.items())
-
-    def metrics(self) -> str:
-        """Return the status of each feed in the text format of Prometheus.
-
-        Serve it under a path such as /metrics; may be called while the fleet runs.
-        """
-        return metrics_text(self.status())
 
     def run(self, *, timeout: Timeout | None = None) -> Rows[FeedStatus]:
         """Run all feeds until ``stop()`` is called, or until none is left; return their status.
