@@ -12,7 +12,7 @@ from colours import Colour
 from walfiles import flushed, pg_wal, replication, write_wal
 
 from pgreplkit import LSN, AsyncReplicationConnection, TimelineHistory
-from pgreplkit.errors import AheadOfServer
+from pgreplkit.errors import AheadOfServer, InvalidAcknowledgement
 from pgreplkit.lab import Node
 from pgreplkit.offline.decoder import WalDecoder
 from pgreplkit.offline.reader import open_wal
@@ -57,6 +57,8 @@ async def test_records_arrive_while_the_server_writes(cluster: Cluster, colour: 
                 if record.kind == "MESSAGE" and b"read me" in record.data:
                     break
             records.acknowledge(start)
+            with pytest.raises(InvalidAcknowledgement):
+                records.acknowledge(LSN.MAX)
         with pytest.raises(AheadOfServer):
             async for _ in connection.read_wal(LSN.MAX - 16384):
                 pass

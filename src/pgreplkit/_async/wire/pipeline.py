@@ -160,6 +160,7 @@ class AsyncPipeline(Generic[T]):
         # In the transaction that follows the last group.
         self._push(_NOTE, COMPLETE, (self.mark,), (_TEXT,))
         self._push(_COMMIT, "COMMIT", (), ())
+        self._insist_on_connection()
         self._pgconn.pipeline_sync()
         self._expected.append((_SYNC, None))
         await self._serve()
@@ -186,8 +187,7 @@ class AsyncPipeline(Generic[T]):
         while expected and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
-                if pgconn.status != ConnStatus.OK:
-                    raise OperationalError("the connection is lost")
+                self._insist_on_connection()
                 continue
             kind, what = expected.popleft()
             status = result.status
@@ -202,6 +202,11 @@ class AsyncPipeline(Generic[T]):
                     self._note(what, result)
             else:
                 self._take_failure(result, kind, what)
+
+    def _insist_on_connection(self) -> None:
+        # With the connection libpq leaves the pipeline mode, and would complain about the mode.
+        if self._pgconn.status != ConnStatus.OK:
+            raise OperationalError("the connection is lost")
 
     def _note(self, note: object, result: PGresult) -> None:
         answer = result.get_value(0, 0) if result.ntuples else None
