@@ -23,7 +23,7 @@ from pgreplkit.lab import Lab, Node
 
 TARGET = Path(__file__).parent / "data" / "wal"
 ROWS = 40
-COMPRESSION = {15: "lz4", 16: "pglz", 17: "zstd"}
+COMPRESSION = {15: "lz4", 16: "pglz", 17: "zstd", 18: "pglz"}
 
 
 def record(lab: Lab, major: int) -> None:

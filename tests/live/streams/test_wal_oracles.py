@@ -18,7 +18,14 @@ from pgreplkit.offline.reader import open_wal
 from pgreplkit.offline.records import Fork, RelationFile, WalBlock, WalRecord
 from pgreplkit.offline.walk import WalEnd
 
-COMPRESSION = {10: ["off", "on"], 14: ["on"], 15: ["lz4", "pglz"], 16: ["pglz"], 17: ["zstd"]}
+COMPRESSION = {
+    10: ["off", "on"],
+    14: ["on"],
+    15: ["lz4", "pglz"],
+    16: ["pglz"],
+    17: ["zstd"],
+    18: ["pglz"],
+}
 SIZES = {11: "1MB", 13: "64MB", 16: "4MB", 18: "2MB"}
 
 
