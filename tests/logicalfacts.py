@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pgreplkit import LSN, TableName
 from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
+from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.logical.stuck import PublisherFacts, SubscriptionFacts
 from pgreplkit.rows import (
     SequenceState,
@@ -19,6 +20,17 @@ from pgreplkit.rows import (
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, TWO = TableName("public", "one"), TableName("public", "two")
+RIGHTS = ApplyRights(
+    role="mover",
+    is_superuser=False,
+    has_schema=True,
+    may_create=True,
+    session_role="origin",
+    has_role_wrapper=False,
+    has_origin_wrapper=False,
+    may_use_origins=True,
+    may_set_role=True,
+)
 
 
 def slot_state(**changed: object) -> SlotState:

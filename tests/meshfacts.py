@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from logicalfacts import RIGHTS
 from serverfacts import settings
 
 from pgreplkit.apply import LastUpdateWins
 from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
-from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import Members, MemberState, new_members
 from pgreplkit.plans.mesh.readiness import mesh_findings
@@ -39,19 +39,6 @@ def table(**changed: object) -> TargetTable:
         hides_rows=False,
         **{"lacks": (), **facts, **changed},  # type: ignore[arg-type]
     )
-
-
-RIGHTS = ApplyRights(
-    role="mover",
-    is_superuser=False,
-    has_schema=True,
-    may_create=True,
-    session_role="origin",
-    has_role_wrapper=False,
-    has_origin_wrapper=False,
-    may_use_origins=True,
-    may_set_role=True,
-)
 
 
 def node(name: str, **changed: object) -> MeshNodeFacts:

@@ -23,6 +23,7 @@ FEATURES = {
     "initdb.no_checksums": Feature("initdb --no-data-checksums (before, the default)", 18),
     "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
     "settings.grantable": Feature("GRANT ALTER SYSTEM ON PARAMETER", 15),
+    "transaction.chain": Feature("COMMIT AND CHAIN", 12),
     "slot.advance": Feature("advance a slot", 11),
     "slot.copy": Feature("copy a slot", 12),
     "slot.two_phase": Feature("two_phase of a logical slot", 14),

@@ -13,6 +13,8 @@ from threading import Event, Lock, Thread, Timer
 import psycopg
 from psycopg import BaseConnection, errors
 
+from pgreplkit.driver.conninfo import conninfo_of
+
 _BEAT = 1.0
 """Seconds between two looks at the statements that wait."""
 _ANSWERED_WITHIN = 10.0
@@ -27,16 +29,19 @@ arrives."""
 
 
 @contextmanager
-def watched(connection: BaseConnection[object], conninfo: Callable[[], str]) -> Iterator[None]:
+def watched(
+    connection: BaseConnection[object], conninfo: Callable[[], str] | None = None
+) -> Iterator[None]:
     """Cut the connection if the server does not work on the statement of the block.
 
     A statement may take long, so a second connection asks after a while what the server does. No
     other limit would end the wait on a path that falls silent: TCP itself waits for hours, and a
-    proxy that no longer forwards still answers its probes.
+    proxy that no longer forwards still answers its probes. ``conninfo`` returns the string for that
+    connection, if this one does not have it.
 
     Raises: psycopg's ConnectionTimeout.
     """
-    statement = _Statement(connection, conninfo)
+    statement = _Statement(connection, conninfo or (lambda: conninfo_of(connection)))
     _WATCHER.add(statement)
     try:
         yield

@@ -26,7 +26,7 @@ from pgreplkit.offline.files import (
 )
 from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.headers import Headers
-from pgreplkit.offline.pages import EMPTY, WalFileHeader
+from pgreplkit.offline.pages import WalFileHeader
 from pgreplkit.offline.path import read_history
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.segment import SegmentSize
@@ -161,13 +161,12 @@ def recycled(
     prepared = {}
     for file in problems:
         number, header = file.number(size), headers.read.get(file.path)
-        is_empty = headers.broken.get(file.path) == EMPTY
         is_older = (
             header is not None
             and header.system_id == reference.system_id
             and int(header.lsn) < written * size.bytes + size.bytes
         )
-        if number is not None and number > written and (is_empty or is_older):
+        if number is not None and number > written and (file.path in headers.empty or is_older):
             prepared[file.timeline, number] = file
     for run in runs(sorted(prepared)):
         for key in run:

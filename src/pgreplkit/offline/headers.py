@@ -14,6 +14,9 @@ from pgreplkit.offline.files import FoundFile
 from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.pages import LONG, WalFileHeader, file_header
 
+_NO_MAGIC = b"\0\0"
+"""The start of a file that was created, and not written to yet."""
+
 
 class Headers:
     """The headers of files, by path."""
@@ -23,6 +26,8 @@ class Headers:
         self.forms: dict[Path, FileForm] = {}
         self.broken: dict[Path, str] = {}
         """The problem of each file that is damaged."""
+        self.empty: set[Path] = set()
+        """Those of them to which nothing was written."""
         self.unreadable: dict[Path, str] = {}
         """The reason why a file cannot be checked."""
         self.removed: set[Path] = set()
@@ -53,6 +58,8 @@ class Headers:
             self.read[path] = file_header(head)
         except InvalidWal as error:
             self.broken[path] = error.found
+            if len(head) == LONG.size and head.startswith(_NO_MAGIC):
+                self.empty.add(path)
 
     def reference(self) -> WalFileHeader | None:
         """Return a header of the system that wrote most of the files; None without headers."""

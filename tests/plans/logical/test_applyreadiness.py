@@ -7,25 +7,15 @@ from typing import Any
 import attrs
 import pytest
 from applyfacts import OWN
+from logicalfacts import RIGHTS
 from serverfacts import settings
 
 from pgreplkit.catalog.logical.replicaidentity import identity_in
-from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
 from pgreplkit.rows import Readiness, Severity
 from pgreplkit.values.tablename import TableName
 
 T = TableName("public", "t")
-RIGHTS = ApplyRights(
-    role="mover",
-    is_superuser=False,
-    has_schema=True,
-    may_create=True,
-    session_role="origin",
-    has_role_wrapper=False,
-    has_origin_wrapper=False,
-    may_use_origins=True,
-    may_set_role=True,
-)
 IDENTITY = identity_in(
     {
         "schema": "public",

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from meshfacts import RIGHTS, USERS, critical, found, members, node, table
+from logicalfacts import RIGHTS
+from meshfacts import USERS, critical, found, members, node, table
 from serverfacts import settings
 
 from pgreplkit.values.finding import Severity

@@ -200,8 +200,7 @@ class AsyncFeed(AsyncClosing):
         """
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
-        # Names of tables and publications are compared as texts, whatever the client's encoding is.
-        conninfo = make_conninfo(self._source, client_encoding="UTF8")
+        conninfo = self._conninfo
         with translate_errors(f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
         try:
@@ -261,8 +260,13 @@ class AsyncFeed(AsyncClosing):
             raise
         await self._disconnect(runner)
 
+    @property
+    def _conninfo(self) -> str:
+        # Names of tables and publications are compared as texts, whatever the client's encoding is.
+        return make_conninfo(self._source, client_encoding="UTF8")
+
     async def _start(self, runner: Runner, goal: RunGoal) -> tuple[FeedPosition, FeedSource] | None:
-        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        conninfo = complete(self._conninfo, {})
         # Not connect() of the class: without a database in the string it would be physical, and
         # the environment, a service or the role's name can be the database.
         async with AsyncReplicationConnection(
@@ -285,7 +289,7 @@ class AsyncFeed(AsyncClosing):
         # The stream itself does not reconnect: the sink must be opened again first, because
         # what it has decides where the stream begins.
         stream = AsyncSlotStream(
-            make_conninfo(self._source, client_encoding="UTF8"),
+            self._conninfo,
             settings.slot,
             plugin,
             # A position that is not whole, or not on disk yet, is read again and left out.
@@ -308,7 +312,7 @@ class AsyncFeed(AsyncClosing):
         source: FeedSource,
     ) -> None:
         settings, tally = self._settings, self._tally
-        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        conninfo = complete(self._conninfo, {})
         copy = AsyncFeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
             lsn, silence = await open_at_new_slot(copy, conninfo, settings, tables, goal)

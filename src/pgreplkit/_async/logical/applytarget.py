@@ -120,12 +120,10 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def _prepare(self) -> None:
         operation = self.operation
-        with translate_errors(operation, connection=self.connection):
-            with self.watched():
-                await self.connection.execute(EXACT_TEXTS)
+        with translate_errors(operation, connection=self.connection), self.watched():
+            await self.connection.execute(EXACT_TEXTS)
             # Limits that are meant for clients must not end a long transaction of the publisher.
-            with self.watched():
-                await self.connection.execute(without_timeouts(self.major).encode())
+            await self.connection.execute(without_timeouts(self.major).encode())
         await self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = await self.link.one(operation, sql.SHOWN_ROLE)

@@ -21,7 +21,7 @@ from pgreplkit.catalog.logical.snapshot import (
 )
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import conninfo_of, in_utf8
+from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.driver.watchdog import watched
@@ -82,7 +82,7 @@ async def relay(
     """
     out = AsyncCopyOut(reader)
     out.send(statement.as_bytes(reader))
-    with watched(reader, lambda: conninfo_of(reader)):
+    with watched(reader):
         while not out.is_over:
             check()
             if rows := out.views():

@@ -199,8 +199,7 @@ class Feed(Closing):
         """
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
-        # Names of tables and publications are compared as texts, whatever the client's encoding is.
-        conninfo = make_conninfo(self._source, client_encoding="UTF8")
+        conninfo = self._conninfo
         with translate_errors(f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(conninfo, autocommit=True)
         try:
@@ -260,8 +259,13 @@ class Feed(Closing):
             raise
         self._disconnect(runner)
 
+    @property
+    def _conninfo(self) -> str:
+        # Names of tables and publications are compared as texts, whatever the client's encoding is.
+        return make_conninfo(self._source, client_encoding="UTF8")
+
     def _start(self, runner: Runner, goal: RunGoal) -> tuple[FeedPosition, FeedSource] | None:
-        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        conninfo = complete(self._conninfo, {})
         # Not connect() of the class: without a database in the string it would be physical, and
         # the environment, a service or the role's name can be the database.
         with ReplicationConnection(Walsender.connect(conninfo, is_logical=True)) as walsender:
@@ -280,7 +284,7 @@ class Feed(Closing):
         # The stream itself does not reconnect: the sink must be opened again first, because
         # what it has decides where the stream begins.
         stream = SlotStream(
-            make_conninfo(self._source, client_encoding="UTF8"),
+            self._conninfo,
             settings.slot,
             plugin,
             # A position that is not whole, or not on disk yet, is read again and left out.
@@ -303,7 +307,7 @@ class Feed(Closing):
         source: FeedSource,
     ) -> None:
         settings, tally = self._settings, self._tally
-        conninfo = complete(make_conninfo(self._source, client_encoding="UTF8"), {})
+        conninfo = complete(self._conninfo, {})
         copy = FeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
             lsn, silence = open_at_new_slot(copy, conninfo, settings, tables, goal)

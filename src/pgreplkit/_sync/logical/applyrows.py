@@ -22,7 +22,6 @@ from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
@@ -111,7 +110,7 @@ class ApplyRows(Closing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with watched(self._reader, lambda: conninfo_of(self._reader)):
+                with watched(self._reader):
                     return self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise ApplyError(

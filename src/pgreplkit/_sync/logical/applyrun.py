@@ -152,7 +152,7 @@ class ApplyRun:
     def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         pipeline = self._target.pipeline
-        # Nothing else has come: what was sent is to be done, and its results are to be sent.
+        # Nothing else has come: the server may as well commit the batch, and send its results.
         self._end_group()
         pipeline.sync()
         is_blocked = pipeline.flush()

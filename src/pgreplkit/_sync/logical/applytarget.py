@@ -117,12 +117,10 @@ class ApplyTarget(Closing):
 
     def _prepare(self) -> None:
         operation = self.operation
-        with translate_errors(operation, connection=self.connection):
-            with self.watched():
-                self.connection.execute(EXACT_TEXTS)
+        with translate_errors(operation, connection=self.connection), self.watched():
+            self.connection.execute(EXACT_TEXTS)
             # Limits that are meant for clients must not end a long transaction of the publisher.
-            with self.watched():
-                self.connection.execute(without_timeouts(self.major).encode())
+            self.connection.execute(without_timeouts(self.major).encode())
         self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = self.link.one(operation, sql.SHOWN_ROLE)

@@ -13,8 +13,8 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_sockets, yield_to_others
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applying import COMPLETE, IS_COMPLETED
-from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
@@ -29,15 +29,13 @@ _TEXT, _BINARY = 0, 1
 _FAILING = b"pgreplkit_failing"
 _BEGIN, _COMMIT, _CHAIN = b"pgreplkit_begin", b"pgreplkit_commit", b"pgreplkit_chain"
 _GUARD, _NOTE = b"pgreplkit_guard", b"pgreplkit_note"
-_CHAINS_SINCE = 12
-"""The first major version with COMMIT AND CHAIN."""
 _IN_A_BATCH = 64
 """Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
 # As integers, which are compared much faster.
 _GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
 _IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
 _STATEMENT, _END_OF_GROUP, _SYNC = range(3)
-"""What a result belongs to."""
+"""The kinds of things in the pipeline that results belong to."""
 
 
 class Pipeline(Generic[T]):
@@ -63,7 +61,7 @@ class Pipeline(Generic[T]):
         self._is_begun = False
         """Whether the batch was begun."""
         self._batches = 0
-        self._chains = connection.info.server_version >= _CHAINS_SINCE * 10_000
+        self._chains = has("transaction.chain", connection.info.server_version // 10_000)
         self._unserved = 0
         self._prepared: set[bytes] = set()
         self.in_flight = 0
@@ -254,7 +252,7 @@ class Pipeline(Generic[T]):
         # The server keeps results back until the end of their batch.
         self.sync()
         self._read()
-        with watched(self.connection, lambda: conninfo_of(self.connection)):
+        with watched(self.connection):
             # The pipeline can be left once the end of its last batch is read, too.
             while self.in_flight > down_to or (self._expected and not down_to):
                 # A socket is writable most of the time: the wait would end at once, and again.

@@ -99,10 +99,5 @@ UNIFORM_OUTPUT = """
 """
 """Settings until the transaction ends: a value has one text, whatever the session's settings, and
 the server refuses a statement whose rows a policy would hide."""
-QUALIFIED_OUTPUT = (
-    UNIFORM_OUTPUT.rstrip()
-    + """,
-        set_config('search_path', '', true)
-"""
-)
+QUALIFIED_OUTPUT = f"{UNIFORM_OUTPUT}, set_config('search_path', '', true)"
 """The same for tables with names of objects: the server writes them with their schemas."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit.catalog.features import has
-from pgreplkit.catalog.logical.types import Types
+from pgreplkit.catalog.logical.types import NOT_VALID, Types
 from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.tablename import TableName
-
-NOT_VALID = " NOT VALID"
 
 
 @attrs.frozen(kw_only=True)

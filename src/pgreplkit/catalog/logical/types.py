@@ -20,6 +20,10 @@ class TypeAttribute:
     type_oid: int
 
 
+NOT_VALID = " NOT VALID"
+"""The end of the definition of a constraint for which older values were not checked."""
+
+
 @attrs.frozen(kw_only=True)
 class DomainCheck:
     """A CHECK constraint of a domain."""
@@ -30,7 +34,7 @@ class DomainCheck:
     @property
     def rule(self) -> str:
         """The rule for new values, which is the same for a constraint that is NOT VALID."""
-        return self.definition.removesuffix(" NOT VALID")
+        return self.definition.removesuffix(NOT_VALID)
 
 
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
