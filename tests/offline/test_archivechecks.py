@@ -5,16 +5,21 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
 import pytest
-from walarchives import content_of, found, moved, wal
+from walarchives import FORK, content_of, found, moved, wal
 from walpages import WalWriter, wal_of
-from walsegments import MIB, name_of
+from walsegments import MIB, SIZE, name_of
 
+from pgreplkit import LSN, WalRange
 from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.archivescan import scan_archive
+from pgreplkit.offline.files import FoundFile, list_folder
+from pgreplkit.offline.reader import open_wal
 from pgreplkit.values.finding import Severity
 
 
@@ -78,6 +83,11 @@ def rewrite(name: str, content: bytes) -> Fault:
         (rewrite(name_of(4), content_of(3)), "other address", "holds the WAL of 0/300000"),
         (rewrite(name_of(4), content_of(4, 2)), "other address", "holds the WAL of timeline 2"),
         (rewrite(name_of(4), content_of(4, major=17)), "other version", "is of version 17"),
+        (
+            rewrite(name_of(4), content_of(4)[:36] + pack("<I", 4096) + content_of(4)[40:]),
+            "damaged",
+            "has pages of 4096 bytes",
+        ),
         (rewrite(name_of(4), bytes(MIB)), "damaged", "the page is empty"),
         (rewrite(name_of(4), b""), "damaged", "fewer than its header"),
         (rewrite(name_of(4), b"\x1f\x8b" + bytes(90)), "damaged", "compressed file is damaged"),
@@ -119,6 +129,7 @@ def test_a_file_that_recovery_could_not_use_is_found(
         (rewrite(f"{name_of(7)}.partial", content_of(7)), "partial", "info"),
         (rewrite(f"{name_of(4)}.tmp", b""), "temporary", "info"),
         (rewrite("README", b""), "foreign", "info"),
+        (rewrite(f"{0:024X}", content_of(4)), "foreign", "info"),
         (rewrite(f"{name_of(9, 2)}", b"Salted__" + bytes(90)), "unreadable", "warning"),
         (rewrite(f"{name_of(9, 2)}", b"\x89LZO" + bytes(90)), "unreadable", "warning"),
         (rewrite(f"{name_of(9, 2)}.br", b"anything"), "damaged", "critical"),
@@ -135,6 +146,128 @@ def test_other_faults_have_findings_of_their_own(
     assert (report.findings[0].problem, report.findings[0].severity) == (problem, severity)
     assert report.worst == severity
     assert str(report.findings[0]) in str(report)
+
+
+def test_copies_that_differ_are_not_used(archive: Path) -> None:
+    (archive / f"{name_of(4)}.xz").write_bytes(lzma.compress(content_of(4)[:-1] + b"x"))
+    (archive / f"{name_of(4)}.gz").write_bytes(gzip.compress(content_of(4)))
+    report = scan_archive(archive)
+    assert found(report) == ["duplicate", "duplicate"]
+    assert report.findings[0].wal == wal(4, 5)
+    assert not report.covers(wal(4, 5), 1)
+    assert report.covers(wal(3, 4), 1)
+    assert str(report.ranges[0]) == f"timeline 1: {name_of(3)} to {name_of(3)} (1 file)"
+    (archive / name_of(3)).unlink()
+    (archive / name_of(5)).unlink()
+    assert [gap.wal for gap in scan_archive(archive).gaps] == [wal(5, 6)]
+
+
+def test_a_small_file_with_endless_content_is_read_in_part(archive: Path) -> None:
+    compressor = bz2.BZ2Compressor()
+    content = compressor.compress(content_of(4)) + compressor.compress(bytes(12 * MIB))
+    (archive / f"{name_of(4)}.bz2").write_bytes(content + compressor.flush())
+    tracemalloc.start()
+    try:
+        assert found(scan_archive(archive)) == ["duplicate"]
+        (archive / name_of(4)).unlink()
+        [finding] = scan_archive(archive, verify=True).findings
+        assert (finding.problem, finding.wal) == ("wrong size", wal(4, 5))
+        assert [*open_wal(archive)][-1].lsn >= LSN(8 * MIB)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_verify_finds_too_little_content_behind_a_switch(archive: Path) -> None:
+    path = archive / name_of(8, 2)
+    path.unlink()
+    path.with_suffix(".bz2").write_bytes(bz2.compress(content_of(8, 2)[:8192]))
+    assert scan_archive(archive).findings == ()
+    report = scan_archive(archive, verify=True)
+    assert report.findings[0].found == f"{name_of(8, 2)}.bz2 has not {MIB} bytes of content"
+    assert not report.covers(wal(8, 9))
+
+
+def test_a_gzip_file_may_have_several_members(archive: Path) -> None:
+    content = content_of(4)
+    (archive / name_of(4)).write_bytes(gzip.compress(content[:900]) + gzip.compress(content[900:]))
+    assert scan_archive(archive, verify=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "layout", "is_found"),
+    [
+        ("0000000200000000", "plain", False),
+        ("0000000100000000", "plain", True),
+        (".", "plain", True),
+        (".", "wal-g", True),
+        (".", "barman", False),
+        (".", "pgbackrest", False),
+    ],
+)
+def test_a_file_in_a_directory_where_no_tool_looks_for_it_is_a_fault(
+    archive: Path, folder: str, layout: str, is_found: bool
+) -> None:
+    places = {"barman": "wals", "wal-g": "wal_005", "pgbackrest": "archive/main/18-1"}
+    place = places.get(layout, ".")
+    usual = "." if layout == "wal-g" else "{}"
+    moved(
+        archive,
+        lambda name: f"{place}/{usual.format(name[:16]) if len(name) == 24 else '.'}/{name}",
+    )
+    if layout == "pgbackrest":
+        (archive / "archive" / "main" / "archive.info").touch()
+    [path] = archive.glob(f"{place}/**/{name_of(4)}")
+    target = archive / place / folder / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    report = scan_archive(archive)
+    assert report.layout == layout
+    assert found(report) == ([] if is_found else ["misplaced"])
+    assert report.covers(wal(4, 5), 1) is is_found
+
+
+def test_a_file_that_this_account_cannot_read_is_not_checked(archive: Path) -> None:
+    for name in (name_of(7, 2), "00000002.history"):
+        (archive / name).unlink()
+        (archive / name).symlink_to("/proc/self/mem")  # a file whose beginning nobody can read
+    report = scan_archive(archive)
+    assert found(report) == ["unreadable", "unreadable"]
+    assert "cannot be checked: Input/output error" in report.findings[0].found
+    assert not report.is_complete
+    assert not report.covers(wal(7, 8))
+
+
+def test_the_size_of_segments_is_that_of_most_files(archive: Path) -> None:
+    writer = wal_of([100] * 9, WalWriter(16 * MIB, segment_size=16 * MIB))
+    (archive / f"{1:08X}{1:016X}").write_bytes(writer.padded())
+    report = scan_archive(archive)
+    assert report.segment_size == SIZE
+    assert found(report) == ["other system"]
+
+
+def test_the_last_segment_of_all_can_be_reported(tmp_path: Path) -> None:
+    name, start = "00000001FFFFFFFF00000FFF", (1 << 64) - MIB
+    (tmp_path / name).write_bytes(wal_of([100] * 9, WalWriter(start)).padded())
+    report = scan_archive(tmp_path, verify=True)
+    assert report.findings == ()
+    assert report.ranges[0].wal == WalRange(LSN(start), LSN.MAX)
+    (tmp_path / name).write_bytes(content_of(5))
+    (tmp_path / name_of(6)).write_bytes(content_of(6))
+    [finding] = scan_archive(tmp_path).findings
+    assert finding.wal == report.ranges[0].wal
+
+
+def test_a_timeline_without_files_shows_that_those_before_it_were_written(archive: Path) -> None:
+    (archive / "00000003.history").write_text(f"1\t{FORK}\n2\t{LSN(10 * MIB + 40)}\n")
+    [gap] = scan_archive(archive).gaps
+    assert (gap.timeline, gap.wal) == (2, wal(9, 10))
+    (archive / "00000003.history").write_text(f"1\t{FORK}\n2\t{LSN(9 * MIB)}\n")
+    (archive / "00000004.history").write_text("broken\n")
+    (archive / "00000007.history").write_text(f"6\t{LSN(9 * MIB)}\n")
+    report = scan_archive(archive)
+    assert report.findings == ()
+    assert [history.timeline for history in report.histories] == [1, 2]
 
 
 ENCRYPTED = b"\x85\x01" + bytes(90)
@@ -247,6 +380,25 @@ def test_other_wrong_files_of_a_server_are_faults(pg_wal: Path, name: str, conte
     report = scan_archive(pg_wal)
     assert report.worst is Severity.CRITICAL
     assert report.findings[0].path == pg_wal / name
+
+
+def test_a_fault_is_looked_at_again_while_a_server_writes(
+    pg_wal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server writes the file after its beginning was read, and then the next one.
+    content = (pg_wal / name_of(7, 2)).read_bytes()
+    (pg_wal / name_of(7, 2)).write_bytes(content_of(3))
+    scans = []
+
+    def listed(folder: Path) -> list[FoundFile]:
+        if scans:
+            (pg_wal / name_of(7, 2)).write_bytes(content)
+        scans.append(folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr("pgreplkit.offline.archivescan.list_folder", listed)
+    assert found(scan_archive(pg_wal)) == ["recycled"]
+    assert len(scans) == 2
 
 
 def test_the_last_file_of_a_server_may_end_with_leftovers(pg_wal: Path) -> None:

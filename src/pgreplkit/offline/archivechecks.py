@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import Error, ExtraMissing, InvalidTimelineHistory
+from pgreplkit.errors import Error, ExtraMissing, HostFileError, InvalidTimelineHistory
 from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
@@ -16,7 +18,7 @@ from pgreplkit.offline.archive import (
     named_files,
     range_of,
 )
-from pgreplkit.offline.compression import content_size, read_pieces
+from pgreplkit.offline.compression import content_size, read_most
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import (
     FoundFile,
@@ -26,6 +28,7 @@ from pgreplkit.offline.files import (
 )
 from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.headers import Headers
+from pgreplkit.offline.layouts import ArchiveLayout, Place
 from pgreplkit.offline.pages import WalFileHeader
 from pgreplkit.offline.path import read_history
 from pgreplkit.values.finding import Severity
@@ -37,6 +40,7 @@ Segments = Mapping[tuple[int, int], FoundFile]
 """Files by timeline and number."""
 
 RESTORE = "restore the file from another copy of the WAL"
+_HISTORY_ERRORS = (InvalidTimelineHistory, InvalidWal, ExtraMissing, HostFileError)
 _BARMANS = "xlog.db"
 """Newer versions put the server's name before it."""
 _KNOWN = re.compile(r"(archive\.info(\.copy)?|xlog\.db|[0-9A-F]{24}_delta(\.\w+)?)$")
@@ -60,6 +64,8 @@ def segment_problem(
         problem, found = ArchiveProblem.OTHER_VERSION, f"{name} is of version {header.major}"
     elif header.segment_size != size or number is None:
         found = f"{name} is of a system with segments of {header.segment_size}"
+    elif header.block_size != reference.block_size:
+        problem, found = ArchiveProblem.DAMAGED, f"{name} has pages of {header.block_size} bytes"
     elif int(header.lsn) != number * size.bytes:
         problem, found = ArchiveProblem.OTHER_ADDRESS, f"{name} holds the WAL of {header.lsn}"
     # A file may begin with pages of an older timeline, copied at a promotion, not of a newer one.
@@ -77,16 +83,47 @@ def segment_problem(
 def _size_problem(
     file: FoundFile, headers: Headers, size: SegmentSize
 ) -> tuple[ArchiveProblem, str]:
-    form = headers.forms[file.path]
+    path, form = file.path, headers.forms[file.path]
     try:
         # Of thousands of files, those that are not compressed need not be opened again.
-        content = file.size if form is FileForm.PLAIN else content_size(file.path, form)
+        content = file.size if form is FileForm.PLAIN else content_size(path, form)
+        # The last of several gzip members states only its own size.
+        if form is FileForm.GZIP and content != size.bytes and read_size(path, size) == size.bytes:
+            return ArchiveProblem.WRONG_SIZE, ""
     except InvalidWal as error:
         return ArchiveProblem.DAMAGED, f"{file.path.name} is damaged: {error.found}"
     # Not every compressed file states the size of its content.
     has_other_size = content not in (None, size.bytes)
     found = f"{file.path.name} has {content} bytes, not {size.bytes}" if has_other_size else ""
     return ArchiveProblem.WRONG_SIZE, found
+
+
+def misplaced(file: FoundFile, place: Place) -> ArchiveFinding | None:
+    """Return a finding if the tool that wrote the archive would not find a segment."""
+    name, folder = file.path.name, file.path.parent
+    if folder == place.folder:
+        # Only these tools always have directories of 4 GiB.
+        is_found = place.layout not in (ArchiveLayout.BARMAN, ArchiveLayout.PGBACKREST)
+    else:
+        is_found = name.startswith(folder.name)
+    if is_found:
+        return None
+    return ArchiveFinding(
+        ArchiveProblem.MISPLACED,
+        Severity.CRITICAL,
+        f"{name} is in the directory {folder.name}",
+        f"move it into the directory {name[:16]}",
+        file.path,
+        file.timeline,
+    )
+
+
+def read_size(path: Path, size: SegmentSize) -> int:
+    """Return the size of a file's content, by reading it; of too much content, a part is counted.
+
+    Raises: HostFileError; InvalidWal; ExtraMissing.
+    """
+    return sum(map(len, read_most(path, size.bytes)))
 
 
 def unreadable_files(
@@ -110,16 +147,17 @@ def _unreadable(path: Path, reason: str) -> ArchiveFinding:
         ArchiveProblem.UNREADABLE,
         Severity.WARNING,
         f"{path.name} cannot be checked: {reason}",
-        "check a decrypted or decompressed copy",
+        "check a decrypted, decompressed or readable copy",
         path,
     )
 
 
-def duplicate(first: FoundFile, second: FoundFile) -> ArchiveFinding:
+def duplicate(first: FoundFile, second: FoundFile, size: SegmentSize) -> ArchiveFinding:
     """Report two files of one segment, and compare them."""
     names = f"{first.path.name} and {second.path.name} are the same segment"
     # A compressed and a plain copy of one segment are usual, after an archive_command was changed.
-    if not _are_equal(first.path, second.path):
+    if not _are_equal(first.path, second.path, size):
+        number = first.number(size) or 0
         return ArchiveFinding(
             ArchiveProblem.DUPLICATE,
             Severity.CRITICAL,
@@ -127,6 +165,7 @@ def duplicate(first: FoundFile, second: FoundFile) -> ArchiveFinding:
             "find out which one is right, and move the other away",
             second.path,
             second.timeline,
+            range_of(number, number, size),
         )
     return ArchiveFinding(
         ArchiveProblem.DUPLICATE,
@@ -138,12 +177,23 @@ def duplicate(first: FoundFile, second: FoundFile) -> ArchiveFinding:
     )
 
 
-def _are_equal(first: Path, second: Path) -> bool:
+def _are_equal(first: Path, second: Path, size: SegmentSize) -> bool:
     try:
-        return b"".join(read_pieces(first)) == b"".join(read_pieces(second))
+        return content_hash(first, size).digest() == content_hash(second, size).digest()
     except InvalidWal:
         # Not both are whole, so that they cannot be equal.
         return False
+
+
+def content_hash(path: Path, size: SegmentSize) -> hashlib._Hash:
+    """Return the SHA-1 of a segment's content, which pgBackRest uses too.
+
+    Raises: HostFileError; InvalidWal; ExtraMissing.
+    """
+    content = hashlib.sha1(usedforsecurity=False)
+    for piece in read_most(path, size.bytes):
+        content.update(piece)
+    return content
 
 
 def recycled(
@@ -197,7 +247,9 @@ def partials(
             ArchiveProblem.PARTIAL,
             Severity.INFO,
             f"{found}, and the complete one exists too" if is_twin else found,
-            "it can be removed" if is_twin else "recovery does not read it under this name",
+            "it can be removed if it has no WAL that the complete one lacks"
+            if is_twin
+            else "recovery does not read it under this name",
             file.path,
             file.timeline,
         )
@@ -244,6 +296,8 @@ class Histories:
     """The history of each timeline, and the problems with them."""
 
     histories: tuple[TimelineHistory, ...]
+    without_wal: tuple[TimelineHistory, ...]
+    """The histories of timelines that have no segments, such as one that has just begun."""
     findings: tuple[ArchiveFinding, ...]
 
 
@@ -256,7 +310,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
         if timeline in files:
             try:
                 history = read_history(files[timeline], timeline)
-            except (InvalidTimelineHistory, InvalidWal, ExtraMissing) as error:
+            except _HISTORY_ERRORS as error:
                 findings.append(_history_problem(files[timeline], timeline, error))
         # Timeline 1 never has a history.
         elif timeline > 1:
@@ -271,12 +325,23 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
             )
         histories.append(history)
         findings += _too_early(history, segments, size)
-    return Histories(tuple(histories), tuple(findings))
+    others = _read_others(files, {history.timeline for history in histories})
+    return Histories(tuple(histories), tuple(others), tuple(findings))
+
+
+def _read_others(files: Mapping[int, Path], known: set[int]) -> Iterator[TimelineHistory]:
+    for timeline, path in sorted(files.items()):
+        if timeline not in known:
+            # No WAL depends on it, so that a broken one is no problem.
+            with suppress(*_HISTORY_ERRORS):
+                yield read_history(path, timeline)
 
 
 def _history_problem(path: Path, timeline: int, error: Error) -> ArchiveFinding:
     if isinstance(error, ExtraMissing):
         return _unreadable(path, str(error))
+    if isinstance(error, HostFileError):
+        return _unreadable(path, error.found)
     if isinstance(error, InvalidWal) and error.is_opaque:
         return _unreadable(path, error.found)
     return ArchiveFinding(
@@ -335,15 +400,18 @@ def gaps(
 
     They are those between the segments that were ``written``: usable ones, and those in Barman's
     xlog.db. Files that are present but cannot be used have findings of their own. An incomplete
-    segment shows that the ones before it were written.
+    segment shows that the ones before it were written, and so does the beginning of a timeline.
     """
     # By their limits: between two segments can be billions.
     expected: dict[int, tuple[int, int]] = {}
     for history in histories:
+        own, begin = history.timeline, history.section(history.timeline).start
         last = max(
-            *(number for timeline, number in written if timeline == history.timeline),
-            *(number - 1 for timeline, number in incomplete if timeline == history.timeline),
-            -1,
+            [
+                *(number for timeline, number in written if timeline == own),
+                *(number - 1 for timeline, number in incomplete if timeline == own),
+                int(begin) // size.bytes - 1,
+            ]
         )
         for timeline, begin, end in _expected(history, written, last, size):
             # Several timelines can have a common ancestor.
@@ -384,7 +452,9 @@ def _expected(
         for of, begin, end in limits
         if timeline == of and begin <= number < end
     ]
-    first = min(known, default=last)
+    if not known:
+        return
+    first = min(known)
     for timeline, begin, end in limits:
         if max(first, begin) < end:
             yield timeline, max(first, begin), end
