@@ -13,6 +13,7 @@ from pgreplkit.offline.archive import ArchiveReport
 from pgreplkit.values.finding import Severity
 
 FORK = LSN(5 * MIB + 8192)
+ENCRYPTED = b"\x85\x01" + bytes(90)
 
 
 def content_of(number: int, timeline: int = 1, *, major: int = 18) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import HostFileError, WalNotFound
-from pgreplkit.offline import archivechecks as checks
+from pgreplkit.offline import archivechecks as checks, archivegaps
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
 from pgreplkit.offline.compression import content_size, form_of
 from pgreplkit.offline.damage import InvalidWal
@@ -114,16 +114,16 @@ def _report(
         findings += checks.recycled(problems, segments, headers, reference)
     findings += problems.values()
     findings += checks.unreadable_files(unreadable, headers, segments, size)
-    known = checks.read_histories(listed, segments, size)
+    known = archivegaps.read_histories(listed, segments, size)
     findings += known.findings
     findings += checks.partials(listed, segments, size)
     findings += checks.other_files(listed)
     # What cannot be read shows at least that the segments before it were written.
     written = {*segments, *doubtful, *unreadable.values()}
-    written |= checks.registered_segments(listed, size)
-    incomplete = {*checks.incomplete_segments(listed, headers, reference)}
+    written |= archivegaps.registered_segments(listed, size)
+    incomplete = {*archivegaps.incomplete_segments(listed, headers, reference)}
     histories = known.histories + known.without_wal
-    findings += checks.gaps(histories, present, written, incomplete, size)
+    findings += archivegaps.gaps(histories, present, written, incomplete, size)
     return ArchiveReport(
         directory=place.folder,
         layout=place.layout,
