@@ -107,7 +107,7 @@ class Statements:
 
     def __init__(self, match: Match, name: Callable[[], bytes], *, sets: bool = False) -> None:
         self._match, self._name = match, name
-        # Without a unique key, the rows of a set cannot be told apart.
+        # Without a unique key, the rows of a set cannot be distinguished.
         self._sets = sets and bool(match.key) and match.is_unique
         self._table = f"{match.target.table}"
         # Tables that inherit from it are published by themselves, and are not meant. A partitioned
@@ -335,7 +335,10 @@ def is_same(one: Written, parameter: str) -> str:
 
 
 def truncation(matches: Sequence[Match], name: bytes, *, restarts: bool) -> Statement:
-    """Return the TRUNCATE of tables; as by a subscription, never of others that refer to them."""
+    """Return the TRUNCATE of tables.
+
+    Like the one of a subscription, it leaves out other tables that refer to them.
+    """
     tables = ", ".join(
         f"{'' if match.target.is_partitioned else 'ONLY '}{match.target.table}" for match in matches
     )

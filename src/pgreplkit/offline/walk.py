@@ -333,7 +333,7 @@ class RecordWalk:
         return number, pages[number], following
 
     def _is_whole(self, number: int, end: int, length: int, lsn: int) -> bool:
-        """Check a record that goes on in the page with a number, or behind the buffer."""
+        """Check a record that continues in the page with a number, or behind the buffer."""
         self.stop = self._crossing_problem(number, end)
         if self.stop is None and end > self._size:
             self._needed = length

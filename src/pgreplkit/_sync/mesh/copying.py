@@ -258,10 +258,10 @@ class MeshCopy:
             stage = SQL(sql.STAGE_ROWS).format(columns, table)
             take = SQL(sql.TAKE_ROWS).format(table, columns, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
-                _restamped(reader, rows, target, stage, take)
+                _copy_stamped(reader, rows, target, stage, take)
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
-            _restamped(
+            _copy_stamped(
                 reader,
                 rows,
                 target,
@@ -278,14 +278,17 @@ def _only(copy: TableCopy) -> SQL:
     return SQL("") if copy.is_partitioned else SQL(ONLY)
 
 
-def _restamped(
+def _copy_stamped(
     reader: Connection[object],
     rows: Composed,
     target: ApplyTarget,
     stage: Composed,
     take: Composed,
 ) -> None:
-    """Copy rows whose first column is the time of their commit, and commit them at that time."""
+    """Copy rows, and commit each one at the time that its first column has.
+
+    ``stage`` creates a temporary table of the rows; ``take`` inserts those of one time from it.
+    """
     target.run(stage)
     try:
         # Staged, since one transaction has one commit time, and the rows have many.

@@ -329,6 +329,10 @@ def setup_sql(
 
 
 def _origin_rights(own: str, major: int, functions: Sequence[_Function]) -> list[str]:
+    """Return the statements that let a role call the functions.
+
+    Before 14 only superusers can call them, so the role gets functions that do, as their owner.
+    """
     calls = [
         f"{name}({', '.join(part.split()[-1] for part in parameters.split(', '))})"
         for name, parameters, _, _ in functions

@@ -117,7 +117,7 @@ def _deltas(facts: MeshFacts) -> Iterator[Finding]:
         for node in facts.nodes:
             own = node.tables.get(table)
             if own is None:
-                problems.append(f"it is no table of the mesh on {node.name}")
+                problems.append(f"it is not a table of the mesh on {node.name}")
                 continue
             problems += [f"{problem}, on {node.name}" for problem in delta_problems(own, names)]
             if table in node.without_full:

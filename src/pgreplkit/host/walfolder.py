@@ -1,4 +1,4 @@
-"""WalFiles: received WAL in the files of a directory, as pg_receivewal writes them."""
+"""WalFolder: received WAL in the files of a directory, as pg_receivewal writes them."""
 
 import os
 import re
@@ -34,7 +34,7 @@ class ReceivedSegment(Record):
     path: Path
 
 
-class WalFiles:
+class WalFolder:
     """The segments in a directory: complete ones, and the current one.
 
     The current segment is a file ``….partial`` of a segment's full size. It is renamed once it is
