@@ -155,7 +155,7 @@ class DeltaStatements(StampedStatements):
         return Parameters(used, self._stamp + 1)
 
     def _silent(self, sql: str, parameters: Parameters) -> Statement:
-        """Return a statement whose outcome is no conflict."""
+        """Return a statement whose outcome is not a conflict."""
         table = str(self._match.source)
         return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks)
 

@@ -89,7 +89,7 @@ async def _create_triggers(
 
 async def _execute(link: AsyncLink, operation: str, statements: Sequence[str], grant: str) -> None:
     async with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
-        # As they are: the functions' bodies have percent signs, which are no parameters.
+        # As they are: the functions' bodies have percent signs, which are not parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 await within.connection.execute(statement.encode())

@@ -116,7 +116,7 @@ class SubscriptionStatus(Record):
     @property
     def is_synced(self) -> bool:
         """Whether the subscription has tables, and all of them are ready."""
-        # Without tables nothing was copied, which is no success.
+        # Without tables nothing was copied, which is not a success.
         return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 
     @property
