@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.sink import Encoder, SinkLimits
 
 _OVERHEAD = 64
-"""Bytes that a message takes beside its content, such as its position and its name."""
+"""Bytes that a message takes in addition to its content, such as its position and its name."""
 
 
 @attrs.frozen

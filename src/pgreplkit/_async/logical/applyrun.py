@@ -162,7 +162,7 @@ class AsyncApplyRun:
             sockets = [pipeline.socket]
             if self._stream.socket is not None:
                 sockets.append(self._stream.socket)
-            # Only if libpq has more to send: else the socket is always ready to be written.
+            # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
@@ -350,7 +350,7 @@ class AsyncApplyRun:
                     await self._log(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
-        """Forget the tables in which nothing that ran beside a late deletion is still running."""
+        """Forget a table once all transactions that ran during a late deletion have ended."""
         for note, _ in outcome.notes or ():
             if isinstance(note, Statement):
                 self._unswept.pop(note.table, None)
@@ -456,7 +456,7 @@ class AsyncApplyRun:
     async def _go_past(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
     ) -> None:
-        """Park or skip a transaction, if that is the decision; else raise its failure."""
+        """Park or skip a transaction, if that is the decision; otherwise raise its failure."""
         decision: FailureDecision = "stop"
         # A full disk would put aside every transaction that follows.
         if is_of_a_change(failure.sqlstate):

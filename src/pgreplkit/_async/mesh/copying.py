@@ -92,7 +92,7 @@ class AsyncMeshCopy:
                 await target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
                 await self._copy(target, copies, major, snapshot)
-            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
             await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             await self._release_streams(target)

@@ -93,7 +93,7 @@ class MeshCopy:
                 target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
                 self._copy(target, copies, major, snapshot)
-            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
             target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             self._release_streams(target)

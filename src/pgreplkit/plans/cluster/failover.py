@@ -78,7 +78,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
         # Any other word of an open enum counts as an answer.
-    }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")
+    }.get(reply, f"plan_switchover() is for a primary that runs; otherwise stop {primary} first")
     return Finding(
         check="connection",
         severity=Severity.OK if reply is Reply.SILENT else Severity.CRITICAL,

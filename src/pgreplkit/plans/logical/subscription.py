@@ -47,7 +47,7 @@ class SubscriptionOptions(Record):
     two_phase: bool | None = None
     """Whether transactions are sent when they are prepared (15 on; altered from 18 on)."""
     disable_on_error: bool | None = None
-    """Whether an error disables it; else it retries every few seconds (15 on)."""
+    """Whether an error disables it; otherwise it retries every few seconds (15 on)."""
     password_required: bool | None = None
     """Whether an owner who is not a superuser has to connect with a password (16 on)."""
     run_as_owner: bool | None = None
