@@ -253,8 +253,8 @@ def _versions(
         observed=f"the columns {', '.join(large)} can be stored out of line"
         if large
         else "no column can be stored out of line",
-        needed="REPLICA IDENTITY FULL on every node: an unchanged large value is not sent without it,"
-        " and a node that lost it to another change cannot get it back",
+        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
+        " sent, and a node that lost it to another change cannot get it back",
         remedy=f"ALTER TABLE {table.table} REPLICA IDENTITY FULL",
         otherwise=Severity.CRITICAL,
     )

@@ -107,7 +107,7 @@ def _table(identity: ReplicaIdentity, own: ReplicaIdentity | None, major: int) -
             check,
             ok=own.index is not None and has("subscription.full_index", major),
             observed="its replica identity is FULL",
-            needed="an index on the subscriber (16 on): without it each change reads the whole table",
+            needed="an index on the subscriber (16 on): each change reads all rows without it",
             remedy="add a primary key on both sides",
             otherwise=Severity.WARNING,
         )
