@@ -68,20 +68,20 @@ class Parameters:
         return f"${self._numbers[position]}"
 
     def of_row(self, position: int, row: int) -> str:
-        """Return the parameter of a row, where the values of several rows follow each other."""
+        """Return the parameter of a value in one of the rows, whose values follow each other."""
         return f"${self._numbers[position] + row * len(self._order)}"
 
     def column(self, position: int) -> str:
-        """Return the column of a list of rows that has the values of a position."""
+        """Return the name that VALUES (…) AS v (c1, c2, …) has for a value."""
         return f"c{self._numbers[position]}"
 
     @property
     def columns(self) -> str:
-        """The columns of a list of rows."""
+        """The names of all columns of VALUES."""
         return ", ".join(map(self.column, self._order))
 
     def rows(self, number: int) -> str:
-        """Return the parameters of a list of rows."""
+        """Return the rows of VALUES, each with its parameters."""
         lists = (
             ", ".join(self.of_row(position, row) for position in self._order)
             for row in range(number)
@@ -89,7 +89,7 @@ class Parameters:
         return f"({'), ('.join(lists)})"
 
     def types(self, types: Mapping[int, int]) -> tuple[int, ...]:
-        """Return the types of the parameters of a row, of the types at all positions."""
+        """Return the types of a row's parameters, from a mapping of all positions."""
         return tuple(types[position] for position in self._order)
 
     def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:

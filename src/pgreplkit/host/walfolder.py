@@ -90,10 +90,9 @@ class WalFolder:
         size = entry.stat().st_size
         if sizes is not None and size not in sizes:
             found = f"{entry.name} has {size} bytes, and the server's segments have"
-            raise HostFileError(
-                self._operation,
-                f"{found} {self._segment_size.bytes}: move it away, or take another",
-            )
+            remedy = "move the file away, or choose another directory"
+            found = f"{found} {self._segment_size.bytes}"
+            raise HostFileError(self._operation, found, remedy=remedy)
 
     def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
         """Write chunks; return the segments that they complete.

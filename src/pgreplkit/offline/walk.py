@@ -359,7 +359,10 @@ class RecordWalk:
             return
         record = records[-1] if is_returned else self._counted(last, numbers[-1])
         if not record.is_crc_correct:
-            records.pop() if is_returned else numbers.pop()
+            if is_returned:
+                records.pop()
+            else:
+                numbers.pop()
             self.last = int(record.prev_lsn)
             found = f"the rest of the record is missing: {_wrong_crc(record).found}"
             self.stop = Stop(WalEnd.PARTIAL_RECORD, last, found, cut_at=stop.reached)

@@ -167,7 +167,7 @@ def test_a_directory_with_foreign_files_is_refused(cluster: Cluster, tmp_path: P
         with pytest.raises(HostFileError, match=f"{short.name} has 5 bytes"):
             next(connection.receive_wal(tmp_path))
         short.rename(tmp_path / f"{short.name}.partial")
-        with pytest.raises(HostFileError, match="move it away"):
+        with pytest.raises(HostFileError, match="move the file away"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / f"{short.name}.partial").rename(tmp_path / "000000010000000000000FFF")
         with pytest.raises(HostFileError, match="16MB segments"):

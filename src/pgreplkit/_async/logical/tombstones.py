@@ -63,7 +63,7 @@ async def ensure_tombstones(
 
 
 async def ensure_functions(link: AsyncLink, operation: str) -> None:
-    """Create what compares the versions of rows and deletions, if it does not exist."""
+    """Create the tables and functions that compare versions of rows, unless they exist."""
     if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (

@@ -99,14 +99,15 @@ class ApplyRun:
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
         self._batch = Batch()
-        """The rows of the group that is being sent which one statement can change."""
+        """The rows, of the group that is being sent, that one statement can change."""
         self._group: list[RawTransaction[Row]] = []
         """The transactions that are being sent, to be applied as one."""
         self._singly = 0
         """The number of transactions that are sent alone: those of a group that failed."""
         self._number = 0
-        """The number of its changes that were planned."""
+        """The number of changes that were planned of the transaction that is being sent."""
         self._bytes = 0
+        """The size of the transactions in flight."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied

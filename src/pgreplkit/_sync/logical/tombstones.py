@@ -64,7 +64,7 @@ def ensure_tombstones(
 
 
 def ensure_functions(link: Link, operation: str) -> None:
-    """Create what compares the versions of rows and deletions, if it does not exist."""
+    """Create the tables and functions that compare versions of rows, unless they exist."""
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (

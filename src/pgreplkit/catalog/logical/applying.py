@@ -149,6 +149,7 @@ def session_settings(major: int) -> str:
         # The cost that stands for a disabled scan would have every such plan compiled.
         settings["jit"] = "off"
     if major >= 12:
+        # Planning a statement again takes longer than a better plan for one row could save.
         settings["plan_cache_mode"] = "force_generic_plan"
     return "SELECT " + ", ".join(
         f"set_config('{name}', '{value}', false)" for name, value in settings.items()
