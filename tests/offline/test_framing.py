@@ -45,5 +45,5 @@ def test_a_file_with_data_after_its_end_is_damaged(tmp_path: Path, codec: str) -
     form, compress, _ = CODECS[codec]
     path = tmp_path / "file"
     path.write_bytes(compress(bytes(300)) + b"something else")
-    with pytest.raises(InvalidWal, match="is damaged: (data follows its end|its end)"):
+    with pytest.raises(InvalidWal, match=r"is damaged: (data follows its end|its end)"):
         content_size(path, form)
