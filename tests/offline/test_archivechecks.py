@@ -298,7 +298,7 @@ def test_a_fault_is_looked_at_again_while_a_server_writes(
     # The server writes the file after its beginning was read, and then the next one.
     content = (pg_wal / name_of(7, 2)).read_bytes()
     (pg_wal / name_of(7, 2)).write_bytes(content_of(3))
-    scans = []
+    scans: list[Path] = []
 
     def listed(folder: Path) -> list[FoundFile]:
         if scans:

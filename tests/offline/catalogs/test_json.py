@@ -17,7 +17,7 @@ from pgreplkit.offline.catalogs.walg import walg_backups
         ('"timestamp":{', '"time":{', "the catalogue[0].backup[0].timestamp", "it is missing"),
         ('"size":23000000}', '"size":"big"}', "backup[0].info.size", "not a whole number"),
         ('"start":1795799383', '"start":1e9', "timestamp.start", "not a whole number"),
-        ('"start":1795799383', f'"start":{10**20}', "timestamp.start", "is no time"),
+        ('"start":1795799383', f'"start":{10**20}', "timestamp.start", "is not a time"),
         (
             '"version":"15"',
             '"version":"x"',

@@ -89,7 +89,7 @@ class Fields:
         try:
             return datetime.fromtimestamp(seconds, tz=UTC)
         except (OverflowError, ValueError, OSError):
-            found = f"{seconds} is no time"
+            found = f"{seconds} is not a time"
             raise InvalidBackupCatalog(f"{self.place}.{key}", found) from None
 
     def wal_file(self, key: str, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
