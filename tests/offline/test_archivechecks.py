@@ -151,7 +151,7 @@ def test_verify_finds_too_little_content_behind_a_switch(archive: Path) -> None:
     path.with_suffix(".bz2").write_bytes(bz2.compress(content_of(8, 2)[:8192]))
     assert scan_archive(archive).findings == ()
     report = scan_archive(archive, verify=True)
-    assert report.findings[0].found == f"{name_of(8, 2)}.bz2 has not {MIB} bytes of content"
+    assert report.findings[0].found == f"{name_of(8, 2)}.bz2 does not hold {MIB} bytes"
     assert not report.covers(wal(8, 9))
 
 
@@ -192,6 +192,7 @@ def test_a_file_in_a_directory_where_no_tool_looks_for_it_is_a_fault(
     assert report.layout == layout
     assert found(report) == ([] if is_found else ["misplaced"])
     assert report.covers(wal(4, 5), 1) is is_found
+    assert all(finding.wal == wal(4, 5) for finding in report.findings)
 
 
 def test_a_file_that_this_account_cannot_read_is_not_checked(archive: Path) -> None:

@@ -231,5 +231,5 @@ def named_files(first: WalFileName, last: WalFileName) -> str:
 def range_of(first: int, last: int, segment_size: SegmentSize) -> WalRange:
     """Return the WAL of the segments from number ``first`` to ``last``, both included."""
     size = segment_size.bytes
-    # The end of the very last segment is no LSN.
+    # The end of the very last segment is not an LSN.
     return WalRange(LSN(first * size), LSN(min((last + 1) * size, int(LSN.MAX))))

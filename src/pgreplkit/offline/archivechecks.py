@@ -39,7 +39,7 @@ _KNOWN = re.compile(r"(archive\.info(\.copy)?|xlog\.db|[0-9A-F]{24}_delta(\.\w+)
 
 
 def segment_problem(
-    file: FoundFile, headers: Headers, reference: WalFileHeader
+    file: FoundFile, headers: Headers, reference: WalFileHeader, place: Place
 ) -> ArchiveFinding | None:
     """Return the reason why recovery could not use a segment; None if nothing is wrong."""
     size, name = reference.segment_size, file.path.name
@@ -66,7 +66,7 @@ def segment_problem(
     else:
         problem, found = _size_problem(file, headers, size)
     if not found:
-        return None
+        return _misplaced(file, place, size)
     wal = None if number is None else range_of(number, number, size)
     return ArchiveFinding(problem, Severity.CRITICAL, found, RESTORE, file.path, file.timeline, wal)
 
@@ -89,7 +89,7 @@ def _size_problem(
     return ArchiveProblem.WRONG_SIZE, found
 
 
-def misplaced(file: FoundFile, place: Place) -> ArchiveFinding | None:
+def _misplaced(file: FoundFile, place: Place, size: SegmentSize) -> ArchiveFinding | None:
     """Return a finding if the tool that wrote the archive would not find a segment."""
     name, folder = file.path.name, file.path.parent
     if folder == place.folder:
@@ -99,6 +99,7 @@ def misplaced(file: FoundFile, place: Place) -> ArchiveFinding | None:
         is_found = name.startswith(folder.name)
     if is_found:
         return None
+    number = file.number(size) or 0
     return ArchiveFinding(
         ArchiveProblem.MISPLACED,
         Severity.CRITICAL,
@@ -106,6 +107,7 @@ def misplaced(file: FoundFile, place: Place) -> ArchiveFinding | None:
         f"move it into the directory {name[:16]}",
         file.path,
         file.timeline,
+        range_of(number, number, size),
     )
 
 

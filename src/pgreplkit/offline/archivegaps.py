@@ -67,7 +67,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
 def _read_others(files: Mapping[int, Path], known: set[int]) -> Iterator[TimelineHistory]:
     for timeline, path in sorted(files.items()):
         if timeline not in known:
-            # No WAL depends on it, so that a broken one is no problem.
+            # No WAL depends on it, so that a broken one is not a problem.
             with suppress(*_HISTORY_ERRORS):
                 yield read_history(path, timeline)
 

@@ -96,7 +96,7 @@ def _report(
         if file.path in headers.unreadable:
             unreadable[file] = key
             continue
-        problem = checks.segment_problem(file, headers, reference) or checks.misplaced(file, place)
+        problem = checks.segment_problem(file, headers, reference, place)
         if problem is not None:
             problems[file] = problem
             continue
@@ -199,7 +199,7 @@ def _alteration(file: FoundFile, size: SegmentSize) -> tuple[ArchiveProblem, str
     # The scan knows the size of the others already.
     has_size = content_size(file.path, form_of(file.path)) is not None
     is_whole = has_size or checks.read_size(file.path, size) == size.bytes
-    return ArchiveProblem.WRONG_SIZE, "" if is_whole else f"has not {size.bytes} bytes of content"
+    return ArchiveProblem.WRONG_SIZE, "" if is_whole else f"does not hold {size.bytes} bytes"
 
 
 def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFinding | None, int]:
