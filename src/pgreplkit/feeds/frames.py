@@ -11,6 +11,9 @@ from pgreplkit.values.lsn import LSN
 KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
 """Headers of a message: its key, and whether its key is deleted."""
 EXPECTED = "Nats-Expected-Last-Sequence"
+_RESERVED = "nats-", "pgreplkit-"
+"""Beginnings of headers with which NATS drops or replaces messages, or the feed finds its
+position."""
 
 
 def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str]]:
@@ -23,6 +26,10 @@ def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str
         if ":" in name or any(mark in name or mark in value for mark in "\r\n"):
             operation = f"send a message to {message.destination!r}"
             raise SinkRefused(operation, f"NATS has no header {name!r} with the value {value!r}")
+        if name.casefold().startswith(_RESERVED):
+            operation = f"send a message to {message.destination!r}"
+            found = f"the header {name!r} is one of NATS or of the feed itself"
+            raise SinkRefused(operation, found, remedy="let the encoder use another name")
         yield name, value
     yield ID, shown
     if message.key is not None:

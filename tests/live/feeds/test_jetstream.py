@@ -145,11 +145,15 @@ async def test_a_batch_that_a_killed_feed_has_begun_does_not_disturb_the_next(
 async def test_what_cannot_be_stored_is_refused_before_anything_is(
     nats: Broker, stream: str
 ) -> None:
-    with pytest.raises(SinkNotFitting, match="it does not exist; create it"):
+    with pytest.raises(SinkNotFitting, match=f"the stream '{stream}': it does not exist; create"):
         await JetStream(nats.url, stream).open("shop")
     await make_stream(nats.url, stream, max_age=3600.0)
     with pytest.raises(SinkNotFitting, match="it removes messages after 3600 s"):
         await JetStream(nats.url, stream).open("shop")
+    # The server may be able to store it, and never will: its subjects are those of another stream.
+    other = JetStream(nats.url, f"{stream}_other", subjects=[f"{stream}.>"])
+    with pytest.raises(SinkRefused, match="subjects overlap with an existing stream"):
+        await other.open("shop")
     sink = JetStream(nats.url, stream, may_discard=True)
     assert await sink.open("shop") is None
     assert sink.limits().position_every == 3600.0
