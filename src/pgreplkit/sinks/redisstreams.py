@@ -146,7 +146,7 @@ class RedisStreams:
                 retry=Retry(NoBackoff(), 0),
             )
             # Here the client looks at the options of the URL; it connects later.
-            client.connection_pool.make_connection()
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         except (TypeError, ValueError) as error:
             found = f"an option of its URL is wrong: {error}"
             raise SinkNotFitting(f"use Redis at {self._address}", "url", found) from error
