@@ -11,6 +11,8 @@ from pgreplkit.values.lsn import LSN
 KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
 """Headers of a message: its key, and whether its key is deleted."""
 EXPECTED = "Nats-Expected-Last-Sequence"
+BATCH, COMMIT = "Nats-Batch-Id", "Nats-Batch-Commit"
+"""Headers of a message of an atomic batch, which the server keeps; the last one has both."""
 
 
 def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str]]:
@@ -47,7 +49,7 @@ def batch_frames(
     Raises: SinkRefused.
     """
     # A client that puts the headers of each message into a mapping takes four times as long.
-    lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n{EXPECTED}: {expected}\r\n"
+    lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n{EXPECTED}: {expected}\r\n"
     lsn, shown = None, ""
     for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
         if name[0] is not lsn:
@@ -66,4 +68,4 @@ def batch_frames(
         subject = message.destination.encode()
         yield b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(body), headers, body)
         if number == 1:
-            lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n"
+            lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.errors import SinkNotFitting
+from pgreplkit.feeds.frames import BATCH, COMMIT
 
 _LEAST_AGE = 60.0
 """Seconds: with a shorter max_age the position would have to be stored all the time."""
@@ -19,6 +20,11 @@ _FORBIDDEN = ("authorization violation", "authentication", "permissions violatio
 def is_forbidden(found: str) -> bool:
     """Return whether an error of NATS says that the server does not allow something to the user."""
     return any(words in found.casefold() for words in _FORBIDDEN)
+
+
+def is_inside_batch(headers: Mapping[str, str]) -> bool:
+    """Return whether a message has these headers that is in an atomic batch, but not its last."""
+    return BATCH in headers and COMMIT not in headers
 
 
 def matches(pattern: str, subject: str) -> bool:
