@@ -9,11 +9,13 @@ import pytest
 
 from pgreplkit.errors import SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
 from pgreplkit.feeds import JetStream
+from pgreplkit.feeds.frames import BATCH, COMMIT
 from pgreplkit.feeds.jetstream import (
     StreamFacts,
     error_of,
     insist_on_fitting,
     is_forbidden,
+    is_inside_batch,
     is_stream_name,
     is_subject,
     matches,
@@ -118,6 +120,12 @@ def test_a_position_has_a_subject_below_a_wildcard() -> None:
 )
 def test_a_refusal_of_the_user_differs_from_a_lost_connection(found: str, expected: bool) -> None:
     assert is_forbidden(found) == expected
+
+
+def test_the_last_message_of_a_batch_commits_it() -> None:
+    assert is_inside_batch({BATCH: "1"})
+    assert not is_inside_batch({BATCH: "1", COMMIT: "1"})
+    assert not is_inside_batch({})
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ EXPECTED = "Nats-Expected-Last-Sequence"
 _RESERVED = "nats-", "pgreplkit-"
 """Beginnings of headers with which NATS drops or replaces messages, or the feed finds its
 position."""
+BATCH, COMMIT = "Nats-Batch-Id", "Nats-Batch-Commit"
+"""Headers of a message of an atomic batch, which the server keeps; the last one has both."""
 
 
 def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str]]:
@@ -54,7 +56,7 @@ def batch_frames(
     Raises: SinkRefused.
     """
     # A client that puts the headers of each message into a mapping takes four times as long.
-    lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n{EXPECTED}: {expected}\r\n"
+    lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n{EXPECTED}: {expected}\r\n"
     lsn, shown = None, ""
     for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
         if name[0] is not lsn:
@@ -73,4 +75,4 @@ def batch_frames(
         subject = message.destination.encode()
         yield b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(body), headers, body)
         if number == 1:
-            lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n"
+            lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.errors import FeedError, SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
+from pgreplkit.feeds.frames import BATCH, COMMIT
 
 HEADERS_SIZE = 512
 """Bytes of the headers that are added to a message."""
@@ -49,6 +50,11 @@ def is_stream_name(name: str) -> bool:
         and name.isprintable()
         and not any(mark in name for mark in " .*>/\\")
     )
+
+
+def is_inside_batch(headers: Mapping[str, str]) -> bool:
+    """Return whether a message has these headers that is in an atomic batch, but not its last."""
+    return BATCH in headers and COMMIT not in headers
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -18,13 +18,14 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.frames import EXPECTED, batch_frames, message_headers
+from pgreplkit.feeds.frames import BATCH, COMMIT, EXPECTED, batch_frames, message_headers
 from pgreplkit.feeds.jetstream import (
     HEADERS_SIZE,
     StreamFacts,
     error_of,
     insist_on_fitting,
     is_forbidden,
+    is_inside_batch,
     is_stream_name,
     is_subject,
     matches,
@@ -40,7 +41,7 @@ from pgreplkit.values.several import several
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.js.api import StreamInfo
+    from nats.js.api import RawStreamMsg, StreamInfo
 
 T = TypeVar("T")
 
@@ -52,6 +53,8 @@ _MOST = 1000
 _HOLD = 150.0
 """Seconds: the server's default sync_interval is 2 minutes, before which messages may not be on
 disk."""
+_PAUSE = 0.01
+"""Seconds: the server stores the rest of a batch within milliseconds."""
 
 
 class JetStream:
@@ -117,10 +120,10 @@ class JetStream:
         await self.close()
         client = self._client = await self._connect()
         try:
-            info = await self._asked(self._stream_info(client))
-            self._check(client, info, feed)
-            self._feed, self._sequence = feed, info.state.last_seq
-            return await self._asked(self._last_position(client)) if self._sequence else None
+            self._check(client, await self._asked(self._stream_info(client)), feed)
+            self._feed = feed
+            message = await self._last_message(client)
+            return None if message is None else self._position_in(message)
         except BaseException:
             await self.close()
             raise
@@ -230,16 +233,30 @@ class JetStream:
             position_every=facts.max_age or None,
         )
 
-    async def _last_position(self, client: Client) -> FeedPosition | None:
+    async def _last_message(self, client: Client) -> RawStreamMsg | None:
+        """Return the stream's last message; None if it has none, or removed it."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timeout
+        while True:
+            info = await self._asked(self._stream_info(client))
+            self._sequence = info.state.last_seq
+            message = await self._asked(self._stored(client)) if self._sequence else None
+            # A killed feed's batch can come now: the server shows its messages one by one.
+            if message is None or not is_inside_batch(message.headers or {}) or clock() > deadline:
+                return message
+            await asyncio.sleep(_PAUSE)
+
+    async def _stored(self, client: Client) -> RawStreamMsg | None:
         from nats.js.errors import NotFoundError
 
+        streams = client.jetstream(timeout=self._timeout)
         try:
-            message = await client.jetstream(timeout=self._timeout).get_msg(
-                self.stream, seq=self._sequence
-            )
+            return await streams.get_msg(self.stream, seq=self._sequence)
         except NotFoundError:
             # It was removed, and the position with it.
             return None
+
+    def _position_in(self, message: RawStreamMsg) -> FeedPosition:
         headers = message.headers or {}
         found = f"message {self._sequence} of {message.subject!r} "
         if headers.get(FEED) != self._feed:
@@ -291,9 +308,9 @@ class JetStream:
             # Only the commit is answered, so the others need no request. The client has no public
             # method for bytes that are made already.
             await client._send_command(b"".join(frames))
-            headers["Nats-Batch-Id"] = batch
+            headers[BATCH] = batch
             headers["Nats-Batch-Sequence"] = str(last)
-            headers["Nats-Batch-Commit"] = "1"
+            headers[COMMIT] = "1"
         answer = await client.request(
             messages[-1].destination,
             messages[-1].body or b"",
