@@ -158,7 +158,7 @@ def test_a_page_of_another_system_is_damage() -> None:
 @pytest.mark.parametrize(
     ("record", "found"),
     [
-        (sealed(10, 0, b"\xff\x00", previous=77), "names 0/4D as the previous one, which is"),
+        (sealed(10, 0, b"\xff\x00", previous=77), "names 0/4D as the previous record, but"),
         (b"\x05" + bytes(30), "length is 5 bytes"),
         (sealed(30, 0, b""), "no version 18 has a resource manager 30"),
         (sealed(10, 0, b"\xff\x01a")[:-1] + b"b", "CRC is"),
