@@ -175,7 +175,7 @@ class AsyncSlowPath:
             raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
             raise RuleFailed(
-                f"the policy returned {decision!r}, which cannot resolve this conflict"
+                f"the policy returned {decision!r}, which cannot resolve it"
             )
         return decision
 
