@@ -16,7 +16,7 @@ ENTRIES_OF_A_CHANGE = 1000
 """The numbers of the changes of a transaction are that far apart, for changes with several
 messages."""
 _HOLDS = {"always": 0.0, "everysec": 5.0}
-"""Seconds by appendfsync: with everysec, a slow fsync lets Redis wait 2 seconds for the next one."""
+"""Seconds by appendfsync: with everysec, Redis waits up to 2 seconds for a fsync that is slow."""
 _OTHER_HOLD = 60.0
 """Seconds; without fsync the kernel writes after 30 seconds, by default."""
 
