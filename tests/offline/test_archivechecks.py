@@ -170,7 +170,7 @@ def test_a_copy_that_can_be_read_is_enough(archive: Path) -> None:
     assert report.covers(wal(3, 9))
 
 
-def test_a_history_that_cannot_be_read_is_no_contradiction(archive: Path) -> None:
+def test_a_history_that_cannot_be_read_is_not_a_contradiction(archive: Path) -> None:
     (archive / "00000002.history").write_bytes(ENCRYPTED)
     report = scan_archive(archive)
     assert found(report) == ["unreadable"]

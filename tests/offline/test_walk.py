@@ -165,7 +165,7 @@ def test_a_page_of_another_system_is_damage() -> None:
         (b"\xff\xff\xff\xff" + bytes(20), "its length is 4294967295 bytes"),
     ],
 )
-def test_bytes_that_are_no_record_are_damage(record: bytes, found: str) -> None:
+def test_bytes_that_are_not_a_record_are_damage(record: bytes, found: str) -> None:
     writer = wal_of([50], WalWriter(SEGMENT))
     good = int.from_bytes(record[8:16], "little") or writer.previous
     record = record[:8] + good.to_bytes(8, "little") + record[16:]
