@@ -93,10 +93,10 @@ def test_feedback_distinguishes_written_flushed_and_applied() -> None:
     assert (kind, asks) == (b"r", True)
     assert [LSN.from_bytes(p) for p in (written, flushed, applied)] == [LSN(80), LSN(60), LSN(40)]
     assert abs(clock / 1e6 + 946_684_800 - time.time()) < 60
-    assert not feedback.has_news
+    had_news = feedback.has_news
     # A flushed position is written too.
     feedback.acknowledge(LSN(90), written=LSN(85), applied=None)
-    assert feedback.has_news
+    assert (had_news, feedback.has_news) == (False, True)
     assert (feedback.written, feedback.flushed, feedback.applied) == (LSN(90),) * 3
     with pytest.raises(TypeError):
         feedback.acknowledge("0/5", written=None, applied=None)  # type: ignore[arg-type]
