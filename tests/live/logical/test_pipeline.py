@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from databases import Database
@@ -74,3 +76,28 @@ async def test_a_malformed_value_does_not_count_as_a_lost_connection(database: D
         assert caught.value.sqlstate == PROTOCOL_VIOLATION
         assert not isinstance(caught.value, ConnectionFailed)
         assert await (await connection.execute("SELECT 1")).fetchall() == [(1,)]
+
+
+async def test_a_server_that_keeps_up_does_not_keep_other_tasks_from_running(
+    database: Database,
+) -> None:
+    others: list[str] = []
+
+    async def other() -> None:
+        others.append("ran")
+
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
+        await connection.execute(SET_MARK, [pipeline.mark.decode()])
+        pipeline.open()
+        pipeline.begin()
+        task = asyncio.create_task(other())
+        # So few bytes that the socket takes them at once.
+        for _ in range(100):
+            await pipeline.send(b"select", "SELECT 1", [], [])
+        assert others == ["ran"]
+        await pipeline.commit(0)
+        await pipeline.close()
+        await task

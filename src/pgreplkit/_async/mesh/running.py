@@ -172,11 +172,15 @@ class AsyncMeshRun:
                 self._refusals.pop(stream, None)
             try:
                 one.job.result()
+            except ClockSkewTooLarge as error:
+                # A clock is corrected at some time, and nothing is lost until then.
+                self._pause(stream, error)
             except ServerError as error:
-                # These pass: a server restarts, another process ends, a clock is corrected.
-                if not isinstance(error, ClockSkewTooLarge):
-                    if not may_succeed_later(error):
-                        raise
-                    await self._tolerate(stream, error)
-                _log.warning("mesh %s: %s", self._mesh, error)
-                self._not_before[stream] = time.monotonic() + _PAUSE
+                if not may_succeed_later(error):
+                    raise
+                await self._tolerate(stream, error)
+                self._pause(stream, error)
+
+    def _pause(self, stream: Stream, error: ServerError) -> None:
+        _log.warning("mesh %s: %s", self._mesh, error)
+        self._not_before[stream] = time.monotonic() + _PAUSE
