@@ -107,8 +107,7 @@ def clone_by_hand(
 ) -> tuple[float, float]:
     """Return the seconds until the new server follows without a loss, and those of its programs.
 
-    The programs alone are pg_basebackup, a start and a stop of the copy, initdb and pg_upgrade
-    --link: the least that a clone can take, and no one knows the position of its rows.
+    The programs alone are pg_basebackup, the recovery of the copy, initdb and pg_upgrade --link.
     """
     copy = LocalControl(folder.with_name(f"{folder.name}.copy"), bindir=programs[0])
     new, port = LocalControl(folder, bindir=programs[1]), str(free_port())
@@ -143,6 +142,8 @@ def clone_by_hand(
         alone = time.perf_counter() - began
         settings = f"port = {port}\nwal_level = logical\nunix_socket_directories = ''\n"
         new.write_file("postgresql.auto.conf", settings.encode())
+        # The options with which pg_upgrade started it.
+        new.write_file("postmaster.opts", None)
         new.start()
         with psycopg.connect(make_conninfo(old.conninfo, port=port), autocommit=True) as there:
             there.execute(f"DROP PUBLICATION {name}".encode())
