@@ -145,7 +145,7 @@ async def test_a_record_of_another_program_among_the_positions_is_noticed(
     assert await sink.open(topic) == position
     producer.produce(name, b"nonsense", topic.encode())
     producer.flush(10)
-    with pytest.raises(SinkFenced, match="others have written it: not a valid feed position"):
+    with pytest.raises(SinkFenced, match="others have written to it: not a valid feed position"):
         await sink.open(topic)
 
 
