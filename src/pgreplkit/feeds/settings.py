@@ -51,12 +51,16 @@ class FeedSettings:
         # Encoders and sinks of users are of any class; a missing method would show only when the
         # first change arrives.
         if not callable(getattr(self.encoder, "encode", None)):
-            raise TypeError(f"encoder has no method encode(): {type(self.encoder).__name__}")
+            raise TypeError(
+                f"encoder must have a method encode(), not {type(self.encoder).__name__}"
+            )
         for method in ("open", "send", "close", "limits"):
             if not callable(getattr(self.sink, method, None)):
-                raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
+                raise TypeError(
+                    f"sink must have a method {method}(), not {type(self.sink).__name__}"
+                )
         if not isinstance(self.parked, str | None):
-            raise TypeError(f"parked must be a str or None, got {type(self.parked).__name__}")
+            raise TypeError(f"parked must be a str or None, not {type(self.parked).__name__}")
         if self.failover and self.ends_after_copy:
             raise ValueError("failover=True needs a slot that stays, and snapshot='only' drops it")
         # 0 reads like "off", and would store a position without a pause.

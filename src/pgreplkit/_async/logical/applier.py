@@ -603,7 +603,7 @@ class _Session(AsyncClosing):
 
 def _insist_on_parked(parked: object) -> None:
     if not isinstance(parked, ParkedTransaction):
-        raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
+        raise TypeError(f"parked must be a ParkedTransaction, not {type(parked).__name__}")
 
 
 def conninfo_of(server: AnyServer) -> str:
@@ -611,7 +611,7 @@ def conninfo_of(server: AnyServer) -> str:
         return complete(server, {})
     if not isinstance(server, AsyncServer):
         raise TypeError(
-            "publisher and subscriber are servers or connection strings, not"
+            "publisher and subscriber must be servers or connection strings, not"
             f" {type(server).__name__}"
         )
     return server._link.conninfo_for_another()

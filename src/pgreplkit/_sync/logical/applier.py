@@ -596,7 +596,7 @@ class _Session(Closing):
 
 def _insist_on_parked(parked: object) -> None:
     if not isinstance(parked, ParkedTransaction):
-        raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
+        raise TypeError(f"parked must be a ParkedTransaction, not {type(parked).__name__}")
 
 
 def conninfo_of(server: AnyServer) -> str:
@@ -604,7 +604,7 @@ def conninfo_of(server: AnyServer) -> str:
         return complete(server, {})
     if not isinstance(server, Server):
         raise TypeError(
-            "publisher and subscriber are servers or connection strings, not"
+            "publisher and subscriber must be servers or connection strings, not"
             f" {type(server).__name__}"
         )
     return server._link.conninfo_for_another()
