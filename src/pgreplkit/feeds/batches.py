@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.sink import Encoder, SinkLimits
 
 _OVERHEAD = 64
-"""Bytes that a message takes beside its content, such as its position and its name."""
+"""Bytes that a message takes in addition to its content, such as its position and its name."""
 
 
 @attrs.frozen
@@ -131,7 +131,7 @@ class Batching:
         if isinstance(encoded, FeedMessage) and (size := _size(encoded)) <= limits.message_bytes:
             return (encoded,), size
         messages = (encoded,) if isinstance(encoded, FeedMessage) else encoded
-        # A generator would be empty when it is counted; a str has items, which are no messages.
+        # A generator would be empty when it is counted; a str has items, which are not messages.
         if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
             raise not_encoded(change, f"the encoder returned a {type(messages).__name__}")
         # They cannot be spread over batches: no position lies between the messages of one change.

@@ -62,7 +62,7 @@ def error_of(operation: str, kind: str, found: str, answered: bool) -> FeedError
 def address_of(url: str) -> str:
     """Return the address of a server without what may be secret: the user, and the options.
 
-    Raises: ValueError, which does not repeat a URL that is none: a part may be a password.
+    Raises: ValueError, which does not repeat the URL: a part of it may be a password.
     """
     try:
         parts = urlsplit(url)

@@ -163,7 +163,7 @@ class RedisStreams:
         if word == "later":
             raise SinkFenced(operation, f"another writer has added a later entry: {found}")
         if word == "kind":
-            raise SinkRefused(operation, f"the key is no stream: {found}")
+            raise SinkRefused(operation, f"the key is not a stream: {found}")
         self._position = position
 
     @contextmanager

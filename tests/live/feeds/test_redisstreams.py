@@ -89,7 +89,7 @@ async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
     assert await sink.open(key) is None
     with pytest.raises(SinkFenced, match=r"another writer has added a later entry: cdc\d+\.later"):
         await sink.send(batch(f"{key}.later"))
-    with pytest.raises(SinkRefused, match=r"the key is no stream: cdc\d+\.text string"):
+    with pytest.raises(SinkRefused, match=r"the key is not a stream: cdc\d+\.text string"):
         await sink.send(batch(f"{key}.text"))
     with pytest.raises(SinkRefused, match="has the feed's position"):
         await sink.send(batch(f"pgreplkit:feed:{key}"))
