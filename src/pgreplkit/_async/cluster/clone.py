@@ -121,7 +121,7 @@ def aplan_clone(
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
     options = CloneOptions(
-        directory=control.data_directory,
+        directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=tablespaces or {},
@@ -131,9 +131,8 @@ def aplan_clone(
         compression=compression,
     )
     acting = control or LocalControl(folder, bindir=bindir)
-    return AsyncClonePlan(
-        conninfo, acting, options, settings or {}, timeout if start_server else None
-    )
+    start_timeout = timeout if start_server else None
+    return AsyncClonePlan(conninfo, acting, options, settings or {}, start_timeout)
 
 
 class AsyncClonePlan(AsyncClosing):

@@ -122,7 +122,7 @@ def plan_clone(
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
     options = CloneOptions(
-        directory=control.data_directory,
+        directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=tablespaces or {},
@@ -132,7 +132,8 @@ def plan_clone(
         compression=compression,
     )
     acting = control or LocalControl(folder, bindir=bindir)
-    return ClonePlan(conninfo, acting, options, settings or {}, timeout if start_server else None)
+    start_timeout = timeout if start_server else None
+    return ClonePlan(conninfo, acting, options, settings or {}, start_timeout)
 
 
 class ClonePlan(Closing):
