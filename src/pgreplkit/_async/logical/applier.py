@@ -610,8 +610,6 @@ def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, AsyncServer):
-        raise TypeError(
-            "publisher and subscriber must be servers or connection strings, not"
-            f" {type(server).__name__}"
-        )
+        given = type(server).__name__
+        raise TypeError(f"server must be an AsyncServer or a connection string, not {given}")
     return server._link.conninfo_for_another()
