@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
 from typing import get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -100,13 +99,18 @@ def _columns(row: Record, prefix: str, split: set[str], cell: Cell) -> Iterator[
         yield from _cells(f"{prefix}{name}", value, split, cell)
 
 
-@cache
+_LISTS: dict[type, frozenset[str]] = {}
+
+
 def _lists_of_rows(kind: type[Record]) -> frozenset[str]:
-    hints = get_type_hints(kind)
-    for name in names_of(kind):
-        if isinstance(computed := getattr(kind, name), property):
-            hints[name] = get_type_hints(computed.fget)["return"]
-    return frozenset(name for name, hint in hints.items() if _is_rows(hint))
+    names = _LISTS.get(kind)
+    if names is None:
+        hints = get_type_hints(kind)
+        for name in names_of(kind):
+            if isinstance(computed := getattr(kind, name, None), property):
+                hints[name] = get_type_hints(computed.fget)["return"]
+        names = _LISTS[kind] = frozenset(name for name, hint in hints.items() if _is_rows(hint))
+    return names
 
 
 def _is_rows(hint: object) -> bool:
