@@ -46,6 +46,8 @@ _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
+_CAREFUL = 1000
+"""Transactions that are applied change by change after one that met a conflict: others follow."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _LOGGED_PER_MINUTE = 100
@@ -103,7 +105,9 @@ class ApplyRun:
         self._group: list[RawTransaction[Row]] = []
         """The transactions that are being sent, to be applied as one."""
         self._singly = 0
-        """The number of transactions that are sent alone: those of a group that failed."""
+        """The number of transactions that are sent alone, and change by change."""
+        self._repeated = LSN.INVALID
+        """The end of the last transaction that was sent again change by change."""
         self._number = 0
         """The number of changes that were planned of the transaction that is being sent."""
         self._bytes = 0
@@ -429,6 +433,9 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
+        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+            # Statements for several rows fail at a conflict, and do not decide it.
+            self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
             # A flush has no change that could be applied in another way.
             raise error
