@@ -7,20 +7,20 @@ so does a change of the same transaction, whose commit time is not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 
 import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
+from pgreplkit.apply.stampedsets import StampedSets
 from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.values.tablename import TableName
 
-_TIMESTAMPTZ = 1184
 _DELETED, _MISSING, _OTHER = b"d", b"m", b"o"
 """The columns that a statement returns: if its row was deleted later; if there was none; if an
 inserted row existed, or an updated one did not. NULL if all was as expected, and no row if the
@@ -93,19 +93,18 @@ class StampedStatements:
             f" RETURNING {self._returned(stamp, is_new=is_new)}"
         )
         made = self._made(Kind.INSERT if is_new else Kind.UPDATE, sql, parameters)
-        sets = self._sets()
-        if sets is None:
+        several = self._sets()
+        if several is None:
             return made
         if is_new:
             return attrs.evolve(
                 made,
                 is_timed=True,
-                several=cache(partial(sets.insert, made, parameters)),
-                follows=cache(partial(sets.check, made)),
+                several=cache(partial(several.insert, made, parameters)),
+                follows=cache(partial(several.check, made)),
             )
-        return attrs.evolve(
-            made, is_timed=True, several=cache(partial(sets.update, made, parameters))
-        )
+        update = partial(several.update, made, parameters)
+        return attrs.evolve(made, is_timed=True, several=cache(update))
 
     def _sets(self) -> StampedSets | None:
         """Return the statements for several rows, if there are any."""
@@ -172,11 +171,11 @@ class StampedStatements:
                 f" WHERE {self._is_older('d', parameters, self._tie('d', None, []))})"
             )
         made = self._made(Kind.DELETE, sql + self._answer(parameters), parameters)
-        sets = self._sets()
-        if sets is None:
+        several = self._sets()
+        if several is None:
             return made
-        several = partial(sets.delete, made, parameters)
-        return attrs.evolve(made, is_timed=True, several=cache(several))
+        delete = partial(several.delete, made, parameters)
+        return attrs.evolve(made, is_timed=True, several=cache(delete))
 
     def sweep(self) -> Statement | None:
         """Return the deletion of rows that were inserted while an older deletion found none.
@@ -266,133 +265,6 @@ class StampedStatements:
             needs_row=True,
             key=parameters.of([(one, one.position + shift) for one in self.key]),
             is_stamped=True,
-        )
-
-
-class StampedSets:
-    """Composes the statements that apply the changes of several rows at once.
-
-    Each fails unless all of its changes win, as nearly all do. The transaction is applied again
-    then, change by change: so they decide nothing.
-    """
-
-    def __init__(self, match: Match, key: Sequence[Written], oid: str) -> None:
-        self._match, self._key, self._oid = match, key, oid
-        self._only = f"ONLY {match.target.table}"
-
-    def insert(self, one: Statement, parameters: Parameters, rows: int) -> Statement:
-        """Return the INSERT of rows that do not exist."""
-        match, width = self._match, parameters.width - 1
-        values = [
-            [f"${parameters.place(each.position) + 1 + row * width}" for each in match.written]
-            for row in range(rows)
-        ]
-        return self._several(one, b"i", insert_sql(match, values), rows, is_timed=False)
-
-    def check(self, one: Statement, rows: int) -> Statement:
-        """Return the query for deletions that are not older than rows that were just inserted.
-
-        As a statement of its own it sees a deletion for whose end the INSERT has waited.
-        """
-        width, types = len(self._key), [each.column.type for each in self._key]
-        keys = ", ".join(
-            "jsonb_build_array("
-            + ", ".join(f"${row * width + at + 1}::{types[at]}" for at in range(width))
-            + ")"
-            for row in range(rows)
-        )
-        sql = (
-            "SELECT 1 / (NOT EXISTS (SELECT FROM pgreplkit.tombstone AS d"
-            f" WHERE d.relation = {self._oid} AND d.key = ANY (ARRAY[{keys}])"
-            f" AND pg_xact_commit_timestamp(d.xmin) >= ${rows * width + 1}))::int"
-        )
-        return self._several(one, b"c", sql, rows, is_timed=True)
-
-    def update(self, one: Statement, parameters: Parameters, rows: int) -> Statement:
-        """Return the UPDATE of rows that are older."""
-        names = {each.column.name for each in self._key}
-        changed = [
-            each
-            for each in self._match.written
-            if each.column.name not in names and each.column.identity != "a"
-        ]
-        sets = (
-            ", ".join(
-                f"{quote_identifier(each.column.name)} = v.{parameters.column(each.position)}"
-                for each in changed
-            )
-            or self._same()
-        )
-        source, types = self._source(parameters, self._match.written, rows)
-        sql = (
-            f"WITH changed AS (UPDATE {self._only} AS t SET {sets} FROM {source}"
-            f" WHERE {self._place(parameters)} AND {self._is_older('t', types)} RETURNING 1)"
-            f" SELECT 1 / (count(*) = {rows})::int FROM changed"
-        )
-        return self._several(one, b"u", sql, rows, is_timed=True, types=types)
-
-    def delete(self, one: Statement, parameters: Parameters, rows: int) -> Statement:
-        """Return the DELETE of rows that are older, which leaves tombstones."""
-        source, types = self._source(parameters, self._key, rows)
-        key = key_json([each.column.name for each in self._key], "t")
-        sql = (
-            f"WITH gone AS (DELETE FROM {self._only} AS t USING {source}"
-            f" WHERE {self._place(parameters)} AND {self._is_older('t', types)}"
-            f" RETURNING {key} AS key), buried AS (INSERT INTO pgreplkit.tombstone AS d"
-            f" (relation, key) SELECT {self._oid}, key FROM gone ON CONFLICT (relation, key)"
-            " DO UPDATE SET xid = EXCLUDED.xid, is_late = EXCLUDED.is_late"
-            f" WHERE {self._is_older('d', types)})"
-            f" SELECT 1 / (count(*) = {rows})::int FROM gone"
-        )
-        return self._several(one, b"d", sql, rows, is_timed=True, types=types)
-
-    def _same(self) -> str:
-        column = quote_identifier(self._key[0].column.name)
-        return f"{column} = t.{column}"
-
-    def _source(
-        self, parameters: Parameters, columns: Sequence[Written], rows: int
-    ) -> tuple[str, tuple[int, ...]]:
-        """Return the list of rows, and the types of all parameters."""
-        ordered = sorted(columns, key=lambda each: each.position)
-        width = len(ordered)
-        lists = ", ".join(
-            "(" + ", ".join(f"${row * width + at + 1}" for at in range(width)) + ")"
-            for row in range(rows)
-        )
-        names = ", ".join(parameters.column(each.position) for each in ordered)
-        types = tuple(each.column.type_oid for each in ordered) * rows
-        return f"(VALUES {lists}) AS v ({names})", (*types, _TIMESTAMPTZ)
-
-    def _place(self, parameters: Parameters) -> str:
-        return " AND ".join(
-            f"t.{quote_identifier(each.column.name)} = v.{parameters.column(each.position)}"
-            for each in self._key
-        )
-
-    @staticmethod
-    def _is_older(row: str, types: Sequence[int]) -> str:
-        # The time is the last parameter. An equal one is not decided here.
-        return f"coalesce(pg_xact_commit_timestamp({row}.xmin) < ${len(types)}, true)"
-
-    @staticmethod
-    def _several(
-        one: Statement,
-        kind: bytes,
-        sql: str,
-        rows: int,
-        *,
-        is_timed: bool,
-        types: tuple[int, ...] = (),
-    ) -> Statement:
-        return attrs.evolve(
-            one,
-            name=b"%b_%b%d" % (one.name, kind, rows),
-            sql=sql,
-            needs_row=False,
-            is_stamped=False,
-            is_timed=is_timed,
-            types=types,
         )
 
 
