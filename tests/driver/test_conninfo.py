@@ -157,7 +157,7 @@ def test_a_server_whose_service_asks_for_encryption_or_a_role_is_alive(
         (socket.gaierror(socket.EAI_NONAME, "unknown name"), Reply.SILENT),
     ],
 )
-def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
+def test_a_cause_on_this_machine_is_not_evidence_that_a_server_is_lost(
     monkeypatch: pytest.MonkeyPatch, error: OSError, reply: Reply
 ) -> None:
     def fails(*arguments: object) -> socket.socket:

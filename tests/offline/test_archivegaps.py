@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_shows_that_those_before_it_were_written(arch
     assert gap.found == f"{name_of(7, 2)} is missing"
 
 
-def test_a_history_that_cannot_be_read_is_no_contradiction(archive: Path) -> None:
+def test_a_history_that_cannot_be_read_is_not_a_contradiction(archive: Path) -> None:
     (archive / "00000002.history").write_bytes(ENCRYPTED)
     report = scan_archive(archive)
     assert found(report) == ["unreadable"]

@@ -152,7 +152,7 @@ def test_a_result_describes_its_steps_and_what_was_lost() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": [5]}', "[" * 100_000, b"\xff"])
-def test_a_file_that_is_no_journal_is_refused(text: str | bytes) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="could not read the journal"):
         Journal.from_json(text)
 

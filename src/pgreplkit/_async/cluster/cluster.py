@@ -460,6 +460,6 @@ def _named(servers: Iterable[str]) -> dict[str, str]:
     if len(named) < len(conninfos):
         raise ValueError(
             f"two of the servers {', '.join(map(address, conninfos))} have the same address;"
-            " leave one out, or give a mapping with distinct names"
+            " leave one out, or pass a mapping with distinct names"
         )
     return named

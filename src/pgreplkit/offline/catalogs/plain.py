@@ -36,7 +36,7 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     if not has_label:
         raise WalNotFound(
             f"read the backup in {place}", "it has no backup_label, so it was started or is not"
-            " a base backup", remedy="give the directory of a base backup"
+            " a base backup", remedy="pass the directory of a base backup"
         )  # fmt: skip
     with translate_os_errors(f"read the backup in {place}"):
         text = (place / "backup_label").read_text(errors="replace")
