@@ -95,7 +95,7 @@ def test_rows_with_a_commit_time_share_it_and_keys_follow_their_insertion() -> N
     ]
     assert batch.takes((delete, [b"1", b"time"], [TEXT, BINARY]))
     assert not batch.takes((delete, [b"1", b"time"], [TEXT, BINARY]))
-    [(statement, values, formats)] = batch.steps()
+    [(statement, deleted, hows)] = batch.steps()
     # Alone it fails too, if it does not win.
     assert statement.sql.endswith("SELECT 1 / (count(*) = 1)::int FROM gone")
-    assert (values, formats) == ([b"1", b"time"], [TEXT, BINARY])
+    assert (deleted, hows) == ([b"1", b"time"], [TEXT, BINARY])
