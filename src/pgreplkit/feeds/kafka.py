@@ -79,12 +79,16 @@ def checked_conf(conf: Mapping[str, object]) -> dict[str, object]:
     Raises: TypeError; ValueError for settings that the sink sets itself.
     """
     if not isinstance(conf, Mapping):
-        raise TypeError(f"conf is a mapping, not {type(conf).__name__}")
+        raise TypeError(f"conf must be a mapping, not {type(conf).__name__}")
     taken = [name for name in _OWN if name in conf]
     if taken:
         raise ValueError(f"conf sets {', '.join(taken)}, which the sink sets itself")
     if not any(conf.get(name) for name in _ADDRESSES):
         raise ValueError("conf has no bootstrap.servers")
+    for name in _ADDRESSES:
+        # The client would take the text of a list for an address.
+        if not isinstance(conf.get(name, ""), str):
+            raise TypeError(f"conf[{name!r}] is a str, with commas between several addresses")
     return dict(conf)
 
 
