@@ -65,6 +65,7 @@ from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 from pgreplkit.values.text import wrapped
 
 _LOGGER = getLogger("pgreplkit.plans")
@@ -125,14 +126,15 @@ def plan_clone(
     options = CloneOptions(
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
-        tablespaces=tablespaces or {},
+        tablespaces=by_name(tablespaces, "tablespaces"),
         max_rate=max_rate,
         wal_method=wal_method,
         checkpoint=checkpoint,
         compression=compression,
     )
+    own = by_name(settings, "settings")
     acting = control or LocalControl(folder, bindir=bindir)
-    return ClonePlan(conninfo, acting, options, settings or {}, timeout if start_server else None)
+    return ClonePlan(conninfo, acting, options, own, timeout if start_server else None)
 
 
 class ClonePlan(Closing):
