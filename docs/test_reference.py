@@ -34,7 +34,7 @@ def text_of(page: str) -> str:
 
 
 def words(text: str) -> str:
-    """Reduce a text to its words: markup and line breaks are no difference."""
+    """Reduce a text to its words: markup and line breaks are not a difference."""
     return " ".join(re.findall(r"\w+", text))
 
 

@@ -393,7 +393,7 @@ ROOMS = {
         "_sync.streams.recordstream": ["WalRecordStream"],
         "_sync.streams.segmentstream": ["SegmentStream"],
         "_sync.streams.walstream": ["WalStream"],
-        "host.walfiles": ["ReceivedSegment"],
+        "host.walfolder": ["ReceivedSegment"],
         "offline.archive": ["ArchiveFinding", "ArchiveProblem", "ArchiveRange", "ArchiveReport"],
         "offline.archivescan": ["scan_archive"],
         "offline.backups": ["Backup", "BackupStatus", "BackupTool", "BackupType"],

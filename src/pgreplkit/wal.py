@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.streams.recordstream import WalRecordStream as WalRecordStream
     from pgreplkit._sync.streams.segmentstream import SegmentStream as SegmentStream
     from pgreplkit._sync.streams.walstream import WalStream as WalStream
-    from pgreplkit.host.walfiles import ReceivedSegment as ReceivedSegment
+    from pgreplkit.host.walfolder import ReceivedSegment as ReceivedSegment
     from pgreplkit.offline.archive import (
         ArchiveFinding as ArchiveFinding,
         ArchiveProblem as ArchiveProblem,

@@ -90,10 +90,12 @@ def test_the_name_of_each_message_is_that_of_its_change(given: Transactions, mos
 
 
 def test_a_batch_has_no_more_bytes_than_the_sink_takes_at_once() -> None:
-    limits = SinkLimits(batch_bytes=250)
-    [first, *_] = sent([(LSN(0x200), [1] * 10)], START, limits, [False])
-    assert len(first.messages) == 3
-    assert not first.position.is_whole
+    # A body such as "0/200 1 0" has 9 bytes, and each message takes 64 more.
+    for limit, most in ((218, 2), (219, 3), (250, 3)):
+        limits = SinkLimits(batch_bytes=limit)
+        [first, *_] = sent([(LSN(0x200), [1] * 9)], START, limits, [False])
+        assert len(first.messages) == most
+        assert not first.position.is_whole
 
 
 def test_a_position_without_a_change_moves_and_leaves_out_nothing_after_it() -> None:
@@ -123,6 +125,13 @@ class Returns:
         ([b"bytes"], "returned a bytes"),
         (7, "returned a int"),
         (KeyError("column"), "raised KeyError: 'column'"),
+        (FeedMessage("cdc", b"7", "text"), "bytes or None, not bytes and str"),  # type: ignore[arg-type]
+        ([FeedMessage("cdc", bytearray(), b"")], "not bytearray and bytes"),  # type: ignore[arg-type]
+        (FeedMessage(None, None, b""), "the destination or the headers"),  # type: ignore[arg-type]
+        (FeedMessage("\ud800", None, b""), "the headers of its message are no texts: 'utf-8'"),
+        (FeedMessage("cdc", None, b"", (("a", 7),)), "are no texts: 'int'"),  # type: ignore[arg-type]
+        (FeedMessage("cdc", None, b"", (("a", "\ud800"),)), "are no texts: 'utf-8'"),
+        (FeedMessage("cdc", None, b"", {"a": "b"}), "are no texts: not enough"),  # type: ignore[arg-type]
     ],
 )
 def test_an_encoder_that_fails_is_named_with_the_change(encoded: object, found: str) -> None:
@@ -143,6 +152,13 @@ def test_a_message_that_is_too_large_is_refused_or_replaced() -> None:
     [parked] = batching.batch().messages
     assert (parked.destination, parked.key, batching.parked) == ("cdc.parked", b"7", 1)
     assert json.loads(parked.body or b"")["destination"] == "cdc.rows"
+
+
+def test_the_size_of_a_message_is_in_bytes() -> None:
+    message = FeedMessage("cdc", b"7", b"12", (("a", "é"),))
+    batching = Batching(Returns(message), SinkLimits(message_bytes=69), START)
+    with pytest.raises(MessageTooLarge, match="it has 70 bytes"):
+        [*batching.take([change(LSN(0x200), 1)], LSN(0x200))]
 
 
 def test_a_change_that_becomes_more_messages_than_a_batch_takes_is_refused() -> None:

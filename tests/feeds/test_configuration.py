@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
 from pathlib import Path
@@ -10,7 +11,18 @@ import pytest
 
 from pgreplkit.errors import PositionLost
 from pgreplkit.feedcommand import main
-from pgreplkit.feeds import AsyncFeed, AsyncFleet, CloudEvents, DebeziumJson, FeedReport, FeedStatus
+from pgreplkit.feeds import (
+    AsyncFeed,
+    AsyncFleet,
+    CloudEvents,
+    DebeziumJson,
+    FeedReport,
+    FeedStatus,
+    JetStream,
+    Kafka,
+    PlainJson,
+    RedisStreams,
+)
 from pgreplkit.feeds.configuration import parse_configuration
 from pgreplkit.supervised import DEFECT, DONE, FAILED, MISCONFIGURED, STUCK
 from pgreplkit.values.rows import Rows
@@ -44,9 +56,41 @@ keys = { "public.users" = ["mail"] }
 engine = "redis"
 url = "redis://a"
 """
+
+
+def keys_of(*kinds: type) -> set[str]:
+    """The names of the arguments of these classes."""
+    return {name for kind in kinds for name in inspect.signature(kind).parameters}
+
+
+SINKS = {"jetstream": JetStream, "kafka": Kafka, "redis": RedisStreams}
+ENCODERS = keys_of(CloudEvents, DebeziumJson, PlainJson)
 FEED = '[feeds.a]\nsource = ""\npublications = ["p"]\n'
 SINK = '[feeds.a.sink]\nengine = "redis"\nurl = "redis://a"\n'
 LEAST = f'{FEED}encoder = "plain"\n{SINK}'
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("[feeds.a]\nx = 1\n", keys_of(AsyncFeed)),
+        (f"{FEED}[feeds.a.encoder]\nformat = 'plain'\nx = 1\n", ENCODERS),
+        *(
+            (f"{FEED}encoder = 'plain'\nsink = {{ engine = '{engine}', x = 1 }}\n", keys_of(kind))
+            for engine, kind in (
+                ("jetstream", JetStream),
+                ("kafka", Kafka),
+                ("redis", RedisStreams),
+            )
+        ),
+    ],
+)
+def test_every_argument_is_a_key(text: str, known: set[str]) -> None:
+    if "sink" not in text:
+        text += SINK
+    with pytest.raises(ValueError, match="unknown key 'x'") as refused:
+        parse_configuration(text)
+    assert {*str(refused.value).partition("known are ")[2].split(", ")} == known
 
 
 def test_a_configuration_becomes_the_arguments_of_feeds_and_sinks() -> None:

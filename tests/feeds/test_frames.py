@@ -61,6 +61,13 @@ def test_a_header_that_would_be_another_one_is_refused(header: tuple[str, str]) 
         [*batch_frames([message], [(LSN("0/5"), 1)], "orders", 0)]
 
 
+@pytest.mark.parametrize("name", ["Nats-Msg-Id", "nats-rollup", "Nats-TTL", "Pgreplkit-Position"])
+def test_a_header_on_which_nats_or_the_feed_acts_is_refused(name: str) -> None:
+    message = FeedMessage("cdc.a", None, b"", ((name, "1"),))
+    with pytest.raises(SinkRefused, match=f"the header '{name}' is one of NATS or of the feed"):
+        [*batch_frames([message], [(LSN("0/5"), 1)], "orders", 0)]
+
+
 def test_a_line_break_in_a_key_is_escaped() -> None:
     message = FeedMessage("cdc.a", b"a\r\nb", b"")
     [frame] = batch_frames([message], [(LSN("0/5"), 1)], "orders", 0)

@@ -7,11 +7,16 @@ from typing import Any
 import attrs
 import pytest
 
-from pgreplkit.errors import SinkNotFitting
+from pgreplkit.errors import SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
+from pgreplkit.feeds import JetStream
+from pgreplkit.feeds.frames import BATCH, COMMIT
 from pgreplkit.feeds.jetstream import (
     StreamFacts,
+    error_of,
     insist_on_fitting,
     is_forbidden,
+    is_inside_batch,
+    is_stream_name,
     is_subject,
     matches,
     position_subject,
@@ -26,6 +31,8 @@ FITTING = StreamFacts(
     max_messages=-1,
     max_bytes=-1,
     max_per_subject=-1,
+    max_message=-1,
+    answers=True,
     is_sealed=False,
     copies_others=False,
     allows_atomic=True,
@@ -53,10 +60,43 @@ def test_a_subject_matches_the_wildcards_of_a_stream(
     assert matches(pattern, subject) == expected
 
 
-@pytest.mark.parametrize("subject", ["", "a..b", "a.", ".a", "a b", "a.*", "a.>", "$JS.a", "a\n"])
+@pytest.mark.parametrize(
+    "subject", ["", "a..b", "a.", ".a", "a b", "a.*", "a.>", "$JS.a", "a\n", "a" * 3001]
+)
 def test_names_that_nats_forbids_are_no_subjects(subject: str) -> None:
     assert not is_subject(subject)
     assert is_subject("cdc.public.t")
+    assert is_subject("a" * 3000)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "*", ">", "a/b", "a\\b", "a\n", "é" * 128])
+def test_a_name_that_no_stream_can_have_is_refused_before_anything_is_asked(name: str) -> None:
+    assert is_stream_name("CDC")
+    assert is_stream_name("é" * 127)
+    assert not is_stream_name(name)
+    with pytest.raises(ValueError, match="stream is not the name of a stream"):
+        JetStream("nats://a", name)
+    with pytest.raises(TypeError, match="stream is a str, not int"):
+        JetStream("nats://a", 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "expected"),
+    [
+        (400, 10071, SinkFenced),
+        (400, 10164, SinkFenced),
+        (400, 10077, SinkUnreachable),
+        (503, 10008, SinkUnreachable),
+        (400, 10065, SinkRefused),
+        (500, 10052, SinkRefused),
+    ],
+)
+def test_an_error_that_would_come_again_differs_from_one_that_may_pass(
+    code: int, number: int, expected: type[Exception]
+) -> None:
+    error = error_of("use it", code, number, "subjects overlap")
+    assert type(error) is expected
+    assert f"subjects overlap (error {number})" in str(error)
 
 
 def test_a_position_has_a_subject_below_a_wildcard() -> None:
@@ -82,11 +122,20 @@ def test_a_refusal_of_the_user_differs_from_a_lost_connection(found: str, expect
     assert is_forbidden(found) == expected
 
 
+def test_the_last_message_of_a_batch_commits_it() -> None:
+    assert is_inside_batch({BATCH: "1"})
+    assert not is_inside_batch({BATCH: "1", COMMIT: "1"})
+    assert not is_inside_batch({})
+
+
 @pytest.mark.parametrize(
     ("setting", "facts"),
     [
         ("sealed", {"is_sealed": True}),
         ("sources", {"copies_others": True}),
+        ("no_ack", {"answers": False}),
+        ("max_msg_size", {"max_message": 1023}),
+        ("storage", {"storage": "memory"}),
         ("retention", {"retention": "workqueue"}),
         ("retention", {"retention": "interest"}),
         ("allow_atomic", {"allows_atomic": False}),
@@ -103,7 +152,7 @@ def test_a_stream_that_loses_messages_is_refused(setting: str, facts: dict[str, 
         insist_on_fitting(stream, may_discard=False)
     assert raised.value.setting == setting
     assert raised.value.remedy
-    if setting.startswith("max"):
+    if setting in ("storage", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject"):
         insist_on_fitting(stream, may_discard=True)
 
 
@@ -113,7 +162,7 @@ def test_a_server_without_atomic_batches_fits() -> None:
 
 
 def test_a_full_stream_that_refuses_new_messages_loses_none() -> None:
-    full = attrs.evolve(FITTING, max_bytes=1000, max_messages=10, discard="new")
+    full = attrs.evolve(FITTING, max_bytes=1000, max_messages=10, max_message=1024, discard="new")
     insist_on_fitting(full, may_discard=False)
 
 

@@ -53,10 +53,16 @@ def test_the_fields_of_an_entry_are_headers_key_and_body() -> None:
     assert entry_fields(FeedMessage("t", None, None)) == ["tombstone", "1"]
 
 
+def test_a_message_with_more_headers_than_a_script_can_store_is_refused() -> None:
+    headers = (("a", "b"),) * 2500
+    assert len(entry_fields(FeedMessage("t", None, b"", headers))) == 5002
+    with pytest.raises(SinkRefused, match="it has 2501 headers, and an entry takes 2500"):
+        entry_fields(FeedMessage("t", None, b"", (*headers, ("a", "b"))))
+
+
 @pytest.mark.parametrize(
     ("setting", "facts"),
     [
-        ("role", {"role": "slave"}),
         ("cluster-enabled", {"is_cluster": True}),
         ("maxmemory-policy", {"max_memory": 1000, "evicts": "allkeys-lru"}),
         ("appendonly", {"writes_log": False}),
@@ -70,6 +76,11 @@ def test_a_server_that_loses_messages_is_refused(setting: str, facts: dict[str, 
     assert raised.value.setting == setting
     if setting == "appendonly":
         insist_on_fitting(attrs.evolve(FITTING, **facts), may_discard=True)
+
+
+def test_a_replica_may_be_replaced_by_the_new_master() -> None:
+    with pytest.raises(SinkUnreachable, match="its role is slave; connect to the master"):
+        insist_on_fitting(attrs.evolve(FITTING, role="slave"), may_discard=False)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,7 @@ def test_an_answer_that_may_change_differs_from_a_refusal(
         ("redis://joe:secret@cache:6380/2", "redis://cache:6380/2"),
         ("redis://cache?password=secret&db=1", "redis://cache"),
         ("rediss://cache/0?username=joe&password=a@b", "rediss://cache/0"),
+        ("redis://[::1]:6380", "redis://[::1]:6380"),
         ("unix://joe:secret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
     ],
 )

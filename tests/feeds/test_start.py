@@ -138,7 +138,9 @@ def test_a_slot_that_is_no_feeds_is_refused(
     plugin: str | None, database: str | None, found: str
 ) -> None:
     assert found in str(slot_refusal("run the feed 's'", "s", plugin, database, "shop"))
-    assert slot_refusal("run the feed 's'", "s", "pgoutput", "shop", "shop") is None
+    of_feed = ("run the feed 's'", "s", "pgoutput", "shop", "shop")
+    assert slot_refusal(*of_feed) is None
+    assert "only prepared (two_phase)" in str(slot_refusal(*of_feed, is_two_phase=True))
 
 
 @pytest.mark.parametrize(

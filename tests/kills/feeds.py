@@ -1,4 +1,4 @@
-"""Kill feeds, their source and their engine at random: ``feeds.py [kills] [seed] [engine]``.
+"""Kill feeds, their source and their engine: ``feeds.py [kills] [seed] [engine] [version]``.
 
 Writers change rows all the time, in transactions of 1 row, and of more rows than a batch has. At
 the end the messages are compared with the writers' table: each committed change
@@ -83,9 +83,12 @@ def run_feed(conninfo: str, engine: str, url: str) -> int:
 def main() -> None:
     kills, seed = (int(word) for word in [*sys.argv[1:3], *["50", "1"][len(sys.argv) - 1 :]])
     engine = sys.argv[3] if len(sys.argv) > 3 else "jetstream"
+    version = int(sys.argv[4]) if len(sys.argv) > 4 else None
     chance = random.Random(seed)
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
-        source = lab.primary(settings={"wal_level": "logical", "wal_sender_timeout": "2s"})
+        source = lab.primary(
+            version=version, settings={"wal_level": "logical", "wal_sender_timeout": "2s"}
+        )
         broker = lab.redis() if engine == "redis" else lab.nats()
         with psycopg.connect(source.conninfo, autocommit=True) as connection:
             connection.execute(

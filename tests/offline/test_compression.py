@@ -73,7 +73,7 @@ def test_lz4_zstd_and_brotli_need_an_extra(
         open_wal(tmp_path)
 
 
-def test_a_brotli_file_that_is_cut_or_goes_on_is_damaged(tmp_path: Path) -> None:
+def test_a_brotli_file_that_is_cut_or_has_data_after_its_end_is_damaged(tmp_path: Path) -> None:
     compress: Callable[[bytes], bytes] = pytest.importorskip("brotli").compress
     path = tmp_path / f"{name_of(3)}.br"
     stored = compress(wal_of([90] * 9, WalWriter(3 * MIB)).padded())

@@ -41,9 +41,9 @@ def test_a_file_that_ends_early_is_damaged(
 
 
 @pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "gzip"])
-def test_a_file_that_goes_on_after_its_end_is_damaged(tmp_path: Path, codec: str) -> None:
+def test_a_file_with_data_after_its_end_is_damaged(tmp_path: Path, codec: str) -> None:
     form, compress, _ = CODECS[codec]
     path = tmp_path / "file"
     path.write_bytes(compress(bytes(300)) + b"something else")
-    with pytest.raises(InvalidWal, match="is damaged: it"):
+    with pytest.raises(InvalidWal, match=r"is damaged: (data follows its end|its end)"):
         content_size(path, form)

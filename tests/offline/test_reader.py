@@ -103,7 +103,7 @@ def test_a_recycled_file_may_be_overwritten_up_to_any_byte(tmp_path: Path, size:
     wal = open_wal(tmp_path, strict=True)
     assert read(wal) == writer.lsns
     assert wal.ended_by is WalEnd.RECYCLED
-    # A page further on is no leftover, so that this is damage.
+    # A page further on is not a leftover, so that this is damage.
     page = page_header(3 * MIB + 40 * 8192)
     path.write_bytes(path.read_bytes()[: 40 * 8192] + page + bytes(MIB - 40 * 8192 - len(page)))
     with pytest.raises(InvalidWal, match=r"names .* as the previous one"):

@@ -10,7 +10,7 @@ import pytest
 from recordedwal import Recorded
 
 from pgreplkit import LSN
-from pgreplkit.offline.xacts import WalCommit
+from pgreplkit.offline.xacts import WalCommit, subtransactions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,3 +70,10 @@ def test_a_transaction_is_all_its_records(sampled: Recorded) -> None:
     # From 14 on, subtransactions that were rolled back name their transaction.
     assert kinds["nested"]["INSERT"] == (5 if wal.major > 13 else 3)
     assert kinds["nested"]["COMMIT"] == 1
+
+
+def test_subtransactions_are_assigned_before_the_end(sampled: Recorded) -> None:
+    xid = sampled.xids["many"]
+    [assigning] = [one for one in sampled.open().transaction(xid) if one.kind == "ASSIGNMENT"]
+    # The server assigns them when it has no room for more in shared memory.
+    assert subtransactions(assigning) == (xid, named(sampled, "many").subxids[:64])

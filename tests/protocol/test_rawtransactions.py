@@ -20,6 +20,14 @@ def test_raw_changes_survive_a_spool_in_a_file() -> None:
     assert small.size < large.size
 
 
+@pytest.mark.parametrize(("options", "restarts"), [(1, False), (2, True)])
+def test_a_raw_truncate_names_each_of_its_tables(options: int, restarts: bool) -> None:
+    sent = transaction(po.relation(oid=8), po.truncate(7, 8, options=options))
+    [(kind, readers, flag, old, new)] = sent.changes()
+    assert (chr(kind), [reader.table.oid for reader in readers]) == ("T", [7, 8])
+    assert (flag, old, new) == (restarts, None, None)
+
+
 def test_a_truncated_raw_change_is_refused() -> None:
     with pytest.raises(InvalidChangeMessage):
         list(transaction(po.insert(1, "abc", 5)[:-3]).changes())

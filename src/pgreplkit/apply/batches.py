@@ -28,7 +28,7 @@ class Batch:
         return self._statement is not None
 
     def takes(self, step: Step) -> bool:
-        """Add the row of a step, if it fits to those before; else they have to be sent first."""
+        """Add the row of a step; return False if it does not fit the rows before it."""
         statement, values, formats = step
         # The planner has one statement for each kind of change: identity is enough.
         if statement is not self._statement:

@@ -1,7 +1,7 @@
 """Delta statements: they add the differences of some columns, whatever was committed last.
 
 The later commit still wins the other columns. A change that loses them writes the row, whose xmin
-then tells the time of the loser: the stamp of the winner is kept in pgreplkit.stamp, and is valid
+then has the time of the loser: the stamp of the winner is kept in pgreplkit.stamp, and is valid
 as long as that row version exists.
 
 Three statements apply a change, since each of them sees what was committed before it began: the
@@ -155,7 +155,7 @@ class DeltaStatements(StampedStatements):
         return Parameters(used, self._stamp + 1)
 
     def _silent(self, sql: str, parameters: Parameters) -> Statement:
-        """Return a statement whose outcome is no conflict."""
+        """Return a statement whose outcome is not a conflict."""
         table = str(self._match.source)
         return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks)
 

@@ -29,7 +29,7 @@ def filtered(
     if old is not None and plan.match.is_full:
         new = merged(old, new)
     kept = _kept(plan, reader, new)
-    # An insert that is left out is no deletion: the row never was on the subscriber.
+    # An insert that is left out is not a deletion: the row never was on the subscriber.
     if is_new:
         if kept is not None:
             yield plan.insert(*kept)

@@ -182,7 +182,7 @@ class Nodes:
         elif local is None and write.value is not None and not self._inserts_missing:
             return
         elif local is not None and not self._sees_writers and not write.is_insert:
-            # Without versions, a change of an existing row is no conflict.
+            # Without versions, a change of an existing row is not a conflict.
             self._store(node, write)
         elif self._decides(local, write) is Decision.APPLY:
             self._store(node, write)

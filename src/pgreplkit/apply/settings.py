@@ -87,7 +87,7 @@ def _flag(_settings: object, argument: attrs.Attribute[bool], given: bool) -> No
 
 def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
-        # A bool is an int, and True is no number of attempts.
+        # A bool is an int, and True is not a number of attempts.
         if type(given) is not int:
             raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
         if given < least:

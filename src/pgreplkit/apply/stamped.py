@@ -31,7 +31,7 @@ class Stamps:
 
     rank: int | None
     by_time: bool = True
-    """Whether commit times decide, and deletions are remembered; else the ranks alone do."""
+    """Whether commit times decide, and deletions are remembered; otherwise the ranks alone do."""
     deltas: Mapping[TableName, tuple[str, ...]] = {}
     """Columns of the subscriber's tables to which differences are added."""
 
@@ -155,7 +155,7 @@ class StampedStatements:
     def sweep(self) -> Statement | None:
         """Return the deletion of rows that were inserted while an older deletion found none.
 
-        It is repeated until every transaction that ran beside the deletion has ended: it returns
+        It is repeated until every transaction that ran during the deletion has ended: it returns
         no row then. None if deletions are not remembered.
         """
         if not self._stamps.by_time:

@@ -68,20 +68,20 @@ class Parameters:
         return f"${self._numbers[position]}"
 
     def of_row(self, position: int, row: int) -> str:
-        """Return the parameter of a row, where the values of several rows follow each other."""
+        """Return the parameter of a value in one of the rows, whose values follow each other."""
         return f"${self._numbers[position] + row * len(self._order)}"
 
     def column(self, position: int) -> str:
-        """Return the column of a list of rows that has the values of a position."""
+        """Return the name that VALUES (…) AS v (c1, c2, …) has for a value."""
         return f"c{self._numbers[position]}"
 
     @property
     def columns(self) -> str:
-        """The columns of a list of rows."""
+        """The names of all columns of VALUES."""
         return ", ".join(map(self.column, self._order))
 
     def rows(self, number: int) -> str:
-        """Return the parameters of a list of rows."""
+        """Return the rows of VALUES, each with its parameters."""
         lists = (
             ", ".join(self.of_row(position, row) for position in self._order)
             for row in range(number)
@@ -89,7 +89,7 @@ class Parameters:
         return f"({'), ('.join(lists)})"
 
     def types(self, types: Mapping[int, int]) -> tuple[int, ...]:
-        """Return the types of the parameters of a row, of the types at all positions."""
+        """Return the types of a row's parameters, from a mapping of all positions."""
         return tuple(types[position] for position in self._order)
 
     def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:
@@ -107,7 +107,7 @@ class Statements:
 
     def __init__(self, match: Match, name: Callable[[], bytes], *, sets: bool = False) -> None:
         self._match, self._name = match, name
-        # Without a unique key, the rows of a set cannot be told apart.
+        # Without a unique key, the rows of a set cannot be distinguished.
         self._sets = sets and bool(match.key) and match.is_unique
         self._table = f"{match.target.table}"
         # Tables that inherit from it are published by themselves, and are not meant. A partitioned
@@ -335,7 +335,10 @@ def is_same(one: Written, parameter: str) -> str:
 
 
 def truncation(matches: Sequence[Match], name: bytes, *, restarts: bool) -> Statement:
-    """Return the TRUNCATE of tables; as by a subscription, never of others that refer to them."""
+    """Return the TRUNCATE of tables.
+
+    Like the one of a subscription, it leaves out other tables that refer to them.
+    """
     tables = ", ".join(
         f"{'' if match.target.is_partitioned else 'ONLY '}{match.target.table}" for match in matches
     )

@@ -37,7 +37,7 @@ ASKED_TABLES = """
         ON nspname = asked.schema AND relname = asked.name AND relkind IN ('r', 'p')
 """
 """The part of FROM for the tables whose schemas and names are the statement's two parameters; a
-view or a sequence of such a name is no table."""
+view or a sequence of such a name is not a table."""
 
 
 def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:

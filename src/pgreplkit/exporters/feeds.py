@@ -54,7 +54,7 @@ class FeedCollector(BaseCollector):
         self._fleet = fleet
 
     def collect(self) -> Iterator[Family]:
-        """Yield the metrics of each feed; it asks no server."""
+        """Yield the metrics of each feed; no server is asked."""
         rows = self._fleet.status()
         for kind, metrics in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
             for name, (about, value_of) in metrics.items():

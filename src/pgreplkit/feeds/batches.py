@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.sink import Encoder, SinkLimits
 
 _OVERHEAD = 64
-"""Bytes that a message takes beside its content, such as its position and its name."""
+"""Bytes that a message takes in addition to its content, such as its position and its name."""
 
 
 @attrs.frozen
@@ -128,10 +128,12 @@ class Batching:
         if encoded is None:
             return (), 0
         limits = self._limits
-        if isinstance(encoded, FeedMessage) and (size := _size(encoded)) <= limits.message_bytes:
-            return (encoded,), size
+        if isinstance(encoded, FeedMessage):
+            size = _size(change, encoded)
+            if size <= limits.message_bytes:
+                return (encoded,), size
         messages = (encoded,) if isinstance(encoded, FeedMessage) else encoded
-        # A generator would be empty when it is counted; a str has items, which are no messages.
+        # A generator would be empty when it is counted; a str has items, which are not messages.
         if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
             raise not_encoded(change, f"the encoder returned a {type(messages).__name__}")
         # They cannot be spread over batches: no position lies between the messages of one change.
@@ -144,14 +146,14 @@ class Batching:
             if not isinstance(message, FeedMessage):
                 raise not_encoded(change, f"the encoder returned a {type(message).__name__}")
         fitting = [self._fitting(change, message) for message in messages]
-        return fitting, sum(map(_size, fitting))
+        return fitting, sum([_size(change, message) for message in fitting])
 
     def _fitting(self, change: FeedChange, message: FeedMessage) -> FeedMessage:
         """Return the message, or the one that says why it is not sent.
 
         Raises: MessageTooLarge.
         """
-        size, limit = _size(message), self._limits.message_bytes
+        size, limit = _size(change, message), self._limits.message_bytes
         if size <= limit:
             return message
         what = f"send the change {change_name(change)} to {message.destination!r}"
@@ -168,8 +170,25 @@ class Batching:
         return FeedMessage(self._parked_to, message.key, json.dumps(found).encode())
 
 
-def _size(message: FeedMessage) -> int:
-    size = _OVERHEAD + len(message.body or b"") + len(message.key or b"")
-    if message.headers:
-        size += sum([len(name) + len(value) for name, value in message.headers])
+def _size(change: FeedChange, message: FeedMessage) -> int:
+    """Return the size of a message.
+
+    Raises: EncodingFailed for a message with parts of other types: each sink would fail in its own
+    way, or store them as it likes.
+    """
+    body, key = message.body, message.key
+    # Not a bytearray either: the encoder could change it before it is sent.
+    if not (body is None or type(body) is bytes) or not (key is None or type(key) is bytes):
+        kinds = f"{type(key).__name__} and {type(body).__name__}"
+        raise not_encoded(change, f"key and body of its message must be bytes or None, not {kinds}")
+    size = _OVERHEAD + len(body or b"") + len(key or b"")
+    try:
+        if not message.destination.isascii():
+            message.destination.encode()
+        if message.headers:
+            pairs = message.headers
+            size += sum([len(name.encode()) + len(value.encode()) for name, value in pairs])
+    except (AttributeError, TypeError, ValueError) as error:
+        found = f"the destination or the headers of its message are no texts: {error}"
+        raise not_encoded(change, found) from error
     return size

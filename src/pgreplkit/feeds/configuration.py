@@ -39,7 +39,7 @@ _FEED = {
     **dict.fromkeys(("source", "slot", "snapshot", "on_lost", "parked"), _TEXT),
     **dict.fromkeys(("hold", "heartbeat", "reconnect"), _NUMBER),
     "publications": _LIST,
-    "messages": _SWITCH,
+    **dict.fromkeys(("messages", "failover"), _SWITCH),
     "sink": _TABLE,
     "encoder": _TEXT_OR_TABLE,
 }

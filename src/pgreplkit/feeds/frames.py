@@ -11,6 +11,11 @@ from pgreplkit.values.lsn import LSN
 KEY, TOMBSTONE = "Pgreplkit-Key", "Pgreplkit-Tombstone"
 """Headers of a message: its key, and whether its key is deleted."""
 EXPECTED = "Nats-Expected-Last-Sequence"
+_RESERVED = "nats-", "pgreplkit-"
+"""Beginnings of headers with which NATS drops or replaces messages, or the feed finds its
+position."""
+BATCH, COMMIT = "Nats-Batch-Id", "Nats-Batch-Commit"
+"""Headers of a message of an atomic batch, which the server keeps; the last one has both."""
 
 
 def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str]]:
@@ -23,6 +28,10 @@ def message_headers(message: FeedMessage, shown: str) -> Iterator[tuple[str, str
         if ":" in name or any(mark in name or mark in value for mark in "\r\n"):
             operation = f"send a message to {message.destination!r}"
             raise SinkRefused(operation, f"NATS has no header {name!r} with the value {value!r}")
+        if name.casefold().startswith(_RESERVED):
+            operation = f"send a message to {message.destination!r}"
+            found = f"the header {name!r} is one of NATS or of the feed itself"
+            raise SinkRefused(operation, found, remedy="let the encoder use another name")
         yield name, value
     yield ID, shown
     if message.key is not None:
@@ -47,7 +56,7 @@ def batch_frames(
     Raises: SinkRefused.
     """
     # A client that puts the headers of each message into a mapping takes four times as long.
-    lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n{EXPECTED}: {expected}\r\n"
+    lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n{EXPECTED}: {expected}\r\n"
     lsn, shown = None, ""
     for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
         if name[0] is not lsn:
@@ -66,4 +75,4 @@ def batch_frames(
         subject = message.destination.encode()
         yield b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, size, size + len(body), headers, body)
         if number == 1:
-            lines = f"NATS/1.0\r\nNats-Batch-Id: {batch}\r\n"
+            lines = f"NATS/1.0\r\n{BATCH}: {batch}\r\n"

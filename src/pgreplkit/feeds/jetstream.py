@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit._text import counted
-from pgreplkit.errors import SinkNotFitting
+from pgreplkit.errors import FeedError, SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
+from pgreplkit.feeds.frames import BATCH, COMMIT
 
+HEADERS_SIZE = 512
+"""Bytes of the headers that are added to a message."""
 _LEAST_AGE = 60.0
 """Seconds: with a shorter max_age the position would have to be stored all the time."""
+_LEAST_SIZE = 2 * HEADERS_SIZE
+_LONGEST_NAME, _LONGEST_SUBJECT = 255, 3000
+"""Bytes. The server ends a connection on which a line, with subject and reply, is longer than
+4096."""
+_WRONG_SEQUENCE = {10071, 10164}
+_LATER = {10005, 10023, 10025, 10047, 10077, 10118}
+"""No suitable peers, insufficient resources, storage, maximum bytes, stream offline: the engine may
+take the messages later."""
+
+
+def error_of(operation: str, code: int, number: int, description: str) -> FeedError:
+    """Return the error for an error that JetStream has answered, with its code and its number."""
+    found = f"{description} (error {number})"
+    if number in _WRONG_SEQUENCE:
+        return SinkFenced(operation, f"another writer has stored messages: {found}")
+    # The server is up, and cannot store now: the same messages may be stored later.
+    if number in _LATER or code == 503:
+        return SinkUnreachable(operation, found)
+    return SinkRefused(operation, found)
 
 
 _FORBIDDEN = ("authorization violation", "authentication", "permissions violation")
@@ -19,6 +41,20 @@ _FORBIDDEN = ("authorization violation", "authentication", "permissions violatio
 def is_forbidden(found: str) -> bool:
     """Return whether an error of NATS says that the server does not allow something to the user."""
     return any(words in found.casefold() for words in _FORBIDDEN)
+
+
+def is_stream_name(name: str) -> bool:
+    """Return whether a stream can have this name."""
+    return (
+        0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
+        and name.isprintable()
+        and not any(mark in name for mark in " .*>/\\")
+    )
+
+
+def is_inside_batch(headers: Mapping[str, str]) -> bool:
+    """Return whether a message has these headers that is in an atomic batch, but not its last."""
+    return BATCH in headers and COMMIT not in headers
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -37,7 +73,8 @@ def is_subject(subject: str) -> bool:
     """Return whether a message can be published to a subject."""
     tokens = subject.split(".")
     return (
-        subject.isprintable()
+        len(subject) <= _LONGEST_SUBJECT
+        and subject.isprintable()
         # Subjects with $ belong to the server: a message there would call its API.
         and not subject.startswith("$")
         and all(token and token not in ("*", ">") and " " not in token for token in tokens)
@@ -69,7 +106,10 @@ class StreamFacts:
     """-1 for no limit, as for the others."""
     max_bytes: int
     max_per_subject: int
+    max_message: int
     is_sealed: bool
+    answers: bool
+    """Whether the server says that it has stored a message."""
     copies_others: bool
     """Whether the stream is a mirror, or has sources."""
     allows_atomic: bool
@@ -97,6 +137,12 @@ def _problems(stream: StreamFacts, *, may_discard: bool) -> Iterator[tuple[str, 
     if stream.retention != "limits":
         found = f"its retention is {stream.retention}, which removes messages, and the position"
         yield "retention", found, "use a stream with the retention limits"
+    if not stream.answers:
+        found = "with no_ack it does not say what it has stored"
+        yield "no_ack", found, "use a stream without no_ack"
+    if 0 < stream.max_message < _LEAST_SIZE:
+        found = f"its max_msg_size is {stream.max_message}, and headers take {HEADERS_SIZE} bytes"
+        yield "max_msg_size", found, f"{edit} --max-msg-size=-1"
     # An older server stores one message at a time.
     if stream.knows_atomic and not stream.allows_atomic:
         yield "allow_atomic", "it allows no atomic batches", f"{edit} --allow-batch"
@@ -110,6 +156,10 @@ def _limits(stream: StreamFacts, *, may_discard: bool, edit: str) -> Iterator[tu
         yield "max_age", found, f"{edit} --max-age=1h"
     if may_discard:
         return
+    if stream.storage == "memory":
+        found = "it is in memory: a restart of the server loses its messages"
+        remedy_of_memory = "use a stream in files; or JetStream(…, may_discard=True)"
+        yield "storage", found, remedy_of_memory
     if stream.max_age:
         found = f"it removes messages after {stream.max_age:g} s, whether they were read or not"
         yield "max_age", found, remedy

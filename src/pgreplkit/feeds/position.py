@@ -44,7 +44,7 @@ class FeedPosition:
     number: int
     """The number of the last change in its transaction; 0 for a position without a change."""
     is_whole: bool
-    """Whether the transaction is complete: else the sink has its first ``number`` changes."""
+    """Whether the transaction is complete: otherwise the sink has its first ``number`` changes."""
     stage: FeedStage
     system_id: int
     """The system identifier of the cluster whose position this is."""

@@ -12,6 +12,8 @@ from pgreplkit.errors import FeedError, SinkNotFitting, SinkRefused, SinkUnreach
 from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.values.lsn import LSN
 
+_FIELDS = 5000
+"""Names and values of an entry: the script passes them as arguments, of which Lua takes 8000."""
 ENTRIES_OF_A_CHANGE = 1000
 """The numbers of the changes of a transaction are that far apart, for changes with several
 messages."""
@@ -62,7 +64,7 @@ def error_of(operation: str, kind: str, found: str, answered: bool) -> FeedError
 def address_of(url: str) -> str:
     """Return the address of a server without what may be secret: the user, and the options.
 
-    Raises: ValueError, which does not repeat a URL that is none: a part may be a password.
+    Raises: ValueError, which does not repeat the URL: a part of it may be a password.
     """
     try:
         parts = urlsplit(url)
@@ -74,7 +76,10 @@ def address_of(url: str) -> str:
             "url is not the address of a Redis server: it must begin with redis://, rediss:// or"
             " unix://, and special characters of a password are escaped"
         )
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    host = parts.hostname or ""
+    # An IPv6 address has colons of its own.
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{port}{parts.path}"
 
 
 def entry_ids(names: Sequence[tuple[LSN, int]]) -> Iterator[str]:
@@ -93,7 +98,13 @@ def entry_ids(names: Sequence[tuple[LSN, int]]) -> Iterator[str]:
 
 
 def entry_fields(message: FeedMessage) -> list[bytes | str]:
-    """Return the fields of an entry, each followed by its value."""
+    """Return the fields of an entry, each followed by its value.
+
+    Raises: SinkRefused for a message with too many headers.
+    """
+    if 2 * len(message.headers) > _FIELDS:
+        found = f"it has {len(message.headers)} headers, and an entry takes {_FIELDS // 2}"
+        raise SinkRefused(f"send a message to {message.destination!r}", found)
     fields: list[bytes | str] = []
     for header in message.headers:
         # A flat list, as XADD takes them.
@@ -127,16 +138,17 @@ class RedisFacts:
 def insist_on_fitting(redis: RedisFacts, *, may_discard: bool) -> None:
     """Refuse a server that would lose messages.
 
-    Raises: SinkNotFitting.
+    Raises: SinkNotFitting; SinkUnreachable for a replica, which refuses writes.
     """
+    if redis.role != "master":
+        # After a failover the address may lead to the new master a moment later.
+        found = f"its role is {redis.role}"
+        raise SinkUnreachable("use the Redis server", found, remedy="connect to the master")
     for setting, found, remedy in _problems(redis, may_discard=may_discard):
         raise SinkNotFitting("use the Redis server", setting, found, remedy=remedy)
 
 
 def _problems(redis: RedisFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
-    # A replica refuses writes, and with replica-read-only=no it would lose them.
-    if redis.role != "master":
-        yield "role", f"its role is {redis.role}", "connect to the master"
     if redis.is_cluster:
         found = "it is a node of a cluster, where one script cannot write to all streams"
         yield "cluster-enabled", found, "use a server that is not part of a cluster"

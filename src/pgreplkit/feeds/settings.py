@@ -50,6 +50,9 @@ class FeedSettings:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
         # Encoders and sinks of users are of any class; a missing method would show only when the
         # first change arrives.
+        for name, part in (("encoder", self.encoder), ("sink", self.sink)):
+            if isinstance(part, type):
+                raise TypeError(f"{name} is the class {part.__name__}, not an object of it")
         if not callable(getattr(self.encoder, "encode", None)):
             raise TypeError(f"encoder has no method encode(): {type(self.encoder).__name__}")
         for method in ("open", "send", "close", "limits"):
@@ -57,6 +60,8 @@ class FeedSettings:
                 raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
         if not isinstance(self.parked, str | None):
             raise TypeError(f"parked must be a str or None, got {type(self.parked).__name__}")
+        if self.parked == "":
+            raise ValueError("parked must be the name of a destination, or None")
         if self.failover and self.ends_after_copy:
             raise ValueError("failover=True needs a slot that stays, and snapshot='only' drops it")
         # 0 reads like "off", and would store a position without a pause.

@@ -105,13 +105,22 @@ def added_tables(
 
 
 def slot_refusal(
-    operation: str, slot: str, plugin: str | None, database: str | None, here: str
+    operation: str,
+    slot: str,
+    plugin: str | None,
+    database: str | None,
+    here: str,
+    *,
+    is_two_phase: bool = False,
 ) -> FeedError | None:
     """Return the error for a slot that can be of no feed of this database: it stays as it is."""
-    if plugin == "pgoutput" and database == here:
+    if plugin == "pgoutput" and database == here and not is_two_phase:
         return None
     found = f"the slot {slot!r} is physical"
-    if plugin is not None:
+    if is_two_phase:
+        # Their changes would come before it is known whether they are committed.
+        found = f"the slot {slot!r} sends transactions that are only prepared (two_phase)"
+    elif plugin is not None:
         found = f"the slot {slot!r} is of the plugin {plugin} in the database {database}"
     return FeedError(operation, found, remedy="use another slot name")
 

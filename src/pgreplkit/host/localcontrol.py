@@ -34,7 +34,7 @@ def _service_file() -> dict[str, str]:
 
 
 _EXPANDED = re.compile(r'["$`]|\\(?:\\|$)')
-"""What a shell changes within double quotes."""
+"""The characters that a shell interprets within double quotes."""
 
 
 class LocalControl:

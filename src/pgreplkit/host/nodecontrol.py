@@ -55,7 +55,7 @@ class NodeControl(Protocol):
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
         """Remove a directory of the host with its content, or only the content.
 
-        A directory that does not exist is no error.
+        A directory that does not exist is not an error.
         """
         ...
 

@@ -106,8 +106,7 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
             settings[TRIGGER_SETTING] = ""
         for name in RECOVERY_TARGETS:
             written = configuration.written.get(name)
-            # An empty value is no target. Where the file cannot be read, it is assumed that it has
-            # one.
+            # An empty value is not a target. A file that cannot be read is assumed to have one.
             if not configuration.is_found or (written is not None and written.value):
                 settings[name] = ""
     settings |= {"primary_slot_name": None, **config.settings}

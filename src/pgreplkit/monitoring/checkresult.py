@@ -95,7 +95,7 @@ class CheckResult(Record):
         number that is unknown makes the check UNKNOWN. A report about nothing is never OK.
 
         Raises:
-            InvalidThreshold: If a text is no threshold.
+            InvalidThreshold: If a text is not a threshold.
             ValueError: If the report has no number of that name.
         """
         if isinstance(report, Error):

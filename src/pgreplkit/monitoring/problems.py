@@ -67,7 +67,7 @@ _OF_LAG = {
     LagReason.PAUSED: (CheckStatus.WARNING, "replay is paused"),
     LagReason.CLOCKS_DIFFER: (CheckStatus.WARNING, "the last commit is later than its clock"),
 }
-"""The lags that are problems whatever their size. A delay is configured, so it is none."""
+"""The lags that are problems whatever their size. A delay is configured, so it is not one."""
 
 
 _NOUNS: dict[type, str] = {

@@ -177,7 +177,7 @@ def recycled(
             ArchiveProblem.RECYCLED,
             Severity.INFO,
             f"{named_files(*names)} prepared for later WAL",
-            "nothing is to be done",
+            "nothing to do",
             timeline=timeline,
         )
 

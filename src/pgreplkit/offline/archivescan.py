@@ -45,7 +45,7 @@ def scan_archive(
     less content than a segment if it does not state its size: bzip2, lzma and brotli, and lz4 and
     zstd from a pipe. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
     plain directory of WAL files, compressed or not. In the pg_wal of a server, files that it has
-    prepared for later WAL are no fault. Nothing is claimed for a file that cannot be read: the
+    prepared for later WAL are not a fault. Nothing is claimed for a file that cannot be read: the
     archive is not complete, and ``covers`` is False.
 
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an

@@ -120,7 +120,7 @@ def _pieces(path: Path, form: FileForm, start: int = 0) -> Iterator[bytes]:
 
 
 def read_small(path: Path) -> bytes:
-    """Read a file of text, such as a history, decompressed.
+    """Read a text file, such as a timeline history, and decompress it.
 
     Raises: as read_pieces; InvalidWal if it has more than a mebibyte.
     """
@@ -199,7 +199,7 @@ def _brotli(path: Path, start: int) -> Iterator[bytes]:
                 yield piece[start:]
             start = max(0, start - len(piece))
         if file.read(1):
-            raise _damaged(path, "it goes on after its end")
+            raise _damaged(path, "data follows its end")
 
 
 def _refusal(path: Path, error: OSError) -> HostFileError:

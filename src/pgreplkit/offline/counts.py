@@ -28,7 +28,7 @@ class Counts:
     """Number and bytes of the records, by ``manager << 8 | info & F0``."""
 
     def covers(self, first: int, end: int) -> bool:
-        """Return True if all records between two positions are to be counted."""
+        """Return True if all records between two positions should be counted."""
         return self.start <= first and (self.stop is None or end <= self.stop)
 
     def add(self, numbers: list[int]) -> None:

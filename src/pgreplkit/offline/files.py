@@ -1,4 +1,4 @@
-"""WalFolder: the WAL files in a directory, by timeline and number."""
+"""FoundFile: the files in a directory of WAL, by their names and sizes."""
 
 from __future__ import annotations
 

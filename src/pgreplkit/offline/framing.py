@@ -126,7 +126,7 @@ def _zstd(file: StoredFile, at: int) -> Frame:
     if is_skipped(magic):
         return 0, at + 8 + file.number(at + 4, 4)
     if magic != 0xFD2FB528:
-        raise _damage("it goes on after its end")
+        raise _damage("data follows its end")
     flags = file.number(at + 4, 1)
     has_window = not flags & 0x20
     at += 5 + has_window + (0, 1, 2, 4)[flags & 3]
@@ -148,7 +148,7 @@ def _lz4(file: StoredFile, at: int) -> Frame:
     if is_skipped(magic):
         return 0, at + 8 + file.number(at + 4, 4)
     if magic != 0x184D2204:
-        raise _damage("it goes on after its end")
+        raise _damage("data follows its end")
     flags = file.number(at + 4, 1)
     has_size, has_dictionary = bool(flags & 8), bool(flags & 1)
     content = file.number(at + 6, 8) if has_size else None

@@ -458,7 +458,7 @@ class _Pages:
 
 
 def _address(header: bytes) -> int | None:
-    """Return the address in a page's header; None if it is no such header."""
+    """Return the address in a page's header; None for bytes that are not a header."""
     if len(header) < SHORT.size:
         return None
     magic, _, _, address, _ = SHORT.unpack_from(header)

@@ -429,7 +429,7 @@ def _located(content: bytes, at: int, head: _Head, major: int) -> tuple[WalBlock
     block = WalBlock(
         id=head.id,
         relation=head.relation,
-        # An unknown fork is no damage that would prevent reading the rest.
+        # An unknown fork is not damage that would prevent reading the rest.
         fork=_FORKS[head.flags & _FORK] if head.flags & _FORK < len(_FORKS) else Fork("unknown"),
         number=head.number,
         will_init=bool(head.flags & _WILL_INIT),

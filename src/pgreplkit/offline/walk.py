@@ -333,7 +333,7 @@ class RecordWalk:
         return number, pages[number], following
 
     def _is_whole(self, number: int, end: int, length: int, lsn: int) -> bool:
-        """Check a record that goes on in the page with a number, or behind the buffer."""
+        """Check a record that continues in the page with a number, or behind the buffer."""
         self.stop = self._crossing_problem(number, end)
         if self.stop is None and end > self._size:
             self._needed = length
@@ -359,7 +359,10 @@ class RecordWalk:
             return
         record = records[-1] if is_returned else self._counted(last, numbers[-1])
         if not record.is_crc_correct:
-            records.pop() if is_returned else numbers.pop()
+            if is_returned:
+                records.pop()
+            else:
+                numbers.pop()
             self.last = int(record.prev_lsn)
             found = f"the rest of the record is missing: {_wrong_crc(record).found}"
             self.stop = Stop(WalEnd.PARTIAL_RECORD, last, found, cut_at=stop.reached)

@@ -138,7 +138,7 @@ class _Finder:
     def window(self, backup: Backup) -> PitrWindow:
         """Return the window of one backup."""
         if problem := self._problem(backup):
-            return self._none(backup, backup.timeline, problem)
+            return self._not_restorable(backup, backup.timeline, problem)
         history = self._history(backup)
         path = self._paths.setdefault(history.timeline, self._report._path(history))
         first = int(backup.start_lsn) // self._size.bytes
@@ -151,12 +151,12 @@ class _Finder:
         if last * self._size.bytes + self._size.bytes <= needed:
             name = self._name(history, last + 1)
             until = f"{name} is missing or cannot be used, and the backup needs WAL up to"
-            return self._none(backup, history.timeline, f"{until} {backup.stop_lsn}")
+            return self._not_restorable(backup, history.timeline, f"{until} {backup.stop_lsn}")
         run = self._run(path, first, last)
         stop = backup.stop_lsn or backup.start_lsn
         if run.last is None or run.end is None or run.end < stop:
             why = run.damage or f"the WAL ends at {run.end}, and the backup needs it up to {stop}"
-            return self._none(backup, history.timeline, why)
+            return self._not_restorable(backup, history.timeline, why)
         ended_by, reason = WindowEnd.END, "the archive ends"
         if run.damage:
             ended_by, reason = WindowEnd.DAMAGE, run.damage
@@ -203,7 +203,7 @@ class _Finder:
             return f"the backup is of version {backup.major}"
         return ""
 
-    def _none(self, backup: Backup, timeline: int, reason: str) -> PitrWindow:
+    def _not_restorable(self, backup: Backup, timeline: int, reason: str) -> PitrWindow:
         return PitrWindow(
             backup=backup,
             timeline=timeline,

@@ -73,7 +73,7 @@ class _Assembly(Generic[R]):
     is_streamed: bool
     origin: m.Origin | None = None
     writers: set[int] = attrs.field(factory=set)
-    """The transaction and subtransactions with changes, if it is streamed; else 0 stands for it."""
+    """The transaction and subtransactions with changes; if it is not streamed, 0 stands for it."""
     aborted: set[int] = attrs.field(factory=set)
 
     @property

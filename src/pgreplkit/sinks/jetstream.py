@@ -18,11 +18,15 @@ from pgreplkit.errors import (
 )
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.feeds.batches import FeedBatch
-from pgreplkit.feeds.frames import EXPECTED, batch_frames, message_headers
+from pgreplkit.feeds.frames import BATCH, COMMIT, EXPECTED, batch_frames, message_headers
 from pgreplkit.feeds.jetstream import (
+    HEADERS_SIZE,
     StreamFacts,
+    error_of,
     insist_on_fitting,
     is_forbidden,
+    is_inside_batch,
+    is_stream_name,
     is_subject,
     matches,
     position_subject,
@@ -37,7 +41,7 @@ from pgreplkit.values.several import several
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.js.api import StreamInfo
+    from nats.js.api import RawStreamMsg, StreamInfo
 
 T = TypeVar("T")
 
@@ -46,14 +50,11 @@ FEED, POSITION = "Pgreplkit-Feed", "Pgreplkit-Position"
 _ATOMIC_SINCE = (2, 12)
 _MOST = 1000
 """Messages of an atomic batch: the server's default limit."""
-_HEADERS = 512
-"""Bytes of the headers that are added to a message."""
 _HOLD = 150.0
 """Seconds: the server's default sync_interval is 2 minutes, before which messages may not be on
 disk."""
-_WRONG_SEQUENCE = {10071, 10164}
-_FULL = {10023, 10025, 10047, 10077}
-"""Insufficient resources, storage, maximum bytes: the engine may take the messages later."""
+_PAUSE = 0.01
+"""Seconds: the server stores the rest of a batch within milliseconds."""
 
 
 class JetStream:
@@ -63,7 +64,8 @@ class JetStream:
     sequence to be the one that the feed knows. The last message has the position in its headers.
     An older server stores one message after the other, which is slow, and takes no change that
     becomes several messages. With ``subjects`` the stream is created if it does not exist.
-    ``may_discard`` accepts a stream whose limits remove messages that no one has read.
+    ``may_discard`` accepts a stream whose limits remove messages that no one has read, or that is
+    in memory.
 
     ``hold`` is 150 seconds by default, since the server answers before messages are on disk; set
     it to 0 in ``Feed`` if the server has ``sync_interval: always``.
@@ -82,6 +84,10 @@ class JetStream:
         self._servers = [servers] if isinstance(servers, str) else [*servers]
         if not self._servers:
             raise ValueError("servers is empty; it takes at least 1")
+        if not isinstance(stream, str):
+            raise TypeError(f"stream is a str, not {type(stream).__name__}")
+        if not is_stream_name(stream):
+            raise ValueError(f"stream is not the name of a stream: {stream!r}")
         self.stream: str = stream
         self._create = None if subjects is None else several(subjects, "subjects", at_least=1)
         self._may_discard, self._timeout = may_discard, checked_seconds(timeout, "timeout")
@@ -114,10 +120,10 @@ class JetStream:
         await self.close()
         client = self._client = await self._connect()
         try:
-            info = await self._asked(self._stream_info(client))
-            self._check(client, info, feed)
-            self._feed, self._sequence = feed, info.state.last_seq
-            return await self._asked(self._last_position(client)) if self._sequence else None
+            self._check(client, await self._asked(self._stream_info(client)), feed)
+            self._feed = feed
+            message = await self._last_message(client)
+            return None if message is None else self._position_in(message)
         except BaseException:
             await self.close()
             raise
@@ -200,6 +206,8 @@ class JetStream:
             max_messages=config.max_msgs or -1,
             max_bytes=config.max_bytes or -1,
             max_per_subject=config.max_msgs_per_subject,
+            max_message=config.max_msg_size or -1,
+            answers=not config.no_ack,
             is_sealed=bool(config.sealed),
             copies_others=bool(config.mirror or config.sources),
             allows_atomic=bool(config.allow_atomic),
@@ -220,21 +228,35 @@ class JetStream:
         self._limits = SinkLimits(
             # Without atomic batches, only one message is stored with its position at once.
             messages=_MOST if facts.knows_atomic else 1,
-            message_bytes=largest - _HEADERS,
+            message_bytes=largest - HEADERS_SIZE,
             hold=_HOLD,
             position_every=facts.max_age or None,
         )
 
-    async def _last_position(self, client: Client) -> FeedPosition | None:
+    async def _last_message(self, client: Client) -> RawStreamMsg | None:
+        """Return the stream's last message; None if it has none, or removed it."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timeout
+        while True:
+            info = await self._asked(self._stream_info(client))
+            self._sequence = info.state.last_seq
+            message = await self._asked(self._stored(client)) if self._sequence else None
+            # A killed feed's batch can come now: the server shows its messages one by one.
+            if message is None or not is_inside_batch(message.headers or {}) or clock() > deadline:
+                return message
+            await asyncio.sleep(_PAUSE)
+
+    async def _stored(self, client: Client) -> RawStreamMsg | None:
         from nats.js.errors import NotFoundError
 
+        streams = client.jetstream(timeout=self._timeout)
         try:
-            message = await client.jetstream(timeout=self._timeout).get_msg(
-                self.stream, seq=self._sequence
-            )
+            return await streams.get_msg(self.stream, seq=self._sequence)
         except NotFoundError:
             # It was removed, and the position with it.
             return None
+
+    def _position_in(self, message: RawStreamMsg) -> FeedPosition:
         headers = message.headers or {}
         found = f"message {self._sequence} of {message.subject!r} "
         if headers.get(FEED) != self._feed:
@@ -286,9 +308,9 @@ class JetStream:
             # Only the commit is answered, so the others need no request. The client has no public
             # method for bytes that are made already.
             await client._send_command(b"".join(frames))
-            headers["Nats-Batch-Id"] = batch
+            headers[BATCH] = batch
             headers["Nats-Batch-Sequence"] = str(last)
-            headers["Nats-Batch-Commit"] = "1"
+            headers[COMMIT] = "1"
         answer = await client.request(
             messages[-1].destination,
             messages[-1].body or b"",
@@ -307,15 +329,9 @@ class JetStream:
             self._sequence = int(str(answer["seq"]))
             return
         facts = error if isinstance(error, Mapping) else {}
-        code = int(str(facts.get("err_code", 0)))
-        found = f"{facts.get('description', error)} (error {code})"
+        code, number = (int(str(facts.get(name, 0))) for name in ("code", "err_code"))
         operation = f"store messages in the stream {self.stream!r}"
-        if code in _WRONG_SEQUENCE:
-            raise SinkFenced(operation, f"another writer has stored messages: {found}")
-        # The server is up, and cannot store now: the same messages may be stored later.
-        if code in _FULL or facts.get("code") == 503:
-            raise SinkUnreachable(operation, found)
-        raise SinkRefused(operation, found)
+        raise error_of(operation, code, number, str(facts.get("description", error)))
 
     async def _asked(self, call: Coroutine[object, object, T]) -> T:
         """Return the result of a call, unless the connection is lost or it takes too long.
@@ -323,6 +339,7 @@ class JetStream:
         Raises: SinkUnreachable; SinkRefused.
         """
         from nats.errors import Error as NatsError
+        from nats.js.errors import APIError
 
         # The client itself lets a call wait for its timeout after the connection is lost.
         job, end = asyncio.ensure_future(call), asyncio.ensure_future(self._closed.wait())
@@ -339,6 +356,11 @@ class JetStream:
             return job.result()
         except FeedError:
             raise
+        except APIError as error:
+            # Of a stream to be created, for example: its subjects may be those of another one.
+            code, number = error.code or 0, error.err_code or 0
+            found = error.description or _message_of(error)
+            raise error_of(self._operation, code, number, found) from error
         except (OSError, TimeoutError, NatsError) as error:
             raise SinkUnreachable(self._operation, _message_of(error)) from error
         finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pgreplkit.errors import (
     InvalidFeedPosition,
     SinkFenced,
+    SinkNotFitting,
     SinkRefused,
     SinkUnreachable,
 )
@@ -35,14 +36,17 @@ _PREFIX = "pgreplkit:feed:"
 _LONGEST = 16 << 20
 """Bytes of a message: the server holds the arguments of a script in memory more than once."""
 # A script runs alone, and is one transaction in the append-only file. It does not roll back, so
-# everything that could fail is checked first: the position, and the last ID of each stream. IDs are
-# compared as text, because numbers of Lua have 53 bits.
+# everything that could fail is checked first: the position, the last ID of each stream, and whether
+# the user may store a position, by storing the one that is there. IDs are compared as text, because
+# numbers of Lua have 53 bits.
 _STORE = """
 local function padded(id)
   local high, low = string.match(id, '^(%d+)-(%d+)$')
   return string.rep('0', 20 - #high) .. high .. string.rep('0', 20 - #low) .. low
 end
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 'fenced' end
+local stored = redis.call('GET', KEYS[1])
+if (stored or '') ~= ARGV[1] then return 'fenced' end
+if stored then redis.call('SET', KEYS[1], stored) end
 local seen, at = {}, 3
 while at <= #ARGV do
   local stream = KEYS[tonumber(ARGV[at])]
@@ -131,14 +135,22 @@ class RedisStreams:
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
 
-        # A script that is sent again would find its own position, as if another feed had written.
-        return Redis.from_url(
-            self._url,
-            single_connection_client=True,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
+        try:
+            # A script that is sent again would find its own position, as if another feed had
+            # written.
+            client = Redis.from_url(
+                self._url,
+                single_connection_client=True,
+                socket_timeout=self._timeout,
+                socket_connect_timeout=self._timeout,
+                retry=Retry(NoBackoff(), 0),
+            )
+            # Here the client looks at the options of the URL; it connects later.
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError) as error:
+            found = f"an option of its URL is wrong: {error}"
+            raise SinkNotFitting(f"use Redis at {self._address}", "url", found) from error
+        return client
 
     async def send(self, batch: FeedBatch) -> None:
         """Store a batch; see ``Sink``."""
@@ -163,7 +175,7 @@ class RedisStreams:
         if word == "later":
             raise SinkFenced(operation, f"another writer has added a later entry: {found}")
         if word == "kind":
-            raise SinkRefused(operation, f"the key is no stream: {found}")
+            raise SinkRefused(operation, f"the key is not a stream: {found}")
         self._position = position
 
     @contextmanager

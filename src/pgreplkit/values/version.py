@@ -69,7 +69,7 @@ class ServerVersion(Version, ModelField):
             return isinstance(other, ServerVersion) and super().__eq__(other)
         return NotImplemented
 
-    # packaging defines it beside __eq__, so that Python would not derive it.
+    # packaging defines both it and __eq__, so that Python would not derive it.
     def __ne__(self, other: object) -> bool:
         return not self == other
 

@@ -197,7 +197,7 @@ async def test_repmgr_names_the_nodes_and_the_preferred_candidate(
         zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
     ):
         kind = "primary" if node is primary else "standby"
-        # One node is found by its name only, because its conninfo is no connection string.
+        # One node is found by its name only, because its conninfo is not a connection string.
         conninfo = "elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
         run(
             primary,

@@ -71,7 +71,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     lab = clusters.lab
     settings = {"wal_level": "logical", "autovacuum": "off", "max_prepared_transactions": "2"}
     old = lab.primary(version=major, settings=settings)
-    # Without a key, so that a row that comes twice is no error.
+    # Without a key, so that a row that comes twice is not an error.
     run(old, "CREATE TABLE notes (v text)")
     run(old, "ALTER TABLE notes REPLICA IDENTITY FULL")
     run(old, "INSERT INTO notes VALUES ('before')")

@@ -335,14 +335,15 @@ async def test_a_slot_of_something_else_is_refused_and_stays(
     colour: Colour, database: Database
 ) -> None:
     database.run(TABLE, PUBLICATION, "SELECT pg_create_physical_replication_slot('feed_standby')")
+    database.run("SELECT pg_create_logical_replication_slot('feed_two', 'pgoutput', false, true)")
     try:
-        feed = feed_of(
-            *(colour, database, "feed_standby"), sink=ModelSink(Engine()), on_lost="accept"
-        )
-        with pytest.raises(FeedError, match="the slot 'feed_standby' is physical"):
-            await feed.run(timeout=5)
+        for slot, found in (("feed_standby", "is physical"), ("feed_two", "only prepared")):
+            feed = feed_of(colour, database, slot, sink=ModelSink(Engine()), on_lost="accept")
+            with pytest.raises(FeedError, match=f"the slot '{slot}' .*{found}"):
+                await feed.run(timeout=5)
     finally:
         database.run("SELECT pg_drop_replication_slot('feed_standby')")
+        database.run("SELECT pg_drop_replication_slot('feed_two')")
 
 
 async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(

@@ -142,14 +142,48 @@ async def test_a_batch_that_a_killed_feed_has_begun_does_not_disturb_the_next(
     await following.close()
 
 
+async def test_a_stream_is_opened_while_the_server_stores_the_batch_of_a_killed_feed(
+    nats: Broker, stream: str
+) -> None:
+    """The server shows the messages of an atomic batch one by one."""
+    killed = sink_of(nats, stream)
+    await killed.open("shop")
+    size = 1000
+    positions: list[FeedPosition | None] = []
+
+    async def open_until(stored: asyncio.Future[None]) -> None:
+        sink = sink_of(nats, stream)
+        while not stored.done():
+            positions.append(await sink.open("shop"))
+        await sink.close()
+
+    for number in (1, 2, 3):
+        lsn = LSN(number)
+        position = FeedPosition(lsn, size, True, FeedStage.STREAMING, 7, 1)
+        # Large ones, so that storing them takes the server several milliseconds.
+        batch = FeedBatch(
+            [FeedMessage(f"{stream}.t", b"1", bytes(2000))] * size,
+            position,
+            [(lsn, at) for at in range(1, size + 1)],
+        )
+        stored = asyncio.ensure_future(killed.send(batch))
+        await asyncio.gather(stored, *(open_until(stored) for _ in range(3)))
+    await killed.close()
+    assert {at and at.number for at in positions} <= {None, size}
+
+
 async def test_what_cannot_be_stored_is_refused_before_anything_is(
     nats: Broker, stream: str
 ) -> None:
-    with pytest.raises(SinkNotFitting, match="it does not exist; create it"):
+    with pytest.raises(SinkNotFitting, match=f"the stream '{stream}': it does not exist; create"):
         await JetStream(nats.url, stream).open("shop")
     await make_stream(nats.url, stream, max_age=3600.0)
     with pytest.raises(SinkNotFitting, match="it removes messages after 3600 s"):
         await JetStream(nats.url, stream).open("shop")
+    # The server may be able to store it, and never will: its subjects are those of another stream.
+    other = JetStream(nats.url, f"{stream}_other", subjects=[f"{stream}.>"])
+    with pytest.raises(SinkRefused, match="subjects overlap with an existing stream"):
+        await other.open("shop")
     sink = JetStream(nats.url, stream, may_discard=True)
     assert await sink.open("shop") is None
     assert sink.limits().position_every == 3600.0

@@ -89,7 +89,7 @@ async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
     assert await sink.open(key) is None
     with pytest.raises(SinkFenced, match=r"another writer has added a later entry: cdc\d+\.later"):
         await sink.send(batch(f"{key}.later"))
-    with pytest.raises(SinkRefused, match=r"the key is no stream: cdc\d+\.text string"):
+    with pytest.raises(SinkRefused, match=r"the key is not a stream: cdc\d+\.text string"):
         await sink.send(batch(f"{key}.text"))
     with pytest.raises(SinkRefused, match="has the feed's position"):
         await sink.send(batch(f"pgreplkit:feed:{key}"))
@@ -100,6 +100,43 @@ async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
     with pytest.raises(SinkFenced, match="others have written it: not a valid feed position"):
         await sink.open(key)
     await client.aclose()
+
+
+async def test_a_user_who_may_not_store_the_position_stores_no_message(
+    redis: Broker, key: str
+) -> None:
+    """A script does not roll back: the messages would be there, and the position would not."""
+
+    def batch(number: int) -> FeedBatch:
+        lsn = LSN(number)
+        position = FeedPosition(lsn, 1, True, FeedStage.STREAMING, 7, 1)
+        return FeedBatch([FeedMessage(key, None, b"x")], position, [(lsn, 1)])
+
+    client = Redis.from_url(redis.url)
+    joe = {"enabled": True, "passwords": ["+secret"], "keys": ["*"]}
+    await client.acl_setuser("joe", commands=["+@all"], **joe)  # type: ignore[arg-type]
+    sink = RedisStreams(redis.url.replace("redis://", "redis://joe:secret@"))
+    try:
+        assert await sink.open(key) is None
+        await sink.send(batch(5))
+        await client.acl_setuser("joe", commands=["-set"], **joe)  # type: ignore[arg-type]
+        with pytest.raises(SinkRefused, match="can't run this command"):
+            await sink.send(batch(6))
+        await client.acl_setuser("joe", commands=["+set"], **joe)  # type: ignore[arg-type]
+        assert str(await sink.open(key)).endswith("0/5 1")
+        await sink.send(batch(6))
+        assert len(await entries(redis.url, key)) == 2
+    finally:
+        await sink.close()
+        await client.acl_deluser("joe")
+        await client.aclose()
+
+
+@pytest.mark.parametrize("option", ["nonsense=1", "socket_timeout=abc"])
+async def test_an_option_that_the_client_does_not_know_is_refused(option: str) -> None:
+    with pytest.raises(SinkNotFitting, match="an option of its URL is wrong") as refused:
+        await RedisStreams(f"redis://joe:secret@cache?{option}").open("shop")
+    assert "secret" not in str(refused.value)
 
 
 async def test_a_server_that_is_down_or_loses_messages_is_refused(redis: Broker) -> None:

@@ -121,7 +121,7 @@ def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     assert both.to_berlin.counters[ConflictKind.UPDATE_DELETED] == 1
     with pytest.raises(FeatureNotSupported, match="could not truncate t: several nodes write it"):
         both.paris.run("TRUNCATE t")
-    # A tombstone that is late, because a transaction ran beside it, is swept by the next run.
+    # A tombstone that is late, because a transaction ran during it, is swept by the next run.
     both.paris.run("DELETE FROM t WHERE id = 8")
     both.berlin.run("DELETE FROM t WHERE id = 8")
     both.exchange()

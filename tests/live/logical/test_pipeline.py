@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from databases import Database
@@ -59,3 +61,28 @@ async def test_nothing_is_committed_after_a_failure_even_in_later_batches(
     assert outcomes[1].error is not None
     assert outcomes[1].error.sqlstate in ("22P02", "23505")
     assert database.all("SELECT id FROM t") == [(1,)]
+
+
+async def test_a_server_that_keeps_up_does_not_keep_other_tasks_from_running(
+    database: Database,
+) -> None:
+    others: list[str] = []
+
+    async def other() -> None:
+        others.append("ran")
+
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
+        await connection.execute(SET_MARK, [pipeline.mark.decode()])
+        pipeline.open()
+        pipeline.begin()
+        task = asyncio.create_task(other())
+        # So few bytes that the socket takes them at once.
+        for _ in range(100):
+            await pipeline.send(b"select", "SELECT 1", [], [])
+        assert others == ["ran"]
+        await pipeline.commit(0)
+        await pipeline.close()
+        await task

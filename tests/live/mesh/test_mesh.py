@@ -99,7 +99,7 @@ def writers(*nodes: Node) -> Iterator[list[int]]:
 
 
 def insist_on_no_echo(mesh: Mesh, source: Node, other: Node, subscriber: Node) -> None:
-    """A native subscription beside the mesh gets the own changes of its publisher only."""
+    """A native subscription next to the mesh gets the own changes of its publisher only."""
     run(subscriber, "CREATE DATABASE native")
     native = Database(subscriber, "native")
     native.run(

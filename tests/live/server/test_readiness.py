@@ -125,7 +125,7 @@ async def test_a_standby_is_compared_with_its_primary(cluster: Cluster, colour: 
     assert alone["receiver"].severity is OK
     for check in ("system identifier", "major", "timeline", "wal_segment_size", "block_size"):
         assert beside[check].severity is OK, beside[check]
-    names = {f.check for f in beside.findings if f.check.endswith(" beside the primary")}
+    names = {f.check for f in beside.findings if f.check.endswith(" compared with the primary")}
     assert len(names) == (5 if cluster.major >= 12 else 4)
     assert beside.is_ready
 
@@ -152,7 +152,7 @@ async def test_a_standby_with_too_small_settings_is_not_ready(
                 small.start()
                 async with await colour.standby(small.conninfo) as standby:
                     beside = await standby.check_readiness(unwrapped(primary))
-                finding = beside["max_connections beside the primary"]
+                finding = beside["max_connections compared with the primary"]
                 assert finding.severity is CRITICAL
                 assert finding.remedy == "ALTER SYSTEM SET max_connections = 60"
                 assert finding.effective_after is EffectiveAfter.RESTART

@@ -28,7 +28,7 @@ from pgreplkit.errors import (
     WaitTimeout,
     WalRemoved,
 )
-from pgreplkit.host.walfiles import WalFiles
+from pgreplkit.host.walfolder import WalFolder
 from pgreplkit.lab import Node
 from pgreplkit.wal import ReceivedSegment, WalChunk
 
@@ -167,7 +167,7 @@ def test_a_directory_with_foreign_files_is_refused(cluster: Cluster, tmp_path: P
         with pytest.raises(HostFileError, match=f"{short.name} has 5 bytes"):
             next(connection.receive_wal(tmp_path))
         short.rename(tmp_path / f"{short.name}.partial")
-        with pytest.raises(HostFileError, match="move it away"):
+        with pytest.raises(HostFileError, match="move the file away"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / f"{short.name}.partial").rename(tmp_path / "000000010000000000000FFF")
         with pytest.raises(HostFileError, match="16MB segments"):
@@ -233,13 +233,13 @@ def test_an_interrupted_run_leaves_no_gap(
     primary = cluster.primary
     start = segment_of(flushed(primary))
     end = next_segment(primary)
-    write = WalFiles.write
+    write = WalFolder.write
 
-    def interrupted(files: WalFiles, chunks: list[WalChunk]) -> list[ReceivedSegment]:
-        monkeypatch.setattr(WalFiles, "write", write)
+    def interrupted(files: WalFolder, chunks: list[WalChunk]) -> list[ReceivedSegment]:
+        monkeypatch.setattr(WalFolder, "write", write)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(WalFiles, "write", interrupted)
+    monkeypatch.setattr(WalFolder, "write", interrupted)
     with replication(primary) as connection:
         stream = connection.receive_wal(tmp_path, start=start, timeout=5)
         with pytest.raises(KeyboardInterrupt):

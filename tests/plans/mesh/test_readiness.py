@@ -75,7 +75,7 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["sequences of b"] == "mover may read those of the tables"
     assert ready["privileges on public.users of b"] == "mover has all"
     assert ready["publication of b"] == "it does not exist, and mover owns the tables"
-    assert ready["unique columns of public.users"] == "none beside the key"
+    assert ready["unique columns of public.users"] == "none except for the key"
     assert ready["key of public.users"] == "it has a key"
     assert ready["replica identity of public.users"] == "it suffices"
     assert ready["table public.users"] == "the same on all nodes"

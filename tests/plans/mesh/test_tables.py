@@ -54,7 +54,7 @@ def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
         return finding
 
     assert of(node("a"), node("b"), other=("n",)).found == (
-        "it is no table of the mesh on a; it is no table of the mesh on b"
+        "it is not a table of the mesh on a; it is not a table of the mesh on b"
     )
     partial = of(node("a"), node("b", without_full=(USERS,)), users=("id",))
     assert partial.severity is Severity.CRITICAL

@@ -70,7 +70,7 @@ def test_a_limit_that_one_side_hides_is_unknown_and_not_equal(hidden_on: str) ->
     without = ["max_connections"]
     own = node(without=without if hidden_on != "primary" else ())
     its = node(without=without if hidden_on != "standby" else ())
-    finding = readiness(own, its)["max_connections beside the primary"]
+    finding = readiness(own, its)["max_connections compared with the primary"]
     assert finding.severity is Severity.WARNING
     assert "unknown" in finding.found
 

@@ -35,6 +35,7 @@ async def alter_system_findings(
         try:
             facts = await _read(site, node, names)
         except ServerError as error:
+            # A finding, so that the other servers are checked too.
             findings.append(unasked_finding(node, names, str(error)))
             continue
         findings.append(alter_system_finding(facts))
@@ -78,4 +79,5 @@ async def _is_writable(site: AsyncSite, node: str) -> bool | None:
             node, lambda control: control.unwritable(join(control.data_directory, AUTO_FILE))
         )
     except Error:
+        # Only a file that is known to be read-only stops the operation.
         return None

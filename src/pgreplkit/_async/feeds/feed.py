@@ -254,7 +254,7 @@ class AsyncFeed(AsyncClosing):
             elif started is not None:
                 await self._stream(runner, goal, *started)
         except BaseException:
-            # What has ended the run says more than an engine that cannot be left in order.
+            # The error that ended the run says more than one of the disconnection.
             with suppress(Exception):
                 await self._disconnect(runner)
             raise
@@ -286,8 +286,8 @@ class AsyncFeed(AsyncClosing):
         self, runner: Runner, goal: RunGoal, position: FeedPosition, source: FeedSource
     ) -> None:
         settings, plugin = self._settings, self._plugin(goal.stop_at)
-        # The stream itself does not reconnect: the sink must be opened again first, because
-        # what it has decides where the stream begins.
+        # The stream itself does not reconnect: the sink must be opened again first, because the
+        # position that it has stored decides where the stream begins.
         stream = AsyncSlotStream(
             self._conninfo,
             settings.slot,

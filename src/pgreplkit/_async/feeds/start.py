@@ -162,7 +162,8 @@ class AsyncFeedStart:
                 raise await slot_active(walsender, operation, slot)
             await sleep(backoff.next_pause())
         refusal = slot_refusal(
-            operation, slot, record["plugin"], record["slot_database"], record["database"]
+            *(operation, slot, record["plugin"], record["slot_database"], record["database"]),
+            is_two_phase=record["is_two_phase"],
         )
         if record["has_slot"] and refusal is not None:
             raise refusal

@@ -94,6 +94,7 @@ class AsyncApplyCopy:
         return True
 
     async def _insist_on_slot(self, state: ApplierState | None, *, has_slot: bool) -> None:
+        """Refuse a slot without an applier, and an interrupted copy without its slot."""
         operation, name = self._target.operation, self._settings.name
         if state is None and has_slot:
             raise AlreadyExists(
@@ -105,7 +106,7 @@ class AsyncApplyCopy:
         if not has_slot and state is not None and await self._target.read_copied():
             raise ApplyError(
                 operation,
-                f"its copy was interrupted, and the slot {self._slot!r} of the tables that are"
+                f"its copy was interrupted, and the slot {self._slot!r} of the tables that were"
                 " copied does not exist",
                 remedy="drop() the applier, empty the tables, and copy them again",
             )

@@ -28,6 +28,7 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import TEXT, TableReader, UnknownTypes
+from pgreplkit.protocol.rawtransactions import RawChange
 from pgreplkit.values.lsn import LSN
 
 _STAGING = Identifier("pg_temp", "pgreplkit_copied")
@@ -152,7 +153,8 @@ class AsyncApplyRows(AsyncClosing):
             async for data in rows:
                 self._check_wanted()
                 new = (copied_values(bytes(data), count), [TEXT] * count)
-                change = (ord("I"), (table_reader,), False, None, new)
+                # As a stream would send the row.
+                change: RawChange[Row] = (ord("I"), (table_reader,), False, None, new)
                 for step in self._planner.steps(change):
                     written += await self._target.step(step)
         return written

@@ -129,7 +129,7 @@ class AsyncSlowPath:
         return conflicts
 
     async def _merged(self, policy: MergeWith, change: RawChange[Row]) -> list[Conflict]:
-        # It reads the subscriber's table where that is needed.
+        # Planning reads the subscriber's table if it is not known yet.
         await self._plan(change)
         plan = self._planner.plan(change[1][0])
         if not isinstance(plan, MergedPlan):

@@ -313,7 +313,7 @@ class AsyncApplyTarget(AsyncClosing):
     async def flush(self, position: LSN, sweeps: Sequence[Statement] = ()) -> None:
         """Flush everything up to a position; its outcome says when that is done.
 
-        Before it, ``sweeps`` delete rows that were inserted beside their deletion.
+        Before it, ``sweeps`` delete rows that were inserted while they were deleted.
         """
         self.pipeline.begin()
         for sweep in sweeps:

@@ -63,7 +63,7 @@ async def ensure_tombstones(
 
 
 async def ensure_functions(link: AsyncLink, operation: str) -> None:
-    """Create what compares the versions of rows and deletions, if it does not exist."""
+    """Create the tables and functions that compare versions of rows, unless they exist."""
     if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
@@ -89,7 +89,7 @@ async def _create_triggers(
 
 async def _execute(link: AsyncLink, operation: str, statements: Sequence[str], grant: str) -> None:
     async with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
-        # As they are: the functions' bodies have percent signs, which are no parameters.
+        # As they are: the functions' bodies have percent signs, which are not parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 await within.connection.execute(statement.encode())

@@ -35,7 +35,7 @@ _MEANING = {
 
 
 async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> Writers:
-    """Return the writers of the tables; by default of the subscribed, or else published ones.
+    """Return the writers of the tables; by default of the subscribed or the published ones.
 
     Raises: TableNotFound.
     """

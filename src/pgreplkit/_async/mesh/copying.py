@@ -92,7 +92,7 @@ class AsyncMeshCopy:
                 await target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
                 await self._copy(target, copies, major, snapshot)
-            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
             await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             await self._release_streams(target)
@@ -261,10 +261,10 @@ class AsyncMeshCopy:
             stage = SQL(sql.STAGE_ROWS).format(columns, table)
             take = SQL(sql.TAKE_ROWS).format(table, columns, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
-                await _restamped(reader, rows, target, stage, take)
+                await _copy_stamped(reader, rows, target, stage, take)
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
-            await _restamped(
+            await _copy_stamped(
                 reader,
                 rows,
                 target,
@@ -281,14 +281,17 @@ def _only(copy: TableCopy) -> SQL:
     return SQL("") if copy.is_partitioned else SQL(ONLY)
 
 
-async def _restamped(
+async def _copy_stamped(
     reader: AsyncConnection[object],
     rows: Composed,
     target: AsyncApplyTarget,
     stage: Composed,
     take: Composed,
 ) -> None:
-    """Copy rows whose first column is the time of their commit, and commit them at that time."""
+    """Copy rows, and commit each one at the time that its first column has.
+
+    ``stage`` creates a temporary table of the rows; ``take`` inserts those of one time from it.
+    """
     await target.run(stage)
     try:
         # Staged, since one transaction has one commit time, and the rows have many.

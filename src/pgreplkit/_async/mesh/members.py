@@ -34,7 +34,7 @@ async def store_members(
 ) -> None:
     """Store the members in place of those that are stored.
 
-    ``ties`` is "rank" or "row": what decides between changes with equal commit times.
+    ``ties`` is "rank" or "row": it decides between changes with equal commit times.
     """
     operation = "store the members of the mesh"
     async with link.transaction(operation, timeout=_STORED_WITHIN) as within:

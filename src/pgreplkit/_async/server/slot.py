@@ -374,6 +374,7 @@ async def make_logical_slot(
     try:
         return await _create(link, name, statement, params, operation, timeout)
     except ServerError as error:
+        # A subclass says already what happened.
         if type(error) is not ServerError:
             raise
         raise not_created(error) from error.__cause__

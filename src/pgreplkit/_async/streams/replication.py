@@ -370,7 +370,7 @@ class AsyncReplicationConnection(AsyncClosing):
         """Write WAL into a directory as pg_receivewal does; yield each complete segment.
 
         It continues where the WAL in the directory ends. An empty directory begins with the segment
-        of ``start``, or else of the slot (15 on), or else with the server's current segment. With a
+        of ``start``, or of the slot (15 on), or with the server's current segment. With a
         ``slot``, flushed WAL is reported when a segment is complete; with ``synchronous``, after
         each write, so that commits can wait for it. It ends at ``stop_at``; the segment of that
         position stays ``….partial``. After ``timeout`` seconds without WAL it raises WaitTimeout;

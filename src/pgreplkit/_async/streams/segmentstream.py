@@ -15,7 +15,7 @@ from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
-from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
+from pgreplkit.host.walfolder import ReceivedSegment, WalFolder
 from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
@@ -52,7 +52,7 @@ class AsyncSegmentStream(AsyncClosing):
         # Commits may wait for a client that reports what it has flushed.
         self._confirms = synchronous or settings.slot is not None
         self._source: AsyncWalSource | None = None
-        self._files: WalFiles | None = None
+        self._folder: WalFolder | None = None
         self._done: deque[ReceivedSegment] = deque()
         self._position, self._timeline = LSN.INVALID, 0
         self._state = StreamState.NEW
@@ -72,17 +72,17 @@ class AsyncSegmentStream(AsyncClosing):
         """Whether the stream has ended."""
         return self._state.is_over
 
-    async def _open(self) -> tuple[AsyncWalSource, WalFiles]:
+    async def _open(self) -> tuple[AsyncWalSource, WalFolder]:
         if self._state.is_over:
             operation, remedy = f"receive WAL into {self._directory}", "open another stream"
             raise StreamClosed(operation, "the stream has ended", remedy=remedy)
-        if self._source is not None and self._files is not None:
-            return self._source, self._files
+        if self._source is not None and self._folder is not None:
+            return self._source, self._folder
         walsender = self._walsender
         segment_size = SegmentSize.parse(await walsender.show("wal_segment_size"))
-        files = WalFiles(self._directory, segment_size)
+        folder = WalFolder(self._directory, segment_size)
         # As pg_receivewal: a partial segment is received again from its start.
-        resumed = await to_thread(files.resume)
+        resumed = await to_thread(folder.resume)
         if resumed is None:
             lsn, timeline = await self._beginning()
         else:
@@ -92,10 +92,10 @@ class AsyncSegmentStream(AsyncClosing):
         settings = attrs.evolve(self._settings, timeline=timeline, whole_segments=segment_size)
         source = AsyncWalSource(walsender, start, settings)
         feed = await source.open()
-        self._files, self._source = files, source
+        self._folder, self._source = folder, source
         self._position, self._timeline = feed.position, feed.timeline
         self._state = self._state.to(StreamState.OPEN)
-        return source, files
+        return source, folder
 
     async def _beginning(self) -> tuple[LSN, int | None]:
         """Return the position and timeline at which to begin in an empty directory."""
@@ -122,12 +122,12 @@ class AsyncSegmentStream(AsyncClosing):
             while not self._done:
                 if self._state.is_over and self._source is not None:
                     raise StopAsyncIteration
-                source, files = await self._open()
+                source, folder = await self._open()
                 batch = await source.next()
                 if batch is None:
                     await self.close()
                 else:
-                    await self._take(source, files, batch)
+                    await self._take(source, folder, batch)
         except (WaitTimeout, StopAsyncIteration):
             raise
         except Exception:
@@ -136,7 +136,7 @@ class AsyncSegmentStream(AsyncClosing):
             raise
         return self._done.popleft()
 
-    async def _take(self, source: AsyncWalSource, files: WalFiles, batch: WalBatch) -> None:
+    async def _take(self, source: AsyncWalSource, folder: WalFolder, batch: WalBatch) -> None:
         chunks = batch.chunks
         # Another timeline begins again with its first segment.
         is_same = bool(chunks) and chunks[0].timeline == self._timeline
@@ -153,10 +153,10 @@ class AsyncSegmentStream(AsyncClosing):
             nonlocal is_written
             # All of it in one call: a caller that is cancelled during it gets the segments later.
             if batch.history is not None:
-                files.write_history(batch.history)
-            done = files.write(chunks)
+                folder.write_history(batch.history)
+            done = folder.write(chunks)
             if syncs:
-                files.sync()
+                folder.sync()
             self._done += done
             if chunks:
                 self._position, self._timeline = chunks[-1].end_lsn, chunks[-1].timeline
@@ -188,11 +188,11 @@ class AsyncSegmentStream(AsyncClosing):
         if self._state.is_over:
             return
         self._state = self._state.to(state)
-        source, files = self._source, self._files
+        source, folder = self._source, self._folder
         try:
-            if files is not None:
+            if folder is not None:
                 # WAL is flushed before it is confirmed: the server may remove it then.
-                await to_thread_shielded(files.close)
+                await to_thread_shielded(folder.close)
                 if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

@@ -56,7 +56,7 @@ class AsyncLink:
     def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
         self.connection = connection
         self.conninfo: str | None = None
-        """The connection string of a connection opened here, with all hosts; else None."""
+        """The connection string of a connection opened here, with all hosts; otherwise None."""
         self._turn = _TURNS.setdefault(connection, Lock())
         self.opened_here = opened_here
 

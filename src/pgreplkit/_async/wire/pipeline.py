@@ -49,7 +49,7 @@ class AsyncPipeline(Generic[T]):
         self.connection = connection
         self._pgconn = connection.pgconn
         self._expected: deque[tuple[int, object]] = deque()
-        """For each result to come: what it belongs to, and its group or a note."""
+        """For each result to come: the kind of its message, and its group or a note."""
         self._ended: list[Outcome[T]] = []
         self._notes: list[tuple[object, bytes | None]] | None = None
         """The notes of the group whose results come."""
@@ -212,7 +212,7 @@ class AsyncPipeline(Generic[T]):
             self._notes = [*(self._notes or ()), (note, answer)]
 
     def _take_failure(self, result: PGresult, kind: int, what: object) -> None:
-        """Take an error, what the server skipped after it, or the Sync that ends that."""
+        """Take an error, a message that the server skipped after it, or the Sync that ends that."""
         if result.status == _IS_SYNC:
             self._error = None
             return
@@ -226,7 +226,7 @@ class AsyncPipeline(Generic[T]):
             self._end(what)
 
     def _end(self, group: object) -> None:
-        # What follows an error in its batch was skipped, and has no error of its own.
+        # The messages after an error of a batch were skipped, and have no error of their own.
         self._ended.append(Outcome(cast(T, group), self._notes, self._error))
         self._notes = None
         self.in_flight -= 1

@@ -36,6 +36,7 @@ def alter_system_findings(
         try:
             facts = _read(site, node, names)
         except ServerError as error:
+            # A finding, so that the other servers are checked too.
             findings.append(unasked_finding(node, names, str(error)))
             continue
         findings.append(alter_system_finding(facts))
@@ -79,4 +80,5 @@ def _is_writable(site: Site, node: str) -> bool | None:
             node, lambda control: control.unwritable(join(control.data_directory, AUTO_FILE))
         )
     except Error:
+        # Only a file that is known to be read-only stops the operation.
         return None

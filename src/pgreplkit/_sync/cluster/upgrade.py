@@ -106,7 +106,7 @@ class Upgrade:
         Each finding has the remedy. The plans check the same, and refuse to start if a finding is
         critical.
 
-        That the servers reach each other is tried with subscriptions that are rolled back.
+        Subscriptions that are rolled back show whether the servers reach each other.
 
         Raises: InsufficientPrivilege.
         Needs: pg_monitor, and SELECT on the tables and sequences, on both servers; superuser, to

@@ -120,7 +120,7 @@ class Watch(Closing):
         """Show the lag over time in a notebook, in one chart that each round updates.
 
         It ends after ``seconds``, if the kernel is interrupted, or if the watch is closed. In async
-        code it can be a task beside other work: ``asyncio.create_task(watch.show())``.
+        code it can be a task next to other work: ``asyncio.create_task(watch.show())``.
 
         Raises:
             ExtraMissing: If IPython is not installed: ``pip install 'pgreplkit[notebook]'``.

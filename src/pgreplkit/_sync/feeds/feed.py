@@ -253,7 +253,7 @@ class Feed(Closing):
             elif started is not None:
                 self._stream(runner, goal, *started)
         except BaseException:
-            # What has ended the run says more than an engine that cannot be left in order.
+            # The error that ended the run says more than one of the disconnection.
             with suppress(Exception):
                 self._disconnect(runner)
             raise
@@ -281,8 +281,8 @@ class Feed(Closing):
         self, runner: Runner, goal: RunGoal, position: FeedPosition, source: FeedSource
     ) -> None:
         settings, plugin = self._settings, self._plugin(goal.stop_at)
-        # The stream itself does not reconnect: the sink must be opened again first, because
-        # what it has decides where the stream begins.
+        # The stream itself does not reconnect: the sink must be opened again first, because the
+        # position that it has stored decides where the stream begins.
         stream = SlotStream(
             self._conninfo,
             settings.slot,

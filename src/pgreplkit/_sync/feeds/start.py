@@ -161,7 +161,8 @@ class FeedStart:
                 raise slot_active(walsender, operation, slot)
             sleep(backoff.next_pause())
         refusal = slot_refusal(
-            operation, slot, record["plugin"], record["slot_database"], record["database"]
+            *(operation, slot, record["plugin"], record["slot_database"], record["database"]),
+            is_two_phase=record["is_two_phase"],
         )
         if record["has_slot"] and refusal is not None:
             raise refusal

@@ -604,7 +604,6 @@ def conninfo_of(server: AnyServer) -> str:
         return complete(server, {})
     if not isinstance(server, Server):
         raise TypeError(
-            "publisher and subscriber are servers or connection strings, not"
-            f" {type(server).__name__}"
+            f"a server, or a connection string, is expected, not {type(server).__name__}"
         )
     return server._link.conninfo_for_another()

@@ -99,14 +99,15 @@ class ApplyRun:
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
         self._batch = Batch()
-        """The rows of the group that is being sent which one statement can change."""
+        """The rows, of the group that is being sent, that one statement can change."""
         self._group: list[RawTransaction[Row]] = []
         """The transactions that are being sent, to be applied as one."""
         self._singly = 0
         """The number of transactions that are sent alone: those of a group that failed."""
         self._number = 0
-        """The number of its changes that were planned."""
+        """The number of changes that were planned of the transaction that is being sent."""
         self._bytes = 0
+        """The size of the transactions in flight."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
@@ -161,7 +162,7 @@ class ApplyRun:
             sockets = [pipeline.socket]
             if self._stream.socket is not None:
                 sockets.append(self._stream.socket)
-            # Only if libpq has more to send: else the socket is always ready to be written.
+            # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
@@ -349,7 +350,7 @@ class ApplyRun:
                     self._log(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
-        """Forget the tables in which nothing that ran beside a late deletion is still running."""
+        """Forget a table once all transactions that ran during a late deletion have ended."""
         for note, _ in outcome.notes or ():
             if isinstance(note, Statement):
                 self._unswept.pop(note.table, None)
@@ -455,7 +456,7 @@ class ApplyRun:
     def _go_past(
         self, slow: SlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
     ) -> None:
-        """Park or skip a transaction, if that is the decision; else raise its failure."""
+        """Park or skip a transaction, if that is the decision; otherwise raise its failure."""
         decision: FailureDecision = "stop"
         # A full disk would put aside every transaction that follows.
         if is_of_a_change(failure.sqlstate):

@@ -23,7 +23,7 @@ from pgreplkit.values.tablename import TableName
 
 
 class TargetShapes(Closing):
-    """The subscriber's tables, read in a session beside the one that applies changes."""
+    """The subscriber's tables, read in another session than the one that applies changes."""
 
     def __init__(self, link: Link) -> None:
         self.link = link

@@ -128,7 +128,7 @@ class SlowPath:
         return conflicts
 
     def _merged(self, policy: MergeWith, change: RawChange[Row]) -> list[Conflict]:
-        # It reads the subscriber's table where that is needed.
+        # Planning reads the subscriber's table if it is not known yet.
         self._plan(change)
         plan = self._planner.plan(change[1][0])
         if not isinstance(plan, MergedPlan):

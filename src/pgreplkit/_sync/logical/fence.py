@@ -267,7 +267,7 @@ def _table(record: dict[str, object]) -> TableName:
 def checked_fence_name(name: str) -> str:
     """Return the name of a fence.
 
-    Raises: ValueError if it is no name for a schema of users.
+    Raises: ValueError if users cannot give a schema that name.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")

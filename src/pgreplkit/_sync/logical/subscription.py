@@ -80,7 +80,7 @@ class Subscription(Stateful):
     ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
     Each change needs the subscription's owner, and may take ``timeout`` seconds.
 
-    Some methods ask the publisher too: the given ``publisher=``, or else the server to which the
+    Some methods ask the publisher too: the given ``publisher=``, or the server to which the
     subscription connects. The latter needs a superuser on the subscriber, and a publisher that is
     reachable from here.
     """

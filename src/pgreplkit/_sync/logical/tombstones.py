@@ -64,7 +64,7 @@ def ensure_tombstones(
 
 
 def ensure_functions(link: Link, operation: str) -> None:
-    """Create what compares the versions of rows and deletions, if it does not exist."""
+    """Create the tables and functions that compare versions of rows, unless they exist."""
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
@@ -88,7 +88,7 @@ def _create_triggers(link: Link, table: TargetTable, oid: int, *, is_final: bool
 
 def _execute(link: Link, operation: str, statements: Sequence[str], grant: str) -> None:
     with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
-        # As they are: the functions' bodies have percent signs, which are no parameters.
+        # As they are: the functions' bodies have percent signs, which are not parameters.
         for statement in statements:
             with translate_errors(operation, connection=link.connection, grant=grant):
                 within.connection.execute(statement.encode())

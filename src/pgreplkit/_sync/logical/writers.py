@@ -36,7 +36,7 @@ _MEANING = {
 
 
 def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
-    """Return the writers of the tables; by default of the subscribed, or else published ones.
+    """Return the writers of the tables; by default of the subscribed or the published ones.
 
     Raises: TableNotFound.
     """

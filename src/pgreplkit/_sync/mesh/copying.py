@@ -93,7 +93,7 @@ class MeshCopy:
                 target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
                 self._copy(target, copies, major, snapshot)
-            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
             target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             self._release_streams(target)
@@ -258,10 +258,10 @@ class MeshCopy:
             stage = SQL(sql.STAGE_ROWS).format(columns, table)
             take = SQL(sql.TAKE_ROWS).format(table, columns, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
-                _restamped(reader, rows, target, stage, take)
+                _copy_stamped(reader, rows, target, stage, take)
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
-            _restamped(
+            _copy_stamped(
                 reader,
                 rows,
                 target,
@@ -278,14 +278,17 @@ def _only(copy: TableCopy) -> SQL:
     return SQL("") if copy.is_partitioned else SQL(ONLY)
 
 
-def _restamped(
+def _copy_stamped(
     reader: Connection[object],
     rows: Composed,
     target: ApplyTarget,
     stage: Composed,
     take: Composed,
 ) -> None:
-    """Copy rows whose first column is the time of their commit, and commit them at that time."""
+    """Copy rows, and commit each one at the time that its first column has.
+
+    ``stage`` creates a temporary table of the rows; ``take`` inserts those of one time from it.
+    """
     target.run(stage)
     try:
         # Staged, since one transaction has one commit time, and the rows have many.

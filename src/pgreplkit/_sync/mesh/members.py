@@ -33,7 +33,7 @@ def read_members(link: Link, mesh: str) -> Members:
 def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember]) -> None:
     """Store the members in place of those that are stored.
 
-    ``ties`` is "rank" or "row": what decides between changes with equal commit times.
+    ``ties`` is "rank" or "row": it decides between changes with equal commit times.
     """
     operation = "store the members of the mesh"
     with link.transaction(operation, timeout=_STORED_WITHIN) as within:

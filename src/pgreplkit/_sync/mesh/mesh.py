@@ -430,7 +430,7 @@ class Mesh:
     # Looking
 
     def status(self) -> Rows[MeshStream]:
-        """Return the state of each stream; a node that cannot be reached is no error."""
+        """Return the state of each stream; a node that cannot be reached is not an error."""
         found = []
         for target in self._servers:
             for source in without(self._servers, target):

@@ -16,7 +16,7 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
-from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
+from pgreplkit.host.walfolder import ReceivedSegment, WalFolder
 from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
@@ -53,7 +53,7 @@ class SegmentStream(Closing):
         # Commits may wait for a client that reports what it has flushed.
         self._confirms = synchronous or settings.slot is not None
         self._source: WalSource | None = None
-        self._files: WalFiles | None = None
+        self._folder: WalFolder | None = None
         self._done: deque[ReceivedSegment] = deque()
         self._position, self._timeline = LSN.INVALID, 0
         self._state = StreamState.NEW
@@ -73,17 +73,17 @@ class SegmentStream(Closing):
         """Whether the stream has ended."""
         return self._state.is_over
 
-    def _open(self) -> tuple[WalSource, WalFiles]:
+    def _open(self) -> tuple[WalSource, WalFolder]:
         if self._state.is_over:
             operation, remedy = f"receive WAL into {self._directory}", "open another stream"
             raise StreamClosed(operation, "the stream has ended", remedy=remedy)
-        if self._source is not None and self._files is not None:
-            return self._source, self._files
+        if self._source is not None and self._folder is not None:
+            return self._source, self._folder
         walsender = self._walsender
         segment_size = SegmentSize.parse(walsender.show("wal_segment_size"))
-        files = WalFiles(self._directory, segment_size)
+        folder = WalFolder(self._directory, segment_size)
         # As pg_receivewal: a partial segment is received again from its start.
-        resumed = to_thread(files.resume)
+        resumed = to_thread(folder.resume)
         if resumed is None:
             lsn, timeline = self._beginning()
         else:
@@ -93,10 +93,10 @@ class SegmentStream(Closing):
         settings = attrs.evolve(self._settings, timeline=timeline, whole_segments=segment_size)
         source = WalSource(walsender, start, settings)
         feed = source.open()
-        self._files, self._source = files, source
+        self._folder, self._source = folder, source
         self._position, self._timeline = feed.position, feed.timeline
         self._state = self._state.to(StreamState.OPEN)
-        return source, files
+        return source, folder
 
     def _beginning(self) -> tuple[LSN, int | None]:
         """Return the position and timeline at which to begin in an empty directory."""
@@ -123,12 +123,12 @@ class SegmentStream(Closing):
             while not self._done:
                 if self._state.is_over and self._source is not None:
                     raise StopIteration
-                source, files = self._open()
+                source, folder = self._open()
                 batch = source.next()
                 if batch is None:
                     self.close()
                 else:
-                    self._take(source, files, batch)
+                    self._take(source, folder, batch)
         except (WaitTimeout, StopIteration):
             raise
         except Exception:
@@ -137,7 +137,7 @@ class SegmentStream(Closing):
             raise
         return self._done.popleft()
 
-    def _take(self, source: WalSource, files: WalFiles, batch: WalBatch) -> None:
+    def _take(self, source: WalSource, folder: WalFolder, batch: WalBatch) -> None:
         chunks = batch.chunks
         # Another timeline begins again with its first segment.
         is_same = bool(chunks) and chunks[0].timeline == self._timeline
@@ -154,10 +154,10 @@ class SegmentStream(Closing):
             nonlocal is_written
             # All of it in one call: a caller that is cancelled during it gets the segments later.
             if batch.history is not None:
-                files.write_history(batch.history)
-            done = files.write(chunks)
+                folder.write_history(batch.history)
+            done = folder.write(chunks)
             if syncs:
-                files.sync()
+                folder.sync()
             self._done += done
             if chunks:
                 self._position, self._timeline = chunks[-1].end_lsn, chunks[-1].timeline
@@ -189,11 +189,11 @@ class SegmentStream(Closing):
         if self._state.is_over:
             return
         self._state = self._state.to(state)
-        source, files = self._source, self._files
+        source, folder = self._source, self._folder
         try:
-            if files is not None:
+            if folder is not None:
                 # WAL is flushed before it is confirmed: the server may remove it then.
-                to_thread_shielded(files.close)
+                to_thread_shielded(folder.close)
                 if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

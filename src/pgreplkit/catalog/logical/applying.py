@@ -149,6 +149,7 @@ def session_settings(major: int) -> str:
         # The cost that stands for a disabled scan would have every such plan compiled.
         settings["jit"] = "off"
     if major >= 12:
+        # Planning a statement again takes longer than a better plan for one row could save.
         settings["plan_cache_mode"] = "force_generic_plan"
     return "SELECT " + ", ".join(
         f"set_config('{name}', '{value}', false)" for name, value in settings.items()
@@ -329,6 +330,10 @@ def setup_sql(
 
 
 def _origin_rights(own: str, major: int, functions: Sequence[_Function]) -> list[str]:
+    """Return the statements that let a role call the functions.
+
+    Before 14 only superusers can call them, so the role gets functions that do, as their owner.
+    """
     calls = [
         f"{name}({', '.join(part.split()[-1] for part in parameters.split(', '))})"
         for name, parameters, _, _ in functions

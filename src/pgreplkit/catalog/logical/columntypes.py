@@ -40,7 +40,7 @@ class ColumnType:
 
     oid: int
     base_oid: int
-    """The type below all domains; the type itself if it is no domain.
+    """The type below all domains; the type itself if it is not a domain.
 
     A query describes a column of a domain by it, a stream by the domain.
     """

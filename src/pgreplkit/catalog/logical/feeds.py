@@ -4,12 +4,14 @@ START = """
     SELECT pg_is_in_recovery() AS is_standby, current_database() AS database,
         slot_name IS NOT NULL AS has_slot, confirmed_flush_lsn AS confirmed,
         plugin::text AS plugin, database::text AS slot_database, active_pid,
+        coalesce((to_jsonb(s) ->> 'two_phase')::bool, false) AS is_two_phase,
         to_jsonb(s) ->> 'wal_status' AS wal_status,
         to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason
     FROM (SELECT %s::name AS wanted) AS w
         LEFT JOIN pg_replication_slots AS s ON slot_name = wanted
 """
-"""Columns that the version lacks are NULL: wal_status before 13, invalidation_reason before 17."""
+"""Columns that the version lacks are NULL: wal_status before 13, invalidation_reason before 17;
+two_phase, before 14, is false."""
 LOCK = "SELECT pg_try_advisory_lock(1885697652, hashtext(%s)) AS is_locked"
 """Held while a feed creates its slot: only a slot that is streamed keeps others away by itself."""
 LOCKED_BY = """

@@ -130,7 +130,7 @@ class OldTransaction:
     pid: int | None
     """None for a prepared transaction."""
     gid: str | None
-    """The name of a prepared transaction; else None."""
+    """The name of a prepared transaction; otherwise None."""
     user: str | None = attrs.field(metadata=column(sql='"user"'))
     age: timedelta
 

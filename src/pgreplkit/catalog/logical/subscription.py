@@ -67,7 +67,7 @@ class SubscriptionState(Record):
         metadata=column(since=15),
     )
     subdisableonerr: bool | None = attrs.field(default=None, metadata=column(since=15))
-    """Whether an error disables it; else its workers retry until it is disabled."""
+    """Whether an error disables it; otherwise its workers retry until it is disabled."""
     subskiplsn: LSN | None = attrs.field(
         default=None, metadata=column(since=15, sql="nullif(subskiplsn, '0/0')")
     )

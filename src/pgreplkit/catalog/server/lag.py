@@ -117,7 +117,7 @@ class ReplayFacts:
 
     @property
     def time(self) -> timedelta | None:
-        """The age of the last replayed commit, if there is more WAL to replay; else 0.
+        """The age of the last replayed commit, if there is more WAL to replay; otherwise 0.
 
         The age alone says nothing: on an idle primary it grows although the standby has
         everything. It compares two clocks: None if the commit lies in the standby's future.

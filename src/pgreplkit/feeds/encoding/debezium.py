@@ -115,7 +115,7 @@ class DebeziumJson:
             after, key, unchanged = form.written(change, prepared.constant.placeholders)
             former = None if old is None else form.key(old)
             if former is None or former == key:
-                # Of an unchanged key, which is sent if it is large, Debezium makes no old row.
+                # The server sends an unchanged key if it is large; Debezium makes no old row of it.
                 before = "null" if old is None or change.is_key_only else form.row(old)
                 body = _envelope(change, source, before, after, unchanged)
                 return FeedMessage(destination, key, body.encode())
@@ -163,7 +163,7 @@ class DebeziumJson:
 
 
 class _Source:
-    """The source of a table's envelopes, of which all is known but the number of the change."""
+    """The source of a table's envelopes: JSON that is complete but for the change's number."""
 
     __slots__ = ("_database", "_last", "_origin", "_table")
 
@@ -176,16 +176,16 @@ class _Source:
         self._last: tuple[tuple[object, ...], tuple[str, str, str]] | None = None
 
     def parts(self, change: FeedChange) -> tuple[str, str, str]:
-        """Return the source before and after the number of the change, and the times.
+        """Return the JSON around the number of the change: before it, behind it, and the times.
 
-        They are made once for a transaction.
+        It is made once for each transaction.
         """
-        # Its changes share these objects, so that comparing them takes next to no time.
+        # The changes of a transaction share these objects: comparing them takes next to no time.
         is_read = change.operation is _READ
-        of = (change.lsn, change.xid, change.microseconds, change.origin, is_read)
+        shared = (change.lsn, change.xid, change.microseconds, change.origin, is_read)
         last = self._last
-        if last is None or last[0] != of:
-            last = self._last = of, self._made(change)
+        if last is None or last[0] != shared:
+            last = self._last = shared, self._made(change)
         return last[1]
 
     def _made(self, change: FeedChange) -> tuple[str, str, str]:

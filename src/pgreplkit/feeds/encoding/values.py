@@ -86,7 +86,7 @@ def integer(value: bytes) -> str:
     # Checked, although the server sends no other: an encoder may be given a type of the wrong OID,
     # and any other text would make the JSON of the whole row invalid.
     if not (value.isdigit() and value[0] != _ZERO) and not _INTEGER.fullmatch(value):
-        raise ValueError("it is no integer")
+        raise ValueError("it is not an integer")
     return value.decode()
 
 
@@ -95,7 +95,7 @@ def boolean(value: bytes) -> str:
     try:
         return _BOOLS[value]
     except KeyError:
-        raise ValueError("it is no boolean") from None
+        raise ValueError("it is not a boolean") from None
 
 
 def octets(value: bytes) -> bytes:
@@ -176,7 +176,7 @@ def _parsed(value: bytes) -> Mapping[str, str]:
     """Return the parts of a date or time; "" for those that it lacks."""
     found = _TIME.fullmatch(value.decode())
     if found is None or not value:
-        raise ValueError("it is no date or time in the ISO format")
+        raise ValueError("it is not a date or time in the ISO format")
     return found.groupdict(default="")
 
 

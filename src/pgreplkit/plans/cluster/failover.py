@@ -78,7 +78,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
         # Any other word of an open enum counts as an answer.
-    }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")
+    }.get(reply, f"plan_switchover() is for a primary that runs; otherwise stop {primary} first")
     return Finding(
         check="connection",
         severity=Severity.OK if reply is Reply.SILENT else Severity.CRITICAL,
@@ -91,7 +91,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
 def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding:
     """Check that no standby streams from the primary.
 
-    A standby that is lost together with the primary is no obstacle. One that answers without
+    A standby that is lost together with the primary is not an obstacle. One that answers without
     saying whether it streams is: it may be a primary by now, or still receive.
     """
     streaming = [report.name for report in reports if report.streams]
@@ -102,7 +102,7 @@ def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding
     parts = [f"{', '.join(streaming) or 'none'} streams from it"]
     parts += [f"{report.name} does not say: {report.answer}" for report in unclear]
     parts += [f"{', '.join(silent)} did not answer"] if silent else []
-    # No answer at all is no evidence: perhaps this machine is cut off.
+    # No answer at all is not evidence: perhaps this machine is cut off.
     asked_none = len(unknown) == len(reports)
     is_lost = not streaming and not unclear and not asked_none
     return Finding(

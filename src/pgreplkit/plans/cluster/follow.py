@@ -84,8 +84,8 @@ def follow_steps(facts: FollowFacts, address: str) -> tuple[Step, ...]:
     # The slot comes first: the standby would retry in vain without it.
     if missing := missing_slots([facts.slot], upstream.slots):
         steps.append(MakeSlots(upstream.name, missing))
-    link = (facts.slot, facts.application_name, standby.major)
-    steps.append(Follow(standby.name, upstream.name, address, *link))
+    name = facts.application_name
+    steps.append(Follow(standby.name, upstream.name, address, facts.slot, name, standby.major))
     return tuple(steps)
 
 

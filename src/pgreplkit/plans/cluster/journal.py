@@ -328,7 +328,7 @@ class Journal:
                 databases=tuple(content["databases"]),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            # A journal of another version, or a file that is none.
+            # A journal of another version, or a file that is not a journal.
             raise ValueError(
                 f"could not read the journal: {error}; the file is not an operation's journal"
             ) from error

@@ -104,7 +104,7 @@ def checked_upgrade_name(name: str) -> str:
     """Return the name of an upgrade.
 
     Raises:
-        InvalidSlotName: If it is no name for a slot, or longer than 40 characters.
+        InvalidSlotName: If it is not a valid slot name, or longer than 40 characters.
     """
     checked_slot_name(name)
     if len(name) > _LONGEST:

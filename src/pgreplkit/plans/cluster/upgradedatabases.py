@@ -25,7 +25,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         remedy="copy them after the fence, or store them in bytea columns",
     )
     yield from _extensions(old, new)
-    yield from _roles(old, new)
+    yield from _globals(old, new)
     yield from _collations(old, new)
     yield functions_finding(old, facts.new.major)
     yield named(
@@ -121,7 +121,8 @@ def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     )
 
 
-def _roles(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+    """Check the objects that all databases of a server share: roles and tablespaces."""
     yield named(
         "owners",
         sorted(old.owners - new.roles),

@@ -113,7 +113,7 @@ def _unknown(names: Names) -> ValueError:
 
 
 def _is_complete(objects: UpgradeObjects) -> bool:
-    """The operation is complete, whether or not the clients were moved: no object tells that."""
+    """Return True for a complete operation; no object shows whether the clients were moved."""
     if objects.phase is UpgradePhase.PREPARED:
         return not objects.back and OLD not in objects.fences and NEW in objects.kept
     # The last step of a cutover removes the fence.

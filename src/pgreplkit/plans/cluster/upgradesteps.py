@@ -169,7 +169,7 @@ class OpenTables(Step):
 
 @attrs.frozen
 class RemoveFence(Step):
-    """Remove the triggers of a fence that permits writes already."""
+    """Remove the triggers of a fence that already permits writes."""
 
     # DROP TRIGGER takes a lock that conflicts with readers.
     check = "the transactions that read the tables have ended"

@@ -116,7 +116,7 @@ def _synchronized_slots(facts: UpstreamFacts) -> Iterator[Finding]:
 
 
 def _access(name: str, node: ClusterNode, verdict: AccessVerdict | str) -> Finding:
-    # Unknown, for example without the right to read pg_hba.conf, is no reason to refuse.
+    # Unknown, for example without the right to read pg_hba.conf, is not a reason to refuse.
     allowed, line, rule = None, "", str(verdict)
     if isinstance(verdict, AccessVerdict):
         allowed, line = verdict.allowed, verdict.line

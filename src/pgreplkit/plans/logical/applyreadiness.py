@@ -214,8 +214,8 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
                 yield from _versions(check, table, identities.get(source))
 
 
-def unique_beside_key(table: TargetTable) -> list[str]:
-    """Return the columns of unique indexes beside the key, and the names of other constraints."""
+def unique_besides_key(table: TargetTable) -> list[str]:
+    """Return the columns of other unique indexes than the key, and the names of constraints."""
     # In any order: an index with the key's columns refuses no other rows than the key does.
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
@@ -234,13 +234,13 @@ def _versions(
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
     )
-    others = unique_beside_key(table)
+    others = unique_besides_key(table)
     yield checked(
         f"{check}, other unique indexes",
         ok=not others,
         observed=f"{table.table} has {', '.join(others)}"
         if others
-        else f"{table.table} has none beside its key",
+        else f"{table.table} has none except for its key",
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
@@ -253,8 +253,8 @@ def _versions(
         observed=f"the columns {', '.join(large)} can be stored out of line"
         if large
         else "no column can be stored out of line",
-        needed="REPLICA IDENTITY FULL on every node: else an unchanged large value is not sent, and"
-        " a node that lost it to another change cannot get it back",
+        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
+        " sent, and a node that lost it to another change cannot get it back",
         remedy=f"ALTER TABLE {table.table} REPLICA IDENTITY FULL",
         otherwise=Severity.CRITICAL,
     )
@@ -312,7 +312,7 @@ def _table(
         check,
         ok=is_keyed,
         observed=f"{table.table} has {'a' if is_keyed else 'no'} unique key",
-        needed="a unique key on the subscriber; else each change reads the whole table"
+        needed="a unique key on the subscriber; otherwise each change reads the whole table"
         + ("" if is_full else ", and rows can be duplicated"),
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
         otherwise=Severity.WARNING,

@@ -42,7 +42,7 @@ class ConflictRecord(Record):
     type: ConflictType
     table: TableName
     is_error: bool
-    """Whether the transaction failed; else the change was applied or skipped."""
+    """Whether the transaction failed; otherwise the change was applied or skipped."""
     detail: str
     """The server's text about the rows."""
     xid: int | None

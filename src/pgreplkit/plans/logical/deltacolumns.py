@@ -14,7 +14,7 @@ def delta_problems(target: TargetTable, names: Sequence[str]) -> Iterator[str]:
     for name in names:
         column = target.column(name)
         if column is None:
-            yield f"{target.table} has no column {name!r}, to which differences are to be added"
+            yield f"{target.table} has no column {name!r}, to which to add differences"
         elif name in target.primary_key:
             yield f"the column {name!r} is part of the key: differences cannot be added to it"
         elif column.is_generated or column.identity:

@@ -59,7 +59,7 @@ class Drift(Record):
     kind: DriftKind
     table: TableName
     name: str
-    """The name of the column, index, constraint, trigger or partition; else the table's."""
+    """The name of the column, index, constraint, trigger or partition; otherwise the table's."""
     severity: Severity
     found: str
     ddl: tuple[str, ...] = ()

@@ -107,7 +107,7 @@ def _table(identity: ReplicaIdentity, own: ReplicaIdentity | None, major: int) -
             check,
             ok=own.index is not None and has("subscription.full_index", major),
             observed="its replica identity is FULL",
-            needed="an index on the subscriber (16 on); else each change reads the whole table",
+            needed="an index on the subscriber (16 on): each change reads all rows without it",
             remedy="add a primary key on both sides",
             otherwise=Severity.WARNING,
         )
@@ -115,8 +115,8 @@ def _table(identity: ReplicaIdentity, own: ReplicaIdentity | None, major: int) -
         check,
         ok={*own.columns} == {*identity.columns},
         observed=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
-        needed=f"a unique key of ({', '.join(identity.columns)}), as on the publisher; else rows"
-        " can be duplicated",
+        needed=f"a unique key of ({', '.join(identity.columns)}), as on the publisher; otherwise"
+        " rows can be duplicated",
         remedy=f"ALTER TABLE {identity.table} ADD PRIMARY KEY ({', '.join(identity.columns)})",
         otherwise=Severity.WARNING,
     )

@@ -47,7 +47,7 @@ class SubscriptionOptions(Record):
     two_phase: bool | None = None
     """Whether transactions are sent when they are prepared (15 on; altered from 18 on)."""
     disable_on_error: bool | None = None
-    """Whether an error disables it; else it retries every few seconds (15 on)."""
+    """Whether an error disables it; otherwise it retries every few seconds (15 on)."""
     password_required: bool | None = None
     """Whether an owner who is not a superuser has to connect with a password (16 on)."""
     run_as_owner: bool | None = None
@@ -116,7 +116,7 @@ class SubscriptionStatus(Record):
     @property
     def is_synced(self) -> bool:
         """Whether the subscription has tables, and all of them are ready."""
-        # Without tables nothing was copied, which is no success.
+        # Without tables nothing was copied, which is not a success.
         return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 
     @property

@@ -95,7 +95,7 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         needed="nodes that are not members",
         remedy="choose another name=, or let the node leave with plan_leave()",
     )
-    # New nodes have nothing stored, which is no disagreement.
+    # New nodes have nothing stored, which is not a disagreement.
     stored = {node.name: node.members for node in facts.nodes if node.name not in facts.new}
     differing = disagreement(stored)
     yield checked(

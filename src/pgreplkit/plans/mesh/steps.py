@@ -52,7 +52,7 @@ class MakeStreams(Step):
     mesh: str
     sources: tuple[str, ...] = attrs.field(converter=as_names)
     is_ready: bool
-    """Whether they can start; else the node's rows have to be copied first."""
+    """Whether they can start; otherwise the node's rows have to be copied first."""
 
     @property
     def action(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.plans.logical.applyreadiness import unique_beside_key
+from pgreplkit.plans.logical.applyreadiness import unique_besides_key
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
 from pgreplkit.plans.server.readiness import checked
@@ -69,16 +69,16 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
 def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     """Check for what would let the rows of a table differ in the end, and say what is unchecked."""
     held = {node.name: node.tables.get(table) for node in facts.nodes}
-    beside = {
+    besides = {
         name: others
         for name, own in held.items()
-        if own is not None and (others := unique_beside_key(own))
+        if own is not None and (others := unique_besides_key(own))
     }
     yield checked(
         f"unique columns of {table}",
-        ok=not beside,
-        observed="; ".join(f"{', '.join(others)} on {name}" for name, others in beside.items())
-        or "none beside the key",
+        ok=not besides,
+        observed="; ".join(f"{', '.join(others)} on {name}" for name, others in besides.items())
+        or "none except for the key",
         needed="no unique index or exclusion constraint but the key: two nodes can insert rows of"
         " which each refuses the other's",
         remedy="drop the index, or add a column for the node to it",
@@ -117,7 +117,7 @@ def _deltas(facts: MeshFacts) -> Iterator[Finding]:
         for node in facts.nodes:
             own = node.tables.get(table)
             if own is None:
-                problems.append(f"it is no table of the mesh on {node.name}")
+                problems.append(f"it is not a table of the mesh on {node.name}")
                 continue
             problems += [f"{problem}, on {node.name}" for problem in delta_problems(own, names)]
             if table in node.without_full:

@@ -168,7 +168,7 @@ def wal_retention(
 
     ``ready`` are the names of the files that wait to be archived, oldest first.
     """
-    # The slot of a receiver retains its WAL, so that such a receiver is no holder of its own.
+    # The slot of a receiver retains its WAL, so that such a receiver is not a holder of its own.
     found = _Holders(kept, wal_rate)
     holders = [
         *map(found.slot, slots),

@@ -181,7 +181,7 @@ def _agreement(
 
 def _not_below_primary(name: str, standby: NodeFacts, primary: NodeFacts) -> Finding:
     own, its = number(standby.settings, name), number(primary.settings, name)
-    check = f"{name} beside the primary"
+    check = f"{name} compared with the primary"
     if own is None or its is None:
         side = "the standby's" if own is None else "the primary's"
         return unknown(check, f"{side} {name}", needed="at least the primary's value")

@@ -181,7 +181,7 @@ def differences(manifest: BackupManifest, found: Mapping[str, FoundFile]) -> Ite
         if difference := _difference(file, found.get(name)):
             yield f"{name} {difference}"
     for name in sorted(found.keys() - listed):
-        # WAL is received beside the backup, and the manifest cannot list itself.
+        # WAL is received in parallel with the backup, and the manifest cannot list itself.
         if not name.startswith(_WAL) and name != MANIFEST:
             yield f"{name} is not in the manifest"
 

@@ -52,11 +52,11 @@ _MOST_SHAPES = 1000
 _Shape: TypeAlias = tuple[
     Callable[[bytes, int], tuple[bytes, ...]], tuple[bytes, ...], tuple[int, ...], list[int]
 ]
-"""Cuts a row; what is between its values; the positions of values that are none; the formats."""
+"""Cuts a row; the bytes between its values; the positions of NULL and unchanged; the formats."""
 
 
 class RawRows:
-    """The rows of one table, read by what is known of rows of the same length.
+    """Reads the rows of one table, by the shapes of rows that had the same length.
 
     Rows of one length often have values of the same lengths: then a single call cuts the row.
     """
@@ -70,7 +70,7 @@ class RawRows:
 
     @property
     def is_learning(self) -> bool:
-        """Whether shapes are remembered; not once most rows have others."""
+        """Whether shapes are remembered; False once it is known that most rows have new ones."""
         return self._shapes is not None
 
     def last(self, data: bytes, at: int) -> tuple[list[Octets], list[int]]:

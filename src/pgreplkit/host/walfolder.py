@@ -1,4 +1,4 @@
-"""WalFiles: received WAL in the files of a directory, as pg_receivewal writes them."""
+"""WalFolder: received WAL in the files of a directory, as pg_receivewal writes them."""
 
 import os
 import re
@@ -34,7 +34,7 @@ class ReceivedSegment(Record):
     path: Path
 
 
-class WalFiles:
+class WalFolder:
     """The segments in a directory: complete ones, and the current one.
 
     The current segment is a file ``….partial`` of a segment's full size. It is renamed once it is
@@ -90,10 +90,9 @@ class WalFiles:
         size = entry.stat().st_size
         if sizes is not None and size not in sizes:
             found = f"{entry.name} has {size} bytes, and the server's segments have"
-            raise HostFileError(
-                self._operation,
-                f"{found} {self._segment_size.bytes}: move it away, or take another",
-            )
+            remedy = "move the file away, or choose another directory"
+            found = f"{found} {self._segment_size.bytes}"
+            raise HostFileError(self._operation, found, remedy=remedy)
 
     def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
         """Write chunks; return the segments that they complete.
