@@ -51,5 +51,6 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,
         starts_itself=is_local,
+        hot_standby=configuration.get("hot_standby"),
         fixed_settings=fixed,
     )
