@@ -8,6 +8,7 @@ subscription's worker.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import subprocess
@@ -80,9 +81,10 @@ class Clock:
         with psycopg.connect(self._node.conninfo, autocommit=True) as connection:
             while not self._over.wait(0.02):
                 for [pid] in connection.execute(SESSIONS).fetchall():
-                    path = Path(f"/proc/{pid}/schedstat")
-                    if path.exists():
-                        self._used[pid] = int(path.read_text().split()[0]) / 1e9
+                    # A process may end at any time.
+                    with contextlib.suppress(OSError):
+                        text = Path(f"/proc/{pid}/schedstat").read_text()
+                        self._used[pid] = int(text.split()[0]) / 1e9
 
     def __enter__(self) -> Clock:
         self._thread.start()

@@ -12,6 +12,9 @@ from pgreplkit import LSN, WalRange
 from pgreplkit.offline.archive import ArchiveReport
 from pgreplkit.values.finding import Severity
 
+FORK = LSN(5 * MIB + 8192)
+ENCRYPTED = b"\x85\x01" + bytes(90)
+
 
 def content_of(number: int, timeline: int = 1, *, major: int = 18) -> bytes:
     """A segment with a few records, which ends with a switch."""

@@ -15,6 +15,8 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
         (None, (False, True, False)),
         ("08006", (False, True, False)),
         ("57P01", (False, True, False)),
+        # A binary value that is too short; the session continues.
+        ("08P01", (False, False, True)),
         ("23505", (False, False, True)),
         ("22003", (False, False, True)),
         ("P0001", (False, False, True)),

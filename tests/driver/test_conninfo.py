@@ -181,7 +181,7 @@ def test_a_connection_string_for_streams_serves_other_sessions_too() -> None:
         (socket.gaierror(socket.EAI_NONAME, "unknown name"), Reply.SILENT),
     ],
 )
-def test_a_cause_on_this_machine_is_no_evidence_that_a_server_is_lost(
+def test_a_cause_on_this_machine_is_not_evidence_that_a_server_is_lost(
     monkeypatch: pytest.MonkeyPatch, error: OSError, reply: Reply
 ) -> None:
     def fails(*arguments: object) -> socket.socket:

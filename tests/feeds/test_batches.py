@@ -128,6 +128,7 @@ class Returns:
         (FeedMessage("cdc", b"7", "text"), "bytes or None, not bytes and str"),  # type: ignore[arg-type]
         ([FeedMessage("cdc", bytearray(), b"")], "not bytearray and bytes"),  # type: ignore[arg-type]
         (FeedMessage(None, None, b""), "the destination or the headers"),  # type: ignore[arg-type]
+        (FeedMessage(b"cdc", None, b""), "the destination or the headers"),  # type: ignore[arg-type]
         (FeedMessage("\ud800", None, b""), "the headers of its message are no texts: 'utf-8'"),
         (FeedMessage("cdc", None, b"", (("a", 7),)), "are no texts: 'int'"),  # type: ignore[arg-type]
         (FeedMessage("cdc", None, b"", (("a", "\ud800"),)), "are no texts: 'utf-8'"),

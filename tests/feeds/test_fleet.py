@@ -116,7 +116,7 @@ def test_a_feed_that_recovers_is_healthy_while_it_runs(now: float, messages: int
     assert (attempts.failures, attempts.is_running) == (0, True)
 
 
-def test_an_attempt_that_hangs_is_no_success() -> None:
+def test_an_attempt_that_hangs_is_not_a_success() -> None:
     attempts = Attempts(failures=29)
     attempts.begin(100.0, 5)
     attempts.note_progress(190.0, 5, is_streaming=False)
@@ -169,7 +169,7 @@ def test_pauses_grow_until_an_attempt_stores_messages_or_lasts() -> None:
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 0.5, 1, 0.5]
 
 
-def test_a_fleet_refuses_what_is_no_mapping_of_feeds_with_sinks_of_their_own() -> None:
+def test_a_fleet_takes_only_a_mapping_of_feeds_with_sinks_of_their_own() -> None:
     sink = ModelSink(Engine())
     one, same = (Feed("", name, publications=["p"], sink=sink, encoder=Lines()) for name in "ab")
     asynchronous = AsyncFeed("", "a", publications=["p"], sink=sink, encoder=Lines())

@@ -63,7 +63,7 @@ def test_a_subject_matches_the_wildcards_of_a_stream(
 @pytest.mark.parametrize(
     "subject", ["", "a..b", "a.", ".a", "a b", "a.*", "a.>", "$JS.a", "a\n", "a" * 3001]
 )
-def test_names_that_nats_forbids_are_no_subjects(subject: str) -> None:
+def test_names_that_nats_forbids_are_not_subjects(subject: str) -> None:
     assert not is_subject(subject)
     assert is_subject("cdc.public.t")
     assert is_subject("a" * 3000)

@@ -137,7 +137,7 @@ def test_the_address_of_a_server_shows_no_secret(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://:se/cret@cache", "http://secret", "secret", "redis://:a?"]
 )
-def test_a_url_that_is_no_servers_is_refused_without_repeating_it(url: str) -> None:
+def test_a_url_of_no_server_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="url is not the address of a Redis server") as raised:
         RedisStreams(url)
     assert "cret" not in str(raised.value)

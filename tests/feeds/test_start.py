@@ -134,7 +134,7 @@ def test_a_position_that_the_slot_cannot_continue_is_refused(
         ("test_decoding", "shop", "of the plugin test_decoding in the database shop"),
     ],
 )
-def test_a_slot_that_is_no_feeds_is_refused(
+def test_a_slot_that_does_not_belong_to_a_feed_is_refused(
     plugin: str | None, database: str | None, found: str
 ) -> None:
     assert found in str(slot_refusal("run the feed 's'", "s", plugin, database, "shop"))

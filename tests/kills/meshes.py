@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -297,6 +298,8 @@ def main() -> None:
         return
     runs, seed = (int(word) for word in [*sys.argv[1:3], *["10", "1"][len(sys.argv) - 1 :]])
     versions = [int(word) for word in sys.argv[3:]] or [18, 17, 16]
+    # Otherwise the process of the mesh, and the servers, would outlive this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chance, total = random.Random(seed), Counter[str]()
     with Lab() as lab:
         servers = [

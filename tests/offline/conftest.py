@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 from recordedwal import MAJORS, SAMPLE, Recorded, unpack
-from walarchives import content_of
-from walsegments import MIB, name_of
-
-from pgreplkit import LSN
-
-FORK = LSN(5 * MIB + 8192)
+from walarchives import FORK, content_of
+from walsegments import name_of
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,23 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
 import pytest
-from walarchives import content_of, found, moved, wal
+from walarchives import ENCRYPTED, content_of, found, moved, wal
 from walpages import WalWriter, wal_of
-from walsegments import MIB, name_of
+from walsegments import MIB, SIZE, name_of
 
-from pgreplkit.errors import WalNotFound
+from pgreplkit import LSN, WalRange
 from pgreplkit.offline.archivescan import scan_archive
+from pgreplkit.offline.files import FoundFile, list_folder
+from pgreplkit.offline.reader import open_wal
 from pgreplkit.values.finding import Severity
+
+Fault = Callable[[Path], object]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
@@ -27,40 +33,6 @@ def test_a_compressed_file_that_was_cut_is_damage_without_verify(
     report = scan_archive(archive)
     assert not report.covers(wal(4, 5), 1)
     assert not report.is_complete
-
-
-@pytest.mark.parametrize("number", [4, 6, 7])
-def test_a_gap_is_found_wherever_it_is(archive: Path, number: int) -> None:
-    timeline = 1 if number == 4 else 2
-    (archive / name_of(number, timeline)).unlink()
-    report = scan_archive(archive)
-    [gap] = report.gaps
-    assert (gap.timeline, gap.wal) == (timeline, wal(number, number + 1))
-    assert (gap.severity, report.is_complete) == (Severity.CRITICAL, False)
-    assert gap.found == f"{name_of(number, timeline)} is missing"
-    assert not report.covers(wal(3, 9))
-    assert report.covers(wal(number + 1, 9))
-    with pytest.raises(WalNotFound, match=f"{name_of(number, timeline)} is missing"):
-        report.files(wal(3, 9))
-
-
-def test_an_incomplete_segment_shows_that_the_one_before_is_missing(archive: Path) -> None:
-    (archive / f"{name_of(9, 2)}.partial").write_bytes(content_of(9, 2))
-    assert scan_archive(archive).gaps == ()
-    (archive / name_of(8, 2)).unlink()
-    [gap] = scan_archive(archive).gaps
-    assert gap.found == f"{name_of(8, 2)} is missing"
-
-
-def test_the_first_segment_of_a_timeline_may_be_the_gap(archive: Path) -> None:
-    (archive / name_of(5, 2)).unlink()
-    (archive / name_of(6, 2)).unlink()
-    [gap] = scan_archive(archive).gaps
-    assert gap.found == f"2 files from {name_of(5, 2)} to {name_of(6, 2)} are missing"
-    assert gap.wal == wal(5, 7)
-
-
-Fault = Callable[[Path], object]
 
 
 def rewrite(name: str, content: bytes) -> Fault:
@@ -78,6 +50,11 @@ def rewrite(name: str, content: bytes) -> Fault:
         (rewrite(name_of(4), content_of(3)), "other address", "holds the WAL of 0/300000"),
         (rewrite(name_of(4), content_of(4, 2)), "other address", "holds the WAL of timeline 2"),
         (rewrite(name_of(4), content_of(4, major=17)), "other version", "is of version 17"),
+        (
+            rewrite(name_of(4), content_of(4)[:36] + pack("<I", 4096) + content_of(4)[40:]),
+            "damaged",
+            "has pages of 4096 bytes",
+        ),
         (rewrite(name_of(4), bytes(MIB)), "damaged", "the page is empty"),
         (rewrite(name_of(4), b""), "damaged", "fewer than its header"),
         (rewrite(name_of(4), b"\x1f\x8b" + bytes(90)), "damaged", "compressed file is damaged"),
@@ -119,6 +96,7 @@ def test_a_file_that_recovery_could_not_use_is_found(
         (rewrite(f"{name_of(7)}.partial", content_of(7)), "partial", "info"),
         (rewrite(f"{name_of(4)}.tmp", b""), "temporary", "info"),
         (rewrite("README", b""), "foreign", "info"),
+        (rewrite(f"{0:024X}", content_of(4)), "foreign", "info"),
         (rewrite(f"{name_of(9, 2)}", b"Salted__" + bytes(90)), "unreadable", "warning"),
         (rewrite(f"{name_of(9, 2)}", b"\x89LZO" + bytes(90)), "unreadable", "warning"),
         (rewrite(f"{name_of(9, 2)}.br", b"anything"), "damaged", "critical"),
@@ -137,7 +115,115 @@ def test_other_faults_have_findings_of_their_own(
     assert str(report.findings[0]) in str(report)
 
 
-ENCRYPTED = b"\x85\x01" + bytes(90)
+def test_copies_that_differ_are_not_used(archive: Path) -> None:
+    (archive / f"{name_of(4)}.xz").write_bytes(lzma.compress(content_of(4)[:-1] + b"x"))
+    (archive / f"{name_of(4)}.gz").write_bytes(gzip.compress(content_of(4)))
+    report = scan_archive(archive)
+    assert found(report) == ["duplicate", "duplicate"]
+    assert report.findings[0].wal == wal(4, 5)
+    assert not report.covers(wal(4, 5), 1)
+    assert report.covers(wal(3, 4), 1)
+    assert str(report.ranges[0]) == f"timeline 1: {name_of(3)} to {name_of(3)} (1 file)"
+    (archive / name_of(3)).unlink()
+    (archive / name_of(5)).unlink()
+    assert [gap.wal for gap in scan_archive(archive).gaps] == [wal(5, 6)]
+
+
+def test_a_small_file_with_endless_content_is_read_in_part(archive: Path) -> None:
+    compressor = bz2.BZ2Compressor()
+    content = compressor.compress(content_of(4)) + compressor.compress(bytes(12 * MIB))
+    (archive / f"{name_of(4)}.bz2").write_bytes(content + compressor.flush())
+    tracemalloc.start()
+    try:
+        assert found(scan_archive(archive)) == ["duplicate"]
+        (archive / name_of(4)).unlink()
+        [finding] = scan_archive(archive, verify=True).findings
+        assert (finding.problem, finding.wal) == ("wrong size", wal(4, 5))
+        assert [*open_wal(archive)][-1].lsn >= LSN(8 * MIB)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_verify_finds_too_little_content_behind_a_switch(archive: Path) -> None:
+    path = archive / name_of(8, 2)
+    path.unlink()
+    path.with_suffix(".bz2").write_bytes(bz2.compress(content_of(8, 2)[:8192]))
+    assert scan_archive(archive).findings == ()
+    report = scan_archive(archive, verify=True)
+    assert report.findings[0].found == f"{name_of(8, 2)}.bz2 does not hold {MIB} bytes"
+    assert not report.covers(wal(8, 9))
+
+
+def test_a_gzip_file_may_have_several_members(archive: Path) -> None:
+    content = content_of(4)
+    (archive / name_of(4)).write_bytes(gzip.compress(content[:900]) + gzip.compress(content[900:]))
+    assert scan_archive(archive, verify=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "layout", "is_found"),
+    [
+        ("0000000200000000", "plain", False),
+        ("0000000100000000", "plain", True),
+        (".", "plain", True),
+        (".", "wal-g", True),
+        (".", "barman", False),
+        (".", "pgbackrest", False),
+    ],
+)
+def test_a_file_in_a_directory_where_no_tool_looks_for_it_is_a_fault(
+    archive: Path, folder: str, layout: str, is_found: bool
+) -> None:
+    places = {"barman": "wals", "wal-g": "wal_005", "pgbackrest": "archive/main/18-1"}
+    place = places.get(layout, ".")
+    usual = "." if layout == "wal-g" else "{}"
+    moved(
+        archive,
+        lambda name: f"{place}/{usual.format(name[:16]) if len(name) == 24 else '.'}/{name}",
+    )
+    if layout == "pgbackrest":
+        (archive / "archive" / "main" / "archive.info").touch()
+    [path] = archive.glob(f"{place}/**/{name_of(4)}")
+    target = archive / place / folder / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    report = scan_archive(archive)
+    assert report.layout == layout
+    assert found(report) == ([] if is_found else ["misplaced"])
+    assert report.covers(wal(4, 5), 1) is is_found
+    assert all(finding.wal == wal(4, 5) for finding in report.findings)
+
+
+def test_a_file_that_this_account_cannot_read_is_not_checked(archive: Path) -> None:
+    for name in (name_of(7, 2), "00000002.history"):
+        (archive / name).unlink()
+        (archive / name).symlink_to("/proc/self/mem")  # a file whose beginning nobody can read
+    report = scan_archive(archive)
+    assert found(report) == ["unreadable", "unreadable"]
+    assert "cannot be checked: Input/output error" in report.findings[0].found
+    assert not report.is_complete
+    assert not report.covers(wal(7, 8))
+
+
+def test_the_size_of_segments_is_that_of_most_files(archive: Path) -> None:
+    writer = wal_of([100] * 9, WalWriter(16 * MIB, segment_size=16 * MIB))
+    (archive / f"{1:08X}{1:016X}").write_bytes(writer.padded())
+    report = scan_archive(archive)
+    assert report.segment_size == SIZE
+    assert found(report) == ["other system"]
+
+
+def test_the_last_segment_of_all_can_be_reported(tmp_path: Path) -> None:
+    name, start = "00000001FFFFFFFF00000FFF", (1 << 64) - MIB
+    (tmp_path / name).write_bytes(wal_of([100] * 9, WalWriter(start)).padded())
+    report = scan_archive(tmp_path, verify=True)
+    assert report.findings == ()
+    assert report.ranges[0].wal == WalRange(LSN(start), LSN.MAX)
+    (tmp_path / name).write_bytes(content_of(5))
+    (tmp_path / name_of(6)).write_bytes(content_of(6))
+    [finding] = scan_archive(tmp_path).findings
+    assert finding.wal == report.ranges[0].wal
 
 
 def test_nothing_is_claimed_for_a_file_that_cannot_be_read(archive: Path) -> None:
@@ -154,13 +240,6 @@ def test_nothing_is_claimed_for_a_file_that_cannot_be_read(archive: Path) -> Non
     assert scan_archive(archive, verify=True).findings == report.findings
 
 
-def test_a_file_that_cannot_be_read_shows_that_those_before_it_were_written(archive: Path) -> None:
-    (archive / name_of(8, 2)).write_bytes(ENCRYPTED)
-    (archive / name_of(7, 2)).unlink()
-    [gap] = scan_archive(archive).gaps
-    assert gap.found == f"{name_of(7, 2)} is missing"
-
-
 def test_a_copy_that_can_be_read_is_enough(archive: Path) -> None:
     (archive / f"{name_of(7, 2)}.gz").write_bytes(ENCRYPTED)
     report = scan_archive(archive)
@@ -168,41 +247,6 @@ def test_a_copy_that_can_be_read_is_enough(archive: Path) -> None:
     assert report.worst is Severity.INFO
     assert report.is_complete
     assert report.covers(wal(3, 9))
-
-
-def test_a_history_that_cannot_be_read_is_no_contradiction(archive: Path) -> None:
-    (archive / "00000002.history").write_bytes(ENCRYPTED)
-    report = scan_archive(archive)
-    assert found(report) == ["unreadable"]
-    assert not report.is_complete
-    assert report.findings[0].path == archive / "00000002.history"
-
-
-def test_files_that_barman_registered_are_missing_also_at_the_ends(archive: Path) -> None:
-    moved(archive, lambda name: f"wals/{name[:16] + '/' if len(name) == 24 else ''}{name}")
-    names = [name_of(number) for number in range(2, 7)]
-    names += [name_of(number, 2) for number in range(5, 11)]
-    lines = [f"{name}\t{MIB}\t1795847207.29\tNone\n" for name in [*names, "00000002.history"]]
-    (archive / "wals" / "main-xlog.db").write_text("".join(lines))
-    report = scan_archive(archive)
-    assert [str(gap.wal) for gap in report.gaps] == [str(wal(2, 3)), str(wal(9, 11))]
-    assert not report.is_complete
-
-
-def test_a_file_with_a_name_far_away_needs_no_memory(archive: Path) -> None:
-    (archive / f"{name_of((1 << 40) - 1, 2)}.partial").touch()
-    assert scan_archive(archive).gaps == ()  # An empty file proves nothing.
-    (archive / name_of(1 << 40, 2)).write_bytes(ENCRYPTED)
-    [gap] = scan_archive(archive).gaps
-    last = name_of((1 << 40) - 1, 2)
-    assert gap.found == f"1099511627767 files from {name_of(9, 2)} to {last} are missing"
-
-
-def test_a_hole_before_a_switch_is_reported_once(archive: Path) -> None:
-    (archive / name_of(4)).unlink()
-    (archive / name_of(5)).unlink()
-    [gap] = scan_archive(archive).gaps
-    assert (gap.timeline, gap.wal) == (1, wal(4, 6))
 
 
 @pytest.fixture
@@ -247,6 +291,25 @@ def test_other_wrong_files_of_a_server_are_faults(pg_wal: Path, name: str, conte
     report = scan_archive(pg_wal)
     assert report.worst is Severity.CRITICAL
     assert report.findings[0].path == pg_wal / name
+
+
+def test_a_fault_is_looked_at_again_while_a_server_writes(
+    pg_wal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server writes the file after its beginning was read, and then the next one.
+    content = (pg_wal / name_of(7, 2)).read_bytes()
+    (pg_wal / name_of(7, 2)).write_bytes(content_of(3))
+    scans: list[Path] = []
+
+    def listed(folder: Path) -> list[FoundFile]:
+        if scans:
+            (pg_wal / name_of(7, 2)).write_bytes(content)
+        scans.append(folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr("pgreplkit.offline.archivescan.list_folder", listed)
+    assert found(scan_archive(pg_wal)) == ["recycled"]
+    assert len(scans) == 2
 
 
 def test_the_last_file_of_a_server_may_end_with_leftovers(pg_wal: Path) -> None:

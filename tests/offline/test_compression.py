@@ -135,7 +135,7 @@ def test_a_file_that_is_not_in_the_format_of_its_suffix_may_be_encrypted(
     assert f"not in the format of .{suffix}, so it is encrypted or damaged" in finding.found
 
 
-def test_reading_a_zstd_file_that_ends_early_is_no_short_file(tmp_path: Path) -> None:
+def test_reading_a_zstd_file_that_ends_early_is_not_a_short_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(zstd_stream(repetitive(300_000, 1))[:-1])
     with pytest.raises(InvalidWal, match="it ends early"):

@@ -14,7 +14,7 @@ from pgreplkit.offline.headers import Headers
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
-def test_a_segment_that_is_no_file_is_a_finding(archive: Path, kind: str) -> None:
+def test_a_segment_that_is_not_a_file_is_a_finding(archive: Path, kind: str) -> None:
     path = archive / "0000000100000000000000F0"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("missing")
     [finding, *_] = [f for f in scan_archive(archive).findings if f.path == path]

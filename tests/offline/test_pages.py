@@ -25,7 +25,7 @@ from pgreplkit.offline.reader import open_wal
         (b"\x1f\x8b" + bytes(50), "the compressed file is damaged"),
     ],
 )
-def test_a_file_that_is_no_wal_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
+def test_a_file_that_is_not_wal_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / name_of(3)).write_bytes(content)
     with pytest.raises(InvalidWal, match=found):
         open_wal(tmp_path)

@@ -106,7 +106,7 @@ def test_a_recycled_file_may_be_overwritten_up_to_any_byte(tmp_path: Path, size:
     # A page further on is not a leftover, so that this is damage.
     page = page_header(3 * MIB + 40 * 8192)
     path.write_bytes(path.read_bytes()[: 40 * 8192] + page + bytes(MIB - 40 * 8192 - len(page)))
-    with pytest.raises(InvalidWal, match=r"names .* as the previous one"):
+    with pytest.raises(InvalidWal, match=r"names .* as the previous record"):
         read(open_wal(tmp_path))
 
 

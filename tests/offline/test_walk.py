@@ -158,14 +158,14 @@ def test_a_page_of_another_system_is_damage() -> None:
 @pytest.mark.parametrize(
     ("record", "found"),
     [
-        (sealed(10, 0, b"\xff\x00", previous=77), "names 0/4D as the previous one, which is"),
+        (sealed(10, 0, b"\xff\x00", previous=77), "names 0/4D as the previous record, but"),
         (b"\x05" + bytes(30), "length is 5 bytes"),
         (sealed(30, 0, b""), "no version 18 has a resource manager 30"),
         (sealed(10, 0, b"\xff\x01a")[:-1] + b"b", "CRC is"),
         (b"\xff\xff\xff\xff" + bytes(20), "its length is 4294967295 bytes"),
     ],
 )
-def test_bytes_that_are_no_record_are_damage(record: bytes, found: str) -> None:
+def test_bytes_that_are_not_a_record_are_damage(record: bytes, found: str) -> None:
     writer = wal_of([50], WalWriter(SEGMENT))
     good = int.from_bytes(record[8:16], "little") or writer.previous
     record = record[:8] + good.to_bytes(8, "little") + record[16:]

@@ -177,6 +177,17 @@ def test_all_backups_on_which_a_backup_is_based_are_needed(
     assert window.is_restorable is (reason == "the archive ends")
 
 
+def test_the_base_of_an_incremental_backup_is_found_by_its_position(archive: Archive) -> None:
+    changed = attrs.evolve(BACKUP, id="changed", start_lsn=LSN(4 * MIB + 40), parent_lsn=LSN(77))
+    late = attrs.evolve(BACKUP, id="late", start_lsn=LSN(5 * MIB), parent_lsn=changed.start_lsn)
+    changed, late = (attrs.evolve(one, stop_lsn=LSN(6 * MIB)) for one in (changed, late))
+    report = scan_archive(archive.folder)
+    _, missing = report.windows([changed, late])
+    assert missing.reason == "the backup that starts at 0/4D, on which it is based, is missing"
+    changed = attrs.evolve(changed, parent_lsn=BACKUP.start_lsn)
+    assert all(window.is_restorable for window in report.windows([late, changed, BACKUP]))
+
+
 def test_a_window_follows_the_newest_timeline_that_contains_the_backup(archive: Archive) -> None:
     folder = archive.folder
     switch = LSN(archive.last[6] + 24)

@@ -48,6 +48,8 @@ def test_delivered_changes_are_not_confirmed_before_acknowledgement(
         assert not outstanding or feedback.flushed < min(outstanding)
         assert before <= feedback.flushed <= feedback.delivered
         assert advances or feedback.flushed == acknowledged
+        assert feedback.written == feedback.flushed == feedback.applied
+        assert feedback.reached >= feedback.delivered
         before = feedback.flushed
 
 
@@ -72,6 +74,15 @@ def test_an_idle_stream_follows_the_server() -> None:
     assert still.flushed == LSN(5)
 
 
+def test_a_later_delivery_does_not_lower_the_position_that_the_server_reached() -> None:
+    feedback = Feedback(LSN(5), advance_when_idle=False)
+    feedback.reach(LSN(50))
+    feedback.deliver(LSN(40))
+    assert (feedback.delivered, feedback.reached) == (LSN(40), LSN(50))
+    feedback.deliver(LSN(60))
+    assert feedback.reached == LSN(60)
+
+
 def test_feedback_distinguishes_written_flushed_and_applied() -> None:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
     feedback.deliver(LSN(100))
@@ -82,5 +93,10 @@ def test_feedback_distinguishes_written_flushed_and_applied() -> None:
     assert (kind, asks) == (b"r", True)
     assert [LSN.from_bytes(p) for p in (written, flushed, applied)] == [LSN(80), LSN(60), LSN(40)]
     assert abs(clock / 1e6 + 946_684_800 - time.time()) < 60
+    had_news = feedback.has_news
+    # A flushed position is written too.
+    feedback.acknowledge(LSN(90), written=LSN(85), applied=None)
+    assert (had_news, feedback.has_news) == (False, True)
+    assert (feedback.written, feedback.flushed, feedback.applied) == (LSN(90),) * 3
     with pytest.raises(TypeError):
         feedback.acknowledge("0/5", written=None, applied=None)  # type: ignore[arg-type]

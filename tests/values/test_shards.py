@@ -82,7 +82,9 @@ def test_conditions_are_quoted() -> None:
         (InvalidValue, "bigint", lambda: ShardMap(4).index(1 << 63)),
     ],
 )  # fmt: skip
-def test_what_no_server_has_is_refused(error: type[Exception], text: str, call: object) -> None:
+def test_keys_and_maps_that_no_server_has_are_refused(
+    error: type[Exception], text: str, call: object
+) -> None:
     assert callable(call)
     with pytest.raises(error, match=text):
         call()

@@ -51,7 +51,7 @@ def test_other_texts_are_refused_with_the_notation(text: str) -> None:
         Threshold.parse(text)
 
 
-def test_a_threshold_that_is_no_range_is_refused() -> None:
+def test_a_threshold_that_is_not_a_range_is_refused() -> None:
     for start, end in ((2, 1), (math.nan, 1), (math.inf, math.inf)):
         with pytest.raises(InvalidThreshold):
             Threshold(start, end)

@@ -74,7 +74,7 @@ def test_a_number_between_a_major_and_a_version_num_is_refused(number: int) -> N
 
 
 @pytest.mark.parametrize("stranger", [None, True, 18.4, b"18", (18, 4)])
-def test_a_float_is_no_version(stranger: object) -> None:
+def test_a_float_is_not_a_version(stranger: object) -> None:
     with pytest.raises(TypeError, match=type(stranger).__name__):
         ServerVersion(stranger)  # type: ignore[arg-type]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pgreplkit.plans.streams.retries import LOST, TRANSIENT
+from pgreplkit.plans.streams.retries import PROTOCOL_VIOLATION, TRANSIENT, is_of_lost_session
 
-_OF_A_CHANGE = ("21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
-"""Classes of errors that the data, a constraint or a trigger causes."""
+_OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
+"""Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
+also stands for a binary value that is too short for its type."""
 _PRIVILEGE = "42501"
 
 
@@ -16,7 +17,7 @@ def is_transient(sqlstate: str | None) -> bool:
 
 def is_lost(sqlstate: str | None) -> bool:
     """Return whether the session has ended; libpq's own errors have no SQLSTATE."""
-    return sqlstate is None or sqlstate.startswith(LOST)
+    return sqlstate is None or is_of_lost_session(sqlstate)
 
 
 def is_of_a_change(sqlstate: str | None) -> bool:

@@ -236,5 +236,5 @@ class ApplySettings:
                 f"run the applier {self.name!r}",
                 "publisher and subscriber are the same database, and changes of"
                 f" {itself} would be applied to itself",
-                remedy="give another database, or rules that map every table to another one",
+                remedy="use another database, or rules that map every table to another one",
             )

@@ -68,6 +68,10 @@ def translate_errors(
         # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
         # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
+        # A statement that breaks the protocol, by a wrong number of parameters or a malformed
+        # value, does not end the session; a pooler that refuses a connection does.
+        if error.sqlstate == PROTOCOL_VIOLATION and error.diag.severity_nonlocalized == "ERROR":
+            lost = False
         kind = ConnectionFailed if lost else ServerError
         raise kind(operation, _message_of(error), error.sqlstate) from error
 

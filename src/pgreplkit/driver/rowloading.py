@@ -120,7 +120,7 @@ class RowLoading:
             return True
         # psycopg knows an array by the entry of its element.
         if info.oid != oid:
-            return self._agrees(info.oid)  # An array's element.
+            return self._agrees(info.oid)
         if isinstance(info, RangeInfo):
             return self._agrees(info.subtype_oid)
         if isinstance(info, CompositeInfo):

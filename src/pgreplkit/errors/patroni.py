@@ -27,7 +27,7 @@ class PatroniRefused(PatroniError):
         super().__init__(operation, found)
         self.status, self._code = status, f" (HTTP status {status})"
         if status == 401:
-            self.remedy = "give username= and password= of its REST API"
+            self.remedy = "pass username= and password= of its REST API"
 
     def __reduce__(self) -> tuple[type[PatroniRefused], tuple[str, str, int]]:
         return PatroniRefused, (self.operation, self.found, self.status)

@@ -183,7 +183,8 @@ def _size(change: FeedChange, message: FeedMessage) -> int:
         raise not_encoded(change, f"key and body of its message must be bytes or None, not {kinds}")
     size = _OVERHEAD + len(body or b"") + len(key or b"")
     try:
-        if not message.destination.isascii():
+        # Not its own method, which bytes have too.
+        if not str.isascii(message.destination):
             message.destination.encode()
         if message.headers:
             pairs = message.headers

@@ -18,9 +18,9 @@ ENTRIES_OF_A_CHANGE = 1000
 """The numbers of the changes of a transaction are that far apart, for changes with several
 messages."""
 _HOLDS = {"always": 0.0, "everysec": 5.0}
+"""Seconds by appendfsync: with everysec, Redis waits up to 2 seconds for a fsync that is slow."""
 _OTHER_HOLD = 60.0
 """Seconds; without fsync the kernel writes after 30 seconds, by default."""
-
 
 _SCHEMES = ("redis", "rediss", "unix")
 _FORBIDDEN = {
@@ -30,7 +30,7 @@ _FORBIDDEN = {
     "NoPermissionError",
 }
 """The client's classes of errors for a wrong password, and for a role without a permission. They
-are no class of their own: to the client, some of them are errors of the connection."""
+have no class of their own: to the client, some of them are errors of the connection."""
 _PASSING = {
     "BusyLoadingError",
     "ClusterDownError",

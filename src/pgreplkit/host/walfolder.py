@@ -73,7 +73,7 @@ class WalFolder:
         except InvalidWalFileName as error:
             # Beginning elsewhere would leave a gap between this file and the new ones.
             if _SEGMENT.match(entry.name):
-                raise HostFileError(self._operation, f"{error}; move it away") from error
+                raise HostFileError(self._operation, str(error), remedy="move it away") from error
             return None
         is_compressed = isinstance(name, CompressedWalName)
         if isinstance(name, CompressedWalName):

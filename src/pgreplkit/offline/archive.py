@@ -51,6 +51,8 @@ class ArchiveProblem(OpenEnum):
 
     Nothing is claimed for its WAL, so that the archive is not complete.
     """
+    MISPLACED = "misplaced"
+    """A file is in a directory in which Barman or pgBackRest does not look for it."""
     TEMPORARY = "temporary"
     FOREIGN = "foreign"
     """A file that does not belong into an archive."""
@@ -85,7 +87,7 @@ class ArchiveRange(Record):
     @property
     def wal(self) -> WalRange:
         """The range of WAL in the files."""
-        return WalRange(self.first.first_lsn, self.last.end_lsn)
+        return range_of(self.first.number, self.last.number, self.first.segment_size)
 
     def __str__(self) -> str:
         files = counted(self.files, "file")
@@ -229,4 +231,5 @@ def named_files(first: WalFileName, last: WalFileName) -> str:
 def range_of(first: int, last: int, segment_size: SegmentSize) -> WalRange:
     """Return the WAL of the segments from number ``first`` to ``last``, both included."""
     size = segment_size.bytes
-    return WalRange(LSN(first * size), LSN((last + 1) * size))
+    # The end of the very last segment is not an LSN.
+    return WalRange(LSN(first * size), LSN(min((last + 1) * size, int(LSN.MAX))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,9 +10,9 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import HostFileError, WalNotFound
-from pgreplkit.offline import archivechecks as checks
+from pgreplkit.offline import archivechecks as checks, archivegaps
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
-from pgreplkit.offline.compression import read_pieces
+from pgreplkit.offline.compression import content_size, form_of
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile, WalFileKind, list_folder
 from pgreplkit.offline.headers import Headers
@@ -28,7 +27,7 @@ from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 
 _RETRIES = 2
-"""In pg_wal, the server removes and renames files at a checkpoint, in any order."""
+"""In pg_wal, the server writes, removes and renames files while they are read one by one."""
 _WITH_WAL = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
 
 
@@ -42,7 +41,7 @@ def scan_archive(
 
     It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records,
     and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file has
-    less content than a segment if it does not state its size: bzip2, lzma and brotli, and lz4 and
+    another size than a segment if it does not state its size: bzip2, lzma and brotli, and lz4 and
     zstd from a pipe. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
     plain directory of WAL files, compressed or not. In the pg_wal of a server, files that it has
     prepared for later WAL are not a fault. Nothing is claimed for a file that cannot be read: the
@@ -57,7 +56,7 @@ def scan_archive(
         for _ in range(_RETRIES):
             with suppress(HostFileError):
                 report = _scan(place, verify=verify)
-                if not report.gaps:
+                if report.worst < Severity.CRITICAL:
                     return report
     return _scan(place, verify=verify)
 
@@ -83,7 +82,7 @@ def _report(
 ) -> ArchiveReport:
     size = reference.segment_size
     problems: dict[FoundFile, ArchiveFinding] = {}
-    duplicates = []
+    duplicates, doubtful = [], set()
     segments: dict[tuple[int, int], FoundFile] = {}
     present = set()
     unreadable = {}
@@ -97,27 +96,34 @@ def _report(
         if file.path in headers.unreadable:
             unreadable[file] = key
             continue
-        problem = checks.segment_problem(file, headers, reference)
+        problem = checks.segment_problem(file, headers, reference, place)
         if problem is not None:
             problems[file] = problem
             continue
         first = segments.setdefault(key, file)
         if first is not file:
-            duplicates.append(checks.duplicate(first, file))
+            duplicates.append(checks.duplicate(first, file, size))
+            if duplicates[-1].severity is Severity.CRITICAL:
+                doubtful.add(key)
+    # Which of them a recovery would read depends on its restore_command.
+    for key in doubtful:
+        del segments[key]
     findings = [*_older_systems(place.others), *duplicates]
     # In an archive such a file is a fault: recovery would end at it.
     if place.layout is ArchiveLayout.PG_WAL:
         findings += checks.recycled(problems, segments, headers, reference)
     findings += problems.values()
     findings += checks.unreadable_files(unreadable, headers, segments, size)
-    known = checks.read_histories(listed, segments, size)
+    known = archivegaps.read_histories(listed, segments, size)
     findings += known.findings
     findings += checks.partials(listed, segments, size)
     findings += checks.other_files(listed)
     # What cannot be read shows at least that the segments before it were written.
-    written = {*segments, *unreadable.values()} | checks.registered_segments(listed, size)
-    incomplete = {*checks.incomplete_segments(listed, headers, reference)}
-    findings += checks.gaps(known.histories, present, written, incomplete, size)
+    written = {*segments, *doubtful, *unreadable.values()}
+    written |= archivegaps.registered_segments(listed, size)
+    incomplete = {*archivegaps.incomplete_segments(listed, headers, reference)}
+    histories = known.histories + known.without_wal
+    findings += archivegaps.gaps(histories, present, written, incomplete, size)
     return ArchiveReport(
         directory=place.folder,
         layout=place.layout,
@@ -172,19 +178,28 @@ def _verified(report: ArchiveReport) -> ArchiveReport:
 
 
 def _altered(report: ArchiveReport) -> Iterator[ArchiveFinding]:
-    """Report the files whose content has another SHA-1 than pgBackRest put into their names."""
+    """Report the files whose content has another size than a segment, or another SHA-1 than
+    pgBackRest put into their names.
+    """
+    size = report.segment_size
     for (_, number), file in report._segments.items():
-        if file.checksum is None:
-            continue
-        content = hashlib.sha1(usedforsecurity=False)
-        try:
-            for piece in read_pieces(file.path):
-                content.update(piece)
-        except InvalidWal:
-            continue  # Reading its records reports it.
-        if content.hexdigest() != file.checksum:
-            found = f"{file.path.name} is damaged: its content has the SHA-1 {content.hexdigest()}"
-            yield _damage(file, number, report.segment_size, found)
+        # Reading its records reports a file that cannot be decompressed.
+        with suppress(InvalidWal):
+            problem, found = _alteration(file, size)
+            if found:
+                yield _damage(file, number, size, f"{file.path.name} {found}", problem)
+
+
+def _alteration(file: FoundFile, size: SegmentSize) -> tuple[ArchiveProblem, str]:
+    if file.checksum is not None:
+        content = checks.content_hash(file.path, size).hexdigest()
+        is_altered = content != file.checksum
+        found = f"is damaged: its content has the SHA-1 {content}" if is_altered else ""
+        return ArchiveProblem.DAMAGED, found
+    # The scan knows the size of the others already.
+    has_size = content_size(file.path, form_of(file.path)) is not None
+    is_whole = has_size or checks.read_size(file.path, size) == size.bytes
+    return ArchiveProblem.WRONG_SIZE, "" if is_whole else f"does not hold {size.bytes} bytes"
 
 
 def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFinding | None, int]:
@@ -216,9 +231,15 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     )
 
 
-def _damage(file: FoundFile, number: int, size: SegmentSize, found: str) -> ArchiveFinding:
+def _damage(
+    file: FoundFile,
+    number: int,
+    size: SegmentSize,
+    found: str,
+    problem: ArchiveProblem = ArchiveProblem.DAMAGED,
+) -> ArchiveFinding:
     return ArchiveFinding(
-        ArchiveProblem.DAMAGED,
+        problem,
         Severity.CRITICAL,
         found,
         checks.RESTORE,

@@ -16,6 +16,9 @@ from pgreplkit.values.walrange import WalRange
 
 Json: TypeAlias = "Mapping[str, Json] | list[Json] | str | int | float | bool | None"
 
+SMALLEST = SegmentSize(1 << 20)
+"""For names of which only the timeline is used: each name is valid for the smallest segments."""
+
 
 class InvalidBackupCatalog(InvalidValue):
     """Text that is not the catalogue of a backup tool."""
@@ -71,6 +74,8 @@ class Backup(Record):
     segment_size: SegmentSize | None = None
     parent: str | None = None
     """The backup that this one is based on; None for a full backup."""
+    parent_lsn: LSN | None = None
+    """The ``start_lsn`` of that backup, where the server names it only by its position."""
     size: int | None = None
     """Size of the data in bytes."""
     path: Path | None = None

@@ -119,16 +119,28 @@ def _pieces(path: Path, form: FileForm, start: int = 0) -> Iterator[bytes]:
         raise _damaged(path, error) from error
 
 
+def read_most(path: Path, size: int) -> Iterator[bytes]:
+    """Read a file of which ``size`` bytes are expected, in pieces; of more content, only a part.
+
+    A small file can stand for terabytes.
+
+    Raises: as read_pieces.
+    """
+    for piece in read_pieces(path):
+        yield piece
+        size -= len(piece)
+        if size < 0:
+            return
+
+
 def read_small(path: Path) -> bytes:
     """Read a text file, such as a timeline history, and decompress it.
 
     Raises: as read_pieces; InvalidWal if it has more than a mebibyte.
     """
-    content = b""
-    for piece in read_pieces(path):
-        content += piece
-        if len(content) > _SMALL:
-            raise InvalidWal("the file has more than 1 MiB of text", path=str(path))
+    content = b"".join(read_most(path, _SMALL))
+    if len(content) > _SMALL:
+        raise InvalidWal("the file has more than 1 MiB of text", path=str(path))
     return content
 
 

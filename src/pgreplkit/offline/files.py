@@ -17,6 +17,7 @@ from pgreplkit.values.segment import SegmentSize
 _COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma|lzo"
 _NAME = re.compile(
     rf"""
+    (?!0{{8}})  # Timelines count from 1.
     (?: (?P<history>[0-9A-F]{{8}})\.history
       | (?P<timeline>[0-9A-F]{{8}}) (?P<log>[0-9A-F]{{8}}) (?P<segment>[0-9A-F]{{8}})
         (?:-(?P<checksum>[0-9a-f]{{40}}))?

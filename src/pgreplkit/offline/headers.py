@@ -45,10 +45,9 @@ class Headers:
             if not os.path.lexists(path):
                 self.removed.add(path)
                 return
-            # A pipe or a broken link with the name of a segment; other failures end the scan.
-            if path.is_file():
-                raise
-            self.broken[path] = error.found
+            # A pipe or a broken link has the name of a segment, and is none. A file that is not
+            # readable for this account may be intact.
+            (self.unreadable if path.is_file() else self.broken)[path] = error.found
             return
         except InvalidWal as error:
             (self.unreadable if error.is_opaque else self.broken)[path] = error.found
@@ -64,9 +63,13 @@ class Headers:
     def reference(self) -> WalFileHeader | None:
         """Return a header of the system that wrote most of the files; None without headers."""
         # A few foreign files are findings; the archive is that of the majority.
-        systems = Counter((header.system_id, header.major) for header in self.read.values())
+        systems = Counter(map(_system, self.read.values()))
         if not systems:
             return None
         [(system, _)] = systems.most_common(1)
-        headers = self.read.values()
-        return next(one for one in headers if (one.system_id, one.major) == system)
+        return next(header for header in self.read.values() if _system(header) == system)
+
+
+def _system(header: WalFileHeader) -> tuple[object, ...]:
+    """Return what all files of a system have in common; pg_resetwal changes its segment size."""
+    return header.system_id, header.major, header.segment_size, header.block_size

@@ -84,7 +84,7 @@ def _pgbackrest(folder: Path) -> Place | None:
             names = ", ".join(sorted(stanza.name for stanza in stanzas)) or "none"
             raise WalNotFound(
                 f"scan the archive {folder}",
-                f"it has {len(stanzas)} stanzas ({names}): give the path of archive/STANZA",
+                f"it has {len(stanzas)} stanzas ({names}): pass the path of archive/STANZA",
             )
         folder = stanzas[0]
     if (folder / "archive.info").is_file():

@@ -421,6 +421,10 @@ class _Pages:
             self._piece = piece[: self._size - self._offset]
             self._offset += len(self._piece)
             yield self._piece
+            if self._offset == self._size:
+                # Codecs check a file at its end. Of a longer one, the rest is not of this segment.
+                next(self._rest, b"")
+                return
 
     def is_leftover(self, lsn: int) -> bool:
         """Return True if the page after a position is left over from an earlier use of the file."""
@@ -440,6 +444,8 @@ class _Pages:
             while self._piece:
                 if self._has_page_after(lsn - self._begin):
                     return True
+                if self._offset >= self._size:
+                    break
                 self._piece = next(self._rest, b"")
                 self._offset += len(self._piece)
         return False

@@ -416,10 +416,10 @@ class RecordWalk:
             found = f"the record's length is {length} bytes, less than its header"
         elif self.last is not None and previous != self.last:
             found = (
-                f"the record names {LSN(previous)} as the previous one, which is {LSN(self.last)}"
+                f"the record names {LSN(previous)} as the previous record, but {LSN(self.last)} is"
             )
         elif previous >= lsn:
-            found = f"the record names {LSN(previous)} as the previous one, which comes later"
+            found = f"the record names {LSN(previous)} as the previous record, but that is later"
         elif manager > _LAST_MANAGER and (
             manager < FIRST_CUSTOM or self.source.major < _CUSTOM_SINCE
         ):

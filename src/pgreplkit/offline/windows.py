@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.offline.archive import ArchiveReport
+from pgreplkit.offline.archive import ArchiveReport, range_of
 from pgreplkit.offline.backups import Backup, BackupStatus
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.kinds import SWITCH, XLOG
@@ -121,16 +121,19 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> Rows[PitrWin
                 "windows() takes backups, such as barman_backups() returns,"
                 f" not {type(backup).__name__}"
             )
-    finder = _Finder(report, {backup.id: backup for backup in everything})
+    finder = _Finder(report, everything)
     return Rows(finder.window(backup) for backup in everything)
 
 
 class _Finder:
     """Finds the windows of backups; each reuses the parts of the archive that were read before."""
 
-    def __init__(self, report: ArchiveReport, backups: dict[str, Backup]) -> None:
+    def __init__(self, report: ArchiveReport, backups: Iterable[Backup]) -> None:
         self._report = report
-        self._backups = backups
+        self._backups: dict[str | LSN, Backup] = {}
+        """By their names and their positions: the bases of others are known by either."""
+        for backup in backups:
+            self._backups[backup.id] = self._backups[backup.start_lsn] = backup
         self._size = report.segment_size
         self._paths: dict[int, WalPath] = {}
         self._runs: dict[tuple[int, int], _Run] = {}
@@ -187,11 +190,15 @@ class _Finder:
             return f"the backup is not complete (status {backup.status})"
         base, seen = backup, {backup.id}
         # The base of an incremental backup may be incremental too: all of them are needed.
-        while base.parent is not None and base.parent not in seen:
-            seen.add(base.parent)
-            if base.parent not in self._backups:
-                return f"the backup {base.parent}, on which it is based, is missing"
-            base = self._backups[base.parent]
+        while (name := base.parent or base.parent_lsn) is not None:
+            found = self._backups.get(name)
+            if found is None:
+                what = name if base.parent else f"that starts at {name}"
+                return f"the backup {what}, on which it is based, is missing"
+            base = found
+            if base.id in seen:
+                break
+            seen.add(base.id)
             if not base.is_complete:
                 return (
                     f"the backup {base.id}, on which it is based, is not complete"
@@ -262,8 +269,8 @@ class _Finder:
         run.end = reader.end_lsn
         # Nothing is missing behind a switch: Barman counts a backup up to the end of its segment.
         if run.last is not None and last_kind == (XLOG, SWITCH):
-            size = self._size.bytes
-            run.end = LSN((int(run.last) // size + 1) * size)
+            number = int(run.last) // self._size.bytes
+            run.end = range_of(number, number, self._size).end
         if found is None and reader.ended_by is WalEnd.DAMAGE:
             found = reader.end_reason
         if found is not None:

@@ -233,7 +233,7 @@ class Kafka:
             return FeedPosition.parse(found.decode("utf-8", "backslashreplace"))
         except InvalidFeedPosition as error:
             operation = f"read the topic {self._position_topic!r}"
-            raise SinkFenced(operation, f"others have written it: {error}") from None
+            raise SinkFenced(operation, f"others have written to it: {error}") from None
 
     def _last_record(
         self, consumer: Consumer, start: int, end: int, deadline: _Deadline

@@ -127,7 +127,7 @@ class RedisStreams:
             return FeedPosition.parse(self._position)
         except InvalidFeedPosition as error:
             await self.close()
-            raise SinkFenced(f"read {self._key!r}", f"others have written it: {error}") from None
+            raise SinkFenced(f"read {self._key!r}", f"others have written to it: {error}") from None
 
     def _connect(self) -> Redis:
         with needs_extra("redis", "redis"):

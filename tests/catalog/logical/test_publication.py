@@ -14,7 +14,7 @@ def test_a_name_stands_for_the_whole_table() -> None:
     assert published(table) is table
 
 
-def test_one_name_is_no_list_of_columns() -> None:
+def test_one_name_is_not_a_list_of_columns() -> None:
     with pytest.raises(TypeError, match="columns"):
         PublishedTable("t", columns="id")
 

@@ -89,6 +89,16 @@ def test_the_envelope_has_the_members_of_debezium_in_their_order() -> None:
     assert ours["source"]["sequence"] == f'["{int(insert.lsn)}","1"]'
 
 
+def test_the_times_are_those_of_the_commit() -> None:
+    insert = next(one for one in recorded_changes() if one.new)
+    insert.microseconds = 1
+    [message] = messages(ENGINE, insert)
+    body = json.loads(message.body or b"")
+    times = (946_684_800_000, 946_684_800_000_001, 946_684_800_000_001_000)
+    for found in (body, body["source"]):
+        assert (found["ts_ms"], found["ts_us"], found["ts_ns"]) == times
+
+
 def test_a_chosen_key_that_changes_ends_the_old_one_and_begins_the_new_one() -> None:
     moved = next(
         one

@@ -67,7 +67,7 @@ async def test_patroni_switches_over_and_its_refusals_raise(
         await patroni.switchover("nobody")
     assert caught.value.status == 412
     assert "nobody" in caught.value.found or "candidate" in caught.value.found
-    with pytest.raises(PatroniRefused, match="give username=") as caught:
+    with pytest.raises(PatroniRefused, match="pass username=") as caught:
         await api(colour, *patronis.urls, password=None).switchover()
     assert caught.value.status == 401
     [other, *_] = [member.name for member in before.members if member is not before.leader]

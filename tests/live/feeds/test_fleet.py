@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -94,7 +95,10 @@ async def test_a_feed_that_fails_or_waits_never_stops_another(
             await again
     finally:
         fleet.stop()
+        stopped = time.monotonic()
         rows = await job
+    # The feeds are stopped too: a fleet waits a minute for those that do not end.
+    assert time.monotonic() - stopped < 30
     assert [(one.name, one.slot, one.state) for one in rows] == [
         ("good", "fleet_good", FeedState.STOPPED),
         ("bad", "fleet_bad", FeedState.FAILED),

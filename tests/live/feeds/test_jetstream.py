@@ -194,7 +194,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is(
             await sink.send(FeedBatch(messages_, position, [(LSN("0/5"), 1), (LSN("0/5"), 2)]))
     assert await sink.open("shop") is None
     await sink.close()
-    with pytest.raises(SinkUnreachable, match=r"connect to NATS at nats://127\.0\.0\.1:1: "):
+    with pytest.raises(SinkUnreachable, match=r"at nats://127\.0\.0\.1:1: .*no servers"):
         await JetStream("nats://joe:secret@127.0.0.1:1", "CDC", timeout=2).open("shop")
 
 

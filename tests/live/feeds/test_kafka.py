@@ -17,6 +17,7 @@ from kafkas import brokers, create, records
 from pgreplkit import LSN
 from pgreplkit.errors import SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
 from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, Kafka
+from pgreplkit.sinks.kafka import _Deadline
 from pgreplkit.testing import sink_laws
 
 # The engine does not depend on the server: its version is left to the other tests of feeds.
@@ -97,6 +98,13 @@ async def test_a_later_process_fences_an_earlier_one(kafka: str, topic: str) -> 
     with pytest.raises(SinkFenced, match="another process has opened the feed"):
         await earlier.send(batch((topic, b"of the earlier")))
     await earlier.close()
+    # As if two processes had found no topic for positions, and created it at once.
+    admin = later._admin
+    assert admin is not None
+    assert not await asyncio.to_thread(later._create_position_topic, admin, _Deadline(10))
+    name = f"{topic}.position"
+    [partitions] = (one.partitions for one in admin.list_topics(name).topics.values())
+    assert len(partitions) == 1
     await later.send(batch((topic, None)))
     await later.close()
     assert [body for _, body, _ in records(kafka, topic)] == [b"1", b"2", None]
@@ -145,7 +153,7 @@ async def test_a_record_of_another_program_among_the_positions_is_noticed(
     assert await sink.open(topic) == position
     producer.produce(name, b"nonsense", topic.encode())
     producer.flush(10)
-    with pytest.raises(SinkFenced, match="others have written it: not a valid feed position"):
+    with pytest.raises(SinkFenced, match="others have written to it: not a valid feed position"):
         await sink.open(topic)
 
 

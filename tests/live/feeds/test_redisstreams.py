@@ -97,7 +97,7 @@ async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
     assert await entries(redis.url, f"{key}.first") == []
     await sink.send(batch(f"{key}.fine"))
     await client.set(f"pgreplkit:feed:{key}", "of another")
-    with pytest.raises(SinkFenced, match="others have written it: not a valid feed position"):
+    with pytest.raises(SinkFenced, match="others have written to it: not a valid feed position"):
         await sink.open(key)
     await client.aclose()
 

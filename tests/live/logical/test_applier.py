@@ -14,6 +14,7 @@ from clusters import Cluster, Clusters, wait_until
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
+import pgreplkit
 from pgreplkit import LSN
 from pgreplkit.apply import (
     Applier,
@@ -506,6 +507,23 @@ def test_a_run_ends_after_its_timeout(two: Pair) -> None:
     one = applier(two)
     with pytest.raises(WaitTimeout, match="has applied everything before"):
         one.run(timeout=0.5)
+
+
+@NEWEST
+def test_an_answer_to_a_probe_counts_although_nothing_listens_for_it(two: Pair) -> None:
+    two.publisher.run("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+    with (
+        pgreplkit.Primary.connect(two.publisher.conninfo) as primary,
+        primary.changes("s", publications=["p"]) as changes,
+    ):
+        stream = changes._stream
+        silence = stream._reporter._silence
+        # Longer than the limit, after which the next wait would end the stream.
+        silence.listened(2 * silence.limit)
+        stream._reporter.report(asks=True)
+        wait_until(stream.receive)
+        assert not silence.is_over
+    two.publisher.run("SELECT pg_drop_replication_slot('s')")
 
 
 @NEWEST

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import Thread
 
+import psycopg
 import pytest
-from clusters import Clusters
+from clusters import Clusters, wait_until
 from databases import Database
 from psycopg.errors import FeatureNotSupported
 
@@ -83,6 +85,54 @@ def both(clusters: Clusters, major: int) -> Both:
     return Both(clusters, major)
 
 
+AS_APPLIER = """
+    SELECT set_config('session_replication_role', 'replica', false),
+        pg_replication_origin_session_setup(current_database())
+"""
+INSERT_EARLY = """
+    INSERT INTO t VALUES (90, 'early', 0);
+    SELECT pg_replication_origin_xact_setup('0/1', now() - interval '1 h')
+"""
+FAILS_ONCE = (
+    "CREATE SEQUENCE attempts",
+    """CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('public.attempts') = 1 THEN
+            RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01';
+        END IF;
+        RETURN OLD;
+    END $$""",
+    "CREATE TRIGGER fail_once BEFORE DELETE ON t FOR EACH ROW EXECUTE PROCEDURE fail_once()",
+    "ALTER TABLE t ENABLE ALWAYS TRIGGER fail_once",
+)
+
+
+def insist_on_sweeps_of_an_idle_stream(both: Both) -> None:
+    """A row that is inserted beside its later deletion is deleted, though no other change comes."""
+    both.paris.run(*FAILS_ONCE)
+    for each in (both.berlin, both.paris):
+        each.run("SELECT pg_replication_origin_create(current_database())")
+    running = Thread(target=both.to_paris.run)
+    with (
+        psycopg.connect(both.berlin.conninfo) as berlin,
+        psycopg.connect(both.paris.conninfo) as paris,
+    ):
+        berlin.execute(AS_APPLIER)
+        paris.execute(AS_APPLIER)
+        berlin.execute(INSERT_EARLY)
+        berlin.commit()
+        paris.execute(INSERT_EARLY)
+        both.berlin.run("DELETE FROM t WHERE id = 90")
+        running.start()
+        late = "SELECT EXISTS (SELECT FROM pgreplkit.tombstone WHERE is_late AND key = '[90]')"
+        wait_until(lambda: both.paris.one(late) is True)
+        paris.commit()
+    wait_until(lambda: both.paris.all("SELECT id FROM t WHERE id = 90") == [])
+    # The deletion was tried again after the deadlock.
+    assert both.paris.one("SELECT last_value FROM attempts") == 2
+    both.to_paris.stop()
+    running.join()
+
+
 @pytest.mark.pg(">=10")
 def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     both.exchange()
@@ -127,6 +177,7 @@ def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     both.exchange()
     assert both.to_paris.counters[ConflictKind.DELETE_MISSING] == 1
     assert len(both.rows()) == 6
+    insist_on_sweeps_of_an_idle_stream(both)
 
 
 @pytest.mark.pg(">=18")

@@ -10,6 +10,9 @@ from databases import Database
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
 from pgreplkit.catalog.logical.applying import SET_MARK
+from pgreplkit.driver.failures import PROTOCOL_VIOLATION, translate_errors
+from pgreplkit.driver.results import raise_failure
+from pgreplkit.errors import ConnectionFailed, ServerError
 
 pytestmark = pytest.mark.one_colour
 
@@ -61,6 +64,18 @@ async def test_nothing_is_committed_after_a_failure_even_in_later_batches(
     assert outcomes[1].error is not None
     assert outcomes[1].error.sqlstate in ("22P02", "23505")
     assert database.all("SELECT id FROM t") == [(1,)]
+
+
+async def test_a_malformed_value_does_not_count_as_a_lost_connection(database: Database) -> None:
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        result = connection.pgconn.exec_params(b"SELECT $1::int4", [b"\0"], param_formats=[1])
+        with pytest.raises(ServerError) as caught, translate_errors("bind a value"):
+            raise_failure([result], "utf-8")
+        assert caught.value.sqlstate == PROTOCOL_VIOLATION
+        assert not isinstance(caught.value, ConnectionFailed)
+        assert await (await connection.execute("SELECT 1")).fetchall() == [(1,)]
 
 
 async def test_a_server_that_keeps_up_does_not_keep_other_tasks_from_running(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import wait_until
+from clusters import Cluster, wait_until
 from databases import Database
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit.apply import DeltaColumns
-from pgreplkit.errors import NodeNotFound, PlanRefused
+from pgreplkit.errors import ConnectionFailed, NodeNotFound, PlanRefused
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import AsyncMesh, Mesh
 
@@ -243,3 +244,21 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
     mesh.plan_remove("rome").run()
     left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
     assert run(rome, left) == [(0, 0)]
+
+
+@pytest.mark.pg(">=18")
+def test_a_mesh_ends_if_a_node_refuses_it_and_waits_for_one_that_is_down(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pgreplkit.plans.streams.retries._REFUSED_WITHIN", 0.0)
+    monkeypatch.setattr("pgreplkit._sync.mesh.running._LOOKS_EVERY", 0.01)
+    caplog.set_level(logging.INFO, "pgreplkit")
+    refused = make_conninfo(cluster.primary.conninfo, dbname="missing")
+    with pytest.raises(ConnectionFailed, match='database "missing" does not exist'):
+        Mesh({"berlin": refused, "paris": refused}, tables=["t"]).run()
+    attempts = len(caplog.messages)
+    assert attempts >= 4
+    # No server listens on this port.
+    down = make_conninfo(refused, hostaddr="127.0.0.1", port=1)
+    with Mesh({"berlin": down, "paris": down}, tables=["t"]).running():
+        wait_until(lambda: len(caplog.messages) > attempts + 20)

@@ -111,7 +111,7 @@ def test_a_damaged_backup_info_is_refused(tmp_path: Path, text: str, reason: str
 
 
 def test_a_directory_that_is_not_barmans_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WalNotFound, match="neither base/ nor meta/; give the directory"):
+    with pytest.raises(WalNotFound, match="neither base/ nor meta/; pass the directory"):
         barman_backups(tmp_path)
 
 

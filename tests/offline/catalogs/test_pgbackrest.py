@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,34 @@ def test_pgbackrests_info_is_read() -> None:
     with pytest.raises(TypeError, match="the text of a tool's output, not PosixPath"):
         pgbackrest_backups(Path("/"))  # type: ignore[arg-type]
     assert len(pgbackrest_backups(PGBACKREST.encode(), stanza="main")) == 2
+
+
+def test_each_repository_of_pgbackrest_counts_its_own_systems() -> None:
+    [entry] = json.loads(PGBACKREST)
+    # The second repository was added after an upgrade: its first system is the stanza's second.
+    entry["db"] = [
+        {"id": 1, "repo-key": 1, "system-id": 14, "version": "14"},
+        {"id": 2, "repo-key": 1, "system-id": 15, "version": "15"},
+        {"id": 1, "repo-key": 2, "system-id": 15, "version": "15"},
+    ]
+    first, second = entry["backup"]
+    first["database"], second["database"] = {"id": 1, "repo-key": 1}, {"id": 1, "repo-key": 2}
+    backups = pgbackrest_backups(json.dumps([entry]))
+    assert [(one.system_id, one.major) for one in backups] == [(14, 14), (15, 15)]
+
+
+def test_a_pgbackrest_backup_of_a_stopped_server_has_no_positions() -> None:
+    [entry] = json.loads(PGBACKREST)
+    stopped = entry["backup"][0]
+    stopped["archive"] = {"start": None, "stop": None}
+    del stopped["lsn"]
+    backup, _ = pgbackrest_backups(json.dumps([entry]))
+    assert (backup.wal, backup.is_complete) == (None, False)
+
+
+def test_pgbackrests_names_of_small_segments_are_read() -> None:
+    text = PGBACKREST.replace('"000000010000000000000002"', '"000000020000000000000FFF"')
+    assert pgbackrest_backups(text)[0].timeline == 2
 
 
 def test_pgbackrests_archive_and_backups_are_those_that_it_describes(tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ def test_a_base_backup_is_read_from_its_label_and_manifest(tmp_path: Path) -> No
     assert backup.start_time == datetime(2026, 11, 27, 20, tzinfo=UTC)
     assert not backup.is_complete  # without a manifest, the end is not known
     (tmp_path / "backup_label").write_text(
-        LABEL.replace("UTC", "CET") + "INCREMENTAL FROM LSN: 0/1\n"
+        LABEL.replace("UTC", "CET").replace("000002)", "000FFF)")  # with segments of 1 MiB
+        + "INCREMENTAL FROM LSN: 0/1\n"
     )
     backup = read_base_backup(tmp_path)
     assert (backup.start_time, backup.type) == (None, BackupType.INCREMENTAL)
+    assert backup.parent_lsn == LSN("0/1")
 
 
 @pytest.mark.parametrize("version", ["", "none", "\0"])
@@ -54,6 +56,10 @@ def test_backups_are_known_from_an_archives_backup_files(tmp_path: Path) -> None
     assert backup.id == "000000010000000000000002.00000028"
     assert backup.wal == WalRange(LSN("0/2000028"), LSN("0/2000130"))
     assert backup.is_complete
+    assert (backup.type, backup.parent_lsn) == (BackupType.FULL, None)
+    path.write_text(path.read_text() + "INCREMENTAL FROM LSN: 0/1000028\n")
+    [backup] = archived_backups(tmp_path)
+    assert (backup.type, backup.parent_lsn) == (BackupType.INCREMENTAL, LSN("0/1000028"))
     path.write_text("nothing")
     with pytest.raises(InvalidBackupLabel):
         archived_backups(tmp_path)

@@ -62,6 +62,8 @@ def test_walgs_listing_and_sentinels_are_read(tmp_path: Path) -> None:
         walg_backups(tmp_path / "missing")
     with pytest.raises(InvalidBackupCatalog, match="not of the form base_TIMELINE"):
         walg_backups(WALG.replace("base_0000", "other_0000"))
+    with pytest.raises(InvalidBackupCatalog, match=r"\.finish_lsn': it is outside 64 bits"):
+        walg_backups(WALG.replace("67109168", str(1 << 64)))
 
 
 def test_the_base_of_a_walg_delta_is_known_from_its_name() -> None:

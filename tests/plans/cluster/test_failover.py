@@ -69,7 +69,7 @@ def test_a_primary_is_not_lost_while_a_standby_streams_or_does_not_say(
         assert any(report.streams is False for report in reports)
 
 
-def test_a_standby_lost_with_the_primary_is_no_obstacle() -> None:
+def test_a_standby_lost_with_the_primary_is_not_an_obstacle() -> None:
     gone = StandbyReport(name="c", streams=None, reply=Reply.SILENT, answer="no route")
     here = StandbyReport(name="b", streams=False, reply=Reply.ACCEPTED)
     finding = standbys_evidence("a", [here, gone])
@@ -158,7 +158,7 @@ def test_only_a_standby_that_answers_is_a_candidate() -> None:
         failover_candidate(Topology((OLD, OTHER)), None)
 
 
-def test_a_running_process_is_no_lost_primary() -> None:
+def test_a_running_process_is_not_a_lost_primary() -> None:
     assert process_evidence("a", is_running=False).severity is Severity.OK
     assert process_evidence("a", is_running=True).severity is Severity.CRITICAL
 

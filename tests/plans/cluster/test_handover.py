@@ -57,7 +57,7 @@ def test_the_slot_of_the_old_primary_has_a_valid_name(name: str) -> None:
     assert {*slot} <= {*"abcdefghijklmnopqrstuvwxyz0123456789_"}
 
 
-def test_the_slot_of_the_old_primary_is_no_followers_slot() -> None:
+def test_the_slot_of_the_old_primary_is_not_a_followers_slot() -> None:
     settings = {"db2": UpstreamSettings("two", "app2"), "db3": UpstreamSettings("db_1", "app3")}
     shared = handover(upstream_settings=settings)
     assert shared.missing_slots(with_old=True) == ("db_1", "db_1_2")

@@ -11,8 +11,17 @@ from clusterfacts import NOW, every_step, handover, names, promotions
 from hypothesis import given, strategies as st
 
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
-from pgreplkit.plans.cluster.steps import Checkpoint, Promote, Rewind, SetSyncNames, Step
+from pgreplkit.plans.cluster.steps import (
+    Checkpoint,
+    DropSlots,
+    Promote,
+    Rewind,
+    SetSyncNames,
+    Step,
+)
 from pgreplkit.plans.cluster.switchover import switchover_steps
+from pgreplkit.plans.cluster.upgradesteps import Analyze
+from pgreplkit.plans.mesh.steps import StopWrites
 from pgreplkit.rows import Promotion, StepProgress, StepResult
 
 some_names = st.lists(names).map(tuple)
@@ -64,11 +73,24 @@ def test_a_journal_is_the_same_after_it_was_stored_and_read(
 
 
 def test_a_journal_is_resumed_only_where_all_its_servers_are_known() -> None:
-    UPGRADE.check_servers({"b", "a", "c"}, "mesh")
+    UPGRADE.check_servers({"b", "a", "c"}, "cluster")
     lost = attrs.evolve(UPGRADE, lost_primary=LostPrimary(primary="z", evidence=(), standbys=()))
     for journal, known in ((UPGRADE, ["a"]), (lost, ["a", "b"])):
-        with pytest.raises(ValueError, match=r"names servers outside this mesh: [bz]$"):
-            journal.check_servers(known, "mesh")
+        with pytest.raises(ValueError, match=r"names servers outside this cluster: [bz]$"):
+            journal.check_servers(known, "cluster")
+
+
+def test_a_journal_is_resumed_only_by_the_kind_of_object_that_performs_its_steps() -> None:
+    journals = {
+        "cluster": UPGRADE,
+        "mesh": attrs.evolve(UPGRADE, steps=(Checkpoint("a"), StopWrites("a", "m"))),
+        "upgrade": attrs.evolve(UPGRADE, steps=(DropSlots("a", ("s",)), Analyze("new"))),
+    }
+    for kind, journal in journals.items():
+        journal.check_performer(kind)
+        for other in {*journals} - {kind}:
+            with pytest.raises(ValueError, match=f"resume the upgrade of a: .* {kind}, not of an?"):
+                journal.check_servers({"a", "b", "new"}, other)
 
 
 @pytest.mark.parametrize("key", json.loads(UPGRADE.to_json()))
@@ -130,7 +152,7 @@ def test_a_result_describes_its_steps_and_what_was_lost() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": [5]}', "[" * 100_000, b"\xff"])
-def test_a_file_that_is_no_journal_is_refused(text: str | bytes) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="could not read the journal"):
         Journal.from_json(text)
 

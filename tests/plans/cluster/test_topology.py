@@ -192,7 +192,7 @@ def witness(name: str, kind: RepmgrType = RepmgrType.WITNESS) -> ClusterNode:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_witness_of_repmgr_is_no_member_and_no_problem(first: bool) -> None:
+def test_a_witness_of_repmgr_is_neither_a_member_nor_a_problem(first: bool) -> None:
     others = [primary("a"), ClusterNode(name="b", error=ConnectionFailed("connect", "refused"))]
     topology = Topology.of([witness("w"), *others] if first else [*others, witness("w")])
     assert topology.primary is not None
@@ -204,7 +204,7 @@ def test_a_witness_of_repmgr_is_no_member_and_no_problem(first: bool) -> None:
     assert "w: witness of repmgr" in str(topology).splitlines()
 
 
-def test_a_witness_that_is_down_is_no_lost_server() -> None:
+def test_a_witness_that_is_down_is_not_a_lost_server() -> None:
     error = ConnectionFailed("connect", "refused")
     lost = ClusterNode(name="w", error=error, repmgr=witness("w").repmgr)
     topology = Topology.of([primary("a"), lost])

@@ -15,7 +15,7 @@ def test_tables_with_one_remedy_in_common_show_it_once() -> None:
     assert listed("tables", {}, needed="owned tables").severity is Severity.OK
 
 
-def test_the_names_stand_in_the_remedy() -> None:
+def test_the_remedy_contains_the_names() -> None:
     finding = named("roles", ["a", "b"], needed="none", remedy="DROP ROLE {}", separator="; ")
     assert (finding.found, finding.remedy) == ("a; b", "DROP ROLE a; b")
     assert named("roles", [], needed="none", remedy="DROP ROLE {}").found == "none"

@@ -114,7 +114,7 @@ def test_missing_slots_are_named_once_and_in_order() -> None:
         ("its replication role is unknown", Severity.INFO),
     ],
 )
-def test_an_unknown_access_is_no_obstacle_and_a_refused_one_is(
+def test_an_unknown_access_is_not_an_obstacle_and_a_refused_one_is(
     answer: AccessVerdict | str, severity: Severity | None
 ) -> None:
     assert problems(joining={"db3": answer}) == ({"access of db3": severity} if severity else {})

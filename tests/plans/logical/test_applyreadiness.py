@@ -83,7 +83,7 @@ def test_everything_is_found() -> None:
         ({"targets": {T: attrs.evolve(OWN, hides_rows=True)}}, "table public.t"),
     ],
 )
-def test_what_is_missing_is_critical(changes: dict[str, Any], check: str) -> None:
+def test_a_missing_requirement_is_critical(changes: dict[str, Any], check: str) -> None:
     finding = readiness(**changes)[check]
     assert finding.severity is Severity.CRITICAL
     assert finding.needed

@@ -79,7 +79,7 @@ def test_a_table_that_the_publisher_lacks_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ["view", "materialized view", "foreign table", "sequence"])
-def test_a_relation_that_is_no_table_is_named(kind: str) -> None:
+def test_a_relation_that_is_not_a_table_is_named(kind: str) -> None:
     [one] = drift(shape(), None, other=kind).drifts
     assert (one.kind, one.severity) == (DriftKind.TABLE_MISSING, Severity.CRITICAL)
     assert one.found.startswith(f"the subscriber has a {kind} of that name")
@@ -180,7 +180,7 @@ def test_an_extra_column_is_critical_if_inserts_fail_without_a_value(
         ({"not_null": True}, True),
     ],
 )
-def test_a_column_that_is_not_sent_is_no_drift_if_the_subscriber_computes_it(
+def test_a_column_that_is_not_sent_is_not_a_drift_if_the_subscriber_computes_it(
     here: dict[str, object], is_drift: bool
 ) -> None:
     theirs = shape(column("a"), column("b"))

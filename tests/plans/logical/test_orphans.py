@@ -59,7 +59,7 @@ def test_a_slot_without_a_subscription_is_not_certainly_an_orphan() -> None:
         slot_state(slot_name="pg_5_sync_6_1", active=True, active_pid=1),
     ],
 )
-def test_slots_of_other_clients_are_no_orphans(slot: SlotState) -> None:
+def test_slots_of_other_clients_are_not_orphans(slot: SlotState) -> None:
     assert names(server(slots=(slot,))) == []
 
 

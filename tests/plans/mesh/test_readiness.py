@@ -42,7 +42,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("check", WRONG)
-def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
+def test_nodes_that_cannot_converge_or_run_are_refused(check: str) -> None:
     field, value = WRONG[check]
     assert check in critical(node("a"), node("b", **{field: value}))
 
@@ -129,7 +129,7 @@ def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
     assert "key of public.users" in critical(node("a"), keyless)
 
 
-def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
+def test_clocks_that_differ_and_foreign_keys_are_reported() -> None:
     findings = found(node("a", with_foreign_keys=(USERS,)), node("b", skew=timedelta(seconds=3)))
     assert findings["clocks"].severity is Severity.WARNING
     assert findings["foreign keys of public.users"].severity is Severity.INFO

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from meshfacts import members
 
+from pgreplkit.mesh import Mesh
 from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.steps import Checkpoint
 from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps, remove_steps
+from pgreplkit.plans.mesh.steps import StopWrites
 
 
 def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
@@ -18,3 +24,15 @@ def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
         journal = Journal(operation="test", steps=steps)
         assert Journal.from_json(journal.to_json()) == journal
         assert str(journal)
+
+
+def test_a_mesh_resumes_only_its_own_operations(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    file.write_text(Journal(operation="leave of a", steps=(StopWrites("a", "shop"),)).to_json())
+    nodes = {"a": "host=a.invalid", "b": "host=b.invalid"}
+    assert Mesh(nodes, name="shop", tables=["t"]).plan_resume(file).remaining
+    with pytest.raises(ValueError, match="it is of the mesh 'shop', not of 'mesh'"):
+        Mesh(nodes, tables=["t"]).plan_resume(file)
+    file.write_text(Journal(operation="switchover", steps=(Checkpoint("a"),)).to_json())
+    with pytest.raises(ValueError, match=r"a cluster, not of a mesh; call plan_resume\(\)"):
+        Mesh(nodes, name="shop", tables=["t"]).plan_resume(file)

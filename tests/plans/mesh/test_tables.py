@@ -11,7 +11,7 @@ from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 
-def test_every_index_that_refuses_rows_beside_the_key_is_named() -> None:
+def test_every_index_other_than_the_key_that_refuses_rows_is_named() -> None:
     held = table(keys=(("id",), ("mail",)), refusing=("users_lower_idx",))
     findings = found(node("a"), node("b", tables={USERS: held}))
     assert findings["unique columns of public.users"].found == "(mail), users_lower_idx on b"

@@ -20,7 +20,7 @@ from pgreplkit.errors import (
     TableNotFound,
     WaitTimeout,
 )
-from pgreplkit.plans.streams.retries import may_succeed_later
+from pgreplkit.plans.streams.retries import Refusals, may_succeed_later
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,10 @@ from pgreplkit.plans.streams.retries import may_succeed_later
         (ServerError("run", "lock timeout", "55P03"), True),
         (ServerError("run", "unknown"), False),
         (ServerError("run", "it shuts down", "57P01"), True),
+        # A pooler refuses connections so, and a server a malformed statement.
+        (ConnectionFailed("connect", "server login failed", "08P01"), True),
+        (ServerError("run", "a wrong number of parameters", "08P01"), False),
+        (ApplyFailed(1, "0/1", "t", 1, "insufficient data", "08P01"), False),
         (ApplyFailed(1, "0/1", "t", 1, "deadlock", "40P01"), True),
         (ApplyFailed(1, "0/1", "t", 1, "duplicate key", "23505"), False),
         (ApplyFailed(1, "0/1", "t", 1, "where raised KeyError"), False),
@@ -52,3 +56,11 @@ def test_a_process_is_started_again_only_if_nothing_must_be_altered(
     error: Exception, verdict: bool
 ) -> None:
     assert may_succeed_later(error) is verdict
+
+
+def test_refusals_may_be_permanent_after_a_time_and_a_number_of_attempts() -> None:
+    often, slow = Refusals(), Refusals()
+    assert [often.may_be_permanent(now) for now in range(100, 220)] == 120 * [False]
+    assert often.may_be_permanent(220.0)
+    verdicts = [slow.may_be_permanent(now) for now in range(0, 500, 100)]
+    assert verdicts == [False, False, False, False, True]

@@ -389,7 +389,8 @@ class AsyncCluster:
         """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
         Raises:
-            ValueError: If the file is not a journal, or names servers outside this cluster.
+            ValueError: If the file is not a journal, is one of a mesh or an upgrade, or names
+                servers outside this cluster.
             HostFileError: If the file cannot be read.
         """
         path = Path(journal)
@@ -460,6 +461,6 @@ def _named(servers: Iterable[str]) -> dict[str, str]:
     if len(named) < len(conninfos):
         raise ValueError(
             f"two of the servers {', '.join(map(address, conninfos))} have the same address;"
-            " leave one out, or give a mapping with distinct names"
+            " leave one out, or pass a mapping with distinct names"
         )
     return named

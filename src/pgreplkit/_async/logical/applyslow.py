@@ -174,7 +174,7 @@ class AsyncSlowPath:
         except Exception as error:
             raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
-            raise RuleFailed(f"the policy returned {decision!r}, which decides nothing here")
+            raise RuleFailed(f"the policy returned {decision!r}, which cannot resolve it")
         return decision
 
     async def _resolve(

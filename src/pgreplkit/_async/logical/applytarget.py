@@ -274,7 +274,7 @@ class AsyncApplyTarget(AsyncClosing):
         return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
 
     def begin(self, planner: Planner, transaction: RawTransaction[Row]) -> None:
-        """Let the planner give the changes that follow the transaction's commit time."""
+        """Let the planner use the transaction's commit time for the changes that follow."""
         planner.begin(_TIME(transaction.microseconds))
 
     async def wait_for_clock(self, time: datetime, limit: timedelta) -> None:

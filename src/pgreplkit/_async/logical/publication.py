@@ -209,7 +209,7 @@ class AsyncPublication(Stateful):
         )
         # The server would report a syntax error at the end of the statement.
         if not scope:
-            raise ValueError("give all_tables=True, all_sequences=True or both")
+            raise ValueError("pass all_tables=True, all_sequences=True or both")
         await self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     async def set_options(

@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, TypeAlias
 
 import attrs
 
-from pgreplkit._async._io import Job, TaskGroup
+from pgreplkit._async._io import Job, TaskGroup, to_thread
 from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.pruning import AsyncPruning
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
-from pgreplkit.errors import ClockSkewTooLarge, ConnectionFailed, ServerError, SlotActive
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ClockSkewTooLarge, ServerError
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.logical.applying import ApplyReport
 from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
-from pgreplkit.plans.streams.retries import LOST
+from pgreplkit.plans.streams.retries import Refusals, may_succeed_later
 
 Stream: TypeAlias = tuple[str, str]
 """The source and the target."""
@@ -28,6 +31,8 @@ _LOOKS_EVERY = 0.5
 """Seconds between two looks at the members, and at streams that have ended."""
 _PAUSE = 1.0
 """Seconds before a stream whose connection was lost is started again."""
+_WORKED = 10.0
+"""Seconds after which a stream has worked: what ends it then is another failure."""
 _THREADS = 1000
 """More than any mesh has streams; the sync twin starts threads as it needs them."""
 _ENDED_WITHIN = 60.0
@@ -41,6 +46,7 @@ class _Running:
     applier: AsyncApplier
     job: Job[ApplyReport]
     members: Members
+    since: float = attrs.field(factory=time.monotonic)
 
 
 class AsyncMeshRun:
@@ -62,6 +68,8 @@ class AsyncMeshRun:
         self._on_error, self._appliers = on_error, appliers
         self._running: dict[Stream, _Running] = {}
         self._not_before: dict[Stream, float] = {}
+        self._refusals: dict[tuple[str, ...], Refusals] = {}
+        """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
         self._pruning = AsyncPruning(mesh, servers)
 
@@ -76,14 +84,14 @@ class AsyncMeshRun:
                 for target in targets():
                     await self._look_at(target)
                     self._adjust(group, target)
-                self._collect()
+                await self._collect()
                 await group.rest(_LOOKS_EVERY)
         finally:
             for one in self._running.values():
                 one.applier.stop()
             await group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
             await group.close()
-        self._collect()
+        await self._collect()
 
     async def _look_at(self, target: str) -> None:
         """Read the members that a node has stored; keep those known if it cannot be reached."""
@@ -94,9 +102,25 @@ class AsyncMeshRun:
             if target in members.active and {*members.present} <= self._servers.keys():
                 await self._pruning.look(target, members)
         except ServerError as error:
-            if not isinstance(error, ConnectionFailed) and not is_of_lost_server(error):
+            if not may_succeed_later(error):
                 raise
+            await self._tolerate((target,), error)
             _log.info("mesh %s: %s", self._mesh, error)
+        else:
+            self._refusals.pop((target,), None)
+
+    async def _tolerate(self, nodes: tuple[str, ...], error: ServerError) -> None:
+        """Raise an error that has stayed for a while, though all of the nodes take connections.
+
+        A wrong password stays; an error of a server that is down or starts ends with that.
+        """
+        refusals = self._refusals.setdefault(nodes, Refusals())
+        if not refusals.may_be_permanent(time.monotonic()):
+            return
+        del self._refusals[nodes]
+        replies = [await to_thread(partial(probe, self._servers[node])) for node in nodes]
+        if all(reply is Reply.ACCEPTED for reply in replies):
+            raise error
 
     def _adjust(self, group: TaskGroup, target: str) -> None:
         """Start and stop the streams to a node."""
@@ -138,24 +162,25 @@ class AsyncMeshRun:
             truncate=False,
         )
 
-    def _collect(self) -> None:
+    async def _collect(self) -> None:
         """Forget the streams that have ended; raise the error of one that cannot continue."""
         for stream, one in [*self._running.items()]:
             if not one.job.done():
                 continue
             del self._running[stream]
+            if time.monotonic() - one.since > _WORKED:
+                self._refusals.pop(stream, None)
             try:
                 one.job.result()
-            # These pass: a server restarts, another process ends, a clock is corrected.
-            except (ConnectionFailed, SlotActive, ClockSkewTooLarge) as error:
-                _log.warning("mesh %s: %s", self._mesh, error)
-                self._not_before[stream] = time.monotonic() + _PAUSE
+            except ClockSkewTooLarge as error:
+                # A clock is corrected at some time, and nothing is lost until then.
+                self._pause(stream, error)
             except ServerError as error:
-                if not is_of_lost_server(error):
+                if not may_succeed_later(error):
                     raise
-                self._not_before[stream] = time.monotonic() + _PAUSE
+                await self._tolerate(stream, error)
+                self._pause(stream, error)
 
-
-def is_of_lost_server(error: ServerError) -> bool:
-    """Return whether an error is that of a server that shuts down or starts."""
-    return (error.sqlstate or "").startswith(LOST)
+    def _pause(self, stream: Stream, error: ServerError) -> None:
+        _log.warning("mesh %s: %s", self._mesh, error)
+        self._not_before[stream] = time.monotonic() + _PAUSE

@@ -69,6 +69,10 @@ class AsyncReporter:
         if self.feedback.has_news or self._timing.must_report(time.monotonic()):
             self.report()
 
+    def heard(self) -> None:
+        """Note that something was received while nothing waited for it."""
+        self._silence.heard()
+
     async def listen(self, copy: AsyncCopyBoth, limit: float, operation: str) -> None:
         """Wait until something was received, for at most ``limit`` seconds.
 

@@ -265,6 +265,9 @@ class AsyncSlotStream:
                 copy.consume()
                 batch = copy.read()
             self.messages = iter(batch)
+            # The answer to a probe often comes here, and not while fill() listens.
+            if batch:
+                self._reporter.heard()
         except PsycopgError:
             # The next wait meets the same error, and reports or recovers it.
             return False

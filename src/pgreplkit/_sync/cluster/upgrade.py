@@ -239,6 +239,7 @@ class Upgrade:
     def _journal(self) -> Journal:
         if self._file is not None and self._file.exists():
             journal = read_journal(self._file)
+            journal.check_performer("upgrade")
             # Another upgrade may use the same file: its steps would act on its own objects, on
             # these servers.
             if not journal.operation.endswith(f" of {self.name}"):

@@ -152,6 +152,7 @@ class UpgradeClone:
         if self._file is None:
             raise ValueError("could not resume: the clone has no journal; pass journal= to it")
         journal = read_journal(self._file)
+        journal.check_performer("upgrade")
         here = self._host.new.data_directory
         places = {step.directory for step in journal.steps if isinstance(step, steps.UpgradeCopy)}
         if journal.operation != f"{CLONING} {self.name}" or places != {here}:

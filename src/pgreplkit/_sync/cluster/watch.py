@@ -68,7 +68,7 @@ class Watch(Closing):
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError(
                 f"two of the servers {', '.join(watched.name for watched in self._watched)} have"
-                " the same name; leave one out, or give a mapping with distinct names"
+                " the same name; leave one out, or pass a mapping with distinct names"
             )
         self.interval: float = checked_seconds(interval, "interval")
         if not self.interval:
@@ -174,7 +174,7 @@ class _Watched:
         self._server = None if isinstance(server, str) else Standby._taking_over(server)
 
     def start(self, group: TaskGroup) -> None:
-        """Start a query unless one is pending; give up one that has been pending for too long."""
+        """Start a query unless one is pending; cancel one that has been pending for too long."""
         if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
             self.job.cancel()
             self.job = None

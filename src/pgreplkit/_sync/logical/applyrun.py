@@ -167,11 +167,15 @@ class ApplyRun:
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
         socket = self._stream.socket
+        left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
         if self._flushing < self._taken and socket is not None:
             # The stream ends with the next item, and confirms only positions flushed by then.
-            left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
             if self._stream.is_complete or left <= 0 or not wait_sockets([socket], [], left):
                 self._flush()
+            return None
+        # What ran beside a late deletion may end when no change comes any more.
+        if self._unswept and left <= 0:
+            self._flush()
             return None
         try:
             return self._stream.__next__()
@@ -330,11 +334,8 @@ class ApplyRun:
         for outcome in outcomes:
             group = outcome.group
             if outcome.error is not None:
-                if isinstance(group, LSN):
-                    # A flush has no change that could be applied in another way.
-                    raise outcome.error
                 # The transactions behind it were refused for that reason.
-                self._recover(outcome.error, len(group))
+                self._recover(outcome.error, 0 if isinstance(group, LSN) else len(group))
                 return
             if isinstance(group, LSN):
                 self._acknowledge(group)
@@ -397,6 +398,7 @@ class ApplyRun:
             self._target.flush(self._flushing, [*self._unswept.values()])
 
     def _acknowledge(self, position: LSN) -> None:
+        self._attempts = 0
         self._tally.position = position
         if not self._stream.is_closed:
             self._stream.acknowledge(position)
@@ -406,14 +408,13 @@ class ApplyRun:
     def _recover(self, error: PsycopgError, failed: int) -> None:
         """Apply the first pending transaction in another way, and send the others again.
 
-        ``failed`` is the number of transactions that failed as one.
+        ``failed`` is the number of transactions that failed as one; 0 for a flush.
         """
         target = self._target
         if is_lost(error.sqlstate):
             raise error
         target.leave_pipeline()
         target.pipeline.outcomes()
-        transaction = self._pending[0]
         self._group, self._batch = [], Batch()
         if failed > 1:
             # Then the one at fault is known, and no other shares its fate.
@@ -422,14 +423,17 @@ class ApplyRun:
             pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
             self._attempts += 1
             _log.info(
-                "applier %s tries transaction %d again: SQLSTATE %s",
+                "applier %s tries %s again: SQLSTATE %s",
                 self._settings.name,
-                transaction.xid,
+                f"transaction {self._pending[0].xid}" if failed else "a flush",
                 error.sqlstate,
             )
             sleep(pause)
+        elif not failed:
+            # A flush has no change that could be applied in another way.
+            raise error
         else:
-            self._apply_slowly(transaction)
+            self._apply_slowly(self._pending[0])
             self._pending.popleft()
         # The server has refused all that followed the failure in the pipeline.
         again = [*self._pending]

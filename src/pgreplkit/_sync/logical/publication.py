@@ -206,7 +206,7 @@ class Publication(Stateful):
         )
         # The server would report a syntax error at the end of the statement.
         if not scope:
-            raise ValueError("give all_tables=True, all_sequences=True or both")
+            raise ValueError("pass all_tables=True, all_sequences=True or both")
         self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     def set_options(

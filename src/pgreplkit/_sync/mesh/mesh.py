@@ -44,6 +44,7 @@ from pgreplkit.plans.mesh.layout import (
     without,
 )
 from pgreplkit.plans.mesh.operations import (
+    check_mesh,
     clean_steps,
     create_steps,
     join_steps,
@@ -81,7 +82,7 @@ class Mesh:
     ) -> None:
         self.name: str = checked_mesh_name(name)
         if not isinstance(nodes, Mapping):
-            raise TypeError(f"nodes maps names to servers, and is no {type(nodes).__name__}")
+            raise TypeError(f"nodes must map names to servers, got {type(nodes).__name__}")
         check_node_names(self.name, nodes)
         # A mesh of one would check nothing, and have no stream.
         if len(nodes) < 2:
@@ -257,12 +258,14 @@ class Mesh:
     def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
 
-        Raises: ValueError if the file is not a journal, or names other nodes; HostFileError.
+        Raises: ValueError if the file is not a journal, is one of a cluster, an upgrade or another
+        mesh, or names other nodes; HostFileError.
         """
         path = Path(journal)
         kept = read_journal(path)
         # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
+        check_mesh(kept, self.name)
         return Plan(MeshActor(self._site(timeout)), kept, None, path)
 
     def _plan(

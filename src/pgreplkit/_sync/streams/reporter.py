@@ -70,6 +70,10 @@ class Reporter:
         if self.feedback.has_news or self._timing.must_report(time.monotonic()):
             self.report()
 
+    def heard(self) -> None:
+        """Note that something was received while nothing waited for it."""
+        self._silence.heard()
+
     def listen(self, copy: CopyBoth, limit: float, operation: str) -> None:
         """Wait until something was received, for at most ``limit`` seconds.
 

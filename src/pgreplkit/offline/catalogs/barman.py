@@ -46,7 +46,7 @@ def barman_backups(directory: str | os.PathLike[str]) -> Rows[Backup]:
     if not is_barmans:
         raise WalNotFound(
             f"read Barman's backups in {place}", "it has neither base/ nor meta/",
-            remedy="give the directory of one server in Barman's home",
+            remedy="pass the directory of one server in Barman's home",
         )  # fmt: skip
     found = sorted(_files(place))
     return Rows(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from pgreplkit.errors import InvalidValue
 from pgreplkit.offline.backups import InvalidBackupCatalog, Json
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 
@@ -74,16 +76,26 @@ class Fields:
         return self.whole(key) if self.optional(key) else None
 
     def lsn(self, key: str) -> LSN:
-        """Return a position."""
+        """Return a position, from a text or a whole number."""
+        value = self.field(key).value
         try:
-            return LSN(self.text(key))
+            return LSN(self.text(key) if isinstance(value, str) else self.whole(key))
         except InvalidValue as error:
             raise InvalidBackupCatalog(f"{self.place}.{key}", error.reason) from None
 
-    def wal_file(self, key: str) -> WalFileName:
+    def time(self, key: str) -> datetime:
+        """Return a time that is stored as seconds since 1970."""
+        seconds = self.whole(key)
+        try:
+            return datetime.fromtimestamp(seconds, tz=UTC)
+        except (OverflowError, ValueError, OSError):
+            found = f"{seconds} is not a time"
+            raise InvalidBackupCatalog(f"{self.place}.{key}", found) from None
+
+    def wal_file(self, key: str, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
         """Return the name of a segment."""
         try:
-            return WalFileName.parse(self.text(key))
+            return WalFileName.parse(self.text(key), segment_size=segment_size)
         except InvalidValue as error:
             raise InvalidBackupCatalog(f"{self.place}.{key}", error.reason) from None
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from pgreplkit.errors import WalNotFound
-from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
+from pgreplkit.errors import InvalidServerVersion, WalNotFound
+from pgreplkit.offline.backups import (
+    SMALLEST,
+    Backup,
+    BackupStatus,
+    BackupTool,
+    BackupType,
+    InvalidBackupCatalog,
+)
 from pgreplkit.offline.catalogs.json import Fields, catalog
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.version import ServerVersion
 
 _TYPES = {
     "full": BackupType.FULL,
@@ -32,25 +39,24 @@ def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> Rows[
         )
     backups: Rows[Backup] = Rows()
     for entry in entries.values() if stanza is None else [entries[stanza]]:
-        systems = {
-            system.whole("id"): system
-            for system in entry.field("db").items()
-        }  # fmt: skip
+        systems = {_system_key(system): system for system in entry.field("db").items()}
         backups += [_backup(one, systems) for one in entry.field("backup").items()]
     return backups
 
 
-def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
+_SystemKey = tuple[int, int]
+
+
+def _system_key(entry: Fields) -> _SystemKey:
+    """Return the key of a system: each repository counts its own ones (since pgBackRest 2.32)."""
+    return entry.optional_whole("repo-key") or 1, entry.whole("id")
+
+
+def _backup(entry: Fields, systems: dict[_SystemKey, Fields]) -> Backup:
     # A stanza has several clusters after an upgrade: each backup names its own.
-    system = systems.get(entry.field("database").whole("id"))
+    system = systems.get(_system_key(entry.field("database")))
     times = entry.field("timestamp")
-    positions = entry.optional("lsn")
-    archive = entry.field("archive")
-    first = archive.wal_file("start")
-    # The whole segments, which are a little more than the backup needs.
-    start, stop = first.first_lsn, archive.wal_file("stop").end_lsn
-    if positions is not None:  # missing before pgBackRest 2.42
-        start, stop = positions.lsn("start"), positions.lsn("stop")
+    timeline, start, stop = _wal(entry)
     kind = entry.text("type")
     error = entry.optional("error")
     return Backup(
@@ -58,13 +64,33 @@ def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
         tool=BackupTool.PGBACKREST,
         type=_TYPES.get(kind) or BackupType(kind),
         status=BackupStatus.FAILED if error and error.value else BackupStatus.DONE,
-        timeline=first.timeline,
+        timeline=timeline,
         start_lsn=start,
         stop_lsn=stop,
-        start_time=datetime.fromtimestamp(times.whole("start"), tz=UTC),
-        stop_time=datetime.fromtimestamp(times.whole("stop"), tz=UTC),
+        start_time=times.time("start"),
+        stop_time=times.time("stop"),
         system_id=system.whole("system-id") if system else None,
-        major=int(system.text("version").partition(".")[0]) if system else None,
+        major=_major(system) if system else None,
         parent=entry.optional_text("prior"),
         size=entry.field("info").whole("size"),
     )
+
+
+def _wal(entry: Fields) -> tuple[int, LSN, LSN | None]:
+    """Return the timeline, and the WAL that a backup needs."""
+    archive = entry.field("archive")
+    # A backup of a stopped server (--no-online) needs none, and does not say where it was.
+    if archive.optional("start") is None:
+        return 1, LSN.INVALID, None
+    timeline, positions = archive.wal_file("start", SMALLEST).timeline, entry.optional("lsn")
+    if positions is not None:  # missing before pgBackRest 2.42
+        return timeline, positions.lsn("start"), positions.lsn("stop")
+    # The whole segments, which are a little more than the backup needs.
+    return timeline, archive.wal_file("start").first_lsn, archive.wal_file("stop").end_lsn
+
+
+def _major(system: Fields) -> int:
+    try:
+        return ServerVersion(system.text("version")).major
+    except InvalidServerVersion as error:
+        raise InvalidBackupCatalog(f"{system.place}.version", error.reason) from None

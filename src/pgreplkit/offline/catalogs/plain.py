@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgreplkit.errors import WalNotFound
-from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
+from pgreplkit.offline.backups import SMALLEST, Backup, BackupStatus, BackupTool, BackupType
 from pgreplkit.offline.compression import read_small
 from pgreplkit.offline.files import WalFileKind, list_folder, translate_os_errors
 from pgreplkit.values.backup import BackupLabel
@@ -23,7 +23,8 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
 
     The end of the backup is in its manifest (13 and later). Before 13, add it with
-    ``attrs.evolve(backup, stop_lsn=stream.end_lsn)``: without it, the backup has no window.
+    ``attrs.evolve(backup, stop_lsn=stream.end_lsn)``: without it, the backup has no window. An
+    incremental backup (17 and later) has one only together with the backup on which it is based.
 
     Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
     InvalidServerVersion; HostFileError.
@@ -35,20 +36,20 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
     if not has_label:
         raise WalNotFound(
             f"read the backup in {place}", "it has no backup_label, so it was started or is not"
-            " a base backup", remedy="give the directory of a base backup"
+            " a base backup", remedy="pass the directory of a base backup"
         )  # fmt: skip
     with translate_os_errors(f"read the backup in {place}"):
-        label = BackupLabel.parse((place / "backup_label").read_text(errors="replace"))
+        text = (place / "backup_label").read_text(errors="replace")
+        label = BackupLabel.parse(text, segment_size=SMALLEST)
         path = place / "backup_manifest"
         manifest = BackupManifest.parse(path.read_bytes()) if path.is_file() else None
         version = (place / "PG_VERSION").read_text(errors="replace")
     stop = manifest.wal_ranges[-1].wal.end if manifest and manifest.wal_ranges else None
     timeline = label.start_timeline or label.start_wal_file.timeline
-    is_incremental = label.incremental_from_lsn is not None
     return Backup(
         id=place.name,
         tool=BackupTool.PG_BASEBACKUP,
-        type=BackupType.INCREMENTAL if is_incremental else BackupType.FULL,
+        type=_type(label),
         status=BackupStatus.DONE,
         timeline=timeline,
         start_lsn=label.start_lsn,
@@ -57,6 +58,7 @@ def read_base_backup(directory: str | os.PathLike[str]) -> Backup:
         stop_time=_time(label.stop_time),
         system_id=manifest.system_id if manifest else None,
         major=ServerVersion(version).major,
+        parent_lsn=label.incremental_from_lsn,
         size=sum(file.size for file in manifest.files) if manifest else None,
         path=place,
     )
@@ -83,8 +85,7 @@ def archived_backups(
             Backup(
                 id=f"{label.start_wal_file}.{file.offset:08X}",
                 tool=BackupTool.PG_BASEBACKUP,
-                # The file of an incremental backup looks the same.
-                type=BackupType.FULL,
+                type=_type(label),
                 status=BackupStatus.DONE,
                 timeline=label.start_timeline or label.start_wal_file.timeline,
                 start_lsn=label.start_lsn,
@@ -92,9 +93,14 @@ def archived_backups(
                 start_time=_time(label.start_time),
                 stop_time=_time(label.stop_time),
                 segment_size=size,
+                parent_lsn=label.incremental_from_lsn,
             )
         )
     return Rows(sorted(backups, key=lambda backup: int(backup.start_lsn)))
+
+
+def _type(label: BackupLabel) -> BackupType:
+    return BackupType.FULL if label.incremental_from_lsn is None else BackupType.INCREMENTAL
 
 
 def _time(text: str | None) -> datetime | None:

@@ -18,7 +18,6 @@ from pgreplkit.offline.backups import (
 )
 from pgreplkit.offline.catalogs.json import Fields, catalog
 from pgreplkit.offline.files import translate_os_errors
-from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rows import Rows
 
 _SENTINEL = "_backup_stop_sentinel.json"
@@ -72,8 +71,8 @@ def _of_listing(entry: Fields) -> Backup:
     return _backup(
         entry.text("backup_name"),
         entry,
-        start=entry.whole("start_lsn"),
-        stop=entry.optional_whole("finish_lsn"),
+        start="start_lsn",
+        stop="finish_lsn",
         times=entry,
         system_id="system_identifier",
         version="pg_version",
@@ -86,9 +85,9 @@ def _of_sentinel(name: str, entry: Fields, metadata: Fields | None) -> Backup:
     return _backup(
         name,
         entry,
-        start=entry.whole("LSN"),
+        start="LSN",
         # Null in the sentinels that WAL-E wrote.
-        stop=entry.optional_whole("FinishLSN"),
+        stop="FinishLSN",
         times=metadata,
         system_id="SystemIdentifier",
         version="PgVersion",
@@ -101,8 +100,8 @@ def _backup(
     name: str,
     entry: Fields,
     *,
-    start: int,
-    stop: int | None,
+    start: str,
+    stop: str,
     times: Fields | None,
     system_id: str,
     version: str,
@@ -120,8 +119,8 @@ def _backup(
         type=BackupType.INCREMENTAL if match[2] else BackupType.FULL,
         status=BackupStatus.DONE,
         timeline=int(match[1], 16),
-        start_lsn=LSN(start),
-        stop_lsn=None if stop is None else LSN(stop),
+        start_lsn=entry.lsn(start),
+        stop_lsn=entry.lsn(stop) if entry.optional(stop) else None,
         start_time=_time(times.optional_text("start_time") if times else None),
         stop_time=_time(times.optional_text("finish_time") if times else None),
         system_id=entry.optional_whole(system_id),

@@ -146,11 +146,30 @@ class Journal:
         others = () if lost is None else (lost.primary, *lost.standbys)
         return tuple(dict.fromkeys([*(step.node for step in self.steps), *others]))
 
+    @property
+    def performer(self) -> str:
+        """What performs the operation: a cluster, a mesh or an upgrade."""
+        # An upgrade and a mesh have a few steps of a cluster, too.
+        return next((p for step in self.steps if (p := step.performer) != "cluster"), "cluster")
+
+    def check_performer(self, performer: str) -> None:
+        """Refuse to resume with another kind of object, which lacks the steps of the journal.
+
+        Raises: ValueError.
+        """
+        if self.performer != performer:
+            raise ValueError(
+                f"could not resume the {self.operation}: it is an operation of"
+                f" {_article(self.performer)}, not of {_article(performer)}; call plan_resume() of"
+                f" the {self.performer}"
+            )
+
     def check_servers(self, known: Collection[str], group: str) -> None:
         """Refuse to resume with a ``group`` (cluster or mesh) that lacks a server of the journal.
 
         Raises: ValueError.
         """
+        self.check_performer(group)
         # The journal has names only: passwords and addresses are those of the group.
         if unknown := {*self.servers}.difference(known):
             raise ValueError(
@@ -332,6 +351,10 @@ class Journal:
             raise ValueError(
                 f"could not read the journal: {error}; the file is not an operation's journal"
             ) from error
+
+
+def _article(performer: str) -> str:
+    return f"an {performer}" if performer == "upgrade" else f"a {performer}"
 
 
 def _times(done: StepResult) -> list[JSONValue]:

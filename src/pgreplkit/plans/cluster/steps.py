@@ -10,6 +10,12 @@ from pgreplkit.catalog.features import has
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.record import Record
 
+_OTHERS = {
+    "pgreplkit.plans.cluster.upgradesteps": "upgrade",
+    "pgreplkit.plans.mesh.steps": "mesh",
+}
+"""The modules of steps that no cluster performs, and what performs them."""
+
 
 @attrs.frozen
 class Step(Record):
@@ -33,6 +39,11 @@ class Step(Record):
     """What must never be done after a final step."""
     _description: ClassVar[str] = ""
     _action: ClassVar[str] = ""
+
+    @property
+    def performer(self) -> str:
+        """What performs the step: a cluster, a mesh or an upgrade."""
+        return _OTHERS.get(type(self).__module__, "cluster")
 
     @property
     def description(self) -> str:
@@ -73,7 +84,7 @@ def step_from(content: Mapping[str, Any]) -> Step:
         ValueError: If the content does not describe a step.
     """
     # A journal of an upgrade or a mesh may be read by a program that uses neither.
-    for module in ("pgreplkit.plans.cluster.upgradesteps", "pgreplkit.plans.mesh.steps"):
+    for module in _OTHERS:
         import_module(module)
     # By the class: a step of a later version is refused, and not guessed.
     kinds = {kind.__name__: kind for kind in Step.__subclasses__()}

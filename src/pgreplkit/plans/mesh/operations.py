@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.mesh.layout import Members, MemberState, without
 from pgreplkit.plans.mesh.steps import (
@@ -94,6 +95,20 @@ def remove_steps(mesh: str, members: Members, lost: str) -> tuple[Step, ...]:
 def clean_steps(mesh: str, members: Members, returned: str) -> tuple[Step, ...]:
     """Return the steps that clean a node that was removed, and is back."""
     return (*_dropped(mesh, returned, members.present), ForgetMesh(returned, mesh))
+
+
+def check_mesh(journal: Journal, mesh: str) -> None:
+    """Refuse to resume the operation of another mesh, whose nodes may have the same names.
+
+    Raises: ValueError.
+    """
+    # All of its steps have the name; by it they find their slots.
+    others = {str(getattr(step, "mesh", "")) for step in journal.steps} - {mesh}
+    if others:
+        raise ValueError(
+            f"could not resume the {journal.operation}: it is of the mesh"
+            f" {', '.join(map(repr, sorted(others)))}, not of {mesh!r}"
+        )
 
 
 def _dropped(mesh: str, leaving: str, others: Iterable[str]) -> Iterator[Step]:

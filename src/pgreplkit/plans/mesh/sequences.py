@@ -88,5 +88,5 @@ def _spread(
                 found = (
                     f"its next number on {node} would be {restart}, and its maximum is {maximum}"
                 )
-                raise ServerError(operation, found, remedy="give it a larger type")
+                raise ServerError(operation, found, remedy="ALTER SEQUENCE … AS a larger type")
             yield SequenceSpread(node=node, name=name, increment=step, restart=restart)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from pgreplkit.errors import (
     ApplierActive,
     ConnectionFailed,
@@ -13,8 +15,16 @@ from pgreplkit.errors import (
 
 TRANSIENT = {"40P01", "40001", "55P03"}
 """Deadlock, serialization failure and lock timeout: the same may succeed another time."""
-LOST = ("08", "57P")
+PROTOCOL_VIOLATION = "08P01"
+"""An error of the session's own statement; a pooler gives it to every connection that it refuses.
+It stays until something is altered, unless the connection is lost with it."""
+_LOST = ("08", "57P")
 """The connection is lost, or the server shuts down."""
+_REFUSED_WITHIN = 120.0
+"""Seconds for which servers that take connections may refuse one: a pooler refuses all as long as
+the server behind it is down."""
+_REFUSALS = 5
+"""Attempts at least: a busy machine has time for few."""
 _RESOURCES = "53"
 """A server that lacks connections, memory or disk space."""
 _PASSING = (ApplierActive, ConnectionFailed, SinkUnreachable, SlotActive, WaitTimeout)
@@ -25,4 +35,25 @@ def may_succeed_later(error: BaseException) -> bool:
     if isinstance(error, _PASSING):
         return True
     sqlstate = (error.sqlstate if isinstance(error, ServerError) else None) or ""
-    return sqlstate in TRANSIENT or sqlstate.startswith((*LOST, _RESOURCES))
+    is_passing = sqlstate in TRANSIENT or sqlstate.startswith(_RESOURCES)
+    return is_passing or is_of_lost_session(sqlstate)
+
+
+def is_of_lost_session(sqlstate: str) -> bool:
+    """Return whether an SQLSTATE means that the session has ended."""
+    return sqlstate.startswith(_LOST) and sqlstate != PROTOCOL_VIOLATION
+
+
+@attrs.define
+class Refusals:
+    """Attempts in a row that failed, to tell a permanent error from one that passes."""
+
+    number: int = 0
+    _since: float = 0.0
+
+    def may_be_permanent(self, now: float) -> bool:
+        """Count one more; return whether it is time to ask if the servers take connections."""
+        if not self.number:
+            self._since = now
+        self.number += 1
+        return self.number >= _REFUSALS and now - self._since >= _REFUSED_WITHIN
