@@ -129,10 +129,10 @@ class Returns:
         ([FeedMessage("cdc", bytearray(), b"")], "not bytearray and bytes"),  # type: ignore[arg-type]
         (FeedMessage(None, None, b""), "the destination or the headers"),  # type: ignore[arg-type]
         (FeedMessage(b"cdc", None, b""), "the destination or the headers"),  # type: ignore[arg-type]
-        (FeedMessage("\ud800", None, b""), "the headers of its message are no texts: 'utf-8'"),
-        (FeedMessage("cdc", None, b"", (("a", 7),)), "are no texts: 'int'"),  # type: ignore[arg-type]
-        (FeedMessage("cdc", None, b"", (("a", "\ud800"),)), "are no texts: 'utf-8'"),
-        (FeedMessage("cdc", None, b"", {"a": "b"}), "are no texts: not enough"),  # type: ignore[arg-type]
+        (FeedMessage("\ud800", None, b""), "the headers of its message are not texts: 'utf-8'"),
+        (FeedMessage("cdc", None, b"", (("a", 7),)), "are not texts: 'int'"),  # type: ignore[arg-type]
+        (FeedMessage("cdc", None, b"", (("a", "\ud800"),)), "are not texts: 'utf-8'"),
+        (FeedMessage("cdc", None, b"", {"a": "b"}), "are not texts: not enough"),  # type: ignore[arg-type]
     ],
 )
 def test_an_encoder_that_fails_is_named_with_the_change(encoded: object, found: str) -> None:

@@ -12,6 +12,7 @@ from pgreplkit.feeds import JetStream
 from pgreplkit.feeds.frames import BATCH, COMMIT
 from pgreplkit.feeds.jetstream import (
     StreamFacts,
+    checked_servers,
     error_of,
     insist_on_fitting,
     is_forbidden,
@@ -78,6 +79,29 @@ def test_a_name_that_no_stream_can_have_is_refused_before_anything_is_asked(name
         JetStream("nats://a", name)
     with pytest.raises(TypeError, match="stream is a str, not int"):
         JetStream("nats://a", 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        *("", "nats://", "nats://a:b", "nats://a:99999", "nats://a:0", "nats://[::1", "http://a"),
+        *("a,b", "nats://a:1,nats://b:1", "a b", "nats://joe:secret@a:b", "a\n"),
+    ],
+)
+def test_an_address_that_is_no_servers_is_refused_without_repeating_it(server: str) -> None:
+    for servers in (server, ["nats://a", server]):
+        with pytest.raises(ValueError, match="not the address of a NATS server") as refused:
+            JetStream(servers, "CDC")
+        assert "secret" not in str(refused.value)
+
+
+def test_the_address_of_a_server_may_be_short() -> None:
+    addresses = ["a", "a:4222", "nats://joe:secret@a", "tls://a:1", "wss://a", "nats://[::1]:1"]
+    assert checked_servers(addresses) == tuple(addresses)
+    assert checked_servers("a") == ("a",)
+    for servers, kind in ((5, TypeError), ([5], TypeError), ([], ValueError)):
+        with pytest.raises(kind):
+            checked_servers(servers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

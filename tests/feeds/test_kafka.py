@@ -121,6 +121,7 @@ def test_a_kafka_sink_shows_its_brokers_and_no_secrets() -> None:
     [
         ("localhost:9092", {}, TypeError, "conf is a mapping, not str"),
         ({}, {}, ValueError, "conf has no bootstrap.servers"),
+        ({"bootstrap.servers": ["one:9092"]}, {}, TypeError, "is a str, with commas"),
         ({**CONF, "transactional.id": "x"}, {}, ValueError, "conf sets transactional.id"),
         (CONF, {"position_topic": "a b"}, ValueError, "not the name of a topic: 'a b'"),
         (CONF, {"transactional": "no"}, TypeError, "transactional"),

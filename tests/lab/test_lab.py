@@ -83,8 +83,13 @@ def wait_until_ready(child: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_after_a_signal(start_child: StartChild, number: signal.Signals) -> None:
-    child, root = start_child("lab.standby(primary, slot='replica1'); time.sleep(600)")
-    wait_until(lambda: len(under(root)) == 2)
+    child, root = start_child(
+        "lab.standby(primary, slot='replica1'); print('ready', flush=True); time.sleep(600)"
+    )
+    # However long the servers take to start on a busy machine.
+    wait_until_ready(child)
+    wait_until_ready(child)
+    assert len(under(root)) == 2
     child.send_signal(number)
     child.wait()
     wait_until(lambda: is_gone(root))
@@ -350,6 +355,17 @@ def test_a_variable_names_folders_of_servers(
         monkeypatch.setenv("PGREPLKIT_SERVERS", f"/nowhere{os.pathsep}{folder}")
         servers = find_servers()
         assert [s.version for s in servers if s.source == "PGREPLKIT_SERVERS"] == [newest.version]
+
+
+def test_servers_of_the_systems_packages_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "18").symlink_to(find_servers()[0].bindir.parent)
+    # A folder that is found in several ways is listed once.
+    monkeypatch.delenv("PGREPLKIT_SERVERS", raising=False)
+    monkeypatch.setattr("pgreplkit.lab.installs._PACKAGES", ())
+    monkeypatch.setattr("pgreplkit.lab.installs._SYSTEM", (f"{tmp_path}/*/bin",))
+    assert f"system folder {tmp_path}/18/bin" in [server.source for server in find_servers()]
 
 
 def test_servers_come_newest_first() -> None:

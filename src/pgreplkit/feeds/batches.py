@@ -190,6 +190,6 @@ def _size(change: FeedChange, message: FeedMessage) -> int:
             pairs = message.headers
             size += sum([len(name.encode()) + len(value.encode()) for name, value in pairs])
     except (AttributeError, TypeError, ValueError) as error:
-        found = f"the destination or the headers of its message are no texts: {error}"
+        found = f"the destination or the headers of its message are not texts: {error}"
         raise not_encoded(change, found) from error
     return size

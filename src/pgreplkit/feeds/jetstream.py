@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.errors import FeedError, SinkFenced, SinkNotFitting, SinkRefused, SinkUnreachable
 from pgreplkit.feeds.frames import BATCH, COMMIT
+from pgreplkit.values.several import several
 
 HEADERS_SIZE = 512
 """Bytes of the headers that are added to a message."""
@@ -35,12 +37,35 @@ def error_of(operation: str, code: int, number: int, description: str) -> FeedEr
     return SinkRefused(operation, found)
 
 
+_SCHEMES = ("nats", "tls", "ws", "wss")
 _FORBIDDEN = ("authorization violation", "authentication", "permissions violation")
 
 
 def is_forbidden(found: str) -> bool:
     """Return whether an error of NATS says that the server does not allow something to the user."""
     return any(words in found.casefold() for words in _FORBIDDEN)
+
+
+def checked_servers(servers: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the addresses of servers.
+
+    Raises: TypeError; ValueError, which does not repeat an address: a part may be a password.
+    """
+    found = (servers,) if isinstance(servers, str) else several(servers, "servers", at_least=1)
+    for server in found:
+        if not isinstance(server, str):
+            raise TypeError(f"servers has an address that is no str: {type(server).__name__}")
+        try:
+            parts = urlsplit(server if "://" in server else f"nats://{server}")
+            is_address = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or any(mark in server for mark in ", ") or not server.isprintable():
+            raise ValueError(
+                "servers has a text that is not the address of a NATS server, such as"
+                " nats://127.0.0.1:4222; several addresses are a list"
+            )
+    return found
 
 
 def is_stream_name(name: str) -> bool:

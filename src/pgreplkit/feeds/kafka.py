@@ -85,6 +85,10 @@ def checked_conf(conf: Mapping[str, object]) -> dict[str, object]:
         raise ValueError(f"conf sets {', '.join(taken)}, which the sink sets itself")
     if not any(conf.get(name) for name in _ADDRESSES):
         raise ValueError("conf has no bootstrap.servers")
+    for name in _ADDRESSES:
+        # The client would take the text of a list for an address.
+        if not isinstance(conf.get(name, ""), str):
+            raise TypeError(f"conf[{name!r}] is a str, with commas between several addresses")
     return dict(conf)
 
 

@@ -45,7 +45,7 @@ class Headers:
             if not os.path.lexists(path):
                 self.removed.add(path)
                 return
-            # A pipe or a broken link has the name of a segment, and is none. A file that is not
+            # A pipe or a broken link is never a segment, whatever its name. A file that is not
             # readable for this account may be intact.
             (self.unreadable if path.is_file() else self.broken)[path] = error.found
             return

@@ -407,7 +407,7 @@ class RecordWalk:
         return None
 
     def _header_problem(self, lsn: int, buffer: bytes, at: int) -> Stop | None:
-        """Return the reason why these bytes are no record's header."""
+        """Return the reason why these bytes are not the header of a record."""
         length, _, previous, _info, manager, _ = HEADER.unpack_from(buffer, at)
         if not any(buffer[at : at + HEADER_SIZE]):
             return Stop(WalEnd.END_OF_WAL, lsn, "the WAL is empty there")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pgreplkit.errors import (
@@ -22,6 +23,7 @@ from pgreplkit.feeds.frames import BATCH, COMMIT, EXPECTED, batch_frames, messag
 from pgreplkit.feeds.jetstream import (
     HEADERS_SIZE,
     StreamFacts,
+    checked_servers,
     error_of,
     insist_on_fitting,
     is_forbidden,
@@ -81,9 +83,7 @@ class JetStream:
         timeout: Timeout = 10.0,
     ) -> None:
         checked_flags(may_discard=may_discard)
-        self._servers = [servers] if isinstance(servers, str) else [*servers]
-        if not self._servers:
-            raise ValueError("servers is empty; it takes at least 1")
+        self._servers = checked_servers(servers)
         if not isinstance(stream, str):
             raise TypeError(f"stream is a str, not {type(stream).__name__}")
         if not is_stream_name(stream):
@@ -175,8 +175,9 @@ class JetStream:
                     disconnected_cb=note_end,
                 )
         except BaseException:
-            # The client leaves its connection open after a refusal.
-            await client.close()
+            # The client leaves its connection open after a refusal. If it has none, it says so.
+            with suppress(AssertionError):
+                await client.close()
             raise
         return client
 

@@ -19,6 +19,8 @@ import psycopg
 import pytest
 from clusters import SLOT, Cluster, Clusters, conninfo_as, one, reads_twice, run, wait_until
 from colours import Awaited, Colour
+from databases import Database
+from psycopg.conninfo import make_conninfo
 
 import pgreplkit
 from pgreplkit import AsyncWatch, Watch
@@ -89,6 +91,24 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
     assert all(isinstance(v, str | int | float | datetime | timedelta | None) for v in values)
     assert [record["name"] for record in records] == ["p", "s"] * 3
     assert samples[1:].to_records() == records[2:]
+
+
+async def test_a_sample_has_the_subscriptions_of_the_database_on_request(
+    cluster: Cluster, database: Database, colour: Colour
+) -> None:
+    database.run(
+        "CREATE SUBSCRIPTION s CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false)"
+    )
+    cluster.catch_up()
+    # The standby has the row of it too.
+    standby = make_conninfo(cluster.standby.conninfo, dbname=database.name)
+    servers = {"p": database.conninfo, "s": standby}
+    for asked, expected in ((True, ["s"]), (False, [])):
+        async with watch(colour, servers, subscriptions=asked) as watching:
+            sample = await anext(watching)
+        assert (sample["p"].error, sample["s"].error) == (None, None)
+        assert [each.state.subname for each in sample["p"].subscriptions] == expected
+        assert sample["s"].subscriptions == ()
 
 
 @pytest.mark.one_colour

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -143,7 +144,9 @@ def test_archives_are_saved_completely(
     source: Source, connection: ReplicationConnection, tmp_path: Path
 ) -> None:
     seen: list[BackupProgress] = []
+    began = time.monotonic()
     fast(connection, wal=False).save_tar(tmp_path / "new", on_progress=seen.append)
+    assert timedelta(0) < seen[-1].elapsed <= timedelta(seconds=time.monotonic() - began)
     names = {f"{source.oid}.tar", "base.tar"} | (
         {"backup_manifest"} if source.major > 12 else set()
     )

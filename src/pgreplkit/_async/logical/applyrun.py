@@ -174,7 +174,7 @@ class AsyncApplyRun:
             if self._stream.is_complete or left <= 0 or not await wait_sockets([socket], [], left):
                 await self._flush()
             return None
-        # What ran beside a late deletion may end when no change comes any more.
+        # Transactions that ran during a late deletion may end after the last change has come.
         if self._unswept and left <= 0:
             await self._flush()
             return None

@@ -353,7 +353,7 @@ def _upstream(node: ClusterNode, nodes: Sequence[ClusterNode]) -> str | None:
         [other for other in others if source.slot_name in _slots_in_use(other)],
         [other for other in others if source.application_name in _receivers_of(other)],
     ):
-        # Two candidates are no answer: a wrong upstream is worse than none.
+        # Two candidates do not answer it: a wrong upstream is worse than none.
         if len(found) == 1:
             return found[0].name
     return None
