@@ -1,9 +1,11 @@
 """The errors: one tree, facts as attributes, short texts, and pickles."""
 
+import ast
 import copy
 import pickle
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from errorclasses import CLASSES, REFUSALS
@@ -163,3 +165,15 @@ def test_an_error_can_be_caught_by_the_one_base(error: Error) -> None:
     with pytest.raises(Error) as caught:
         raise error
     assert str(caught.value)
+
+
+def test_errors_of_wrong_types_have_one_template() -> None:
+    others = [
+        text
+        for path in Path(errors.__file__).parents[1].rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "TypeError"
+        if "{type(" in (text := ast.unparse(node)) and "step" not in text
+        if not re.search(r"(must|takes?|contains)\b.*, not |has no method", text)
+    ]
+    assert others == []

@@ -126,6 +126,18 @@ def test_records_for_data_frames_have_plain_values_and_equal_keys() -> None:
             assert value is None or type(value) in CELLS or isinstance(value, datetime), cls
 
 
+def test_a_column_of_a_data_frame_has_one_type_however_empty_the_rows_are() -> None:
+    for cls in public_records():
+        kinds: dict[str, set[type]] = {}
+        # One call for each, because a call looks at its own rows only.
+        for record in instances():
+            if type(record) is cls:
+                for name, value in to_records([record])[0].items():
+                    kinds.setdefault(name, set()).add(type(value))
+        mixed = {name: found for name, found in kinds.items() if len(found - {type(None)}) > 1}
+        assert mixed == {}, cls
+
+
 def test_cattrs_rebuilds_rows_from_to_dict() -> None:
     converter = cattrs.preconf.json.make_converter()
     register_cattrs(converter)

@@ -223,5 +223,5 @@ def refuse_a_text_as_flag(name: str, flag: str) -> None:
     arguments = {name: VALID.get(name) for name in required}
     if required[:1] == ["self"] and owner is not None:
         arguments["self"] = object.__new__(owner)
-    with pytest.raises(TypeError, match=f"{flag} is True or False, not a str"):
+    with pytest.raises(TypeError, match=f"{flag} must be True or False, not str"):
         begin(function(**{**arguments, flag: "no"}))

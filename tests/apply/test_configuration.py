@@ -137,7 +137,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         (LEAST + "[tables.t.columns]\na = true", r"'tables\.t\.columns\.a' must be .* got True"),
         (LEAST + '[tables.t]\ncolumns = "a"', r"'tables\.t\.columns' must be a table"),
         (LEAST + '[tables.t.columns]\na = ""', "a column cannot have the name ''"),
-        (LEAST + "[tables.t]\nkey = [1]", "a column of the key is named by a str, not int"),
+        (LEAST + "[tables.t]\nkey = [1]", "the name of a column of the key must be a str, not int"),
     ],
 )
 def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
@@ -177,7 +177,7 @@ def test_an_error_of_the_program_itself_has_a_status_of_its_own(
 def test_what_is_not_a_parked_transaction_is_refused() -> None:
     one = Applier("", "", "a", publications=["p"])
     for call in (one.apply_parked, one.drop_parked):
-        with pytest.raises(TypeError, match="parked is a ParkedTransaction, not int"):
+        with pytest.raises(TypeError, match="parked must be a ParkedTransaction, not int"):
             call(5)  # type: ignore[arg-type]
     with pytest.raises(InvalidRoleName):
         one.setup_sql("")

@@ -91,9 +91,9 @@ def test_the_columns_of_a_policy_are_checked() -> None:
         DeltaColumns({"accounts": ["balance"]}, 2)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"columns of public\.accounts takes several items"):
         DeltaColumns({"accounts": "balance"})
-    with pytest.raises(TypeError, match="columns is a mapping"):
+    with pytest.raises(TypeError, match="columns must be a mapping"):
         DeltaColumns(["accounts"])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="is a str"):
+    with pytest.raises(TypeError, match="must be a str"):
         DeltaColumns({"accounts": [1]})  # type: ignore[list-item]
     with pytest.raises(ValueError, match="names no table"):
         DeltaColumns({})

@@ -54,7 +54,7 @@ def test_the_node_that_is_named_first_wins() -> None:
         NodePriority(["a", "a"])
     with pytest.raises(ValueError, match="nodes"):
         NodePriority(["a"])
-    with pytest.raises(TypeError, match="a node is a str"):
+    with pytest.raises(TypeError, match="a node must be a str"):
         NodePriority([1, 2])  # type: ignore[list-item]
 
 

@@ -13,7 +13,7 @@ def test_rules_are_checked() -> None:
         TableRule(columns={"a": "x", "b": "x"})
     with pytest.raises(ValueError, match="'x'"):
         TableRule(columns={"a": "x"}, constants={"x": 1})
-    with pytest.raises(TypeError, match="columns maps names to names, and 'a' to True"):
+    with pytest.raises(TypeError, match="columns must map names to names, not 'a' to True"):
         TableRule(columns={"a": True})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="where must be callable"):
         TableRule(where="a > 1")  # type: ignore[arg-type]

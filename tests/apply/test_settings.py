@@ -102,12 +102,12 @@ def test_delta_columns_are_known_to_the_statements() -> None:
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        ({"tables": ["t"]}, "tables is a mapping of tables to rules, not a list"),
-        ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
-        ({"retries": True}, "retries is an int, not bool"),
+        ({"tables": ["t"]}, "tables must be a mapping of tables to rules, not list"),
+        ({"conflicts": KeepLocal}, "conflicts must be a policy such as ApplyRemote()"),
+        ({"retries": True}, "retries must be an int, not bool"),
         ({"retries": -1}, "retries must be >= 0, got -1"),
-        ({"copy": "no"}, "copy is True or False, not a str"),
-        ({"truncate": None}, "truncate is True or False, not a NoneType"),
+        ({"copy": "no"}, "copy must be True or False, not str"),
+        ({"truncate": None}, "truncate must be True or False, not NoneType"),
         ({"reconnect": -1}, "reconnect must be finite and >= 0, got -1"),
         ({"existing": "keep"}, "existing must be one of refuse, merge, truncate, got 'keep'"),
     ],

@@ -24,6 +24,8 @@ from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
 from pgreplkit.plans.logical.compare import CompareProgress, DiffKind, RowDiff
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.plans.mesh.status import MeshSetup
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.retention import HolderKind, WalHolder, WalRetention
 from pgreplkit.values.finding import Finding, Severity
@@ -236,3 +238,17 @@ def test_a_list_is_a_table_whose_columns_people_look_for_come_first() -> None:
 def test_a_long_list_is_cut_and_counted() -> None:
     words = words_of(Rows([sender(str(number)) for number in range(250)])._repr_html_())
     assert words.endswith("… and 150 more")
+
+
+def test_a_large_row_within_a_report_is_a_table_of_its_own() -> None:
+    status = Builder("full").build(SubscriptionStatus)
+    html = html_of(status)
+    assert re.search(r">state</span><table[^>]*><tbody><tr><td[^>]*>oid</td>", html)
+    assert "nowrap" in html.partition("oid</td>")[0].rpartition("<td")[2]
+
+
+def test_statements_are_lines_and_not_a_sentence() -> None:
+    grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.orders, public.items TO mover"
+    html = html_of(MeshSetup(nodes={"berlin": (grant, grant), "paris": (grant,)}))
+    assert f"<div>{grant}</div><div>{grant}</div>" in html
+    assert html.count("<table") == 2

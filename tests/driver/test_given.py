@@ -167,7 +167,7 @@ def test_only_a_str_is_a_connection_string(given: object) -> None:
         lambda: plan_clone(text, "/nowhere"),
         lambda: complete(text, {}),
     ):
-        with pytest.raises(TypeError, match=f"a connection string is a str, not {kind}"):
+        with pytest.raises(TypeError, match=f"a connection string must be a str, not {kind}"):
             use()
 
 

@@ -174,7 +174,7 @@ def test_a_fleet_takes_only_a_mapping_of_feeds_with_sinks_of_their_own() -> None
     one, same = (Feed("", name, publications=["p"], sink=sink, encoder=Lines()) for name in "ab")
     asynchronous = AsyncFeed("", "a", publications=["p"], sink=sink, encoder=Lines())
     wrong: list[tuple[Any, str]] = [
-        ([one], "feeds must map names to feeds, got list"),
+        ([one], "feeds must map names to feeds, not list"),
         ({}, "feeds is empty"),
         ({"one": asynchronous}, "the feed 'one' must be a Feed, not AsyncFeed"),
         ({"one": one, "same": same}, "'one' and 'same' have one sink; each needs its own"),

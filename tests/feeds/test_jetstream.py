@@ -77,7 +77,7 @@ def test_a_name_that_no_stream_can_have_is_refused_before_anything_is_asked(name
     assert not is_stream_name(name)
     with pytest.raises(ValueError, match="stream is not the name of a stream"):
         JetStream("nats://a", name)
-    with pytest.raises(TypeError, match="stream is a str, not int"):
+    with pytest.raises(TypeError, match="stream must be a str, not int"):
         JetStream("nats://a", 7)  # type: ignore[arg-type]
 
 

@@ -119,7 +119,7 @@ def test_a_kafka_sink_shows_its_brokers_and_no_secrets() -> None:
 @pytest.mark.parametrize(
     ("conf", "options", "error", "text"),
     [
-        ("localhost:9092", {}, TypeError, "conf is a mapping, not str"),
+        ("localhost:9092", {}, TypeError, "conf must be a mapping, not str"),
         ({}, {}, ValueError, "conf has no bootstrap.servers"),
         ({"bootstrap.servers": ["one:9092"]}, {}, TypeError, "is a str, with commas"),
         ({**CONF, "transactional.id": "x"}, {}, ValueError, "conf sets transactional.id"),

@@ -43,7 +43,7 @@ def test_changes_are_numbered_by_the_publications_and_the_messages() -> None:
         ({"encoder": len}, TypeError, r"encoder has no method encode\(\)"),
         ({"sink": Lines()}, TypeError, r"sink has no method open\(\)"),
         ({"parked": ""}, ValueError, "parked must be the name of a destination, or None"),
-        ({"parked": 7}, TypeError, "parked must be a str or None, got int"),
+        ({"parked": 7}, TypeError, "parked must be a str or None, not int"),
         ({"snapshot": "all"}, ValueError, "snapshot must be one of never, initial, only"),
         ({"on_lost": "skip"}, ValueError, "on_lost must be one of stop, accept"),
         ({"snapshot": "only", "failover": True}, ValueError, "failover=True needs a slot"),

@@ -152,7 +152,7 @@ def test_a_removed_node_and_a_closed_lab_leave_nothing() -> None:
     with pytest.raises(LabError, match="not a node of this lab"):
         lab.remove(node)
     lab.primary(name="brief")
-    with pytest.raises(TypeError, match="a standby follows a Node, not a str"):
+    with pytest.raises(TypeError, match="primary must be a Node, not str"):
         lab.standby("brief")  # type: ignore[arg-type]
     root = lab.root
     (root / "ours").mkdir()

@@ -97,3 +97,24 @@ def test_a_hole_before_a_switch_is_reported_once(archive: Path) -> None:
     (archive / name_of(5)).unlink()
     [gap] = scan_archive(archive).gaps
     assert (gap.timeline, gap.wal) == (1, wal(4, 6))
+
+
+def test_a_history_copies_the_one_before(archive: Path) -> None:
+    path = archive / "00000003.history"
+    (archive / name_of(8, 3)).write_bytes(content_of(8, 3))
+    line = f"2\t{LSN(8 * MIB + 8192)}\tother reasons do not matter\n"
+    path.write_text(f"1\t{FORK}\t\n{line}")
+    assert scan_archive(archive).findings == ()
+    path.write_text(f"1\t{LSN(int(FORK) + 8)}\n{line}")
+    [finding] = scan_archive(archive).findings
+    assert (finding.problem, finding.severity) == ("history contradicts", Severity.CRITICAL)
+    assert finding.found == "00000003.history contradicts 00000002.history"
+    # Nothing is known of the one before.
+    (archive / "00000002.history").unlink()
+    assert found(scan_archive(archive)) == ["history missing"]
+
+
+def test_an_empty_history_is_a_fault(archive: Path) -> None:
+    (archive / "00000002.history").write_text("\n")
+    [finding] = scan_archive(archive).findings
+    assert finding.found == "00000002.history names no timeline before it"

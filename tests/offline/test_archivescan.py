@@ -29,6 +29,18 @@ def test_damage_inside_files_is_found_when_all_records_are_read(archive: Path) -
     assert scan_archive(archive, verify=True).ranges == report.ranges
 
 
+def test_a_wrong_checksum_at_the_end_of_a_compressed_file_is_that_files_damage(
+    archive: Path,
+) -> None:
+    path = archive / name_of(4)
+    stored = bytearray(gzip.compress(path.read_bytes()))
+    stored[-6] ^= 1
+    path.write_bytes(stored)
+    assert scan_archive(archive).findings == ()
+    [finding] = scan_archive(archive, verify=True).findings
+    assert (finding.path, finding.wal) == (path, wal(4, 5))
+
+
 def test_verify_compares_the_sha1_in_the_names_of_pgbackrest(archive: Path) -> None:
     for path in [*archive.glob("0000000[12]????????????????")]:
         content = path.read_bytes()

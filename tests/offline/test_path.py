@@ -75,7 +75,7 @@ def test_wal_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         open_wal(tmp_path / "missing")
     with pytest.raises(InvalidWalRange):
         open_wal(tmp_path, start=LSN(9), stop_at=LSN(8))
-    with pytest.raises(TypeError, match="start is an LSN, not str"):
+    with pytest.raises(TypeError, match="start must be an LSN, not str"):
         open_wal(tmp_path, start="0/0")  # type: ignore[arg-type]
 
 

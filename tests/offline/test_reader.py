@@ -177,11 +177,11 @@ def test_the_empty_rest_of_a_switched_segment_may_be_missing(tmp_path: Path) -> 
 
 def test_a_reader_refuses_arguments_of_other_types(tmp_path: Path) -> None:
     wal = open_wal(written(tmp_path, wal_of([90], WalWriter(3 * MIB))))
-    with pytest.raises(TypeError, match="lsn is an LSN, not str"):
+    with pytest.raises(TypeError, match="lsn must be an LSN, not str"):
         wal.first_at("0/0")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="lsn is an LSN, not int"):
+    with pytest.raises(TypeError, match="lsn must be an LSN, not int"):
         wal.time_at(5)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="xid is an int, not str"):
+    with pytest.raises(TypeError, match="xid must be an int, not str"):
         next(wal.transaction("753"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"by must be one of kind, .* got 'nonsense'"):
         wal.stats(by="nonsense")  # type: ignore[arg-type]

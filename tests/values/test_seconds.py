@@ -29,5 +29,5 @@ def test_a_number_of_seconds_is_finite_and_not_negative(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [None, "5", True, 1j])
 def test_other_types_are_refused(seconds: object) -> None:
-    with pytest.raises(TypeError, match="timeout is a number of seconds"):
+    with pytest.raises(TypeError, match="timeout must be a number of seconds"):
         checked_seconds(seconds, "timeout")  # type: ignore[arg-type]

@@ -75,8 +75,8 @@ def test_conditions_are_quoted() -> None:
         (TypeError, "not None", lambda: ShardMap(4).index(None)),
         (TypeError, "not None", lambda: ShardMap(4).index("a", "b")),
         (TypeError, "at least one", lambda: ShardMap.partitions(4).index()),
-        (TypeError, "not a bool", lambda: ShardMap(4).index(True)),
-        (TypeError, "not a float", lambda: ShardMap(4).index(1.5)),  # type: ignore[arg-type]
+        (TypeError, "not bool", lambda: ShardMap(4).index(True)),
+        (TypeError, "not float", lambda: ShardMap(4).index(1.5)),  # type: ignore[arg-type]
         (InvalidValue, "surrogate", lambda: ShardMap(4).index("\ud800")),
         (InvalidValue, "zero byte", lambda: ShardMap(4).index("a\0")),
         (InvalidValue, "bigint", lambda: ShardMap(4).index(1 << 63)),

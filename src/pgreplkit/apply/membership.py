@@ -9,13 +9,13 @@ _TIES = ("rank", "row")
 
 def _names(given: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(given, Mapping):
-        raise TypeError(f"origins is a mapping of names, not a {type(given).__name__}")
+        raise TypeError(f"origins must be a mapping of names, not {type(given).__name__}")
     return {**given}
 
 
 def _ranks(given: Mapping[str, int]) -> dict[str, int]:
     if not isinstance(given, Mapping):
-        raise TypeError(f"ranks is a mapping of nodes to numbers, not a {type(given).__name__}")
+        raise TypeError(f"ranks must be a mapping of nodes to numbers, not {type(given).__name__}")
     for node, rank in given.items():
         # The server compares ranks as int.
         if type(rank) is not int or not 0 <= rank < 1 << 31:

@@ -75,7 +75,7 @@ def _nodes(given: Iterable[str]) -> tuple[str, ...]:
     nodes = tuple(several(given, "nodes", at_least=2))
     for node in nodes:
         if not isinstance(node, str):
-            raise TypeError(f"a node is a str, not {type(node).__name__}")
+            raise TypeError(f"a node must be a str, not {type(node).__name__}")
     # The second place would never be used, and hide a mistake.
     if len({*nodes}) < len(nodes):
         raise ValueError(f"a node is named twice: {', '.join(nodes)}")
@@ -173,7 +173,7 @@ def _delta_columns(
     given: Mapping[AnyTable, Iterable[str]],
 ) -> dict[TableName, tuple[str, ...]]:
     if not isinstance(given, Mapping):
-        raise TypeError(f"columns is a mapping of tables to names, not a {type(given).__name__}")
+        raise TypeError(f"columns must be a mapping of tables to names, not {type(given).__name__}")
     columns: dict[TableName, tuple[str, ...]] = {}
     for table, names in given.items():
         name = table_of(table)
@@ -182,7 +182,7 @@ def _delta_columns(
         columns[name] = tuple(several(names, f"columns of {name}", at_least=1))
         for column in columns[name]:
             if not isinstance(column, str):
-                raise TypeError(f"a column of {name} is a str, not {type(column).__name__}")
+                raise TypeError(f"a column of {name} must be a str, not {type(column).__name__}")
     if not columns:
         raise ValueError("columns names no table")
     return columns
@@ -221,7 +221,7 @@ def deltas_of(policy: Policy) -> Mapping[TableName, tuple[str, ...]]:
 def _found(policy: object, nodes: int, reason: str | None) -> Finding:
     """Return the finding on a policy; ``reason`` says why the rows can differ, if they can."""
     if type(nodes) is not int:
-        raise TypeError(f"nodes is an int, not {type(nodes).__name__}")
+        raise TypeError(f"nodes must be an int, not {type(nodes).__name__}")
     # One node has no conflict, which would say nothing about the policy.
     if nodes < 2:
         raise ValueError(f"nodes must be >= 2, got {nodes}")

@@ -17,7 +17,7 @@ ChangeRow: TypeAlias = Callable[[Row], Mapping[str, object] | None]
 
 def _insist_on_name(name: object, what: str) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"{what} is named by a str, not {type(name).__name__}")
+        raise TypeError(f"the name of {what} must be a str, not {type(name).__name__}")
     if not name or "\0" in name:
         raise ValueError(f"{what} cannot have the name {name!r}: it is empty or contains NUL")
 
@@ -28,10 +28,10 @@ def _target(table: AnyTable | None) -> TableName | None:
 
 def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
     if not isinstance(columns, Mapping):
-        raise TypeError(f"columns is a mapping of names, not a {type(columns).__name__}")
+        raise TypeError(f"columns must be a mapping of names, not {type(columns).__name__}")
     for name, own in columns.items():
         if not isinstance(name, str) or not (own is None or isinstance(own, str)):
-            raise TypeError(f"columns maps names to names, and {name!r} to {own!r}")
+            raise TypeError(f"columns must map names to names, not {name!r} to {own!r}")
         for column in (name, *([] if own is None else [own])):
             _insist_on_name(column, "a column")
     # A copy: a later change by the caller has no effect on a running applier.
@@ -40,7 +40,7 @@ def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
 
 def _constants(constants: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(constants, Mapping):
-        raise TypeError(f"constants is a mapping of values, not a {type(constants).__name__}")
+        raise TypeError(f"constants must be a mapping of values, not {type(constants).__name__}")
     for name in constants:
         _insist_on_name(name, "a column")
     return {**constants}

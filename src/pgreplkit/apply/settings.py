@@ -35,7 +35,7 @@ Rules: TypeAlias = Mapping[AnyTable, TableRule]
 
 def _checked_name(name: str) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"an applier's name is a str, not {type(name).__name__}")
+        raise TypeError(f"an applier's name must be a str, not {type(name).__name__}")
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"an applier's name has 1 to 50 letters a-z, digits and underscores, got {name!r}"
@@ -46,11 +46,11 @@ def _checked_name(name: str) -> str:
 def _rules(tables: Rules | None) -> dict[TableName, TableRule]:
     tables = {} if tables is None else tables
     if not isinstance(tables, Mapping):
-        raise TypeError(f"tables is a mapping of tables to rules, not a {type(tables).__name__}")
+        raise TypeError(f"tables must be a mapping of tables to rules, not {type(tables).__name__}")
     rules: dict[TableName, TableRule] = {}
     for table, rule in tables.items():
         if not isinstance(rule, TableRule):
-            raise TypeError(f"the rule of {table} is a TableRule, not {type(rule).__name__}")
+            raise TypeError(f"the rule of {table} must be a TableRule, not {type(rule).__name__}")
         name = table_of(table)
         if name in rules:
             raise ValueError(f"{name} has two rules")
@@ -63,13 +63,13 @@ def _policy(conflicts: Policy | None) -> Policy:
         return ApplyRemote()
     # A class instead of an object has the method too, and would fail at the first conflict.
     if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
-        raise TypeError("conflicts is a policy such as ApplyRemote()")
+        raise TypeError("conflicts must be a policy such as ApplyRemote()")
     return conflicts
 
 
 def _membership(membership: Membership | None) -> Membership | None:
     if not isinstance(membership, Membership | None):
-        raise TypeError(f"membership is a Membership, not {type(membership).__name__}")
+        raise TypeError(f"membership must be a Membership, not {type(membership).__name__}")
     return membership
 
 
@@ -89,7 +89,7 @@ def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]
     def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
         # A bool is an int, and True is not a number of attempts.
         if type(given) is not int:
-            raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
+            raise TypeError(f"{argument.name} must be an int, not {type(given).__name__}")
         if given < least:
             raise ValueError(f"{argument.name} must be >= {least}, got {given}")
 

@@ -81,7 +81,7 @@ def samples_panel(samples: WatchSamples) -> Markup:
     begin, end = samples[0].taken_at, samples[-1].taken_at
     series = series_of(samples)
     highest = max((p.value or 0.0 for one in series for p in one.points), default=0.0)
-    # One sample, or a lag of 0 everywhere, must not divide by zero.
+    # One sample must not divide by zero, and the axis of a lag of 0 has whole bytes.
     length = max((end - begin).total_seconds(), 1e-9)
     title = join(
         [
@@ -89,7 +89,7 @@ def samples_panel(samples: WatchSamples) -> Markup:
             muted(f"{counted(len(samples), 'sample')} in {duration_text(end - begin)}"),
         ]
     )
-    chart = _chart(series, length, max(highest, 1.0), begin, end)
+    chart = _chart(series, length, max(highest, 1024.0), begin, end)
     return panel(title, chart, _legend(series, samples[-1]))
 
 

@@ -10,7 +10,7 @@ from pgreplkit.display.markup import LINE, MUTED, Markup, block, join, muted, pa
 from pgreplkit.values.flat import shown_records
 from pgreplkit.values.record import Record, names_of
 from pgreplkit.values.rows import Rows
-from pgreplkit.values.text import is_size, size_text, value_text
+from pgreplkit.values.text import WIDTH, is_size, size_text, value_text
 
 _SHORT = 34
 """Characters: a time with its zone, or a long name, is not broken."""
@@ -53,7 +53,18 @@ def shown(value: object, name: str = "") -> Markup:
         return tag("span", size_text(value), title=str(value))
     if isinstance(value, timedelta):
         return tag("span", value_text(value), title=str(value))
-    return text(value_text(value, name))
+    written = value_text(value, name)
+    if len(written) > WIDTH and isinstance(value, Mapping):
+        return grid_of(value)
+    if len(written) > WIDTH and isinstance(value, tuple):
+        # Statements and sentences, which contain commas themselves.
+        return join(block(shown(item)) for item in value)
+    return text(written)
+
+
+def grid_of(value: Mapping[object, object]) -> Markup:
+    """Return a mapping as a table of its items."""
+    return _values([(str(key), shown(item)) for key, item in value.items()])
 
 
 def rows_table(rows: Rows[object]) -> Markup:
@@ -84,20 +95,33 @@ def records_table(records: Sequence[Mapping[str, object]]) -> Markup:
 
 def record_panel(record: Record) -> Markup:
     """Return the values of one record, and tables of the rows within it."""
-    values, tables = [], []
+    return panel(type(record).__name__, *_parts(record))
+
+
+def _parts(record: Record) -> list[Markup]:
+    values: list[tuple[str, Markup]] = []
+    parts: list[Markup] = []
     for name in names_of(type(record)):
         value = getattr(record, name)
         title = name.replace("_", " ")
         if isinstance(value, tuple) and any(isinstance(item, Record) for item in value):
-            tables.append(
-                block(muted(f"{title} ({len(value)})"), grid(value), style="margin-top:.5em")
-            )
+            parts.append(_part(f"{title} ({len(value)})", grid(value)))
+        elif isinstance(value, Record) and len(value_text(value)) > WIDTH:
+            # Many values in one cell would be prose without verbs.
+            parts.append(_part(title, *_parts(value)))
         elif value is not None:
-            values.append([muted(title), shown(value, name)])
-    return panel(type(record).__name__, values_table(values), *tables)
+            values.append((title, shown(value, name)))
+    return [_values(values), *parts]
 
 
-def values_table(pairs: Sequence[Sequence[object]]) -> Markup:
-    """Return pairs of a name and a value."""
-    body = (tag("tr", *(tag("td", shown(v), style=_CELL) for v in pair)) for pair in pairs)
+def _part(title: str, *content: Markup) -> Markup:
+    return block(muted(title), *content, style="margin-top:.5em")
+
+
+def _values(pairs: Sequence[tuple[str, Markup]]) -> Markup:
+    name_style = f"{_CELL};white-space:nowrap;{MUTED}"
+    body = (
+        tag("tr", tag("td", name, style=name_style), tag("td", value, style=_CELL))
+        for name, value in pairs
+    )
     return tag("table", tag("tbody", *body), style=_TABLE)

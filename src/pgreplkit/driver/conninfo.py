@@ -29,7 +29,7 @@ _OWN_SESSION = (
 def insist_on_conninfo(conninfo: object) -> None:
     """Raise TypeError for anything but a connection string, such as an object of a server."""
     if not isinstance(conninfo, str):
-        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+        raise TypeError(f"a connection string must be a str, not {type(conninfo).__name__}")
 
 
 def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:

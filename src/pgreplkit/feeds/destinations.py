@@ -99,7 +99,7 @@ class Destinations:
         elif callable(rows):
             self._choose = rows
         else:
-            raise TypeError(f"destination is a str or a function, not {type(rows).__name__}")
+            raise TypeError(f"destination must be a str or a function, not {type(rows).__name__}")
 
     @property
     def is_constant(self) -> bool:

@@ -79,7 +79,7 @@ def checked_conf(conf: Mapping[str, object]) -> dict[str, object]:
     Raises: TypeError; ValueError for settings that the sink sets itself.
     """
     if not isinstance(conf, Mapping):
-        raise TypeError(f"conf is a mapping, not {type(conf).__name__}")
+        raise TypeError(f"conf must be a mapping, not {type(conf).__name__}")
     taken = [name for name in _OWN if name in conf]
     if taken:
         raise ValueError(f"conf sets {', '.join(taken)}, which the sink sets itself")

@@ -59,7 +59,7 @@ class FeedSettings:
             if not callable(getattr(self.sink, method, None)):
                 raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
         if not isinstance(self.parked, str | None):
-            raise TypeError(f"parked must be a str or None, got {type(self.parked).__name__}")
+            raise TypeError(f"parked must be a str or None, not {type(self.parked).__name__}")
         if self.parked == "":
             raise ValueError("parked must be the name of a destination, or None")
         if self.failover and self.ends_after_copy:

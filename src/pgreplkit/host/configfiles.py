@@ -50,6 +50,8 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         backup = path.with_name(f"{path.name}.{stamp}.bak")
         shutil.copy2(path, backup)
+        # A base backup reads it, and fails if the account of the server cannot.
+        shutil.chown(backup, (found := path.stat()).st_uid, found.st_gid)
         lines = text.splitlines(keepends=True)
         at = len(lines) if before is None else before - 1
         # The new line must not continue the last one.

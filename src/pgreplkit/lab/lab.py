@@ -171,7 +171,7 @@ class Lab:
             WaitTimeout: If the standby does not start streaming.
         """
         if not isinstance(primary, Node):
-            raise TypeError(f"a standby follows a Node, not a {type(primary).__name__}")
+            raise TypeError(f"primary must be a Node, not {type(primary).__name__}")
         node = self._node(primary.installation, self._name(name, "standby"))
         if slot is not None:
             _make_slot(primary, slot)

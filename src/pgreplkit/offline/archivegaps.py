@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -17,11 +16,13 @@ from pgreplkit.offline.headers import Headers
 from pgreplkit.offline.pages import WalFileHeader
 from pgreplkit.offline.path import read_history
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
-from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.timeline import TimelineHistory, TimelineSwitch
 from pgreplkit.values.walfile import WalFileName
 
 _HISTORY_ERRORS = (InvalidTimelineHistory, InvalidWal, ExtraMissing, HostFileError)
+_FROM_SERVER = "copy it from the pg_wal of a server"
 _BARMANS = "xlog.db"
 """Newer versions put the server's name before it."""
 
@@ -37,16 +38,23 @@ class Histories:
 
 
 def read_histories(listed: Iterable[FoundFile], segments: Segments, size: SegmentSize) -> Histories:
-    """Read the history of each timeline that has segments."""
+    """Read all histories, and check those of timelines that have segments."""
     files = {file.timeline: file.path for file in listed if file.kind is WalFileKind.HISTORY}
+    read: dict[int, TimelineHistory] = {}
+    problems = {}
+    for timeline, path in files.items():
+        try:
+            read[timeline] = read_history(path, timeline)
+        except _HISTORY_ERRORS as error:
+            problems[timeline] = _history_problem(path, timeline, error)
     histories, findings = [], []
+    # No WAL depends on the others, so that broken ones among them are not a problem.
     for timeline in sorted({timeline for timeline, _ in segments}):
-        history = TimelineHistory(timeline)
-        if timeline in files:
-            try:
-                history = read_history(files[timeline], timeline)
-            except _HISTORY_ERRORS as error:
-                findings.append(_history_problem(files[timeline], timeline, error))
+        history = read.get(timeline, TimelineHistory(timeline))
+        if timeline in problems:
+            findings.append(problems[timeline])
+        elif timeline in read:
+            findings += _contradictions(files[timeline], history, read)
         # Timeline 1 never has a history.
         elif timeline > 1:
             findings.append(
@@ -54,22 +62,42 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
                     ArchiveProblem.HISTORY_MISSING,
                     Severity.CRITICAL,
                     f"{timeline:08X}.history is missing",
-                    "copy it from the pg_wal of a server",
+                    _FROM_SERVER,
                     timeline=timeline,
                 )
             )
         histories.append(history)
         findings += _too_early(history, segments, size)
-    others = _read_others(files, {history.timeline for history in histories})
-    return Histories(tuple(histories), tuple(others), tuple(findings))
+    known = {history.timeline for history in histories}
+    without_wal = (history for timeline, history in read.items() if timeline not in known)
+    return Histories(tuple(histories), tuple(without_wal), tuple(findings))
 
 
-def _read_others(files: Mapping[int, Path], known: set[int]) -> Iterator[TimelineHistory]:
-    for timeline, path in sorted(files.items()):
-        if timeline not in known:
-            # No WAL depends on it, so that a broken one is not a problem.
-            with suppress(*_HISTORY_ERRORS):
-                yield read_history(path, timeline)
+def _contradictions(
+    path: Path, history: TimelineHistory, others: Mapping[int, TimelineHistory]
+) -> Iterator[ArchiveFinding]:
+    """Report a history that a server cannot have written: it copies that of the timeline before,
+    and adds a line.
+    """
+    found = f"{path.name} names no timeline before it"
+    if history.switches:
+        *before, last = history.switches
+        parent = others.get(last.timeline)
+        if parent is None or _points(before) == _points(parent.switches):
+            return
+        found = f"{path.name} contradicts {last.timeline:08X}.history"
+    yield ArchiveFinding(
+        ArchiveProblem.HISTORY_CONTRADICTS,
+        Severity.CRITICAL,
+        found,
+        _FROM_SERVER,
+        path,
+        history.timeline,
+    )
+
+
+def _points(switches: Iterable[TimelineSwitch]) -> list[tuple[int, LSN]]:
+    return [(switch.timeline, switch.switchpoint) for switch in switches]
 
 
 def _history_problem(path: Path, timeline: int, error: Error) -> ArchiveFinding:

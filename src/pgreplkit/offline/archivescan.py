@@ -209,11 +209,15 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     path = WalPath(report.directory, report._header, TimelineHistory(timeline), files)
     reader = WalReader(path, start=None, stop_at=None, strict=False, verify_crc=True)
     lsn = found = None
+    last = run[-1][1]
     try:
         for _ in reader.batches():
             pass
     except InvalidWal as error:
         lsn, found = error.lsn, error.found
+        last = next(
+            (number for number, (path, _) in files.items() if str(path) == error.path), last
+        )
     # In an archive, leftovers of a recycled file are damage: only complete files are archived.
     damages = {WalEnd.DAMAGE, WalEnd.RECYCLED}
     if report.layout is ArchiveLayout.PG_WAL:
@@ -223,8 +227,8 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     if found is None:
         return None, len(run)
     size = report.segment_size
-    # Damage can be found at a boundary, where the position already belongs to the next file.
-    number = min(max(first if lsn is None else int(lsn) // size.bytes, first), run[-1][1])
+    # Damage can be found at the end of a file, where the position already belongs to the next one.
+    number = min(max(first if lsn is None else int(lsn) // size.bytes, first), last)
     file = report._segments[timeline, number]
     return _damage(file, number, size, f"{file.path.name} is damaged at {lsn}: {found}"), (
         number - first

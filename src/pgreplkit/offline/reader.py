@@ -197,7 +197,7 @@ class WalReader:
         Raises: InvalidWal.
         """
         if type(xid) is not int:
-            raise TypeError(f"xid is an int, not {type(xid).__name__}")
+            raise TypeError(f"xid must be an int, not {type(xid).__name__}")
         family = self._family(xid)
         for record in self:
             if record.xid in family or (is_end(record) and commit_of(record).xid == xid):
@@ -481,7 +481,7 @@ def _holds_its_wal(path: Path, address: int) -> bool:
 
 def _insist_on_lsn(argument: str, value: object) -> None:
     if not isinstance(value, LSN):
-        raise TypeError(f"{argument} is an LSN, not {type(value).__name__}")
+        raise TypeError(f"{argument} must be an LSN, not {type(value).__name__}")
 
 
 def open_wal(

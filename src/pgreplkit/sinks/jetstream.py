@@ -85,7 +85,7 @@ class JetStream:
         checked_flags(may_discard=may_discard)
         self._servers = checked_servers(servers)
         if not isinstance(stream, str):
-            raise TypeError(f"stream is a str, not {type(stream).__name__}")
+            raise TypeError(f"stream must be a str, not {type(stream).__name__}")
         if not is_stream_name(stream):
             raise ValueError(f"stream is not the name of a stream: {stream!r}")
         self.stream: str = stream

@@ -90,7 +90,7 @@ class RedisStreams:
     def __init__(self, url: str, *, may_discard: bool = False, timeout: Timeout = 10.0) -> None:
         checked_flags(may_discard=may_discard)
         if not isinstance(url, str):
-            raise TypeError(f"url is a str, not {type(url).__name__}")
+            raise TypeError(f"url must be a str, not {type(url).__name__}")
         self._url, self._may_discard = url, may_discard
         self._address = address_of(url)
         self._timeout = checked_seconds(timeout, "timeout")

@@ -23,7 +23,7 @@ def checked_application_name(name: str) -> str:
         TypeError: If it is not a str.
     """
     if not isinstance(name, str):
-        raise TypeError(f"an application_name is a str, not {type(name).__name__}")
+        raise TypeError(f"an application_name must be a str, not {type(name).__name__}")
     if _OTHER.search(name):
         raise ValueError(f"an application_name has only printable ASCII characters, got {name!r}")
     if len(name) > LONGEST_NAME:

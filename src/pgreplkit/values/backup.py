@@ -64,7 +64,7 @@ class BackupLabel(Record):
             TypeError: If ``text`` is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a backup label is a str, not {type(text).__name__}")
+            raise TypeError(f"a backup label must be a str, not {type(text).__name__}")
         size, fields = segment_size_of(segment_size), _fields(text)
         try:
             start_lsn, start_file = _location(fields["START WAL LOCATION"], size)

@@ -74,7 +74,7 @@ class ControlFile(Record):
                 was written by an unsupported major version.
         """
         if not isinstance(content, bytes):
-            raise TypeError(f"a control file is bytes, not {type(content).__name__}")
+            raise TypeError(f"a control file must be bytes, not {type(content).__name__}")
         if len(content) < _SHORTEST:
             raise InvalidControlFile(len(content), f"it is shorter than {_SHORTEST} bytes")
         system_id, version, _catalog, state, _time, checkpoint = _HEAD.unpack_from(content)

@@ -74,6 +74,11 @@ def worst_of(findings: Iterable[Finding]) -> Severity:
     return max((finding.severity for finding in findings), default=Severity.OK)
 
 
+def problems_among(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the warnings and critical findings, worst first."""
+    return tuple(worst_first(f for f in findings if f.severity >= Severity.WARNING))
+
+
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings by severity, the worst first."""
     return sorted(findings, key=lambda finding: finding.severity, reverse=True)

@@ -14,7 +14,7 @@ def checked_flags(**flags: object) -> None:
     """
     for argument, given in flags.items():
         if not isinstance(given, bool):
-            raise TypeError(f"{argument} is True or False, not a {type(given).__name__}")
+            raise TypeError(f"{argument} must be True or False, not {type(given).__name__}")
 
 
 def optional_flags(**flags: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from typing import get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from pgreplkit.values.lsn import LSN
@@ -91,7 +92,30 @@ def _columns(row: Record, prefix: str, split: set[str], cell: Cell) -> Iterator[
     if row._has_kind:
         yield f"{prefix}kind", type(row).__name__
     for name in names_of(type(row)):
-        yield from _cells(f"{prefix}{name}", getattr(row, name), split, cell)
+        value = getattr(row, name)
+        # An empty list of rows is the number 0, as in the other records of its column.
+        if value == () and name in _lists_of_rows(type(row)):
+            value = 0
+        yield from _cells(f"{prefix}{name}", value, split, cell)
+
+
+_LISTS: dict[type, frozenset[str]] = {}
+
+
+def _lists_of_rows(kind: type[Record]) -> frozenset[str]:
+    names = _LISTS.get(kind)
+    if names is None:
+        hints = get_type_hints(kind)
+        for name in names_of(kind):
+            if isinstance(computed := getattr(kind, name, None), property):
+                hints[name] = get_type_hints(computed.fget)["return"]
+        names = _LISTS[kind] = frozenset(name for name, hint in hints.items() if _is_rows(hint))
+    return names
+
+
+def _is_rows(hint: object) -> bool:
+    item, *_ = get_args(hint) or [None]
+    return get_origin(hint) is tuple and isinstance(item, type) and issubclass(item, Record)
 
 
 def _cells(name: str, value: object, split: set[str], cell: Cell) -> Iterator[tuple[str, object]]:

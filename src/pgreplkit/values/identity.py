@@ -29,9 +29,9 @@ class SystemIdentity(Record):
 
     def __attrs_post_init__(self) -> None:
         if type(self.system_id) is not int or type(self.timeline) is not int:
-            raise TypeError("a system identifier and a timeline are ints")
+            raise TypeError("a system identifier and a timeline must be ints")
         if not isinstance(self.position, LSN):
-            raise TypeError(f"a position is an LSN, not {type(self.position).__name__}")
+            raise TypeError(f"a position must be an LSN, not {type(self.position).__name__}")
         if not 0 < self.system_id < 1 << 64:
             raise InvalidSystemIdentity(self.system_id, "the system identifier is out of range")
         if not 0 < self.timeline < 1 << 32:

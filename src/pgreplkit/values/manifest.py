@@ -65,7 +65,7 @@ class BackupManifest(Record):
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
         if not isinstance(data, bytes):
-            raise TypeError(f"a manifest is bytes or str, not {type(data).__name__}")
+            raise TypeError(f"a manifest must be bytes or str, not {type(data).__name__}")
         try:
             manifest = json.loads(data)
         except (ValueError, RecursionError) as error:

@@ -46,7 +46,7 @@ def _hashed(key: Key, seed: int) -> tuple[int, int]:
     if isinstance(key, UUID):
         return _of_bytes(key.bytes, seed)
     if not isinstance(key, int) or isinstance(key, bool):
-        raise TypeError(f"a key is a str, an int or a UUID, not a {type(key).__name__}")
+        raise TypeError(f"a key must be a str, an int or a UUID, not {type(key).__name__}")
     if not -(1 << 63) <= key < 1 << 63:
         raise InvalidValue(key, "it is not within the range of bigint")
     # Numbers that fit into 4 bytes have the same hash as integer and as bigint.

@@ -16,7 +16,7 @@ def checked_role_name(name: str) -> str:
         TypeError: If it is not a str.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a role name is a str, not {type(name).__name__}")
+        raise TypeError(f"a role name must be a str, not {type(name).__name__}")
     if not name or "\0" in name:
         raise InvalidRoleName(name, "it is empty or contains NUL")
     if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):

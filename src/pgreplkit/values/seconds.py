@@ -31,7 +31,7 @@ def checked_seconds(seconds: Timeout, what: str) -> float:
         seconds = seconds.total_seconds()
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         given = type(seconds).__name__
-        raise TypeError(f"{what} is a number of seconds or a timedelta, not {given}")
+        raise TypeError(f"{what} must be a number of seconds or a timedelta, not {given}")
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{what} must be finite and >= 0, got {seconds}")
     return min(seconds, _LONGEST)

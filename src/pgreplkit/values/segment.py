@@ -36,7 +36,9 @@ class SegmentSize(ModelField):
 
     def __attrs_post_init__(self) -> None:
         if type(self.bytes) is not int:
-            raise TypeError(f"a segment size is an int of bytes, not {type(self.bytes).__name__}")
+            raise TypeError(
+                f"a segment size must be an int of bytes, not {type(self.bytes).__name__}"
+            )
         if not 1 << 20 <= self.bytes <= 1 << 30:
             raise InvalidSegmentSize(self.bytes, "it is not between 1 MiB and 1 GiB")
         if self.bytes & (self.bytes - 1):
@@ -51,7 +53,7 @@ class SegmentSize(ModelField):
             TypeError: If it is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a segment size is parsed from a str, not {type(text).__name__}")
+            raise TypeError(f"SegmentSize.parse() takes a str, not {type(text).__name__}")
         match = _TEXT.fullmatch(text)
         if match is None:
             raise InvalidSegmentSize(text, "it is not a number with a unit")

@@ -18,7 +18,7 @@ def checked_slot_name(name: str) -> str:
         TypeError: If it is not a str.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a slot name is a str, not {type(name).__name__}")
+        raise TypeError(f"a slot name must be a str, not {type(name).__name__}")
     if not name:
         raise InvalidSlotName(name, "it is empty")
     if len(name) > LONGEST_NAME:

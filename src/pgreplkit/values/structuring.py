@@ -83,10 +83,10 @@ def _size(given: object) -> SegmentSize:
         return SegmentSize.parse(given)
     if isinstance(given, SegmentSize | int):
         return segment_size_of(given)
-    raise TypeError(f"a segment size is an int of bytes or text, not {type(given).__name__}")
+    raise TypeError(f"a segment size must be an int of bytes or text, not {type(given).__name__}")
 
 
 def _text(given: object) -> str:
     if not isinstance(given, str):
-        raise TypeError(f"expected text, not {type(given).__name__}")
+        raise TypeError(f"a value must be text, not {type(given).__name__}")
     return given

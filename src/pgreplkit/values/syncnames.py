@@ -65,9 +65,11 @@ class SyncStandbyNames(ModelField):
 
     def __attrs_post_init__(self) -> None:
         if type(self.count) is not int:
-            raise TypeError(f"the number of standbys is an int, not {type(self.count).__name__}")
+            raise TypeError(
+                f"the number of standbys must be an int, not {type(self.count).__name__}"
+            )
         if not isinstance(self.names, tuple) or not all(isinstance(n, str) for n in self.names):
-            raise TypeError("the names of the standbys are a tuple of str")
+            raise TypeError("the names of the standbys must be a tuple of str")
         if not 0 < self.count <= _LARGEST:
             raise InvalidSyncStandbyNames(self.count, "the count is not between 1 and 2**31 - 1")
         if self.method not in SyncMethod.__members__:
@@ -85,7 +87,7 @@ class SyncStandbyNames(ModelField):
             TypeError: If the value is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"synchronous_standby_names is a str, not {type(text).__name__}")
+            raise TypeError(f"synchronous_standby_names must be a str, not {type(text).__name__}")
         if not text.strip(_SPACE):
             # The server accepts an empty value, but not a value of spaces alone.
             if text:
@@ -154,7 +156,7 @@ class SyncStandbyNames(ModelField):
 
 def _folded(name: str) -> bytes:
     if not isinstance(name, str):
-        raise TypeError(f"the name of a standby is a str, not {type(name).__name__}")
+        raise TypeError(f"the name of a standby must be a str, not {type(name).__name__}")
     return name.encode("utf-8", "surrogatepass").lower()
 
 

@@ -34,7 +34,7 @@ class TableName(ModelField):
     @name.validator
     def _check(self, attribute: "attrs.Attribute[str]", value: str) -> None:
         if not isinstance(value, str):
-            raise TypeError(f"a table's {attribute.name} is a str, not {type(value).__name__}")
+            raise TypeError(f"a table's {attribute.name} must be a str, not {type(value).__name__}")
         if not value or "\0" in value:
             raise InvalidTableName(value, f"its {attribute.name} is empty or contains NUL")
         if len(value.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
@@ -52,7 +52,7 @@ class TableName(ModelField):
             InvalidTableName: If the text is not ``name`` or ``schema.name``.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a table name is parsed from a str, not {type(text).__name__}")
+            raise TypeError(f"TableName.parse() takes a str, not {type(text).__name__}")
         whole = _WHOLE.fullmatch(text)
         if whole is None:
             raise InvalidTableName(text, "it is not of the form name or schema.name")

@@ -94,7 +94,7 @@ def value_text(value: object, name: str = "") -> str:
 
 def is_size(name: str) -> bool:
     """Return whether a field of that name is a number of bytes."""
-    return name.rpartition("_")[2] in {"bytes", "size"}
+    return not {"bytes", "size"}.isdisjoint(name.split("_"))
 
 
 def size_text(count: float) -> str:

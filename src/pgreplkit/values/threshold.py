@@ -51,7 +51,7 @@ class Threshold(ModelField):
             InvalidThreshold: If it is not in the notation of monitoring plugins.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a threshold is parsed from str, not {type(text).__name__}")
+            raise TypeError(f"Threshold.parse() takes a str, not {type(text).__name__}")
         found = _RANGE.fullmatch(text.strip())
         if found is None or not (found["colon"] or found["end"]):
             raise InvalidThreshold(text, "not in the notation of monitoring plugins")

@@ -27,11 +27,11 @@ class TimelineSwitch(ModelField):
 
     def __attrs_post_init__(self) -> None:
         if type(self.timeline) is not int:
-            raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
+            raise TypeError(f"a timeline must be an int, not {type(self.timeline).__name__}")
         if not isinstance(self.switchpoint, LSN):
-            raise TypeError(f"a switchpoint is an LSN, not {type(self.switchpoint).__name__}")
+            raise TypeError(f"a switchpoint must be an LSN, not {type(self.switchpoint).__name__}")
         if not isinstance(self.reason, str):
-            raise TypeError(f"a reason is a str, not {type(self.reason).__name__}")
+            raise TypeError(f"a reason must be a str, not {type(self.reason).__name__}")
         if self.reason != self.reason.strip() or "\n" in self.reason or "\r" in self.reason:
             raise InvalidTimelineHistory(
                 self.reason, "the reason has several lines, or spaces at its start or end"
@@ -86,9 +86,9 @@ class TimelineHistory(ModelField):
 
     def __attrs_post_init__(self) -> None:
         if type(self.timeline) is not int:
-            raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
+            raise TypeError(f"a timeline must be an int, not {type(self.timeline).__name__}")
         if not isinstance(self.switches, tuple):
-            raise TypeError(f"switches are a tuple, not {type(self.switches).__name__}")
+            raise TypeError(f"switches must be a tuple, not {type(self.switches).__name__}")
         last = 0
         for switch in self.switches:
             if switch.timeline <= last:
@@ -110,7 +110,7 @@ class TimelineHistory(ModelField):
             TypeError: If the text is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a timeline history is parsed from a str, not {type(text).__name__}")
+            raise TypeError(f"TimelineHistory.parse() takes a str, not {type(text).__name__}")
         return cls(timeline, tuple(_switches(text)))
 
     @classmethod

@@ -100,7 +100,9 @@ def _text_of(version: AnyServerVersion) -> str:
             return text
         version = int(word)
     if type(version) is not int:
-        raise TypeError(f"a server version is int, str or Version, not {type(version).__name__}")
+        raise TypeError(
+            f"a server version must be int, str or Version, not {type(version).__name__}"
+        )
     if 0 < version < 1000:
         return str(version)
     if _FIRST_NUM <= version < 10000000:

@@ -53,7 +53,7 @@ class WalFileName(_Text, ModelField):
     def __attrs_post_init__(self) -> None:
         timeline, number = self.timeline, self.number
         if type(timeline) is not int or type(number) is not int:
-            raise TypeError("the timeline and number of a WAL file name are ints")
+            raise TypeError("the timeline and number of a WAL file name must be ints")
         if not 0 < timeline < 1 << 32:
             raise InvalidWalFileName(timeline, "the timeline is not between 1 and 2**32 - 1")
         if not 0 <= number <= _MAX_POSITION // self.segment_size.bytes:
@@ -74,7 +74,7 @@ class WalFileName(_Text, ModelField):
             TypeError: If the text is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
+            raise TypeError(f"a WAL file name must be a str, not {type(text).__name__}")
         size = segment_size_of(segment_size)
         if len(text) != 24:
             raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
@@ -150,7 +150,7 @@ class WalFileName(_Text, ModelField):
             InvalidWalFileName: If the offset is outside the segment.
         """
         if type(offset) is not int:
-            raise TypeError(f"an offset is an int, not {type(offset).__name__}")
+            raise TypeError(f"an offset must be an int, not {type(offset).__name__}")
         if not 0 <= offset < self.segment_size.bytes:
             raise InvalidWalFileName(
                 offset, f"the offset is not inside {self}, a segment of {self.segment_size}"

@@ -52,7 +52,7 @@ def pg_walfile_name(
         pg_walfile_name().
     """
     if not isinstance(lsn, LSN):
-        raise TypeError(f"a WAL position is an LSN, not {type(lsn).__name__}")
+        raise TypeError(f"a WAL position must be an LSN, not {type(lsn).__name__}")
     position = int(lsn)
     if ServerVersion(server_version).major < 17:
         position = (position - 1) % (1 << 64)
@@ -113,7 +113,7 @@ def pg_split_walfile_name(
     if version.major < 16:
         raise UnsupportedByServer("pg_split_walfile_name", 16, str(version))
     if not isinstance(text, str):
-        raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
+        raise TypeError(f"a WAL file name must be a str, not {type(text).__name__}")
     if len(text) != 24:
         raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
     try:

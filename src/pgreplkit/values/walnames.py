@@ -91,7 +91,7 @@ class TimelineHistoryFileName(ModelField):
 
     def __attrs_post_init__(self) -> None:
         if type(self.timeline) is not int:
-            raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
+            raise TypeError(f"a timeline must be an int, not {type(self.timeline).__name__}")
         if not 0 < self.timeline < 1 << 32:
             raise InvalidWalFileName(self.timeline, "the timeline is not between 1 and 2**32 - 1")
 
@@ -142,7 +142,7 @@ def parse_wal_name(text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFA
         TypeError: If it is not a str.
     """
     if not isinstance(text, str):
-        raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
+        raise TypeError(f"a WAL file name must be a str, not {type(text).__name__}")
     if len(text) > _LONGEST:
         raise InvalidWalFileName(text, f"it has {counted(len(text), 'character')}")
     compressed = _COMPRESSED.fullmatch(text)

@@ -35,7 +35,7 @@ class WalRange(Record):
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.start, LSN) or not isinstance(self.end, LSN):
-            raise TypeError("the start and end of a WAL range are LSNs")
+            raise TypeError("the start and end of a WAL range must be LSNs")
         if self.end < self.start:
             raise InvalidWalRange(f"{self.start} to {self.end}", "the end is before the start")
 

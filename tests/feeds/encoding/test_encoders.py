@@ -35,7 +35,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ValueError, match="fill must be one of none, old"):
         PlainJson(fill="new")  # type: ignore[arg-type]
     for kind in (PlainJson, CloudEvents, DebeziumJson):
-        with pytest.raises(TypeError, match="tombstones is True or False, not a str"):
+        with pytest.raises(TypeError, match="tombstones must be True or False, not str"):
             kind(tombstones="no")  # type: ignore[arg-type]
 
 

@@ -105,6 +105,8 @@ async def test_a_line_is_added_where_it_takes_effect_and_the_file_is_backed_up(
         assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (mode, owner)
         [backup] = path.parent.glob("pg_hba.conf.*.bak")
         assert backup.read_bytes() == before
+        # A base backup reads it.
+        assert backup.stat().st_uid == owner
         backup.unlink()
         # An existing line is not added again, but loaded.
         await primary.allow_access("rep", address="127.0.0.1")

@@ -265,5 +265,5 @@ async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: 
 
 
 async def test_an_invalid_connection_string_is_an_error(colour: Colour) -> None:
-    with pytest.raises(TypeError, match="a connection string is a str"):
+    with pytest.raises(TypeError, match="a connection string must be a str"):
         await colour.connect(None)  # type: ignore[arg-type]

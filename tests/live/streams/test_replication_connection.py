@@ -67,6 +67,8 @@ async def test_physical_slots_are_created_read_and_dropped(
                 await walsender.create_slot("physical_3", **wrong)
         with pytest.raises(pgreplkit.errors.InvalidSlotName):
             await walsender.create_slot("Physical")
+        with pytest.raises(pgreplkit.errors.ServerError, match="connect with database="):
+            await walsender.create_slot("logical", plugin="pgoutput")
 
 
 @pytest.mark.one_colour

@@ -29,6 +29,7 @@ pg_basebackup: base backup completed
 
 def options(**changed: Any) -> CloneOptions:
     facts: dict[str, Any] = {
+        "directory": "/data",
         "slot": None,
         "application_name": "replica",
         "tablespaces": {},
@@ -136,6 +137,6 @@ def test_options_that_pg_basebackup_would_refuse_are_refused_before(
 def test_each_option_has_its_argument(
     changed: dict[str, Any], argument: str, present: bool
 ) -> None:
-    arguments = options(**changed).arguments("/data", "host=a")
+    arguments = options(**changed).arguments("host=a")
     assert (argument in arguments) is present
     assert arguments[:3] == ["--dbname=host=a", "--pgdata=/data", "--no-password"]

@@ -104,6 +104,11 @@ def test_a_slot_that_is_not_created_names_the_remedy(sqlstate: str | None, remed
     assert error.remedy.startswith(remedy)
 
 
+def test_a_logical_slot_needs_a_connection_to_a_database() -> None:
+    error = not_created(ServerError("create it", "no", "55000"), has_database=False)
+    assert error.remedy.startswith("connect with database=")
+
+
 def test_a_timeout_on_a_standby_names_the_remedy() -> None:
     error = slower_on_standby(StatementTimeout("create it", "canceled", "57014"))
     assert "pg_log_standby_snapshot()" in str(error)

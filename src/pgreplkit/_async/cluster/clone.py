@@ -65,7 +65,6 @@ from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import by_name
-from pgreplkit.values.text import wrapped
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -123,6 +122,7 @@ def aplan_clone(
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
     options = CloneOptions(
+        directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=by_name(tablespaces, "tablespaces"),
@@ -133,7 +133,8 @@ def aplan_clone(
     )
     own = by_name(settings, "settings")
     acting = control or LocalControl(folder, bindir=bindir)
-    return AsyncClonePlan(conninfo, acting, options, own, timeout if start_server else None)
+    start_timeout = timeout if start_server else None
+    return AsyncClonePlan(conninfo, acting, options, own, start_timeout)
 
 
 class AsyncClonePlan(AsyncClosing):
@@ -336,7 +337,7 @@ class AsyncClonePlan(AsyncClosing):
                 conninfo = make_conninfo(conninfo, passfile=path)
             self._control.run(
                 "pg_basebackup",
-                self._options.arguments(self._control.data_directory, conninfo),
+                self._options.arguments(conninfo),
                 on_line=lines.put,
                 is_wanted=lambda: not self._given_up.is_set(),
             )
@@ -397,12 +398,10 @@ class AsyncClonePlan(AsyncClosing):
 
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the directory and the options as JSON types, without the connection string."""
-        return {"directory": self._control.data_directory, **self._options.to_dict()}
+        return self._options.to_dict()
 
     def __str__(self) -> str:
-        return "\n".join(
-            [*wrapped(f"clone into {self._control.data_directory}"), str(self._options)]
-        )
+        return str(self._options)
 
     def _repr_html_(self) -> str:
         return html_of(self._options)

@@ -603,14 +603,13 @@ class _Session(AsyncClosing):
 
 def _insist_on_parked(parked: object) -> None:
     if not isinstance(parked, ParkedTransaction):
-        raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
+        raise TypeError(f"parked must be a ParkedTransaction, not {type(parked).__name__}")
 
 
 def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, AsyncServer):
-        raise TypeError(
-            f"a server, or a connection string, is expected, not {type(server).__name__}"
-        )
+        given = type(server).__name__
+        raise TypeError(f"server must be an AsyncServer or a connection string, not {given}")
     return server._link.conninfo_for_another()

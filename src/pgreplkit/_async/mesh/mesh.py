@@ -81,7 +81,7 @@ class AsyncMesh:
     ) -> None:
         self.name: str = checked_mesh_name(name)
         if not isinstance(nodes, Mapping):
-            raise TypeError(f"nodes must map names to servers, got {type(nodes).__name__}")
+            raise TypeError(f"nodes must map names to servers, not {type(nodes).__name__}")
         check_node_names(self.name, nodes)
         # A mesh of one would check nothing, and have no stream.
         if len(nodes) < 2:

@@ -197,7 +197,8 @@ class AsyncReplicationConnection(AsyncClosing):
             # An error of a class of its own says what happened; the others need an explanation.
             if not is_logical or type(error) is not ServerError:
                 raise
-            raise not_created(error) from error.__cause__
+            has_database = (await walsender.identify()).database is not None
+            raise not_created(error, has_database=has_database) from error.__cause__
         return CreatedSlot(
             name=name,
             consistent_point=LSN(record["consistent_point"] or "0/0"),

@@ -43,7 +43,7 @@ class AsyncSegmentStream(AsyncClosing):
     ) -> None:
         checked_flags(synchronous=synchronous)
         if start is not None and not isinstance(start, LSN):
-            raise TypeError(f"start must be an LSN, got {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, not {type(start).__name__}")
         self._walsender = walsender
         self._directory = Path(directory)
         self._start = start

@@ -90,7 +90,7 @@ class AsyncSlotStream:
         settings: StreamSettings,
     ) -> None:
         if start is not None and not isinstance(start, LSN):
-            raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, not {type(start).__name__}")
         self.slot: str = checked_slot_name(slot)
         self.settings: StreamSettings = settings
         self.state: StreamState = StreamState.NEW

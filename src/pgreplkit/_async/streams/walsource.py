@@ -53,7 +53,7 @@ class AsyncWalSource:
 
     def __init__(self, walsender: AsyncWalsender, start: LSN, settings: WalSettings) -> None:
         if not isinstance(start, LSN):
-            raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, not {type(start).__name__}")
         self._walsender = walsender
         self.start: LSN = start
         self.settings: WalSettings = settings

@@ -167,7 +167,9 @@ class _Watched:
         self._generation = 0
         self._silent_since: float | None = None
         if not isinstance(server, str | Server):
-            raise TypeError(f"servers must be connection strings or servers, got {server!r}")
+            raise TypeError(
+                f"servers must be connection strings or servers, not {type(server).__name__}"
+            )
         self._conninfo = server if isinstance(server, str) else None
         # The class of standbys has all methods that are needed for either role, and the role may
         # change from round to round.

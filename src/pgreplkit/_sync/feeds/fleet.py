@@ -50,7 +50,7 @@ class Fleet(Closing):
 
     def __init__(self, feeds: Mapping[str, Feed]) -> None:
         if not isinstance(feeds, Mapping):
-            raise TypeError(f"feeds must map names to feeds, got {type(feeds).__name__}")
+            raise TypeError(f"feeds must map names to feeds, not {type(feeds).__name__}")
         if not feeds:
             raise ValueError("feeds is empty; it takes at least 1")
         for name, feed in feeds.items():

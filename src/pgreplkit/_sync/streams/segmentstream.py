@@ -44,7 +44,7 @@ class SegmentStream(Closing):
     ) -> None:
         checked_flags(synchronous=synchronous)
         if start is not None and not isinstance(start, LSN):
-            raise TypeError(f"start must be an LSN, got {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, not {type(start).__name__}")
         self._walsender = walsender
         self._directory = Path(directory)
         self._start = start

@@ -54,7 +54,7 @@ class WalSource:
 
     def __init__(self, walsender: Walsender, start: LSN, settings: WalSettings) -> None:
         if not isinstance(start, LSN):
-            raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, not {type(start).__name__}")
         self._walsender = walsender
         self.start: LSN = start
         self.settings: WalSettings = settings

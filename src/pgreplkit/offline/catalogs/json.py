@@ -18,7 +18,9 @@ def catalog(text: str | bytes) -> Fields:
     Raises: InvalidBackupCatalog.
     """
     if not isinstance(text, str | bytes):
-        raise TypeError(f"a catalogue is the text of a tool's output, not {type(text).__name__}")
+        raise TypeError(
+            f"a catalogue must be the text of a tool's output, not {type(text).__name__}"
+        )
     try:
         return Fields("the catalogue", json.loads(text))
     except (ValueError, RecursionError) as error:

@@ -111,6 +111,7 @@ def after(progress: CloneProgress, line: str) -> CloneProgress:
 class CloneOptions(Record):
     """The options of a clone."""
 
+    directory: str
     slot: str | None
     application_name: str
     tablespaces: Mapping[str, str]
@@ -141,11 +142,11 @@ class CloneOptions(Record):
             if not old.startswith("/") or not new.startswith("/"):
                 raise ValueError(f"tablespaces must have absolute paths, got {old!r}: {new!r}")
 
-    def arguments(self, data_directory: str, conninfo: str) -> list[str]:
+    def arguments(self, conninfo: str) -> list[str]:
         """Return the arguments of pg_basebackup; ``conninfo`` must not contain a password."""
         arguments = [
             f"--dbname={conninfo}",
-            f"--pgdata={data_directory}",
+            f"--pgdata={self.directory}",
             "--no-password",
             "--progress",
             "--verbose",

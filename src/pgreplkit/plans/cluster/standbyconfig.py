@@ -221,8 +221,8 @@ def _connection_settings(
     version: Version, conninfo: str, slot: str | None, application_name: str | None
 ) -> dict[str, str | None]:
     if not isinstance(conninfo, str):
-        raise TypeError(f"expected str, got {type(conninfo).__name__}")
-    _check_types(str, application_name)
+        raise TypeError(f"primary_conninfo must be a str, not {type(conninfo).__name__}")
+    _check_types(str, application_name=application_name)
     if application_name is not None:
         checked_application_name(application_name)
     return {
@@ -239,8 +239,8 @@ def _replay_settings(
     restore_command: str | None,
     apply_delay: timedelta | None,
 ) -> dict[str, str | None]:
-    _check_types(str, trigger_file, restore_command)
-    _check_types(timedelta, apply_delay)
+    _check_types(str, trigger_file=trigger_file, restore_command=restore_command)
+    _check_types(timedelta, apply_delay=apply_delay)
     if trigger_file is not None and has("standby.no_trigger_file", version.major):
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
     is_renamed = has("standby.recovery_settings", version.major)
@@ -251,10 +251,10 @@ def _replay_settings(
     }
 
 
-def _check_types(kind: type, *values: object) -> None:
-    for value in values:
+def _check_types(kind: type, **arguments: object) -> None:
+    for name, value in arguments.items():
         if value is not None and not isinstance(value, kind):
-            raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+            raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
 def _milliseconds(delay: timedelta | None) -> str | None:
@@ -289,10 +289,10 @@ class _RecoveryTarget:
     action: TargetAction | None
 
     def __attrs_post_init__(self) -> None:
-        _check_types(LSN, self.lsn)
-        _check_types(datetime, self.time)
-        _check_types(int, self.xid)
-        _check_types(str, self.name)
+        _check_types(LSN, recovery_target_lsn=self.lsn)
+        _check_types(datetime, recovery_target_time=self.time)
+        _check_types(int, recovery_target_xid=self.xid)
+        _check_types(str, recovery_target_name=self.name)
         if self.time is not None and self.time.tzinfo is None:
             raise ValueError("recovery_target_time must have a time zone")
         if self.xid is not None and not 0 <= self.xid < 1 << 64:

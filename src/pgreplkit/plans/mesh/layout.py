@@ -138,7 +138,7 @@ def checked_mesh_name(name: object) -> str:
     Raises: TypeError; ValueError.
     """
     if not isinstance(name, str):
-        raise TypeError(f"the name of a mesh is a str, not {type(name).__name__}")
+        raise TypeError(f"the name of a mesh must be a str, not {type(name).__name__}")
     if not _MESH.fullmatch(name):
         raise ValueError(
             "the name of a mesh has letters a-z, digits and underscores, and begins with a letter,"
@@ -155,7 +155,7 @@ def check_node_names(mesh: str, names: Iterable[object]) -> None:
     checked: list[str] = []
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a node is a str, not {type(name).__name__}")
+            raise TypeError(f"the name of a node must be a str, not {type(name).__name__}")
         if not _NODE.fullmatch(name):
             raise ValueError(
                 f"the name of a node has letters a-z and digits, and begins with a letter, got"

@@ -11,6 +11,7 @@ from pgreplkit.values.finding import (
     Finding,
     Severity,
     finding_lines,
+    problems_among,
     tally,
     worst_first,
     worst_of,
@@ -41,8 +42,7 @@ class Readiness(Record):
     @property
     def problems(self) -> tuple[Finding, ...]:
         """The warnings and critical findings, worst first."""
-        bad = [finding for finding in self.findings if finding.severity >= Severity.WARNING]
-        return tuple(worst_first(bad))
+        return problems_among(self.findings)
 
     def __str__(self) -> str:
         verdict = "ready" if self.is_ready else "not ready"

@@ -8,7 +8,14 @@ import attrs
 from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.values.finding import Finding, Severity, finding_lines, worst_first, worst_of
+from pgreplkit.values.finding import (
+    Finding,
+    Severity,
+    finding_lines,
+    problems_among,
+    worst_first,
+    worst_of,
+)
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
@@ -66,7 +73,7 @@ class WalRetention(Record):
     pg_ls_archive_statusdir(), pg_control_checkpoint() and pg_settings.
     """
 
-    _left_out = ("worst", "summary")
+    _left_out = ("worst", "summary", "problems")
 
     observed_at: datetime
     current_lsn: LSN
@@ -96,6 +103,11 @@ class WalRetention(Record):
     def severity(self) -> Severity:
         """The severity of the worst finding."""
         return worst_of(self.findings)
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The warnings and critical findings, worst first."""
+        return problems_among(self.findings)
 
     @property
     def time_left(self) -> timedelta | None:

@@ -97,13 +97,13 @@ class StreamSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
-            raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+            raise TypeError(f"stop_at must be an LSN, not {type(self.stop_at).__name__}")
         self._insist_on_bool("auto_acknowledge", "advance_when_idle")
 
     def _insist_on_bool(self, *names: str) -> None:
         for name in names:
             if not isinstance(value := getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+                raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
     def _insist_on_choice(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
@@ -154,7 +154,7 @@ class WalSettings:
         if self.slot is not None:
             checked_slot_name(self.slot)
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
-            raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+            raise TypeError(f"stop_at must be an LSN, not {type(self.stop_at).__name__}")
         # 0 would send status updates without a pause.
         if not checked_seconds(self.status_interval, "status_interval"):
             raise ValueError(f"status_interval must be > 0, got {self.status_interval}")

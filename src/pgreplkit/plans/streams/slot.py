@@ -45,9 +45,12 @@ def slower_on_standby(error: StatementTimeout) -> StatementTimeout:
     )
 
 
-def not_created(error: ServerError) -> ServerError:
+def not_created(error: ServerError, *, has_database: bool = True) -> ServerError:
     """Return the error of a logical slot that the server did not create, with its remedy."""
     remedy = _REMEDIES.get(error.sqlstate or "", error.remedy)
+    # The server reports the same SQLSTATE for a wal_level that is too low.
+    if not has_database:
+        remedy = "connect with database=, which physical replication does not need"
     return type(error)(error.operation, error.found, error.sqlstate, remedy=remedy)
 
 

@@ -84,7 +84,7 @@ def checked_row_factory(factory: RowFactory[R]) -> RowFactory[R]:
         TypeError: If it is not callable, or belongs to psycopg, whose row factories take a cursor.
     """
     if not callable(factory):
-        raise TypeError(f"row_factory must be callable, got {type(factory).__name__}")
+        raise TypeError(f"row_factory must be callable, not {type(factory).__name__}")
     own = next((own for kind, own in _TYPES.items() if factory is kind), None)
     name = getattr(factory, "__name__", "")
     if getattr(factory, "__module__", "") == "psycopg.rows":
