@@ -131,10 +131,9 @@ def aplan_clone(
         checkpoint=checkpoint,
         compression=compression,
     )
-    own = by_name(settings, "settings")
     acting = control or LocalControl(folder, bindir=bindir)
     start_timeout = timeout if start_server else None
-    return AsyncClonePlan(conninfo, acting, options, own, start_timeout)
+    return AsyncClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
 
 
 class AsyncClonePlan(AsyncClosing):

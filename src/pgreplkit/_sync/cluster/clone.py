@@ -132,10 +132,9 @@ def plan_clone(
         checkpoint=checkpoint,
         compression=compression,
     )
-    own = by_name(settings, "settings")
     acting = control or LocalControl(folder, bindir=bindir)
     start_timeout = timeout if start_server else None
-    return ClonePlan(conninfo, acting, options, own, start_timeout)
+    return ClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
 
 
 class ClonePlan(Closing):
