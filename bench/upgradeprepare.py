@@ -18,7 +18,9 @@ from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
 from pgreplkit.upgrade import TableGroup, Upgrade, UpgradeClone
 
-ROUNDS, TABLES, ROWS, GROUPS = 5, 6, 200_000, 2
+TABLES, GROUPS = 6, 2
+SIZES = ((200_000, 5), (1_000_000, 3))
+"""Rows of a table, and rounds: about 300 MB, and 1.5 GB, because clones are for large databases."""
 SETTINGS = {"wal_level": "logical", "max_logical_replication_workers": "10"}
 CREATE = "CREATE TABLE t{0} (id serial PRIMARY KEY, a int, v text); CREATE INDEX ON t{0} (a)"
 FILL = "INSERT INTO t{} (a, v) SELECT i, repeat(md5(i::text), 4) FROM generate_series(1, {}) i"
@@ -80,7 +82,7 @@ def rows_by_hand(old: Node, new: Node, name: str, groups: Sequence[TableGroup]) 
 
 
 def clone_by_library(old: Node, folder: Path, programs: Sequence[Path], name: str) -> float:
-    """Return the seconds of a preparation by clone: more than what follows by hand."""
+    """Return the seconds of a preparation by clone."""
     port = str(free_port())
     with old.connect() as here:
         clone = UpgradeClone(
@@ -100,30 +102,65 @@ def clone_by_library(old: Node, folder: Path, programs: Sequence[Path], name: st
     return took
 
 
-def clone_by_hand(old: Node, folder: Path, programs: Sequence[Path]) -> float:
-    """Return the seconds of pg_basebackup, a start and a stop, initdb and pg_upgrade --link."""
+def clone_by_hand(
+    old: Node, folder: Path, programs: Sequence[Path], name: str
+) -> tuple[float, float]:
+    """Return the seconds until the new server follows without a loss, and those of its programs.
+
+    The programs alone are pg_basebackup, the recovery of the copy, initdb and pg_upgrade --link.
+    """
     copy = LocalControl(folder.with_name(f"{folder.name}.copy"), bindir=programs[0])
-    new, port = LocalControl(folder, bindir=programs[1]), free_port()
-    began = time.perf_counter()
-    copy.run("pg_basebackup", [f"-D{copy.data_directory}", f"-d{old.conninfo}", "-cfast"])
-    # As a server that is in use; those of a lab do not flush.
-    settings = f"port = {port}\nfsync = on\nunix_socket_directories = ''\n"
-    copy.write_file("postgresql.auto.conf", settings.encode())
-    copy.write_file("pg_hba.conf", b"local all all trust\n")
-    # pg_upgrade refuses a copy that was not shut down.
-    copy.start()
-    copy.stop()
-    with old.connect() as here:
-        sums = here.settings()["data_checksums"].setting == "on"
-    checksums = "--data-checksums" if sums else "--no-data-checksums"
-    initdb = [f"-D{folder}", "-Upostgres", "--encoding=UTF8", "--locale=C", "-Atrust", checksums]
-    new.run("initdb", initdb)
-    both = [f"-d{copy.data_directory}", f"-D{folder}", f"-b{programs[0]}"]
-    new.run("pg_upgrade", ["--link", "-Upostgres", *both])
-    took = time.perf_counter() - began
-    shutil.rmtree(copy.data_directory)
+    new, port = LocalControl(folder, bindir=programs[1]), str(free_port())
+    with psycopg.connect(old.conninfo, autocommit=True) as here:
+        began = time.perf_counter()
+        backup = [f"-D{copy.data_directory}", f"-d{old.conninfo}", "-cfast", "-C", f"-S{name}_copy"]
+        copy.run("pg_basebackup", backup)
+        here.execute(f"CREATE PUBLICATION {name} FOR ALL TABLES".encode())
+        slot = f"SELECT lsn FROM pg_create_logical_replication_slot('{name}', 'pgoutput')"
+        record = here.execute(slot.encode()).fetchone()
+        assert record is not None
+        # With fsync, as a server that is in use; those of a lab do not flush.
+        settings = f"""port = {port}\nfsync = on\nunix_socket_directories = ''\nhot_standby = off
+            primary_conninfo = '{old.conninfo}'\nprimary_slot_name = '{name}_copy'
+            recovery_target_lsn = '{record[0]}'\nrecovery_target_inclusive = off
+            recovery_target_action = promote\n"""
+        copy.write_file("postgresql.auto.conf", settings.encode())
+        copy.write_file("pg_hba.conf", b"local all all trust\n")
+        copy.write_file("standby.signal", b"")
+        copy.start()
+        here.execute("SELECT pg_logical_emit_message(true, '', '')")
+        while copy.read_file("standby.signal") is not None:
+            time.sleep(0.02)
+        copy.stop()
+        here.execute(f"SELECT pg_drop_replication_slot('{name}_copy')".encode())
+        sums = here.execute("SHOW data_checksums").fetchone() == ("on",)
+        checksums = "--data-checksums" if sums else "--no-data-checksums"
+        initdb = [f"-D{folder}", "-Upostgres", "--encoding=UTF8", "--locale=C", "-Atrust"]
+        new.run("initdb", [*initdb, checksums])
+        both = [f"-d{copy.data_directory}", f"-D{folder}", f"-b{programs[0]}"]
+        new.run("pg_upgrade", ["--link", "-Upostgres", *both])
+        alone = time.perf_counter() - began
+        settings = f"port = {port}\nwal_level = logical\nunix_socket_directories = ''\n"
+        new.write_file("postgresql.auto.conf", settings.encode())
+        # The options with which pg_upgrade started it.
+        new.write_file("postmaster.opts", None)
+        new.start()
+        with psycopg.connect(make_conninfo(old.conninfo, port=port), autocommit=True) as there:
+            there.execute(f"DROP PUBLICATION {name}".encode())
+            subscribe = f"""CREATE SUBSCRIPTION {name} CONNECTION '{old.conninfo}'
+                PUBLICATION {name} WITH (copy_data = false, create_slot = false, enabled = false)"""
+            there.execute(subscribe.encode())
+            origin = "SELECT pg_replication_origin_advance('pg_' || oid, %s) FROM pg_subscription"
+            there.execute(origin, [record[0]])
+            there.execute(f"ALTER SUBSCRIPTION {name} ENABLE".encode())
+            shutil.rmtree(copy.data_directory)
+            there.execute("ANALYZE")
+            took = time.perf_counter() - began
+            there.execute(f"DROP SUBSCRIPTION {name}".encode())
+        here.execute(f"DROP PUBLICATION {name}".encode())
+    new.stop()
     shutil.rmtree(folder)
-    return took
+    return took, alone
 
 
 def show(what: str, pairs: Sequence[tuple[float, float]]) -> None:
@@ -135,24 +172,36 @@ def show(what: str, pairs: Sequence[tuple[float, float]]) -> None:
 
 def main() -> None:
     """Prepare by rows and by clone, alternately with the library and by hand."""
-    with Lab() as lab:
-        old = lab.primary(version="16", settings=SETTINGS)
-        new = lab.primary(version="18", settings=SETTINGS)
-        with psycopg.connect(old.conninfo, autocommit=True) as connection:
-            for number in range(TABLES):
-                connection.execute(CREATE.format(number).encode())
-                connection.execute(FILL.format(number, ROWS).encode())
-            connection.execute("CHECKPOINT")
-        rows, clones = [], []
-        programs = [complete(lab, major).bindir for major in (16, 18)]
-        for number in range(ROUNDS):
-            took, groups = rows_by_library(old, new, f"ours{number}")
-            rows.append((took, rows_by_hand(old, new, f"hand{number}", groups)))
-            folder = lab.root / f"clone{number}"
-            took = clone_by_library(old, folder, programs, f"clone{number}")
-            clones.append((took, clone_by_hand(old, folder, programs)))
-        show("prepare by rows", rows)
-        show("prepare by clone", clones)
+    for rows, rounds in SIZES:
+        with Lab() as lab:
+            compare(lab, rows, rounds)
+
+
+def compare(lab: Lab, rows: int, rounds: int) -> None:
+    """Prepare databases of one size."""
+    old = lab.primary(version="16", settings=SETTINGS)
+    new = lab.primary(version="18", settings=SETTINGS)
+    with psycopg.connect(old.conninfo, autocommit=True) as connection:
+        for number in range(TABLES):
+            connection.execute(CREATE.format(number).encode())
+            connection.execute(FILL.format(number, rows).encode())
+        connection.execute("CHECKPOINT")
+        size = "SELECT pg_database_size(current_database()) >> 20"
+        for (megabytes,) in connection.execute(size):
+            print(f"{megabytes} MB:", flush=True)
+    by_rows, clones, alone = [], [], []
+    programs = [complete(lab, major).bindir for major in (16, 18)]
+    for number in range(rounds):
+        took, groups = rows_by_library(old, new, f"ours{number}")
+        by_rows.append((took, rows_by_hand(old, new, f"hand{number}", groups)))
+        folder = lab.root / f"clone{number}"
+        took = clone_by_library(old, folder, programs, f"clone{number}")
+        whole, least = clone_by_hand(old, folder, programs, f"own{number}")
+        clones.append((took, whole))
+        alone.append((took, least))
+    show("  prepare by rows", by_rows)
+    show("  prepare by clone", clones)
+    show("  prepare by clone, and only pg_basebackup and pg_upgrade", alone)
 
 
 if __name__ == "__main__":

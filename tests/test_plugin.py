@@ -56,6 +56,9 @@ def test_a_failure_shows_the_end_of_the_logs_of_the_test_and_the_distance_of_lsn
 
         @pytest.fixture
         def primary(silent, pgreplkit_lab):
+            # A node without files has no log.
+            vacant = pgreplkit_lab._node(silent.installation, "vacant")
+            pgreplkit_lab.nodes["vacant"] = vacant
             with pgreplkit_lab.primary(name="other").connect() as primary:
                 yield primary
 

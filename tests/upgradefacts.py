@@ -36,6 +36,7 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
         "generated": (),
         "late_constraints": (),
         "slow_changes": 0,
+        "hides_rows": False,
         "has_index": True,
         "value_bytes": 0,
         **facts,
@@ -103,6 +104,7 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
     changed = dict(changed or {})
     version = changed.pop("version", major * 10000 + 20)
     connection_error = changed.pop("connection_error", "")
+    leftovers = changed.pop("leftovers", ())
     settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
     facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
     return Side(
@@ -112,6 +114,7 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         pool=POOL,
         slots=0,
         senders=0,
+        leftovers=leftovers,  # type: ignore[arg-type]
         connection_error=connection_error,  # type: ignore[arg-type]
     )
 

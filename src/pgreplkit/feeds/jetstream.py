@@ -54,7 +54,7 @@ def checked_servers(servers: str | Iterable[str]) -> tuple[str, ...]:
     found = (servers,) if isinstance(servers, str) else several(servers, "servers", at_least=1)
     for server in found:
         if not isinstance(server, str):
-            raise TypeError(f"servers has an address that is no str: {type(server).__name__}")
+            raise TypeError(f"an address of servers must be a str, not {type(server).__name__}")
         try:
             parts = urlsplit(server if "://" in server else f"nats://{server}")
             is_address = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0

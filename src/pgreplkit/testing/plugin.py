@@ -80,7 +80,9 @@ def pytest_runtest_makereport(
     if report.failed and "pgreplkit_lab" in getattr(item, "fixturenames", ()):
         lab = item.config.stash.get(_LAB, None)
         for node in lab.nodes.values() if lab else ():
-            if node.log_file.stat().st_mtime >= item.stash[_STARTED]:
+            log = node.log_file
+            # A server that was never started has none.
+            if log.exists() and log.stat().st_mtime >= item.stash[_STARTED]:
                 report.sections.append((f"log of {node.name}", node.log_tail()))
     return report
 

@@ -21,6 +21,7 @@ def table(**changed: object) -> UserTable:
         "firing": ["audit"],
         "generated": [],
         "late_constraints": [],
+        "hides_rows": False,
         "slow_changes": False,
         "has_index": True,
         "value_bytes": 0,

@@ -8,10 +8,12 @@ from pgreplkit.catalog.logical.fence import FenceBlocker, unfenced
 from pgreplkit.values.tablename import TableName
 
 
-def blocker(backend: str, name: str | None, age: timedelta | None) -> FenceBlocker:
+def blocker(
+    backend: str, name: str | None, age: timedelta | None, pid: int | None = 7
+) -> FenceBlocker:
     return FenceBlocker(
         table=TableName("public", "t"),
-        pid=7,
+        pid=pid,
         backend_type=backend,
         application_name=name,
         age=age,
@@ -23,6 +25,8 @@ def test_a_blocker_shows_its_name_or_its_kind() -> None:
     assert str(session) == "process 7 (psql, 1.3 s old) on public.t"
     vacuum = blocker("autovacuum worker", "", None)
     assert str(vacuum) == "process 7 (autovacuum worker) on public.t"
+    prepared = blocker("prepared transaction", "two", timedelta(seconds=9), None)
+    assert str(prepared) == "prepared transaction (two, 9.0 s old) on public.t"
     assert (session.is_autovacuum, vacuum.is_autovacuum) == (False, True)
 
 

@@ -102,7 +102,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         await (await clone.plan_prepare()).run(watch)
         (tmp_path / "journal.json").rename(tmp_path / "kept.json")
         second = await clone.plan_prepare()
-        with pytest.raises(PlanRefused, match=r"(?s)directory .*leftovers: shop_1"):
+        with pytest.raises(PlanRefused, match=r"(?s)directory .*leftovers: slot shop_1"):
             await second.run()
         (tmp_path / "kept.json").rename(tmp_path / "journal.json")
         run(old, "COMMIT PREPARED 'two'")

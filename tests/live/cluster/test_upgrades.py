@@ -166,17 +166,25 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "ALTER TABLE orders ADD note text",
             "CREATE TABLE late (id int PRIMARY KEY)",
             "CREATE VIEW richest AS SELECT max(total) FROM orders",
+            # What it applied on the fenced server would be nowhere else.
+            "CREATE SUBSCRIPTION feed CONNECTION 'port=1' PUBLICATION f WITH (connect = false)",
+            "ALTER SUBSCRIPTION feed ENABLE",
         )
         order(sides.publisher)
         found = (
             "(?s)DDL since the preparation: .*table public.orders was changed"
             ".*view public.richest is new"
-            ".*apply: .*ADD COLUMN note.*new tables: public.late"
+            ".*apply: .*other subscriptions: feed.*ADD COLUMN note.*new tables: public.late"
         )
         with pytest.raises(PlanRefused, match=found):
             await (await upgrade.plan_cutover()).run()
         order(sides.publisher)
-        sides.publisher.run("DROP TABLE late")
+        sides.publisher.run(
+            "DROP TABLE late",
+            "ALTER SUBSCRIPTION feed DISABLE",
+            "ALTER SUBSCRIPTION feed SET (slot_name = NONE)",
+            "DROP SUBSCRIPTION feed",
+        )
         sides.subscriber.run(
             "ALTER TABLE orders ADD note text",
             # The same in other words: what was changed on both servers is taken as the same.
@@ -262,6 +270,13 @@ PROBLEMS = (
     "CREATE MATERIALIZED VIEW shown AS SELECT 1 AS one",
     "CREATE PUBLICATION feed FOR TABLE checked",
     "SELECT lo_create(0)",
+    "CREATE ROLE hidden",
+    "CREATE TABLE forced (id int PRIMARY KEY)",
+    "ALTER TABLE forced OWNER TO hidden",
+    "ALTER TABLE forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    # Names of the upgrade's own objects.
+    "CREATE PUBLICATION shop_1 FOR TABLE checked",
+    "CREATE SCHEMA shop_fence",
 )
 MENDED = {
     "replica identity",
@@ -281,6 +296,7 @@ ONLY_SHOWN = {
     "large objects",
     "md5 passwords",
     "new reaches old",
+    "old: leftovers",
 }
 
 
@@ -301,6 +317,9 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
             assert bad.keys() >= MENDED | ONLY_SHOWN
+            assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
+            # Before, apply workers write as the subscription's owner.
+            assert ("forced row level security" in bad) == (new.node.major >= 16)
             # The server 10 of the tests has control files of extensions for a newer version.
             assert ("extensions" in bad) == (new.node.major == 10)
             assert not {"old: timeouts", "new: timeouts", "old reaches new"} & bad.keys()
@@ -314,4 +333,8 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             assert still & MENDED == set()
             assert still >= ONLY_SHOWN
     finally:
-        old.run("DROP ROLE upgraded", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        old.run(
+            "DROP TABLE forced",
+            "DROP ROLE upgraded, hidden",
+            "SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
+        )

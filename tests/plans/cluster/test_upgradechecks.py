@@ -86,6 +86,8 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "ALTER SYSTEM",
         facts_of(old={"settings": {"max_slot_wal_keep_size": 0}}),
     ),
+    ("old: leftovers", CRITICAL, "slot shop_1", facts_of(old={"leftovers": ["slot shop_1"]})),
+    ("new: leftovers", CRITICAL, "schema f", facts_of(new={"leftovers": ["schema f"]})),
     ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),
     ("new: minor release", WARNING, "latest", facts_of(new={"version": 170007})),
     (

@@ -88,7 +88,6 @@ def facts_of(
         "identities": (),
         "groups": 1,
         "connection_error": "",
-        "leftovers": (),
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
         **more,
@@ -114,7 +113,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
         ("programs", CRITICAL, "newer", facts_of(majors={"bindir": 14, "old_bindir": 14})),
         ("pg_hba.conf", WARNING, "before the cutover", facts_of({"hba": None})),
         ("directory /d", CRITICAL, "'x'", facts_of(contents={"/d": ["x"], "/d.copy": []})),
-        ("leftovers", CRITICAL, "shop_1", facts_of(leftovers=("shop_1",))),
+        ("old: leftovers", CRITICAL, "shop_1", facts_of(old={"leftovers": ["slot shop_1"]})),
         (
             "groups",
             CRITICAL,
@@ -215,7 +214,7 @@ def test_the_mode_of_pg_upgrade_is_one_of_three() -> None:
             CLUSTER, old_bindir="/14", copy="/d.copy", directory="/d", transfer=transfer
         )
         assert arguments[:3] == ["--old-bindir=/14", "--old-datadir=/d.copy", "--new-datadir=/d"]
-        assert arguments[4:] == option
+        assert arguments[4:] == ["--jobs=4", *option]
         assert checked_transfer(transfer) == transfer
     assert {*get_args(UpgradeTransfer)} == {"link", "clone", "copy"}
     with pytest.raises(ValueError, match="one of link, copy, clone, got 'swap'"):
@@ -239,9 +238,9 @@ def test_the_copy_is_recovered_without_the_old_configuration() -> None:
     assert "archive" not in text
 
 
-def test_what_is_left_of_a_clone_includes_the_slot_of_the_copy() -> None:
+def test_the_names_of_an_upgrade_include_the_way_back_and_the_slot_of_the_copy() -> None:
     left = ["shop_2", "shop_copy", "shop_1", "shop_1_back", "other_copy", "shop_fence"]
-    assert Names(upgrade="shop").clone_in(left) == ["shop_1", "shop_2", "shop_copy"]
+    assert Names(upgrade="shop").own_in(left) == ["shop_1", "shop_2", "shop_1_back", "shop_copy"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import pytest
 from logicalfacts import subscribed, subscription_state
@@ -96,6 +98,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "unpublished": (),
         "sequences": (),
         "writers": (),
+        "subscriptions": (),
         "stuck": (),
         **changed,
     }
@@ -111,6 +114,7 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("apply", Severity.CRITICAL, "23505", gate(stuck=["23505"])),
         ("schema", Severity.CRITICAL, "ADD x int", gate(drift=drift(Severity.CRITICAL))),
         ("new tables", Severity.CRITICAL, "late", gate(unpublished=[TableName("public", "late")])),
+        ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),
         ("long writers", Severity.WARNING, "process 1", gate(writers=["process 1"])),
     ]
     for check, severity, shown, found in cases:
@@ -123,14 +127,21 @@ def bad(findings: object) -> list[str]:
     return [one.check for one in findings if one.severity > Severity.OK]  # type: ignore[attr-defined]
 
 
+def rollback(
+    status: UpgradeStatus, stuck: Sequence[str] = (), subscriptions: Sequence[str] = ()
+) -> list[str]:
+    return bad(rollback_findings(status, stuck, subscriptions=subscriptions))
+
+
 def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
-    assert bad(rollback_findings(CUT_OVER, [])) == []
-    assert bad(rollback_findings(STATUS, [])) == ["phase", "way back"]
+    assert rollback(CUT_OVER) == []
+    assert rollback(STATUS) == ["phase", "way back"]
     for back in ((), (following(enabled=False),)):
-        assert bad(rollback_findings(attrs.evolve(CUT_OVER, back=back), [])) == ["way back"]
+        assert rollback(attrs.evolve(CUT_OVER, back=back)) == ["way back"]
     two = attrs.evolve(CUT_OVER, forward=(following(enabled=False),) * 2)
-    assert bad(rollback_findings(two, [])) == ["way back"]
-    assert bad(rollback_findings(CUT_OVER, ["stuck"])) == ["apply"]
+    assert rollback(two) == ["way back"]
+    assert rollback(CUT_OVER, ["stuck"]) == ["apply"]
+    assert rollback(CUT_OVER, subscriptions=["feed"]) == ["other subscriptions"]
 
 
 def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:

@@ -42,6 +42,12 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         facts_of(tables=(table("a", firing=("T",)),)),
     ),
     (
+        "forced row level security",
+        CRITICAL,
+        "ALTER TABLE public.a NO FORCE ROW LEVEL SECURITY",
+        facts_of(tables=(table("a", hides_rows=True),)),
+    ),
+    (
         "unlogged tables",
         WARNING,
         "ALTER TABLE public.u SET LOGGED",

@@ -17,6 +17,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     published_groups,
     read_gate,
     read_objects,
+    read_others,
     read_status,
     read_stuck,
     read_tables,
@@ -334,7 +335,9 @@ class _RollbackChecks:
     async def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        return [*rollback_findings(status, await read_stuck(new, old, status.back))]
+        stuck = await read_stuck(new, old, status.back)
+        others = await read_others(new, self.upgrade._names)
+        return [*rollback_findings(status, stuck, subscriptions=others)]
 
 
 @attrs.frozen

@@ -188,7 +188,13 @@ class AsyncUpgradeActor:
         section = _SECTIONS[type(step)]
         try:
             await acopy_schema(
-                self.old, self.new, [section], owners=self.owners, bindir=self.bindir
+                self.old,
+                self.new,
+                [section],
+                owners=self.owners,
+                bindir=self.bindir,
+                # The indexes of a large database take hours.
+                timeout=_COPY,
             )
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.

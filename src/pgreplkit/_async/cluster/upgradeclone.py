@@ -164,8 +164,6 @@ class AsyncUpgradeClone:
 
     async def _facts(self, groups: int) -> CloneFacts:
         old = self._old
-        names = {slot.name for slot in await old.slots()}
-        names |= {publication.name for publication in await old.publications()}
         return CloneFacts(
             old=await read_side(old, self._names),
             cluster=await self._actor.cluster(),
@@ -173,7 +171,6 @@ class AsyncUpgradeClone:
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
-            leftovers=self._names.clone_in(names),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
         )

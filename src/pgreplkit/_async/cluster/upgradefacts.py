@@ -9,7 +9,7 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async.logical.drift import aschema_drift
-from pgreplkit._async.logical.fence import read_fences
+from pgreplkit._async.logical.fence import read_blockers, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.wire.link import AsyncLink
@@ -17,6 +17,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     TABLES,
@@ -31,7 +32,7 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
-from pgreplkit.errors import ServerError, SubscriptionStuck
+from pgreplkit.errors import ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
@@ -93,6 +94,8 @@ async def read_upgrade_facts(
             available,
             extensions_error=unreadable,
             connection_error=await _unreached(new, old, there),
+            # The preparation fences it, and may have been interrupted.
+            may_be_fenced=True,
         ),
         tables=tables,
         identities=await old.replica_identity(),
@@ -116,16 +119,23 @@ async def read_side(
     *,
     extensions_error: str = "",
     connection_error: str = "",
+    may_be_fenced: bool = False,
 ) -> Side:
-    """Return the facts about one server; ``connection_error`` is that with the other one."""
+    """Return the facts about one server; ``connection_error`` is that with the other one.
+
+    ``may_be_fenced``: a fence of the upgrade is no obstacle there.
+    """
     link = server._link
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
+    slots = [slot.name for slot in await server.slots()]
+    leftovers = [f"slot {name}" for name in names.own_in(slots)]
     for kind in ("publications", "subscriptions"):
-        # Those of the upgrade itself, after an earlier preparation.
-        own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
+        own = names.own_in(record[kind])
+        leftovers += [f"{kind.removesuffix('s')} {name}" for name in own]
         record[kind] = [name for name in record[kind] if name not in own]
+    leftovers += await _fence_schemas(link, names, may_be_fence=may_be_fenced)
     # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
@@ -140,10 +150,20 @@ async def read_side(
             **record,
         ),
         pool=WorkerPool(**pool),
-        slots=len(await server.slots()),
+        slots=len(slots),
+        leftovers=leftovers,
         senders=len(await server.replicas()),
         connection_error=connection_error,
     )
+
+
+async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
+    """Return the schema that has the name of the upgrade's fence, if it is an obstacle."""
+    operation = "read the schemas"
+    if not (await link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
+        return []
+    is_fence = names.fence in {fence.name for fence in await read_fences(link)}
+    return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
 
 
 async def _available(link: AsyncLink) -> tuple[Sequence[tuple[str, str]], str]:
@@ -236,7 +256,6 @@ async def read_gate(
     drift = await aschema_drift(old, new, published)
     tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
-    writers = await old.find_writers(published)
     kept = await read_kept_schema(old, names.forward(1))
     return [
         schema_finding(kept, await read_fingerprint(old._link), await read_fingerprint(new._link)),
@@ -247,7 +266,8 @@ async def read_gate(
                 one.table for one in tables if one.is_copied and one.table not in published
             ],
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
-            writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
+            writers=[str(one) for one in await read_blockers(old._link, published)],
+            subscriptions=await read_others(old, names),
             stuck=await read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
@@ -264,9 +284,16 @@ async def read_stuck(
         subscription = await subscriber.subscription(one.state.subname)
         try:
             await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)
-        except SubscriptionStuck as error:
+        except (SubscriptionStuck, SlotLost, SlotNotFound) as error:
             found.append(str(error))
     return found
+
+
+async def read_others(server: AsyncPrimary, names: Names) -> list[str]:
+    """Return the enabled subscriptions that are not of the upgrade: a fence lets them write."""
+    enabled = [one.name for one in await server.subscriptions() if one.state.subenabled]
+    own = names.own_in(enabled)
+    return [name for name in enabled if name not in own]
 
 
 async def read_fingerprint(link: AsyncLink) -> dict[str, str]:

@@ -216,7 +216,7 @@ async def _patiently(
             await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except StatementTimeout as error:
             # At once: a moment later other sessions may hold the locks.
-            blockers = await _blockers(link, tables, readers=waits_for_readers)
+            blockers = await read_blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:
                 held = "; ".join(map(str, blockers[:5])) or error.found
                 raise WaitTimeout(
@@ -235,10 +235,10 @@ async def _patiently(
             return
 
 
-async def _blockers(
-    link: AsyncLink, tables: Sequence[TableName], *, readers: bool
+async def read_blockers(
+    link: AsyncLink, tables: Sequence[TableName], *, readers: bool = False
 ) -> list[FenceBlocker]:
-    """Return the sessions whose locks a fence of the tables waits for."""
+    """Return the transactions whose locks a fence of the tables waits for."""
     asked = [*schemas_and_names(tables), readers]
     records = await link.all("find the sessions that hold locks", sql.LOCKED, asked)
     return [FenceBlocker(table=_table(record), **record) for record in records]

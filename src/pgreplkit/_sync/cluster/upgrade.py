@@ -18,6 +18,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     published_groups,
     read_gate,
     read_objects,
+    read_others,
     read_status,
     read_stuck,
     read_tables,
@@ -331,7 +332,9 @@ class _RollbackChecks:
     def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
-        return [*rollback_findings(status, read_stuck(new, old, status.back))]
+        stuck = read_stuck(new, old, status.back)
+        others = read_others(new, self.upgrade._names)
+        return [*rollback_findings(status, stuck, subscriptions=others)]
 
 
 @attrs.frozen

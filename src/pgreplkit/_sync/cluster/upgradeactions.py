@@ -186,7 +186,15 @@ class UpgradeActor:
     def _copy_schema(self, step: steps.CopyTables | steps.CopyKeys | steps.CopyIndexes) -> None:
         section = _SECTIONS[type(step)]
         try:
-            copy_schema(self.old, self.new, [section], owners=self.owners, bindir=self.bindir)
+            copy_schema(
+                self.old,
+                self.new,
+                [section],
+                owners=self.owners,
+                bindir=self.bindir,
+                # The indexes of a large database take hours.
+                timeout=_COPY,
+            )
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.
             tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]

@@ -165,8 +165,6 @@ class UpgradeClone:
 
     def _facts(self, groups: int) -> CloneFacts:
         old = self._old
-        names = {slot.name for slot in old.slots()}
-        names |= {publication.name for publication in old.publications()}
         return CloneFacts(
             old=read_side(old, self._names),
             cluster=self._actor.cluster(),
@@ -174,7 +172,6 @@ class UpgradeClone:
             identities=old.replica_identity(),
             groups=groups,
             connection_error=self._actor.unreached(),
-            leftovers=self._names.clone_in(names),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
         )

@@ -10,7 +10,7 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.logical.drift import schema_drift
-from pgreplkit._sync.logical.fence import read_fences
+from pgreplkit._sync.logical.fence import read_blockers, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.wire.link import Link
@@ -18,6 +18,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     TABLES,
@@ -32,7 +33,7 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
-from pgreplkit.errors import ServerError, SubscriptionStuck
+from pgreplkit.errors import ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
@@ -94,6 +95,8 @@ def read_upgrade_facts(
             available,
             extensions_error=unreadable,
             connection_error=_unreached(new, old, there),
+            # The preparation fences it, and may have been interrupted.
+            may_be_fenced=True,
         ),
         tables=tables,
         identities=old.replica_identity(),
@@ -117,16 +120,23 @@ def read_side(
     *,
     extensions_error: str = "",
     connection_error: str = "",
+    may_be_fenced: bool = False,
 ) -> Side:
-    """Return the facts about one server; ``connection_error`` is that with the other one."""
+    """Return the facts about one server; ``connection_error`` is that with the other one.
+
+    ``may_be_fenced``: a fence of the upgrade is no obstacle there.
+    """
     link = server._link
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
+    slots = [slot.name for slot in server.slots()]
+    leftovers = [f"slot {name}" for name in names.own_in(slots)]
     for kind in ("publications", "subscriptions"):
-        # Those of the upgrade itself, after an earlier preparation.
-        own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
+        own = names.own_in(record[kind])
+        leftovers += [f"{kind.removesuffix('s')} {name}" for name in own]
         record[kind] = [name for name in record[kind] if name not in own]
+    leftovers += _fence_schemas(link, names, may_be_fence=may_be_fenced)
     # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
@@ -141,10 +151,20 @@ def read_side(
             **record,
         ),
         pool=WorkerPool(**pool),
-        slots=len(server.slots()),
+        slots=len(slots),
+        leftovers=leftovers,
         senders=len(server.replicas()),
         connection_error=connection_error,
     )
+
+
+def _fence_schemas(link: Link, names: Names, *, may_be_fence: bool) -> list[str]:
+    """Return the schema that has the name of the upgrade's fence, if it is an obstacle."""
+    operation = "read the schemas"
+    if not (link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
+        return []
+    is_fence = names.fence in {fence.name for fence in read_fences(link)}
+    return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
 
 
 def _available(link: Link) -> tuple[Sequence[tuple[str, str]], str]:
@@ -233,7 +253,6 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
     drift = schema_drift(old, new, published)
     tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
-    writers = old.find_writers(published)
     kept = read_kept_schema(old, names.forward(1))
     return [
         schema_finding(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
@@ -244,7 +263,8 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
                 one.table for one in tables if one.is_copied and one.table not in published
             ],
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
-            writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
+            writers=[str(one) for one in read_blockers(old._link, published)],
+            subscriptions=read_others(old, names),
             stuck=read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
@@ -261,9 +281,16 @@ def read_stuck(
         subscription = subscriber.subscription(one.state.subname)
         try:
             subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)
-        except SubscriptionStuck as error:
+        except (SubscriptionStuck, SlotLost, SlotNotFound) as error:
             found.append(str(error))
     return found
+
+
+def read_others(server: Primary, names: Names) -> list[str]:
+    """Return the enabled subscriptions that are not of the upgrade: a fence lets them write."""
+    enabled = [one.name for one in server.subscriptions() if one.state.subenabled]
+    own = names.own_in(enabled)
+    return [name for name in enabled if name not in own]
 
 
 def read_fingerprint(link: Link) -> dict[str, str]:

@@ -217,7 +217,7 @@ def _patiently(
             link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except StatementTimeout as error:
             # At once: a moment later other sessions may hold the locks.
-            blockers = _blockers(link, tables, readers=waits_for_readers)
+            blockers = read_blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:
                 held = "; ".join(map(str, blockers[:5])) or error.found
                 raise WaitTimeout(
@@ -236,8 +236,10 @@ def _patiently(
             return
 
 
-def _blockers(link: Link, tables: Sequence[TableName], *, readers: bool) -> list[FenceBlocker]:
-    """Return the sessions whose locks a fence of the tables waits for."""
+def read_blockers(
+    link: Link, tables: Sequence[TableName], *, readers: bool = False
+) -> list[FenceBlocker]:
+    """Return the transactions whose locks a fence of the tables waits for."""
     asked = [*schemas_and_names(tables), readers]
     records = link.all("find the sessions that hold locks", sql.LOCKED, asked)
     return [FenceBlocker(table=_table(record), **record) for record in records]

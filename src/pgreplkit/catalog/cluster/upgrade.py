@@ -42,6 +42,8 @@ class UserTable:
     """Exclusion constraints, and deferrable unique constraints."""
     slow_changes: int
     """Updates and deletes that search many rows, because the replica identity is FULL."""
+    hides_rows: bool
+    """Whether row level security applies to its owner, too."""
     has_index: bool
     """Whether it has an index that such a search can use from version 16 on."""
     value_bytes: int
@@ -76,6 +78,8 @@ TABLES = f"""
             AND (contype = 'x' OR contype = 'u' AND condeferrable) ORDER BY 1) AS late_constraints,
         CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}
             THEN n_tup_upd + n_tup_del ELSE 0 END AS slow_changes,
+        relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles
+            WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls)) AS hides_rows,
         EXISTS (SELECT FROM pg_index JOIN pg_class i ON i.oid = indexrelid
             JOIN pg_am ON pg_am.oid = i.relam WHERE indrelid = c.oid AND amname = 'btree'
             AND indpred IS NULL AND indkey[0] <> 0) AS has_index,
@@ -215,6 +219,7 @@ FACTS = """
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
 """
+HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
 AVAILABLE = """
     SELECT ARRAY(SELECT ARRAY[name, default_version]::text[] FROM pg_available_extensions)
         AS available

@@ -58,12 +58,14 @@ class UnfencedSession(Record):
 
 @attrs.frozen(kw_only=True)
 class FenceBlocker(Record):
-    """A session with a lock for which a fence waits."""
+    """A session, or a prepared transaction, with a lock for which a fence waits."""
 
     table: TableName
-    pid: int
+    pid: int | None
+    """None for a prepared transaction."""
     backend_type: str
     application_name: str | None
+    """The name of a prepared transaction; else that of the client."""
     age: timedelta | None
     """The age of its transaction."""
 
@@ -75,7 +77,8 @@ class FenceBlocker(Record):
     def __str__(self) -> str:
         who = self.application_name or self.backend_type
         age = "" if self.age is None else f", {self.age.total_seconds():.1f} s old"
-        return f"process {self.pid} ({who}{age}) on {self.table}"
+        what = "prepared transaction" if self.pid is None else f"process {self.pid}"
+        return f"{what} ({who}{age}) on {self.table}"
 
 
 # Statements; {} stand for identifiers and literals.
@@ -123,16 +126,20 @@ FENCES = f"""
     GROUP BY 1, 2 ORDER BY 1
 """
 LOCKED = f"""
-    SELECT DISTINCT nspname, relname, pid, backend_type, application_name,
-        clock_timestamp() - xact_start AS age
+    SELECT DISTINCT nspname, relname, pid,
+        coalesce(backend_type, 'prepared transaction') AS backend_type,
+        coalesce(gid, application_name) AS application_name,
+        clock_timestamp() - coalesce(prepared, xact_start) AS age
     FROM {ASKED_TABLES} JOIN pg_locks ON relation = pg_class.oid AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND (%s::boolean OR mode NOT IN ('AccessShareLock', 'RowShareLock'))
-    JOIN pg_stat_activity USING (pid)
-    WHERE pid <> pg_backend_pid()
+    LEFT JOIN pg_stat_activity USING (pid)
+    -- Its locks have no process.
+    LEFT JOIN pg_prepared_xacts ON virtualtransaction = '-1/' || transaction
+    WHERE pid IS DISTINCT FROM pg_backend_pid()
     ORDER BY 1, 2, 3
 """
-"""The sessions whose locks conflict with the fence's; with the third parameter, readers too."""
+"""The transactions whose locks conflict with the fence's; with the third parameter, readers too."""
 
 
 def unfenced(major: int) -> str:

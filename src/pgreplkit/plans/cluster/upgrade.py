@@ -89,10 +89,11 @@ class Names:
         numbers = {name.removeprefix(f"{self.upgrade}_"): name for name in names}
         return [numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)]
 
-    def clone_in(self, names: Iterable[str]) -> list[str]:
-        """Return the names of a preparation by clone among others."""
+    def own_in(self, names: Iterable[str]) -> list[str]:
+        """Return all names of the upgrade among others."""
         there = [*names]
-        return [*self.forward_in(there), *(name for name in there if name == self.copy)]
+        copy = [name for name in there if name == self.copy]
+        return [*self.forward_in(there), *self.back_in(there), *copy]
 
     def back_in(self, names: Iterable[str]) -> list[str]:
         """Return the names of the way back among others."""

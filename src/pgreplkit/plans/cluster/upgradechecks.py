@@ -8,6 +8,7 @@ from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradefindings import named
 from pgreplkit.plans.cluster.upgradetables import table_findings
 from pgreplkit.plans.server.readiness import (
     checked,
@@ -79,6 +80,7 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
         yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
         yield wal_level_finding(name, side)
+        yield leftovers_finding(name, side)
 
 
 def release_finding(name: str, side: Side) -> Finding:
@@ -121,6 +123,16 @@ def timeouts_finding(name: str, side: Side) -> Finding:
         needed="none: they end copies, and the slots wait for transactions",
         remedy="; ".join(f"ALTER ROLE CURRENT_USER SET {setting} = 0" for setting in limits),
         otherwise=Severity.WARNING,
+    )
+
+
+def leftovers_finding(name: str, side: Side) -> Finding:
+    """Return the finding about objects that the upgrade would take for its own."""
+    return named(
+        f"{name}: leftovers",
+        side.leftovers,
+        needed="no slots, publications, subscriptions and schemas with the upgrade's names",
+        remedy="undo() or finish the earlier upgrade, remove {}, or choose another name",
     )
 
 

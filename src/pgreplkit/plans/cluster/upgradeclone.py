@@ -19,6 +19,7 @@ from pgreplkit.plans.cluster.steps import DropSlots
 from pgreplkit.plans.cluster.upgrade import CLONING, NEW, OLD, Names, TableGroup
 from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
+    leftovers_finding,
     reach_finding,
     release_finding,
     timeouts_finding,
@@ -59,8 +60,6 @@ class CloneFacts:
     groups: int
     connection_error: str
     """The error with which this machine connects to the old server; empty if it does."""
-    leftovers: Sequence[str]
-    """Slots and publications with the names of the upgrade."""
     majors: Mapping[str, int]
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]
@@ -109,12 +108,7 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
-    yield named(
-        "leftovers",
-        facts.leftovers,
-        needed="no slots and publications with the upgrade's names",
-        remedy="undo() or finish the earlier upgrade, or choose another name: {} exist",
-    )
+    yield leftovers_finding("old", facts.old)
     yield checked(
         "groups",
         ok=facts.groups == 1 or has("slot.advance", major),
@@ -303,6 +297,10 @@ def initdb_arguments(cluster: ClusterFacts, directory: str, *, major: int) -> li
     ]
 
 
+_JOBS = 4
+"""Databases that pg_upgrade dumps and restores at the same time: those of initdb, and one more."""
+
+
 def upgrade_arguments(
     cluster: ClusterFacts, *, old_bindir: str, copy: str, directory: str, transfer: str
 ) -> list[str]:
@@ -312,6 +310,7 @@ def upgrade_arguments(
         f"--old-datadir={copy}",
         f"--new-datadir={directory}",
         f"--username={cluster.superuser}",
+        f"--jobs={_JOBS}",
         # The default has no option of its own before 17.
         *([] if transfer == "copy" else [f"--{transfer}"]),
     ]

@@ -43,7 +43,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     # What other programs use, and each may do without for the time of the upgrade.
     for what, found, remedy in (
-        ("event triggers", old.event_triggers, "check that {} do no harm on the new server"),
+        ("event triggers", old.event_triggers, "check that {} permit the triggers of a fence"),
         ("other publications", old.publications, "create {} on the new server for their readers"),
         ("other subscriptions", old.subscriptions, "create {} on the new server at the cutover"),
     ):

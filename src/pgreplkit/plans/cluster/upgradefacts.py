@@ -24,6 +24,8 @@ class Side:
     pool: WorkerPool
     slots: int
     senders: int
+    leftovers: Sequence[str] = ()
+    """Objects that have the names of the upgrade's."""
     connection_error: str = ""
     """The error with which it connects to the other server; empty if it does."""
 

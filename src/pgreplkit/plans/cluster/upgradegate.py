@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
+from pgreplkit.plans.cluster.upgradefindings import named
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
@@ -16,11 +17,13 @@ def cutover_findings(
     unpublished: Sequence[TableName],
     sequences: Sequence[Finding],
     writers: Sequence[str],
+    subscriptions: Sequence[str],
     stuck: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
     yield _applied(stuck)
+    yield _others_finding(OLD, subscriptions)
     # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
@@ -60,6 +63,17 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
     )
 
 
+def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
+    """Return the finding about subscriptions that would write to a fenced server."""
+    return named(
+        "other subscriptions",
+        subscriptions,
+        needed="none enabled: the fence does not refuse their rows, and no one replicates them",
+        remedy=f"ALTER SUBSCRIPTION … DISABLE for {{}} on the {node} server, and subscribe on the"
+        " other one where their origins stopped",
+    )
+
+
 def _applied(stuck: Sequence[str]) -> Finding:
     return checked(
         "apply",
@@ -77,7 +91,9 @@ def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Fin
     yield _applied(stuck)
 
 
-def rollback_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
+def rollback_findings(
+    status: UpgradeStatus, stuck: Sequence[str], *, subscriptions: Sequence[str]
+) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
     # A subscription that was disabled for a while is behind, and its slot may be lost.
@@ -89,4 +105,5 @@ def rollback_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[F
         needed="all of them, since the cutover",
         remedy="none after a cutover with way_back=False",
     )
+    yield _others_finding(NEW, subscriptions)
     yield _applied(stuck)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import UserTable
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import listed
@@ -60,6 +61,16 @@ def replicated_findings(
         },
         needed="none: their effects are replicated already",
         otherwise=Severity.WARNING,
+    )
+    yield listed(
+        "forced row level security",
+        {
+            one.table: f"ALTER TABLE {one.table} NO FORCE ROW LEVEL SECURITY"
+            for one in tables
+            # Before, they write as the subscription's owner, a superuser.
+            if one.is_copied and one.hides_rows and has("subscription.run_as_owner", new_major)
+        },
+        needed="none until the end of the upgrade: apply workers write as the tables' owners",
     )
     yield from _slow_or_large([one for one in tables if one.is_copied], new_major)
 
