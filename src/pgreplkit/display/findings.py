@@ -67,7 +67,7 @@ def _remedy(finding: Finding) -> Markup:
 
 def _statement(sql: str, *notes: object) -> Markup:
     # Code may break within its words, so that the columns of prose would leave it no width.
-    return block(code(sql), *notes, style="min-width:18em")
+    return block(code(sql), *notes, style="min-width:14em")
 
 
 def readiness_panel(readiness: Readiness) -> Markup:

@@ -9,6 +9,7 @@ from pgreplkit._text import counted
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.plans.server.retention import HolderKind, WalHolder, WalRetention
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
+from pgreplkit.values.text import duration_text, size_text, value_text
 
 _SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
 """Less than an hour is critical: hardly enough for a person to act. A day is a warning."""
@@ -59,18 +60,18 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
         yield _slot_finding(
             slot,
             Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
-            f"{holder.time_left} until it is lost, if it does not advance",
+            f"{duration_text(holder.time_left)} until it is lost, if it does not advance",
             needed="enough time to repair its receiver",
             remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
             effective_after=EffectiveAfter.RELOAD,
         )
         return
     if not slot.active and holder.bytes:
-        since = f" since {slot.inactive_since}" if slot.inactive_since else ""
+        since = f" since {value_text(slot.inactive_since)}" if slot.inactive_since else ""
         yield _slot_finding(
             slot,
             Severity.WARNING,
-            f"unused{since}, and retains {holder.bytes} bytes of WAL",
+            f"unused{since}, and retains {size_text(holder.bytes)} of WAL",
             needed="a receiver",
             remedy=f"start its receiver; if it no longer exists: {drop}",
         )
@@ -159,13 +160,14 @@ def _of_disk(report: WalRetention) -> Iterator[Finding]:
     full = report.directory_bytes >= report.disk_size
     if full or (left is not None and left < _TODAY):
         worst = report.worst
-        rest = "" if left is None else f", {left} are left"
+        rest = "" if left is None else f", {duration_text(left)} are left"
         yield Finding(
             check="disk",
             severity=Severity.CRITICAL
             if full or left is None or left < _SOON
             else Severity.WARNING,
-            found=f"{report.directory_bytes} of {report.disk_size} bytes are used{rest}",
+            found=f"{size_text(report.directory_bytes)} of {size_text(report.disk_size)} are used"
+            f"{rest}",
             needed="room for the retained WAL",
             remedy=f"the oldest WAL is retained for {worst.name}" if worst else "",
         )
