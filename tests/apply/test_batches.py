@@ -10,12 +10,14 @@ from hypothesis import given, strategies as st
 from pgreplkit.apply import TableRule
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.shape import match
+from pgreplkit.apply.stamped import StampedStatements, Stamps
 from pgreplkit.apply.statements import Statement, Statements
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.protocol.pgoutput.tuples import TEXT
+from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT
 
 NUMBERS = map(b"s%d".__mod__, count(1))
-STATEMENTS = Statements(match(USERS, OWN, TableRule(), dumped), lambda: next(NUMBERS))
+MATCH = match(USERS, OWN, TableRule(), dumped)
+STATEMENTS = Statements(MATCH, lambda: next(NUMBERS))
 INSERT, OTHER = STATEMENTS.insert(), STATEMENTS.insert()
 DELETE = STATEMENTS.delete()
 
@@ -78,3 +80,22 @@ def test_a_set_has_each_key_once_and_rows_stay_in_their_order(keys: list[int]) -
     assert all(len({*each}) == len(each) for each in found)
     # Also a set of one row fails if the row is missing.
     assert all(statement.types for statement, _, _ in sent)
+
+
+def test_rows_with_a_commit_time_share_it_and_keys_follow_their_insertion() -> None:
+    stamped = StampedStatements(MATCH, Stamps(1), lambda: next(NUMBERS))
+    insert, delete = stamped.upsert(is_new=True), stamped.delete()
+    batch = Batch()
+    for number in (1, 2):
+        values, formats = row(number)
+        assert batch.takes((insert, [*values, b"time"], [*formats, BINARY]))
+    assert [(values, formats) for _, values, formats in batch.steps()] == [
+        ([b"1", None, b"n", b"2", None, b"n"], [TEXT, TEXT, 1, TEXT, TEXT, 2]),
+        ([b"1", b"2", b"time"], [TEXT, TEXT, BINARY]),
+    ]
+    assert batch.takes((delete, [b"1", b"time"], [TEXT, BINARY]))
+    assert not batch.takes((delete, [b"1", b"time"], [TEXT, BINARY]))
+    [(statement, deleted, hows)] = batch.steps()
+    # Alone it fails too, if it does not win.
+    assert statement.sql.endswith("SELECT 1 / (count(*) = 1)::int FROM gone")
+    assert (deleted, hows) == ([b"1", b"time"], [TEXT, BINARY])

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit import plan_clone
 from pgreplkit.driver.conninfo import (
     address,
     complete,
     handed_on,
+    replication_conninfo,
     resolved,
     with_database,
 )
@@ -142,6 +144,28 @@ def test_a_server_whose_service_asks_for_encryption_or_a_role_is_alive(
         assert probe("service=one") is Reply.OPEN
     assert probe("service=one") is Reply.SILENT
     assert probe("service=two") is Reply.NOT_ASKED
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"port": port} for port in ("99999", "0", "-1", "postgresql", "54 32")),
+        *({"hostaddr": text} for text in ("localhost", "not-an-address", "127.0.0.1.")),
+    ],
+)
+def test_an_address_that_libpq_refuses_is_no_evidence_that_a_server_is_lost(
+    wrong: dict[str, str],
+) -> None:
+    conninfo = make_conninfo("", **{"host": "127.0.0.1", "port": "1", **wrong})
+    assert probe(conninfo) is Reply.NOT_ASKED
+
+
+def test_a_connection_string_for_streams_serves_other_sessions_too() -> None:
+    for value in ("true", "database", "nonsense"):
+        assert "replication" not in complete(f"host=a replication={value}", {})
+        whole = complete("host=a", {"replication": value})
+        assert "replication" not in whole
+        assert "replication=database" in replication_conninfo(whole, is_logical=True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from pgreplkit import NodeControl, standby_config
 from pgreplkit.host.configuration import Launch, parse_line, read_configuration
+from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import write_standby_files, written_conninfo
 
 
@@ -32,6 +33,9 @@ class Files:
 
     def list_folder(self, path: str) -> list[str] | None:
         return [basename(name) for name in self.files if dirname(name) == normpath(path)] or None
+
+    def unwritable(self, path: str, *, recursive: bool = True) -> list[str]:
+        return []
 
     @property
     def control(self) -> NodeControl:
@@ -160,6 +164,29 @@ def test_recovery_targets_are_overridden_if_the_configuration_cannot_be_read() -
     host = with_files({})
     write_standby_files(host.control, standby_config("host=a", server_version=16))
     assert "recovery_target_time = ''\n" in host.files["/data/postgresql.auto.conf"]
+
+
+def test_a_trigger_file_that_exists_promotes_no_new_standby() -> None:
+    files = {"postgresql.conf": "promote_trigger_file = 'promote.now'\n"}
+    for trigger in ({}, {"promote.now": ""}):
+        host = with_files({**files, **trigger})
+        write_standby_files(host.control, standby_config("host=a", server_version=15))
+        found = read_configuration(host.control).get("promote_trigger_file")
+        assert found == ("" if trigger else "promote.now")
+        host = with_files({"PG_VERSION": "11\n", **trigger})
+        host.files["/data/recovery.conf"] = "trigger_file = 'promote.now'\n"
+        write_standby_files(host.control, standby_config("host=a", server_version=11))
+        assert ("trigger_file" in host.files["/data/recovery.conf"]) is not bool(trigger)
+
+
+def test_a_trigger_file_on_the_command_line_is_reported() -> None:
+    opts = '/bin/postgres "-D" "/data" "-c" "promote_trigger_file=/tmp/now"'
+    for exists in (False, True):
+        host = with_files({"postmaster.opts": opts, "postgresql.conf": ""})
+        if exists:
+            host.files["/tmp/now"] = ""
+        fixed = read_host(host.control, "a").fixed_settings
+        assert fixed == ({"promote_trigger_file": "/tmp/now"} if exists else {})
 
 
 def test_recovery_targets_are_removed_from_a_recovery_conf() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,21 @@ def test_any_position_leads_to_the_next_record(sampled: Recorded) -> None:
     for number in range(0, len(records), 797):
         for lsn in (records[number].lsn, records[number].lsn - 1):
             assert wal.first_at(lsn) == records[number]
+
+
+def test_a_file_is_not_read_beyond_its_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, three_segments())
+    beyond: list[int] = []
+
+    def pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
+        yield path.read_bytes()[start:]
+        # Of a small compressed file, such pieces may never end.
+        for number in range(5):
+            beyond.append(number)
+            yield bytes(8192)
+
+    monkeypatch.setattr("pgreplkit.offline.reader.read_pieces", pieces)
+    assert len([*open_wal(tmp_path)]) == 401
+    assert {*beyond} == {0}

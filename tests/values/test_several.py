@@ -9,8 +9,9 @@ from hypothesis import given, strategies as st
 
 import pgreplkit
 from pgreplkit import CommandControl, PublishedTable, SyncStandbyNames, TableName, Watch
+from pgreplkit.feeds import PlainJson
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.values.several import several
+from pgreplkit.values.several import by_name, several
 
 
 @given(st.lists(st.text()))
@@ -70,6 +71,29 @@ def command(**given: object) -> object:
 def test_functions_without_a_server_refuse_one_text(call: Callable[[], object]) -> None:
     with pytest.raises(TypeError, match="several items, not one str"):
         call()
+
+
+@pytest.mark.parametrize("given", ["a=1", ["a"], [("a", "b")], b"a", 5])
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("controls", lambda bad: pgreplkit.Cluster.discover({"a": "host=x"}, controls=bad)),
+        ("replication", lambda bad: pgreplkit.Cluster.discover({"a": "host=x"}, replication=bad)),
+        ("settings", lambda bad: pgreplkit.plan_clone("host=x", "/nowhere", settings=bad)),
+        ("tablespaces", lambda bad: pgreplkit.plan_clone("host=x", "/nowhere", tablespaces=bad)),
+        ("keys", lambda bad: PlainJson(keys=bad)),
+    ],
+)
+def test_another_object_than_values_by_name_is_refused(
+    argument: str, call: Callable[[object], object], given: object
+) -> None:
+    with pytest.raises(TypeError, match=f"{argument} takes values by name, not one .*pass a dict"):
+        call(given)
+
+
+def test_no_values_by_name_are_an_empty_mapping() -> None:
+    assert by_name(None, "settings") == {}
+    assert by_name({"a": 1}, "settings") == {"a": 1}
 
 
 @pytest.mark.parametrize(

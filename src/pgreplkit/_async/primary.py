@@ -127,7 +127,8 @@ class AsyncPrimary(AsyncStreamingServer):
         """Set synchronous_standby_names, usually an edited result of ``sync_standby_names``.
 
         Raises: QuorumUnreachable, unless ``force``, if fewer of the standbys are streaming and
-        reporting a flush position than have to confirm, so that every commit would wait;
+        reporting a flush position than have to confirm, so that every commit would wait. With
+        synchronous_commit = remote_apply they must replay, too, which pg_receivewal never does;
         WaitTimeout if another source of the setting overrides it.
         Needs: superuser, or from 15 on ALTER SYSTEM on the parameter, EXECUTE on pg_reload_conf()
         and pg_monitor; a connection in autocommit mode.
@@ -148,17 +149,21 @@ class AsyncPrimary(AsyncStreamingServer):
     async def _check_quorum(self, names: SyncStandbyNames) -> None:
         # A standby that has just connected counts only after its first reply.
         from pgreplkit.catalog.server.senders import SenderState
+        from pgreplkit.plans.server.synccommits import confirming, unreplaying
 
+        # The server's value: that of this session may differ, so that its own commits do not wait.
+        waits_for = (await self.setting("synchronous_commit")).reset_val
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
-            confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
-            if names.is_met_by(confirming):
+            able = confirming(names, streaming, synchronous_commit=waits_for)
+            if names.is_met_by(able):
                 return
             # Waiting helps only if enough standbys are connected.
             could_be_met = names.is_met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
-                raise QuorumUnreachable(str(names), confirming)
+                never = unreplaying(names, streaming) if waits_for == "remote_apply" else ()
+                raise QuorumUnreachable(str(names), able, never)
             await sleep(backoff.next_pause())
 
     async def check_readiness(

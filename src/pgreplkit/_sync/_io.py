@@ -6,11 +6,13 @@ Written by hand.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from errno import EBADF
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
-from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from select import POLLIN, POLLNVAL, POLLOUT, poll
 from threading import Event, Lock as Lock, RLock, Thread, Timer
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
@@ -57,19 +59,21 @@ def to_thread_shielded(call: Callable[[], T]) -> T:
 
 def wait_readable(descriptor: int, timeout: float) -> bool:
     """Wait until a socket is readable; return False after ``timeout`` seconds."""
-    with DefaultSelector() as selector:
-        selector.register(descriptor, EVENT_READ)
-        return bool(selector.select(timeout))
+    return wait_sockets((descriptor,), (), timeout)
 
 
 def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float) -> bool:
     """Wait until one of the sockets is ready; return False after ``timeout`` seconds."""
-    with DefaultSelector() as selector:
-        for descriptor in {*readers, *writers}:
-            events = EVENT_READ if descriptor in readers else 0
-            events |= EVENT_WRITE if descriptor in writers else 0
-            selector.register(descriptor, events)
-        return bool(selector.select(timeout))
+    # A selector would be created and closed for each wait, by system calls of its own.
+    waiting = poll()
+    for descriptor in {*readers, *writers}:
+        events = POLLIN if descriptor in readers else 0
+        events |= POLLOUT if descriptor in writers else 0
+        waiting.register(descriptor, events)
+    ready = waiting.poll(timeout * 1000)
+    if any(events & POLLNVAL for _, events in ready):
+        raise OSError(EBADF, os.strerror(EBADF))
+    return bool(ready)
 
 
 def later(seconds: float, call: Callable[[], None]) -> Timer:

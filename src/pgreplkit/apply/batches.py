@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import TypeVar
 
 from pgreplkit.apply.statements import Kind, Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.protocol.pgoutput.tuples import Octets
+
+T = TypeVar("T")
 
 _MOST_PARAMETERS = 600
 """Of one statement: with more, planning and sending it takes longer than it saves."""
@@ -56,8 +59,8 @@ class Batch:
         The numbers of rows are powers of two, so that few statements are prepared.
         """
         one, values, formats = self._statement, self._values, self._formats
-        # A set fails if a row is missing; a statement for one row does not.
-        is_set = self._keys is not None
+        # A set fails if a row is missing, or newer; a statement for one row does not.
+        is_set = self._keys is not None or (one is not None and one.is_timed)
         self._statement, self._values, self._formats = None, [], []
         if one is None or one.several is None:
             return
@@ -65,9 +68,24 @@ class Batch:
         while at < len(values):
             rows = 1 << ((len(values) - at).bit_length() - 1)
             statement = one if rows == 1 and not is_set else one.several(rows)
+            part = slice(at, at + rows)
             yield (
                 statement,
-                [*chain.from_iterable(values[at : at + rows])],
-                [*chain.from_iterable(formats[at : at + rows])],
+                _joined(values[part], one.is_timed, statement.is_timed),
+                _joined(formats[part], one.is_timed, statement.is_timed),
             )
+            if one.follows is not None:
+                places = [place for _, place, _ in one.key]
+                # The key and the time.
+                keys = [[each[place] for place in (*places, -1)] for each in values[part]]
+                hows = [[each[place] for place in (*places, -1)] for each in formats[part]]
+                yield one.follows(rows), _joined(keys, True, True), _joined(hows, True, True)
             at += rows
+
+
+def _joined(rows: Sequence[Sequence[T]], has_time: bool, takes_time: bool) -> list[T]:
+    """Return the parameters of several rows, with one time for all of them at the end."""
+    if not has_time:
+        return [*chain.from_iterable(rows)]
+    joined = [*chain.from_iterable([each[:-1] for each in rows])]
+    return [*joined, rows[-1][-1]] if takes_time else joined

@@ -163,6 +163,9 @@ class DeltaStatements(StampedStatements):
     def _column(row: str, one: Written) -> str:
         return f"{row}.{quote_identifier(one.column.name)}"
 
+    def _sets(self) -> None:
+        """Return None: each change is compared by itself."""
+
     # A deletion wins over every change.
 
     def _is_older(self, row: str, parameters: Parameters, tie: str) -> str:

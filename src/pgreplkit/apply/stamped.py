@@ -8,11 +8,13 @@ so does a change of the same transaction, whose commit time is not known yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
+from pgreplkit.apply.stampedsets import StampedSets
 from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
@@ -90,8 +92,26 @@ class StampedStatements:
             f" WHERE {self._is_older('t', parameters, tie)}"
             f" RETURNING {self._returned(stamp, is_new=is_new)}"
         )
-        kind = Kind.INSERT if is_new else Kind.UPDATE
-        return self._made(kind, sql, parameters)
+        made = self._made(Kind.INSERT if is_new else Kind.UPDATE, sql, parameters)
+        several = self._sets()
+        if several is None:
+            return made
+        if is_new:
+            return attrs.evolve(
+                made,
+                is_timed=True,
+                several=cache(partial(several.insert, made, parameters)),
+                follows=cache(partial(several.check, made)),
+            )
+        update = partial(several.update, made, parameters)
+        return attrs.evolve(made, is_timed=True, several=cache(update))
+
+    def _sets(self) -> StampedSets | None:
+        """Return the statements for several rows, if there are any."""
+        # The rows of a partitioned table have no xmin where they are written.
+        if not self._stamps.by_time or self._match.target.is_partitioned:
+            return None
+        return StampedSets(self._match, self.key, self._oid)
 
     def _returned(self, stamp: str, *, is_new: bool) -> str:
         """Return the expression for the answer of an upsert."""
@@ -150,7 +170,12 @@ class StampedStatements:
                 " is_late = EXCLUDED.is_late"
                 f" WHERE {self._is_older('d', parameters, self._tie('d', None, []))})"
             )
-        return self._made(Kind.DELETE, sql + self._answer(parameters), parameters)
+        made = self._made(Kind.DELETE, sql + self._answer(parameters), parameters)
+        several = self._sets()
+        if several is None:
+            return made
+        delete = partial(several.delete, made, parameters)
+        return attrs.evolve(made, is_timed=True, several=cache(delete))
 
     def sweep(self) -> Statement | None:
         """Return the deletion of rows that were inserted while an older deletion found none.

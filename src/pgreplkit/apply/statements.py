@@ -42,6 +42,10 @@ class Statement:
     """Whether the statement compares versions, and returns the outcome."""
     several: Callable[[int], Statement] | None = None
     """Returns the statement for a number of rows at once, if there is one."""
+    follows: Callable[[int], Statement] | None = None
+    """Returns the statement that follows ``several``, and takes the keys of the rows."""
+    is_timed: bool = False
+    """Whether the last parameter is the commit time, which all rows of a transaction share."""
     types: tuple[int, ...] = ()
     """The types of the parameters; the server infers them where none are given."""
 
@@ -66,6 +70,15 @@ class Parameters:
 
     def __getitem__(self, position: int) -> str:
         return f"${self._numbers[position]}"
+
+    @property
+    def width(self) -> int:
+        """The number of parameters."""
+        return len(self._order)
+
+    def place(self, position: int) -> int:
+        """Return the place of a position's value among the parameters, counted from 0."""
+        return self._numbers[position] - 1
 
     def of_row(self, position: int, row: int) -> str:
         """Return the parameter of a value in one of the rows, whose values follow each other."""

@@ -51,7 +51,10 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     insist_on_known("libpq", "connection parameter", params, known)
     # Only a fallback: a name in the environment or a service file comes first.
     defaults = {"fallback_application_name": "pgreplkit"}
-    completed = make_conninfo("", **(defaults | parameters_of(conninfo, params)))
+    given = parameters_of(conninfo, params)
+    # Of a string that was written for streams: each class chooses the kind of its own session.
+    given.pop("replication", None)
+    completed = make_conninfo("", **(defaults | given))
     if "connect_timeout" in resolved(completed):
         return completed
     return make_conninfo(completed, connect_timeout="10")

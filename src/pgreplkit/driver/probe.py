@@ -98,7 +98,15 @@ def _listener(conninfo: str) -> Reply:
     """Return the reply of a server that is silent to libpq, by whether anything listens there."""
     parts = conninfo_to_dict(conninfo)
     host = str(parts.get("hostaddr") or parts.get("host") or "localhost")
-    port = str(parts.get("port") or "5432")
+    port = str(parts.get("port") or "5432").strip()
+    # libpq refuses these before it connects, where the resolver would accept some.
+    if not (port.isdecimal() and 0 < int(port) < 1 << 16):
+        return Reply.NOT_ASKED
+    try:
+        if parts.get("hostaddr"):
+            socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return Reply.NOT_ASKED
     try:
         if host.startswith(("/", "@")):
             with socket.socket(socket.AF_UNIX) as client:

@@ -178,6 +178,8 @@ class QuorumUnreachable(ServerError):
     Attributes:
         names: the refused value, as text.
         connected: the application names of the receivers that stream and report what they flushed.
+        unreplaying: those that cannot confirm with synchronous_commit = remote_apply, because
+            they never replay.
     """
 
     remedy = (
@@ -187,17 +189,24 @@ class QuorumUnreachable(ServerError):
 
     names: str
     connected: tuple[str, ...]
+    unreplaying: tuple[str, ...]
 
-    def __init__(self, names: str, connected: tuple[str, ...]) -> None:
-        listed = ", ".join(connected) or "none"
-        super().__init__(
-            f"set synchronous_standby_names to {names!r}",
-            f"the standbys that can confirm are: {listed}",
-        )
-        self.names, self.connected = names, connected
+    def __init__(
+        self, names: str, connected: tuple[str, ...], unreplaying: tuple[str, ...] = ()
+    ) -> None:
+        found = f"the standbys that can confirm are: {', '.join(connected) or 'none'}"
+        if unreplaying:
+            found += (
+                f"; with synchronous_commit = remote_apply, {', '.join(unreplaying)} cannot,"
+                " because it never replays"
+            )
+        super().__init__(f"set synchronous_standby_names to {names!r}", found)
+        self.names, self.connected, self.unreplaying = names, connected, unreplaying
 
-    def __reduce__(self) -> tuple[type[QuorumUnreachable], tuple[str, tuple[str, ...]]]:
-        return QuorumUnreachable, (self.names, self.connected)
+    def __reduce__(
+        self,
+    ) -> tuple[type[QuorumUnreachable], tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        return QuorumUnreachable, (self.names, self.connected, self.unreplaying)
 
 
 class WaitTimeout(Error, TimeoutError):

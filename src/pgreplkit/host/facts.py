@@ -7,6 +7,7 @@ from posixpath import basename, dirname, normpath
 from pgreplkit.host.configuration import read_configuration
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import TRIGGER_SETTING, is_triggered
 from pgreplkit.plans.cluster.hosts import HostFacts
 from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 
@@ -37,6 +38,8 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
     fixed = {name: value for name in _STANDBY_SETTINGS if (value := command_line.get(name))}
     if fixed.get("recovery_target_timeline") == "latest":
         del fixed["recovery_target_timeline"]
+    if is_triggered(control, trigger := command_line.get(TRIGGER_SETTING)):
+        fixed[TRIGGER_SETTING] = trigger or ""
     is_local = isinstance(control, LocalControl)
     is_given = isinstance(control, LocalControl) and control.config_file is not None
     return HostFacts(
@@ -48,5 +51,6 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,
         starts_itself=is_local,
+        hot_standby=configuration.get("hot_standby"),
         fixed_settings=fixed,
     )

@@ -19,6 +19,8 @@ from pgreplkit.values.controlfile import ControlFile
 
 SIGNAL_FILES = ("standby.signal", "recovery.conf")
 """Files that make a server a standby: from 12 on, and before 12."""
+TRIGGER_SETTING = "promote_trigger_file"
+"""The file whose existence promotes a standby of 12 to 15."""
 _RECOVERY_FILES = ("recovery.conf", "recovery.done")
 """Before 12 they hold the settings of a standby; a promotion renames the first to the second."""
 _ADDRESS = ("host", "hostaddr", "port")
@@ -91,11 +93,17 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
     """Write the files of a standby; other settings in postgresql.auto.conf or recovery.conf stay.
 
     Recovery targets are removed: with one that remains from a restore, the server would end
-    recovery and promote itself. Those in other files are overridden with empty values.
+    recovery and promote itself. Those in other files are overridden with empty values. A trigger
+    file that exists has the same effect, so its setting is treated likewise.
     """
     settings: dict[str, str | None] = dict.fromkeys((*RECOVERY_TARGETS, *AT_TARGET))
-    if config.signal_file is not None:
+    if config.signal_file is None:
+        if is_triggered(control, _written(control, "trigger_file")):
+            settings["trigger_file"] = None
+    else:
         configuration = read_configuration(control)
+        if is_triggered(control, configuration.get(TRIGGER_SETTING)):
+            settings[TRIGGER_SETTING] = ""
         for name in RECOVERY_TARGETS:
             written = configuration.written.get(name)
             # An empty value is not a target. A file that cannot be read is assumed to have one.
@@ -106,6 +114,11 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
     if config.signal_file is not None:
         control.write_file(config.signal_file, b"")
         control.write_file("recovery.signal", None)
+
+
+def is_triggered(control: NodeControl, path: str | None) -> bool:
+    """Return whether a trigger file exists, so that a standby promotes itself at its start."""
+    return bool(path) and control.read_file(path or "") is not None
 
 
 def write_settings(control: NodeControl, name: str, settings: Mapping[str, str | None]) -> None:

@@ -28,6 +28,7 @@ from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_se
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
+from pgreplkit.values.several import by_name
 from pgreplkit.values.version import AnyServerVersion
 
 _SETTINGS: dict[str, SettingText] = {
@@ -118,7 +119,7 @@ class Lab:
             template = self._template(node, size)
             # initdb takes seconds, and a copy of its result much less.
             copy_data_directory(template, node.data_directory, self._place.account)
-            node.configure({**_SETTINGS, **(settings or {})})
+            node.configure({**_SETTINGS, **by_name(settings, "settings")})
             node.start()
         return node
 
@@ -193,7 +194,7 @@ class Lab:
                     f"could not copy {primary.name} with pg_basebackup: {run.stderr}"
                 )
             node.follow(primary, slot=slot)
-            node.configure(settings or {})
+            node.configure(by_name(settings, "settings"))
             node.start()
             node.wait_for_streaming()
         return node
@@ -223,7 +224,7 @@ class Lab:
         return self._broker("redis-server", self._name(name, "redis"), settings)
 
     def _broker(self, program: str, name: str, settings: Mapping[str, str] | None) -> Broker:
-        broker = Broker(name, program, self._place, settings or {})
+        broker = Broker(name, program, self._place, by_name(settings, "settings"))
         try:
             broker.start()
         except BaseException:

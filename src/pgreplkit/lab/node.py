@@ -21,6 +21,7 @@ from pgreplkit.errors.extras import needs_extra
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
+from pgreplkit.values.several import by_name
 from pgreplkit.values.version import ServerVersion
 
 with needs_extra("lab", "psutil"):
@@ -111,7 +112,7 @@ class Node:
 
         They take effect at the next start or reload.
         """
-        self._edit(self.data_directory / "postgresql.conf", settings)
+        self._edit(self.data_directory / "postgresql.conf", by_name(settings, "settings"))
 
     def follow(self, upstream: Node, *, slot: str | None = None) -> None:
         """Configure the node as a standby of ``upstream``, from its next start on."""

@@ -1,11 +1,12 @@
-"""several: refuse one name where several are expected."""
+"""several and by_name: refuse one name where several, or values by name, are expected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 def several(given: Iterable[T], argument: str, *, at_least: int = 0) -> tuple[T, ...]:
@@ -33,3 +34,17 @@ def several(given: Iterable[T], argument: str, *, at_least: int = 0) -> tuple[T,
     if len(several_items) < at_least:
         raise ValueError(f"{argument} is empty; it takes at least {at_least}")
     return several_items
+
+
+def by_name(given: Mapping[K, T] | None, argument: str) -> Mapping[K, T]:
+    """Return an argument that takes values by name; it is empty if None is given.
+
+    Raises:
+        TypeError: For anything but a mapping; its value is not repeated.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise TypeError(f"{argument} takes values by name, not one {kind}: pass a dict")
+    return given

@@ -15,6 +15,7 @@ from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.lab import Node
 from pgreplkit.rows import Evidence, Severity
 
+CRITICAL = Severity.CRITICAL
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=15")]
 
 
@@ -180,6 +181,42 @@ def test_a_standby_that_could_not_follow_a_promotion_stops_a_switchover(
     with tree["c"].connect() as standby:
         assert isinstance(standby, pgreplkit.Standby)
         assert standby.check_readiness()["recovery_target_xid"].severity is Severity.WARNING
+
+
+def test_an_old_primary_that_could_not_start_again_stops_a_switchover(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    # Read at the next start only, as an administrator's edit that was never tried.
+    tree["a"].configure({"max_connections": "20", "hot_standby": "off"})
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    readiness = found.plan_switchover("b").check()
+    assert {finding.check for finding in readiness.problems if finding.severity is CRITICAL} == {
+        *("limits of a", "hot_standby of a"),
+    }
+    assert "max_connections = 20, 100 on b" in readiness["limits of a"].found
+    hba = tree["a"].data_directory / "pg_hba.conf"
+    own = hba.read_text()
+    with (tree["a"].data_directory / "postgresql.conf").open("a") as file:
+        file.write("unknown_setting = 5\n")
+    hba.write_text(f"nonsense\n{own}")
+    files = found.plan_switchover("b").check()["configuration files of a"]
+    assert files.severity is CRITICAL
+    for named in ("unknown_setting", "pg_hba.conf, line 1"):
+        assert named in files.found
+    assert "max_connections" not in files.found
+    # What the running followers have counts, and only warns where a failover must not wait.
+    run(tree["b"], "ALTER SYSTEM SET max_connections = 200")
+    tree["b"].stop()
+    tree["b"].start()
+    tree["b"].wait_for_streaming()
+    found.refresh()
+    assert found.plan_switchover("b").check()["limits of c"].severity is CRITICAL
+    assert found.plan_follow("c", "b").check()["limits of c"].severity is CRITICAL
+    tree["a"].kill()
+    found.refresh()
+    assert not found["a"].is_reachable
+    assert found.plan_failover("b").check()["limits of c"].severity is Severity.WARNING
 
 
 def test_a_failover_is_refused_if_a_follower_could_not_stream_afterwards(

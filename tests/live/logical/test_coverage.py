@@ -86,6 +86,26 @@ async def test_nothing_to_compare_is_an_error(pair: Pair, colour: Colour) -> Non
                 await server.find_writers()
 
 
+async def test_a_subscription_that_lost_its_only_publication_is_an_error(
+    pair: Pair, colour: Colour
+) -> None:
+    # A subscription of the same database: of another publisher it would be passed over.
+    pair.subscriber.run(
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION lost"
+        " WITH (connect = false, slot_name = 'drift_lost')"
+    )
+    pair.publisher.run("SELECT pg_create_logical_replication_slot('drift_lost', 'pgoutput')")
+    try:
+        async with both(pair, colour) as (publisher, subscriber):
+            for check in (compared, drift_of):
+                with pytest.raises(pgreplkit.errors.PublicationNotFound, match="'s' names 'lost'"):
+                    await check(publisher, subscriber)
+    finally:
+        pair.publisher.run("SELECT pg_drop_replication_slot('drift_lost')")
+        pair.subscriber.run("ALTER SUBSCRIPTION s SET (slot_name = NONE)")
+        pair.subscriber.run("DROP SUBSCRIPTION s")
+
+
 async def test_unknown_tables_are_an_error(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no table public\.typo"):

@@ -133,6 +133,49 @@ def insist_on_sweeps_of_an_idle_stream(both: Both) -> None:
     running.join()
 
 
+def insist_on_several_changes_at_once(both: Both) -> None:
+    """Changes that all win are applied together; if one of them loses, the others win."""
+    before = dict(both.to_paris.counters)
+    both.berlin.run("INSERT INTO t SELECT i, 'several', i FROM generate_series(70, 79) AS i")
+    both.berlin.run(
+        "BEGIN; UPDATE t SET n = 0 WHERE id > 75; DELETE FROM t WHERE id > 77;"
+        " INSERT INTO t VALUES (78, 'again', 8), (79, 'again', 9); COMMIT"
+    )
+    both.exchange()
+    assert both.rows()[-4:] == [
+        (76, "several", 0),
+        (77, "several", 0),
+        (78, "again", 8),
+        (79, "again", 9),
+    ]
+    assert dict(both.to_paris.counters) == before
+    both.berlin.run(
+        "INSERT INTO t VALUES (80, 'loses', 0), (81, 'lives', 1)",
+        "UPDATE t SET n = 5 WHERE id IN (76, 77)",
+        "DELETE FROM t WHERE id IN (78, 79)",
+    )
+    both.paris.run(
+        "INSERT INTO t VALUES (80, 'x', 0); DELETE FROM t WHERE id = 80",
+        "UPDATE t SET n = 6 WHERE id = 77",
+        "UPDATE t SET n = 7 WHERE id = 79",
+    )
+    both.exchange()
+    assert both.rows()[-4:] == [
+        (76, "several", 5),
+        (77, "several", 6),
+        (79, "again", 7),
+        (81, "lives", 1),
+    ]
+    kinds = both.to_paris.counters
+    assert kinds[ConflictKind.INSERT_DELETED] == 1
+    assert (
+        kinds[ConflictKind.UPDATE_ORIGIN_DIFFERS] == before[ConflictKind.UPDATE_ORIGIN_DIFFERS] + 1
+    )
+    assert kinds[ConflictKind.DELETE_ORIGIN_DIFFERS] == 1 + before.get(
+        ConflictKind.DELETE_ORIGIN_DIFFERS, 0
+    )
+
+
 @pytest.mark.pg(">=10")
 def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     both.exchange()
@@ -177,6 +220,7 @@ def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     both.exchange()
     assert both.to_paris.counters[ConflictKind.DELETE_MISSING] == 1
     assert len(both.rows()) == 6
+    insist_on_several_changes_at_once(both)
     insist_on_sweeps_of_an_idle_stream(both)
 
 

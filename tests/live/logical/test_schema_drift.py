@@ -23,10 +23,11 @@ PUBLISHER = (
     "CREATE TABLE lost (id int PRIMARY KEY)",
 )
 SUBSCRIBER = (
-    "CREATE TABLE parent (id int PRIMARY KEY)",
+    "CREATE UNLOGGED TABLE parent (id int PRIMARY KEY)",
     """CREATE TABLE wide (id int PRIMARY KEY, a text NOT NULL, b bigint, d text, extra int,
         needed int NOT NULL, CONSTRAINT small CHECK (b < 100))""",
     "CREATE INDEX other_name ON wide (b) WHERE b > 5",
+    "CREATE UNIQUE INDEX refuses ON wide (lower(a))",
     "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "CREATE TRIGGER fires BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
     "CREATE TRIGGER rests BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
@@ -56,6 +57,7 @@ async def test_every_difference_is_reported_with_ddl_that_fixes_it(
         }
         assert reported == {
             (DriftKind.TABLE_MISSING, "public.lost"): Severity.CRITICAL,
+            (DriftKind.TABLE_DIFFERS, "public.parent"): Severity.WARNING,
             (DriftKind.COLUMN_MISSING, "c"): Severity.CRITICAL,
             (DriftKind.COLUMN_MISSING, "parent"): Severity.CRITICAL,
             (DriftKind.COLUMN_DIFFERS, "a"): Severity.CRITICAL,
@@ -68,6 +70,7 @@ async def test_every_difference_is_reported_with_ddl_that_fixes_it(
             (DriftKind.CONSTRAINT_MISSING, "one_a"): Severity.WARNING,
             (DriftKind.CONSTRAINT_MISSING, "wide_parent_fkey"): Severity.WARNING,
             (DriftKind.CONSTRAINT_EXTRA, "small"): Severity.WARNING,
+            (DriftKind.CONSTRAINT_EXTRA, "refuses"): Severity.WARNING,
             (DriftKind.TRIGGER_FIRES, "fires"): Severity.WARNING,
         }
         assert drift.severity is Severity.CRITICAL
@@ -81,6 +84,7 @@ async def test_every_difference_is_reported_with_ddl_that_fixes_it(
         again = await drift_of(publisher, subscriber, "parent", "wide")
         mended = {
             *(DriftKind.COLUMN_MISSING, DriftKind.INDEX_MISSING, DriftKind.CONSTRAINT_MISSING),
+            DriftKind.TABLE_DIFFERS,
         }
         assert [d for d in again.drifts if d.kind in mended] == []
         assert again.ddl == ()
@@ -126,13 +130,16 @@ async def test_drift_of_partitions_and_generated_columns(pair: Pair, colour: Col
     pair.publisher.run("CREATE TABLE plain (a int PRIMARY KEY, b int)")
     pair.subscriber.run(root, first, smaller)
     pair.subscriber.run(generated.replace("made", "plain"))
+    pair.publisher.run(generated.replace("made", "other"))
+    pair.subscriber.run(generated.replace("made", "other").replace("a + 1", "a + 2"))
     async with both(pair, colour) as (publisher, subscriber):
-        drift = await drift_of(publisher, subscriber, "root", "made", "plain")
+        drift = await drift_of(publisher, subscriber, "root", "made", "plain", "other")
         reported = {(d.kind, d.table.name, d.name) for d in drift.drifts}
         assert reported == {
             (DriftKind.PARTITION_MISSING, "root", "public.second"),
             (DriftKind.INDEX_MISSING, "root", "by_root"),
             (DriftKind.COLUMN_DIFFERS, "plain", "b"),
+            (DriftKind.COLUMN_DIFFERS, "other", "b"),
         }
         narrow = (await drift_of(publisher, subscriber, "second", "part"))[
             DriftKind.CONSTRAINT_EXTRA

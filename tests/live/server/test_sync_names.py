@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from clusters import Cluster, one, rows, run, soon, streaming, wait_until
 from colours import Colour, close, execute
 
 import pgreplkit
-from pgreplkit import SyncStandbyNames
+from pgreplkit import ReplicationConnection, SyncStandbyNames
 
 
 async def test_synchronous_standby_names_take_effect_immediately(
@@ -81,6 +82,39 @@ async def test_a_receiver_without_a_flush_position_does_not_count(
                 await primary.set_sync_standby_names(names)
             assert caught.value.connected == (cluster.standby.name,)
             assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
+
+
+@pytest.mark.one_colour
+async def test_with_remote_apply_a_receiver_that_never_replays_does_not_confirm(
+    cluster: Cluster, colour: Colour, tmp_path: Path
+) -> None:
+    node = cluster.standby.name
+    run(cluster.primary, "ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+    run(cluster.primary, "SELECT pg_reload_conf()")
+    opened = ReplicationConnection.connect(cluster.primary.conninfo, application_name="archiver")
+    try:
+        async with await colour.primary(cluster.primary.conninfo) as primary:
+            with opened, opened.receive_wal(tmp_path, synchronous=True, timeout=60) as stream:
+                reading = threading.Thread(target=lambda: [*stream])
+                reading.start()
+                flushing = "FROM pg_stat_replication WHERE application_name = 'archiver' AND"
+                wait_until(
+                    lambda: bool(rows(cluster.primary, f"SELECT {flushing} flush_lsn > '0/0'"))
+                )
+                for names in ("archiver", f'FIRST 1 (archiver, "{node}")', "ANY 2 (*)"):
+                    with pytest.raises(pgreplkit.errors.QuorumUnreachable) as caught:
+                        await primary.set_sync_standby_names(SyncStandbyNames.parse(names))
+                    assert caught.value.unreplaying == ("archiver",)
+                    assert "archiver cannot" in str(caught.value)
+                both = SyncStandbyNames.parse(f'FIRST 1 ("{node}", archiver)')
+                await primary.set_sync_standby_names(both)
+                run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+                await primary.set_sync_standby_names(SyncStandbyNames())
+                stream.close()
+            reading.join()
+    finally:
+        run(cluster.primary, "ALTER SYSTEM RESET synchronous_commit")
+        run(cluster.primary, "SELECT pg_reload_conf()")
 
 
 def write_until(cluster: Cluster, seen: threading.Event) -> None:

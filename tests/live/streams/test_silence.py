@@ -134,18 +134,32 @@ def test_a_path_that_is_silent_before_the_stream_begins_fails_it(
 
 
 @pytest.mark.matrix
+@pytest.mark.parametrize("kind", [ReplicationConnection, pgreplkit.AsyncReplicationConnection])
+@pytest.mark.parametrize("libpq", [16, 17])
 def test_the_creation_of_a_slot_ends_where_not_even_its_cancellation_is_answered(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    node: Node, libpq: int, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from pgreplkit._async.wire import copyboth as copyboth_async
     from pgreplkit._sync.wire import copyboth
 
     monkeypatch.setattr(copyboth, "CANCELLED_WITHIN", 0.5)
-    with (
-        Relay(node.port, frozen_by=b"CREATE_REPLICATION_SLOT") as relay,
-        ReplicationConnection.connect(through(node, relay), database="postgres") as connection,
-        pytest.raises(ConnectionFailed, match="the server does not respond"),
-    ):
-        connection.create_slot("new", plugin="pgoutput", timeout=0.5)
+    monkeypatch.setattr(copyboth_async, "CANCELLED_WITHIN", 0.5)
+    if libpq < 17:
+        monkeypatch.setattr(psycopg.capabilities, "has_cancel_safe", lambda: False)
+
+    def create(conninfo: str) -> None:
+        with ReplicationConnection.connect(conninfo, database="postgres") as connection:
+            connection.create_slot("new", plugin="pgoutput", timeout=0.5)
+
+    async def create_async(conninfo: str) -> None:
+        opened = pgreplkit.AsyncReplicationConnection.connect(conninfo, database="postgres")
+        async with await opened as connection:
+            await connection.create_slot("new", plugin="pgoutput", timeout=0.5)
+
+    with Relay(node.port, frozen_by=b"CREATE_REPLICATION_SLOT") as relay:
+        where = through(node, relay)
+        with pytest.raises(ConnectionFailed, match="the server does not respond"):
+            create(where) if kind is ReplicationConnection else asyncio.run(create_async(where))
 
 
 @pytest.mark.matrix

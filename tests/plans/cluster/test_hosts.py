@@ -29,6 +29,7 @@ READY = HostFacts(
     main_file="postgresql.conf",
     is_configured=True,
     starts_itself=True,
+    hot_standby=None,
     fixed_settings={},
 )
 ALTER = AlterSystemFacts(
@@ -56,6 +57,9 @@ def test_a_host_without_problems_is_ready() -> None:
         ({"can_keep": False}, {"place for its configuration files"}),
         ({"leftover": "/data.before-rewind"}, {"files of an earlier attempt"}),
         ({"is_configured": False}, {"configuration of a"}),
+        ({"hot_standby": "on"}, set()),
+        ({"hot_standby": "Off"}, {"hot_standby of a"}),
+        ({"hot_standby": "f"}, {"hot_standby of a"}),
         ({"is_configured": False, "starts_itself": False}, set()),
         ({"fixed_settings": {"recovery_target_time": "now"}}, {"command line of a"}),
         ({"fixed_settings": {"primary_conninfo": "host=x"}}, {"command line of a"}),

@@ -43,6 +43,13 @@ def test_a_publication_that_a_subscription_lost_is_an_error() -> None:
         publications_covered("compare", {"s": ["a", "lost"]}, ["a"])
 
 
+def test_a_subscription_that_lost_all_its_publications_is_known_by_its_slot() -> None:
+    subscribed = {"s": ["lost"]}
+    assert publications_covered("compare", subscribed, ["a"]) == ["a"]
+    with pytest.raises(PublicationNotFound, match=r"'s' names 'lost', which the publisher"):
+        publications_covered("compare", subscribed, ["a"], with_slot=["s"])
+
+
 def test_a_publisher_without_publications_is_an_error() -> None:
     with pytest.raises(PublicationNotFound, match="name the tables with tables="):
         publications_covered("compare", {"s": ["a"]}, [])

@@ -109,6 +109,21 @@ def test_generated_columns_are_not_sent_unless_the_publication_lists_them() -> N
     ]
 
 
+def test_a_column_generated_by_another_expression_is_reported() -> None:
+    there, here = (column("g", generated=g, default=d) for g, d in (("s", "a * 2"), ("v", "a * 3")))
+    [one] = drift(shape(column("a"), there), shape(column("a"), here)).drifts
+    assert (one.kind, one.severity) == (DriftKind.COLUMN_DIFFERS, Severity.WARNING)
+    assert one.found == "generated as a * 3, on the publisher as a * 2"
+    same = attrs.evolve(here, default=there.default)
+    assert facts(drift(shape(column("a"), there), shape(column("a"), same))) == []
+
+
+def test_an_unlogged_table_is_reported_with_ddl() -> None:
+    found = drift(shape(), shape(is_unlogged=True))
+    assert facts(found) == [(DriftKind.TABLE_DIFFERS, "public.t", Severity.WARNING)]
+    assert found.ddl == ("ALTER TABLE public.t SET LOGGED",)
+
+
 @pytest.mark.parametrize(
     ("there", "here", "severity"),
     [
@@ -183,7 +198,8 @@ def test_indexes_are_compared_without_their_names() -> None:
     assert facts(drift(theirs, ours)) == []
     unique = index("u", "CREATE UNIQUE INDEX u ON public.t USING btree (a)")
     assert facts(drift(theirs, shape(indexes=unique))) == [
-        (DriftKind.INDEX_MISSING, "t_a_idx", Severity.WARNING)
+        (DriftKind.INDEX_MISSING, "t_a_idx", Severity.WARNING),
+        (DriftKind.CONSTRAINT_EXTRA, "u", Severity.WARNING),
     ]
 
 
@@ -196,6 +212,36 @@ def test_a_missing_index_is_built_concurrently_unless_the_table_is_partitioned()
     assert drift(partitioned, shape(is_partitioned=True)).ddl == (
         "CREATE INDEX i ON public.t USING btree (a)",
     )
+
+
+@pytest.mark.parametrize(
+    ("definition", "rule", "is_extra"),
+    [
+        ("CREATE UNIQUE INDEX i ON public.t USING btree (lower(a))", None, True),
+        (
+            "CREATE UNIQUE INDEX i ON public.t USING btree (a) WHERE (a > 5)",
+            ("u", "UNIQUE (a)"),
+            True,
+        ),
+        ("CREATE UNIQUE INDEX i ON public.t USING btree (a)", ("u", "UNIQUE (b)"), True),
+        ("CREATE UNIQUE INDEX i ON public.t USING btree (a)", ("u", "UNIQUE (a)"), False),
+        ("CREATE UNIQUE INDEX i ON public.t USING btree (a)", ("p", "PRIMARY KEY (a)"), False),
+        ("CREATE INDEX i ON public.t USING btree (a)", None, False),
+    ],
+)
+def test_a_unique_index_that_only_the_subscriber_has_may_refuse_rows(
+    definition: str, rule: tuple[str, str] | None, is_extra: bool
+) -> None:
+    rules = {} if rule is None else constraint(*rule)
+    theirs, ours = (
+        shape(constraints=rules),
+        shape(constraints=rules, indexes=index("i", definition)),
+    )
+    expected = [(DriftKind.CONSTRAINT_EXTRA, "i", Severity.WARNING)] if is_extra else []
+    assert facts(drift(theirs, ours)) == expected
+    # Under another name it is the same rule.
+    named = shape(constraints=rules, indexes=index("j", definition.replace(" i ", " j ")))
+    assert facts(drift(named, ours)) == []
 
 
 def test_an_invalid_index_is_reported_except_on_a_partitioned_table() -> None:

@@ -202,6 +202,7 @@ def test_slots_without_a_limit_are_reported(
 
 A, B = sender("a"), sender("b")
 UNFLUSHED = sender("b", flush_lsn=None)
+UNREPLAYED = sender("b", replay_lsn=None)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +216,15 @@ UNFLUSHED = sender("b", flush_lsn=None)
         ("ANY 2 (a, b)", [A, B], "on", Severity.WARNING),
         # A receiver that reports no flush never confirms a commit.
         ("ANY 2 (a, b)", [A, UNFLUSHED], "on", Severity.CRITICAL),
+        # With remote_apply the server waits for those that it chose by their flush.
+        ("FIRST 1 (b, a)", [A, UNREPLAYED], "remote_apply", Severity.CRITICAL),
+        ("FIRST 1 (b, a)", [A, UNREPLAYED], "on", Severity.OK),
+        ("FIRST 1 (a, b)", [A, UNREPLAYED], "remote_apply", Severity.WARNING),
+        ("FIRST 1 (A, b)", [A, B, UNREPLAYED], "remote_apply", Severity.OK),
+        ("FIRST 1 (c, *)", [A, UNREPLAYED], "remote_apply", Severity.CRITICAL),
+        ("FIRST 2 (a, b)", [A, UNREPLAYED], "remote_apply", Severity.CRITICAL),
+        ("ANY 1 (a, b)", [A, UNREPLAYED], "remote_apply", Severity.WARNING),
+        ("ANY 2 (a, b)", [A, UNREPLAYED], "remote_apply", Severity.CRITICAL),
         ("FIRST 1 (*)", [A, B], "on", Severity.OK),
         ("FIRST 1 (c)", [A, B], "on", Severity.CRITICAL),
         ("", [], "on", Severity.OK),

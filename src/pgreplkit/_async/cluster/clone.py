@@ -64,6 +64,7 @@ from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -124,7 +125,7 @@ def aplan_clone(
         directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
-        tablespaces=tablespaces or {},
+        tablespaces=by_name(tablespaces, "tablespaces"),
         max_rate=max_rate,
         wal_method=wal_method,
         checkpoint=checkpoint,
@@ -132,7 +133,7 @@ def aplan_clone(
     )
     acting = control or LocalControl(folder, bindir=bindir)
     start_timeout = timeout if start_server else None
-    return AsyncClonePlan(conninfo, acting, options, settings or {}, start_timeout)
+    return AsyncClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
 
 
 class AsyncClonePlan(AsyncClosing):

@@ -8,6 +8,7 @@ import attrs
 
 from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.standbylimits import limits_findings
 from pgreplkit._async.cluster.switchover import followers_joining, read_controls
 from pgreplkit._async.cluster.upstream import read_again, serving_findings
 from pgreplkit.catalog.server.replay import ReplayStatus
@@ -43,7 +44,7 @@ class AsyncFailoverChecks:
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = await read_statuses(self.site, self.handover.topology)
-        handover, serving = self.handover, list[Finding]()
+        handover, serving, limits = self.handover, list[Finding](), list[Finding]()
         if handover.new.name in statuses:
             # The plan may be old: the standby synchronizes slots in the meantime.
             async with await self.site.server(handover.new.name) as standby:
@@ -54,6 +55,13 @@ class AsyncFailoverChecks:
                 followers_joining(handover),
                 handover.wanted_slots(with_old=False),
             )
+            limits = await limits_findings(
+                self.site,
+                handover.new.name,
+                running=tuple(node.name for node in handover.followers),
+                # A failover must not wait for the configuration of another standby.
+                otherwise=Severity.WARNING,
+            )
         facts = FailoverFacts(
             handover=handover,
             evidence=await read_evidence(self.site, self.lost),
@@ -62,7 +70,7 @@ class AsyncFailoverChecks:
         )
         steps = failover_steps(handover, fenced=False)
         altering = await alter_system_findings(self.site, steps)
-        return [*failover_findings(facts), *serving, *altering]
+        return [*failover_findings(facts), *serving, *altering, *limits]
 
 
 async def read_evidence(site: AsyncSite, lost: LostPrimary) -> list[Finding]:

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.standbylimits import limits_findings
 from pgreplkit._async.cluster.upstream import Joining, serving_findings
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -70,7 +71,10 @@ class AsyncFollowChecks:
             follow_steps(facts, ""),
             changes_timeline=facts.standby.timeline != facts.upstream.timeline,
         )
-        return [*found, *serving, *altering]
+        limits = await limits_findings(
+            self.site, facts.upstream.name, running=(facts.standby.name,)
+        )
+        return [*found, *serving, *altering, *limits]
 
 
 async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Finding:

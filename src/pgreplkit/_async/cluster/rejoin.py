@@ -6,6 +6,7 @@ import attrs
 
 from pgreplkit._async.cluster.rewind import read_rewind
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.standbylimits import limits_findings
 from pgreplkit._async.cluster.upstream import Joining, ip_of, serving_findings
 from pgreplkit.errors import ServerError
 from pgreplkit.host.facts import read_host
@@ -83,4 +84,5 @@ class AsyncRejoinChecks:
             [] if facts.is_attached else [joining],
             [] if facts.is_attached else [facts.slot],
         )
-        return [*findings, *rewinding, *serving]
+        limits = await limits_findings(self.site, facts.primary.name, starting=name)
+        return [*findings, *rewinding, *serving, *limits]

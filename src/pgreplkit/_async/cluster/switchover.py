@@ -6,6 +6,7 @@ import attrs
 
 from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.standbylimits import limits_findings, read_next_start
 from pgreplkit._async.cluster.upstream import (
     Joining,
     client_address,
@@ -100,6 +101,7 @@ class AsyncSwitchoverChecks:
             archiver = ARCHIVER.read(await primary._link.one(operation, ARCHIVER.sql(major)))
             # The shutdown waits until these files are archived.
             ready = await primary._link.all(operation, ready_files(major))
+            next_start = await read_next_start(primary, handover.old.name)
             facts = SwitchoverFacts(
                 handover=handover,
                 max_lag=self.max_lag,
@@ -113,7 +115,13 @@ class AsyncSwitchoverChecks:
         altering = await alter_system_findings(self.site, switchover_steps(handover))
         serving = await self._serving(handover)
         host = await self._host(handover.old.name)
-        return [*switchover_findings(facts), *serving, *altering, *host]
+        limits = await limits_findings(
+            self.site,
+            handover.new.name,
+            running=tuple(node.name for node in handover.followers),
+            starting=handover.old.name,
+        )
+        return [*switchover_findings(facts), *serving, *altering, *host, next_start, *limits]
 
     async def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""

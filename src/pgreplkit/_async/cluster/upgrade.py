@@ -51,6 +51,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import by_name
 from pgreplkit.values.tablename import AnyTable
 
 Redirect = Callable[[str], object]
@@ -84,7 +85,7 @@ class AsyncUpgrade:
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._file = None if journal is None else Path(journal)
-        self._replication = dict(replication or {})
+        self._replication = dict(by_name(replication, "replication"))
         # A misspelt key would be ignored, and the connection string of this process used.
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")

@@ -37,6 +37,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import by_name
 
 
 class AsyncUpgradeClone:
@@ -78,12 +79,12 @@ class AsyncUpgradeClone:
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._transfer = checked_transfer(transfer)
         self._file = None if journal is None else Path(journal)
-        given = dict(replication or {})
+        given = dict(by_name(replication, "replication"))
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")
         self._old = old
         self._host = CloneDirectories.at(
-            directory, bindir=bindir, old_bindir=old_bindir, settings=settings
+            directory, bindir=bindir, old_bindir=old_bindir, settings=by_name(settings, "settings")
         )
         self._actor = AsyncCloneActor(
             old=old,

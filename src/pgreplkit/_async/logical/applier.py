@@ -397,6 +397,8 @@ class AsyncApplier(AsyncClosing):
     ) -> None:
         if self._settings.group > 1:
             await target.use_sets()
+        # It writes only the log of conflicts from here on, for which no change has to wait.
+        await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = AsyncSlotStream(
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,

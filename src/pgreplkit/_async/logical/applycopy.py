@@ -5,10 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
-
-from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.logical.applyrows import AsyncApplyRows, insist_on_empty
@@ -16,6 +13,7 @@ from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
+from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -199,5 +197,4 @@ async def _cancel(workers: Sequence[AsyncApplyRows]) -> None:
     """Cancel the statements of copies that are no longer wanted: they may wait for a lock."""
     for worker in workers:
         for connection in worker.connections:
-            with suppress(PsycopgError):
-                await connection.cancel_safe(timeout=_CANCELLED_WITHIN)
+            await cancel(connection, timeout=_CANCELLED_WITHIN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -89,8 +89,8 @@ class AsyncSlowPath:
                 conflicts += await self._change(change, transaction)
             # A failure from here on is of the whole transaction, such as of a deferred constraint.
             table, letter = None, 0
-            for conflict in conflicts:
-                await record(target.link, target.name, conflict, transaction)
+            found = [(conflict, transaction) for conflict in conflicts]
+            await record(target.link, target.name, found)
             await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
@@ -251,22 +251,25 @@ class AsyncSlowPath:
 
 
 async def record(
-    link: AsyncLink, applier: str, conflict: Conflict, transaction: RawTransaction[Row]
+    link: AsyncLink, applier: str, conflicts: Sequence[tuple[Conflict, RawTransaction[Row]]]
 ) -> None:
-    """Write a conflict into the log."""
-    await link.all(
-        "record a conflict",
-        sql.ADD_CONFLICT,
-        [
-            applier,
+    """Write conflicts into the log, with their transactions."""
+    if not conflicts:
+        return
+    # One statement for all: a round trip and a commit for each would cost more than the changes.
+    rows = [
+        (
             str(conflict.kind.value),
             conflict.table,
             Jsonb(conflict.key_values),
             conflict.resolution,
             transaction.xid,
             transaction.end_lsn,
-        ],
-    )
+        )
+        for conflict, transaction in conflicts
+    ]
+    columns = [[*column] for column in zip(*rows, strict=True)]
+    await link.all("record conflicts", sql.ADD_CONFLICTS, [applier, *columns])
 
 
 def _failed(

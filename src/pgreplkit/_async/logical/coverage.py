@@ -15,6 +15,7 @@ from pgreplkit.catalog.logical.publication import (
 from pgreplkit.catalog.logical.snapshot import FILTERED_TABLES
 from pgreplkit.catalog.logical.stuck import (
     ALL_PUBLICATION_NAMES,
+    OWN_SLOT_NAMES,
 )
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import (
@@ -42,10 +43,13 @@ async def tables_between(
     # What nothing replicates need not be equal.
     states = await read_subscriptions(subscriber)
     records = await publisher.all("read the publications", ALL_PUBLICATION_NAMES)
+    slots = await publisher.all("read the slots", OWN_SLOT_NAMES)
+    own = {record["name"] for record in slots}
     names = publications_covered(
         operation,
         {state.subname: state.subpublications for state in states},
         [record["name"] for record in records],
+        with_slot={state.subname for state in states if state.subslotname in own},
     )
     if covered := await read_published(publisher, names):
         return covered

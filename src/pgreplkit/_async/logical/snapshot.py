@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import suppress
 from enum import Enum
 from typing import Self, TypeVar
 
-from psycopg import AsyncConnection, Error as PsycopgError
+from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import Lock, sleep
@@ -23,6 +22,7 @@ from pgreplkit._async.streams.changes import (
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.answering import answered_in_time
+from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
@@ -152,8 +152,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         reader = self._reader
         while reader is not None and self._reading.locked():
             # Another thread or task waits for a row, perhaps for long.
-            with suppress(PsycopgError):
-                await reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+            await cancel(reader, timeout=_CANCELLED_WITHIN)
             await sleep(_CANCELS_AGAIN)
         async with self._reading:
             # Taken away first, so that a second call of close() finds nothing to close.

@@ -127,9 +127,7 @@ class AsyncMeshRun:
         members = self._members.get(target)
         if members is None:
             return
-        # A node that joins gets its rows first; one that has left gets nothing.
-        active = members.active if target in members.active else ()
-        wanted = {(source, target) for source in without(active, target) if source in self._servers}
+        wanted = self._wanted(members, target)
         for stream, one in self._running.items():
             # Ranks and origins are given to an applier when it is made.
             if stream[1] == target and (stream not in wanted or one.members.ranks != members.ranks):
@@ -138,6 +136,19 @@ class AsyncMeshRun:
             if time.monotonic() >= self._not_before.get(stream, 0):
                 applier = self._appliers[stream] = self._applier(stream, members)
                 self._running[stream] = _Running(applier, group.start(applier.run), members)
+
+    def _wanted(self, members: Members, target: str) -> set[Stream]:
+        # A node that joins gets its rows first; one that has left gets nothing.
+        active = members.active if target in members.active else ()
+        return {(source, target) for source in without(active, target) if source in self._servers}
+
+    async def _is_wanted(self, stream: Stream) -> bool:
+        """Look again: the slot of a node that has just left does not exist."""
+        _, target = stream
+        self._members.pop(target, None)
+        await self._look_at(target)
+        members = self._members.get(target)
+        return members is not None and stream in self._wanted(members, target)
 
     def _applier(self, stream: Stream, members: Members) -> AsyncApplier:
         source, target = stream
@@ -176,9 +187,10 @@ class AsyncMeshRun:
                 # A clock is corrected at some time, and nothing is lost until then.
                 self._pause(stream, error)
             except ServerError as error:
-                if not may_succeed_later(error):
+                if may_succeed_later(error):
+                    await self._tolerate(stream, error)
+                elif await self._is_wanted(stream):
                     raise
-                await self._tolerate(stream, error)
                 self._pause(stream, error)
 
     def _pause(self, stream: Stream, error: ServerError) -> None:

@@ -73,14 +73,16 @@ class AsyncServer(AsyncClosing):
         server has the other role.
         """
         whole = complete(conninfo, params)
-        with translate_errors(f"connect to {address(whole)}"):
+        operation = f"connect to {address(whole)}"
+        with translate_errors(operation):
             server = cls(await AsyncConnection.connect(in_utf8(whole), autocommit=True))
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         # No one else can close the connection yet, whatever goes wrong.
         try:
-            await read_bytes(server.connection, whole)
+            with translate_errors(operation):
+                await read_bytes(server.connection, whole)
             await server._link.use_english()
             await server._check_role()
         except BaseException:

@@ -51,6 +51,7 @@ from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.version import ServerVersion
 
@@ -247,7 +248,7 @@ class AsyncReplicationConnection(AsyncClosing):
         stream = AsyncSlotStream(
             self._walsender,
             slot,
-            AsyncAnyPlugin({**(options or {})}),
+            AsyncAnyPlugin({**by_name(options, "options")}),
             start=start,
             settings=StreamSettings.of(settings),
         )

@@ -11,6 +11,7 @@ from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import wait_readable
 from pgreplkit._async.wire.answering import answered_in_time
+from pgreplkit._async.wire.cancelling import cancel
 
 # Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
@@ -105,7 +106,7 @@ class AsyncCopyOut:
         """
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
-            await self.connection.cancel_safe(timeout=timeout)
+            await cancel(self.connection, timeout=timeout)
             # Messages that the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying

@@ -65,6 +65,7 @@ from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -125,7 +126,7 @@ def plan_clone(
         directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
-        tablespaces=tablespaces or {},
+        tablespaces=by_name(tablespaces, "tablespaces"),
         max_rate=max_rate,
         wal_method=wal_method,
         checkpoint=checkpoint,
@@ -133,7 +134,7 @@ def plan_clone(
     )
     acting = control or LocalControl(folder, bindir=bindir)
     start_timeout = timeout if start_server else None
-    return ClonePlan(conninfo, acting, options, settings or {}, start_timeout)
+    return ClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
 
 
 class ClonePlan(Closing):

@@ -45,7 +45,7 @@ from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
-from pgreplkit.values.several import several
+from pgreplkit.values.several import by_name, several
 
 GivenT = TypeVar("GivenT")
 
@@ -100,9 +100,10 @@ class Cluster:
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
         # Before anything is connected to: an object in place of a string is a mistake in a script.
-        for text in (*named.values(), *(replication or {}).values()):
+        replication, controls = by_name(replication, "replication"), by_name(controls, "controls")
+        for text in (*named.values(), *replication.values()):
             insist_on_conninfo(text)
-        for name, control in (controls or {}).items():
+        for name, control in controls.items():
             if not isinstance(control, NodeControl):
                 kind = type(control).__name__
                 raise TypeError(f"controls[{name!r}] must be a NodeControl, not {kind}")

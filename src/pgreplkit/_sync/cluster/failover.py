@@ -9,6 +9,7 @@ import attrs
 
 from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.standbylimits import limits_findings
 from pgreplkit._sync.cluster.switchover import followers_joining, read_controls
 from pgreplkit._sync.cluster.upstream import read_again, serving_findings
 from pgreplkit.catalog.server.replay import ReplayStatus
@@ -44,7 +45,7 @@ class FailoverChecks:
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = read_statuses(self.site, self.handover.topology)
-        handover, serving = self.handover, list[Finding]()
+        handover, serving, limits = self.handover, list[Finding](), list[Finding]()
         if handover.new.name in statuses:
             # The plan may be old: the standby synchronizes slots in the meantime.
             with self.site.server(handover.new.name) as standby:
@@ -55,6 +56,13 @@ class FailoverChecks:
                 followers_joining(handover),
                 handover.wanted_slots(with_old=False),
             )
+            limits = limits_findings(
+                self.site,
+                handover.new.name,
+                running=tuple(node.name for node in handover.followers),
+                # A failover must not wait for the configuration of another standby.
+                otherwise=Severity.WARNING,
+            )
         facts = FailoverFacts(
             handover=handover,
             evidence=read_evidence(self.site, self.lost),
@@ -63,7 +71,7 @@ class FailoverChecks:
         )
         steps = failover_steps(handover, fenced=False)
         altering = alter_system_findings(self.site, steps)
-        return [*failover_findings(facts), *serving, *altering]
+        return [*failover_findings(facts), *serving, *altering, *limits]
 
 
 def read_evidence(site: Site, lost: LostPrimary) -> list[Finding]:

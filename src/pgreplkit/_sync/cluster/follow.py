@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.standbylimits import limits_findings
 from pgreplkit._sync.cluster.upstream import Joining, serving_findings
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -71,7 +72,8 @@ class FollowChecks:
             follow_steps(facts, ""),
             changes_timeline=facts.standby.timeline != facts.upstream.timeline,
         )
-        return [*found, *serving, *altering]
+        limits = limits_findings(self.site, facts.upstream.name, running=(facts.standby.name,))
+        return [*found, *serving, *altering, *limits]
 
 
 def history_finding(standby: Server, upstream: Server) -> Finding:

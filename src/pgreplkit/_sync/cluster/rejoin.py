@@ -7,6 +7,7 @@ import attrs
 
 from pgreplkit._sync.cluster.rewind import read_rewind
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.standbylimits import limits_findings
 from pgreplkit._sync.cluster.upstream import Joining, ip_of, serving_findings
 from pgreplkit.errors import ServerError
 from pgreplkit.host.facts import read_host
@@ -84,4 +85,5 @@ class RejoinChecks:
             [] if facts.is_attached else [joining],
             [] if facts.is_attached else [facts.slot],
         )
-        return [*findings, *rewinding, *serving]
+        limits = limits_findings(self.site, facts.primary.name, starting=name)
+        return [*findings, *rewinding, *serving, *limits]

@@ -7,6 +7,7 @@ import attrs
 
 from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.standbylimits import limits_findings, read_next_start
 from pgreplkit._sync.cluster.upstream import (
     Joining,
     client_address,
@@ -99,6 +100,7 @@ class SwitchoverChecks:
             archiver = ARCHIVER.read(primary._link.one(operation, ARCHIVER.sql(major)))
             # The shutdown waits until these files are archived.
             ready = primary._link.all(operation, ready_files(major))
+            next_start = read_next_start(primary, handover.old.name)
             facts = SwitchoverFacts(
                 handover=handover,
                 max_lag=self.max_lag,
@@ -112,7 +114,13 @@ class SwitchoverChecks:
         altering = alter_system_findings(self.site, switchover_steps(handover))
         serving = self._serving(handover)
         host = self._host(handover.old.name)
-        return [*switchover_findings(facts), *serving, *altering, *host]
+        limits = limits_findings(
+            self.site,
+            handover.new.name,
+            running=tuple(node.name for node in handover.followers),
+            starting=handover.old.name,
+        )
+        return [*switchover_findings(facts), *serving, *altering, *host, next_start, *limits]
 
     def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""

@@ -396,6 +396,8 @@ class Applier(Closing):
     ) -> None:
         if self._settings.group > 1:
             target.use_sets()
+        # It writes only the log of conflicts from here on, for which no change has to wait.
+        shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = SlotStream(
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,

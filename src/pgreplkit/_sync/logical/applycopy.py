@@ -6,10 +6,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
-
-from psycopg import Error as PsycopgError
 
 from pgreplkit._sync._io import TaskGroup
 from pgreplkit._sync.logical.applyrows import ApplyRows, insist_on_empty
@@ -17,6 +14,7 @@ from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -198,5 +196,4 @@ def _cancel(workers: Sequence[ApplyRows]) -> None:
     """Cancel the statements of copies that are no longer wanted: they may wait for a lock."""
     for worker in workers:
         for connection in worker.connections:
-            with suppress(PsycopgError):
-                connection.cancel_safe(timeout=_CANCELLED_WITHIN)
+            cancel(connection, timeout=_CANCELLED_WITHIN)

@@ -46,6 +46,8 @@ _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
+_CAREFUL = 1000
+"""Transactions that are applied change by change after one that met a conflict: others follow."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _LOGGED_PER_MINUTE = 100
@@ -103,7 +105,9 @@ class ApplyRun:
         self._group: list[RawTransaction[Row]] = []
         """The transactions that are being sent, to be applied as one."""
         self._singly = 0
-        """The number of transactions that are sent alone: those of a group that failed."""
+        """The number of transactions that are sent alone, and change by change."""
+        self._repeated = LSN.INVALID
+        """The end of the last transaction that was sent again change by change."""
         self._number = 0
         """The number of changes that were planned of the transaction that is being sent."""
         self._bytes = 0
@@ -118,7 +122,11 @@ class ApplyRun:
         self._attempts = 0
         self._has_ended = False
         """Whether everything before the position to stop at was delivered."""
-        self._logged: Counter[tuple[str, ConflictKind, int]] = Counter()
+        self._logged: Counter[tuple[str, ConflictKind]] = Counter()
+        self._minute = 0
+        """The minute whose conflicts are counted."""
+        self._unrecorded: list[tuple[Conflict, RawTransaction[Row]]] = []
+        """Conflicts that were met and are not in the log yet."""
 
     def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
         """Apply transactions until the stream ends, or ``stops`` returns True.
@@ -331,24 +339,34 @@ class ApplyRun:
             self._settle(pipeline.outcomes())
 
     def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
+        failed = None
         for outcome in outcomes:
-            group = outcome.group
             if outcome.error is not None:
-                # The transactions behind it were refused for that reason.
-                self._recover(outcome.error, 0 if isinstance(group, LSN) else len(group))
-                return
-            if isinstance(group, LSN):
-                self._acknowledge(group)
-                self._end_sweeps(outcome)
-            else:
-                for transaction in group:
-                    self._pending.popleft()
-                    self._bytes -= transaction.size
-                    self._count(transaction)
-                if outcome.notes is not None:
-                    conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
-                    self._sweep_later(conflicts)
-                    self._log(group[-1], conflicts)
+                failed = outcome
+                break
+            self._settle_one(outcome)
+        if self._unrecorded:
+            found, self._unrecorded = self._unrecorded, []
+            record(self._shapes.link, self._target.name, found)
+        if failed is not None and failed.error is not None:
+            # The transactions behind it were refused for that reason.
+            number = 0 if isinstance(failed.group, LSN) else len(failed.group)
+            self._recover(failed.error, number)
+
+    def _settle_one(self, outcome: Outcome[Group]) -> None:
+        group = outcome.group
+        if isinstance(group, LSN):
+            self._acknowledge(group)
+            self._end_sweeps(outcome)
+            return
+        for transaction in group:
+            self._pending.popleft()
+            self._bytes -= transaction.size
+            self._count(transaction)
+        if outcome.notes is not None:
+            conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
+            self._sweep_later(conflicts)
+            self._log(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
         """Forget a table once all transactions that ran during a late deletion have ended."""
@@ -377,15 +395,17 @@ class ApplyRun:
         *,
         is_kept: bool = False,
     ) -> None:
-        """Count conflicts, and record those that are within the rate."""
+        """Count conflicts; those that are within the rate are recorded."""
         for conflict in conflicts:
             self._tally.conflicts[conflict.kind] += 1
             # A row for each conflict could cost more than the changes themselves.
-            minute = int(time.monotonic() // 60)
-            place = conflict.table, conflict.kind, minute
+            if (minute := int(time.monotonic() // 60)) != self._minute:
+                self._minute = minute
+                self._logged.clear()
+            place = conflict.table, conflict.kind
             self._logged[place] += 1
             if not is_kept and self._logged[place] <= _LOGGED_PER_MINUTE:
-                record(self._shapes.link, self._target.name, conflict, transaction)
+                self._unrecorded.append((conflict, transaction))
 
     def _flush(self) -> None:
         """Let the subscriber flush what was taken."""
@@ -429,6 +449,9 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
+        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+            # Statements for several rows fail at a conflict, and do not decide it.
+            self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
             # A flush has no change that could be applied in another way.
             raise error

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -90,8 +90,8 @@ class SlowPath:
                 conflicts += self._change(change, transaction)
             # A failure from here on is of the whole transaction, such as of a deferred constraint.
             table, letter = None, 0
-            for conflict in conflicts:
-                record(target.link, target.name, conflict, transaction)
+            found = [(conflict, transaction) for conflict in conflicts]
+            record(target.link, target.name, found)
             target.commit(transaction)
         except PsycopgError as error:
             self._roll_back()
@@ -249,21 +249,26 @@ class SlowPath:
                 self._target.link.all(self._target.operation, sql.ADD_STEP, row)
 
 
-def record(link: Link, applier: str, conflict: Conflict, transaction: RawTransaction[Row]) -> None:
-    """Write a conflict into the log."""
-    link.all(
-        "record a conflict",
-        sql.ADD_CONFLICT,
-        [
-            applier,
+def record(
+    link: Link, applier: str, conflicts: Sequence[tuple[Conflict, RawTransaction[Row]]]
+) -> None:
+    """Write conflicts into the log, with their transactions."""
+    if not conflicts:
+        return
+    # One statement for all: a round trip and a commit for each would cost more than the changes.
+    rows = [
+        (
             str(conflict.kind.value),
             conflict.table,
             Jsonb(conflict.key_values),
             conflict.resolution,
             transaction.xid,
             transaction.end_lsn,
-        ],
-    )
+        )
+        for conflict, transaction in conflicts
+    ]
+    columns = [[*column] for column in zip(*rows, strict=True)]
+    link.all("record conflicts", sql.ADD_CONFLICTS, [applier, *columns])
 
 
 def _failed(

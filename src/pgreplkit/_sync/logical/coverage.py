@@ -16,6 +16,7 @@ from pgreplkit.catalog.logical.publication import (
 from pgreplkit.catalog.logical.snapshot import FILTERED_TABLES
 from pgreplkit.catalog.logical.stuck import (
     ALL_PUBLICATION_NAMES,
+    OWN_SLOT_NAMES,
 )
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import (
@@ -43,10 +44,13 @@ def tables_between(
     # What nothing replicates need not be equal.
     states = read_subscriptions(subscriber)
     records = publisher.all("read the publications", ALL_PUBLICATION_NAMES)
+    slots = publisher.all("read the slots", OWN_SLOT_NAMES)
+    own = {record["name"] for record in slots}
     names = publications_covered(
         operation,
         {state.subname: state.subpublications for state in states},
         [record["name"] for record in records],
+        with_slot={state.subname for state in states if state.subslotname in own},
     )
     if covered := read_published(publisher, names):
         return covered

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
 from enum import Enum
 from typing import Self, TypeVar
 
-from psycopg import Connection, Error as PsycopgError
+from psycopg import Connection
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import Lock, sleep
@@ -24,6 +23,7 @@ from pgreplkit._sync.streams.changes import (
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
@@ -153,8 +153,7 @@ class SnapshotStream(ChangeStream[R]):
         reader = self._reader
         while reader is not None and self._reading.locked():
             # Another thread or task waits for a row, perhaps for long.
-            with suppress(PsycopgError):
-                reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+            cancel(reader, timeout=_CANCELLED_WITHIN)
             sleep(_CANCELS_AGAIN)
         with self._reading:
             # Taken away first, so that a second call of close() finds nothing to close.

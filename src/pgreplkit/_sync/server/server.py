@@ -74,14 +74,16 @@ class Server(Closing):
         server has the other role.
         """
         whole = complete(conninfo, params)
-        with translate_errors(f"connect to {address(whole)}"):
+        operation = f"connect to {address(whole)}"
+        with translate_errors(operation):
             server = cls(Connection.connect(in_utf8(whole), autocommit=True))
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         # No one else can close the connection yet, whatever goes wrong.
         try:
-            read_bytes(server.connection, whole)
+            with translate_errors(operation):
+                read_bytes(server.connection, whole)
             server._link.use_english()
             server._check_role()
         except BaseException:

@@ -45,6 +45,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -268,7 +269,7 @@ class Slot(Stateful):
         """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
-        listed = [text for option in (options or {}).items() for text in option]
+        listed = [text for option in by_name(options, "options").items() for text in option]
         records = self._run(
             f"{verb} the changes of slot {self.name!r}",
             view.sql(self._link.version.major),

@@ -52,6 +52,7 @@ from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.several import by_name
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.version import ServerVersion
 
@@ -248,7 +249,7 @@ class ReplicationConnection(Closing):
         stream = SlotStream(
             self._walsender,
             slot,
-            AnyPlugin({**(options or {})}),
+            AnyPlugin({**by_name(options, "options")}),
             start=start,
             settings=StreamSettings.of(settings),
         )

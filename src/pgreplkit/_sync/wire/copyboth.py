@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
-from psycopg import Connection, Error as PsycopgError, errors, generators
+from psycopg import Connection, errors, generators
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import guard, wait_readable
 from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit.driver.results import CANCELLED_WITHIN, Fetching, raise_failure
 
 _BATCH, _BATCH_BYTES = 512, 1 << 20
@@ -48,8 +48,7 @@ def _cancelled_after(
     results = connection.wait(fetching.within(timeout))
     if results is None:
         # On a connection of its own, which may meet the same silence: the next wait shows it.
-        with suppress(PsycopgError):
-            connection.cancel_safe(timeout=CANCELLED_WITHIN)
+        cancel(connection, timeout=CANCELLED_WITHIN)
         results = connection.wait(fetching.within(CANCELLED_WITHIN))
     if results is None:
         raise errors.ConnectionTimeout("the server does not respond")

@@ -12,6 +12,7 @@ from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_readable
 from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.cancelling import cancel
 
 # Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
@@ -106,7 +107,7 @@ class CopyOut:
         """
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
-            self.connection.cancel_safe(timeout=timeout)
+            cancel(self.connection, timeout=timeout)
             # Messages that the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying

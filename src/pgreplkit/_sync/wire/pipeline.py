@@ -87,9 +87,12 @@ class Pipeline(Generic[T]):
         """Begin a batch, unless one was begun."""
         if self._is_begun:
             return
+        # Once all results are read, the batch before is known to be completed.
+        is_sure = not (self._expected or self._ended)
         self._is_begun = True
         self._push(_BEGIN, "BEGIN", (), ())
-        self._push(_GUARD, IS_COMPLETED, (self.mark,), (_TEXT,))
+        if not is_sure:
+            self._push(_GUARD, IS_COMPLETED, (self.mark,), (_TEXT,))
 
     @property
     def mark(self) -> bytes:

@@ -209,10 +209,12 @@ FLUSH_TABLE = """
 """
 """Commits with a flush of the WAL, which covers all transactions before it."""
 
-ADD_CONFLICT = """
+ADD_CONFLICTS = """
     INSERT INTO pgreplkit.conflict
         (applier, kind, table_name, key_values, resolution, xid, lsn)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
+    SELECT %s, c.* FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::text[], %s::bigint[],
+        %s::pg_lsn[]) AS c
+    RETURNING id
 """
 CONFLICTS = """
     SELECT id, at, kind, table_name AS table, key_values, resolution, xid, lsn

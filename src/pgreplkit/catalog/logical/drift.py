@@ -38,6 +38,11 @@ class TableIndex:
     definition: str
     is_valid: bool
 
+    @property
+    def is_unique(self) -> bool:
+        """Whether it refuses rows, as a unique constraint does."""
+        return self.definition.startswith("CREATE UNIQUE ")
+
 
 @attrs.frozen(kw_only=True)
 class TableConstraint:
@@ -89,6 +94,7 @@ class TableShape:
 
     table: TableName
     is_partitioned: bool
+    is_unlogged: bool = False
     bound: str | None = None
     """The condition on the rows of a partition; None for another table."""
     columns: dict[str, TableColumn] = attrs.field(factory=dict)
@@ -102,7 +108,7 @@ class TableShape:
 
 # The condition of a hash partition contains the OID of its parent.
 TABLES = f"""
-    SELECT nspname, relname, relkind = 'p' AS is_partitioned,
+    SELECT nspname, relname, relkind = 'p' AS is_partitioned, relpersistence = 'u' AS is_unlogged,
         regexp_replace(pg_get_partition_constraintdef(pg_class.oid), '''\\d+''::oid, ', '', 'g')
             AS bound
     FROM {ASKED_TABLES}

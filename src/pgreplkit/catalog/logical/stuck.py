@@ -115,6 +115,9 @@ PLACES = """
 """
 PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication WHERE pubname = ANY (%s::text[])"
 ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
+OWN_SLOT_NAMES = """
+    SELECT slot_name AS name FROM pg_replication_slots WHERE database = current_database()
+"""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit._text import LONGEST_NAME
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.conninfosyntax import parse_conninfo
 from pgreplkit.values.lsn import LSN
@@ -71,7 +72,8 @@ class Upstream(Record):
     @property
     def known_as(self) -> str:
         """The application_name under which the upstream knows this standby."""
-        return self.application_name or self.fallback_application_name or DEFAULT_NAME
+        name = self.application_name or self.fallback_application_name or DEFAULT_NAME
+        return name[:LONGEST_NAME]  # as the server truncates it
 
     @property
     def address(self) -> str:

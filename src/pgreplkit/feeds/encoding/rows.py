@@ -13,7 +13,7 @@ from pgreplkit.feeds.change import FeedChange, not_encoded
 from pgreplkit.feeds.encoding.values import ToJson
 from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues
-from pgreplkit.values.several import several
+from pgreplkit.values.several import by_name, several
 
 _FILLS = ("none", "old")
 
@@ -21,7 +21,7 @@ _FILLS = ("none", "old")
 def _keys(given: Mapping[str, Sequence[str]] | None) -> Mapping[str, tuple[str, ...]]:
     return {
         table: several(columns, f"keys[{table!r}]", at_least=1)
-        for table, columns in (given or {}).items()
+        for table, columns in by_name(given, "keys").items()
     }
 
 

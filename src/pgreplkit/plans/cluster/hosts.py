@@ -12,6 +12,7 @@ from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 
+_OFF = {"of", "off", "f", "fa", "fal", "fals", "false", "n", "no", "0"}
 _SHOWN = 5
 """Number of files that a finding names; a directory tree with a wrong owner has thousands."""
 
@@ -33,6 +34,8 @@ class HostFacts:
     """Whether the main configuration file was found."""
     starts_itself: bool
     """Whether the control uses pg_ctl to start the server, instead of a command of the user."""
+    hot_standby: str | None
+    """The value of hot_standby that is written; None for the default, which is on."""
     fixed_settings: Mapping[str, str]
     """Settings of a standby on its last command line, which no file can override; of those about
     the recovery target only harmful values."""
@@ -60,6 +63,14 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         remedy="LocalControl(config_file=…)",
         # A command of the user knows its configuration; we pass it to pg_ctl.
         otherwise=Severity.CRITICAL if facts.starts_itself else Severity.INFO,
+    )
+    is_hot = facts.hot_standby is None or facts.hot_standby.lower() not in _OFF
+    yield checked(
+        f"hot_standby of {facts.node}",
+        ok=is_hot,
+        observed="on" if is_hot else "off",
+        needed="on: whether the standby streams is asked on a connection to it",
+        remedy="ALTER SYSTEM SET hot_standby = on",
     )
     # A connection string may contain a password.
     fixed = [

@@ -18,6 +18,7 @@ class DriftKind(OpenEnum):
     """The kind of a difference."""
 
     TABLE_MISSING = "table missing"
+    TABLE_DIFFERS = "table differs"
     COLUMN_MISSING = "column missing"
     COLUMN_EXTRA = "column extra"
     COLUMN_DIFFERS = "column differs"
@@ -159,6 +160,7 @@ def _drift(
 
 def _table(published: PublishedTable, theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
     sent = _sent(published, theirs)
+    yield from _persistence(theirs, ours)
     yield from _columns(sent, theirs, ours)
     yield from _extra_columns(sent, theirs, ours)
     yield from _types(sent, theirs, ours)
@@ -166,6 +168,13 @@ def _table(published: PublishedTable, theirs: TableShape, ours: TableShape) -> I
     yield from _constraints(theirs, ours)
     yield from _triggers(theirs, ours)
     yield from _partitions(theirs, ours)
+
+
+def _persistence(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    if ours.is_unlogged:
+        found = "it is UNLOGGED: a crash of the subscriber empties it, and no row is sent again"
+        name, ddl = str(theirs.table), (f"ALTER TABLE {theirs.table} SET LOGGED",)
+        yield _drift(theirs, DriftKind.TABLE_DIFFERS, name, Severity.WARNING, found, ddl)
 
 
 def _sent(published: PublishedTable, theirs: TableShape) -> tuple[str, ...]:
@@ -206,6 +215,12 @@ def _extra_columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) ->
         if name in sent:
             continue
         is_there = name in theirs.columns
+        if is_there and extra.generated and theirs.columns[name].generated:
+            if extra.default != theirs.columns[name].default:
+                found = f"generated as {extra.default}, on the publisher as"
+                found += f" {theirs.columns[name].default}"
+                yield _drift(theirs, DriftKind.COLUMN_DIFFERS, name, Severity.WARNING, found)
+            continue
         if is_there and not extra.needs_value and (extra.generated or extra.default is not None):
             continue  # The subscriber computes the value that the publisher does not send.
         found = "the publisher does not send it" if is_there else "only the subscriber has it"
@@ -268,6 +283,24 @@ def _indexes(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
                 Severity.WARNING,
                 "its build did not finish: drop it and build it again",
             )
+    yield from _unique_indexes(theirs, ours)
+
+
+def _unique_indexes(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    """Yield the subscriber's unique indexes that refuse rows as no rule of the publisher does."""
+    there = {_without_name(index.definition, index.name) for index in theirs.indexes.values()}
+    rules = {constraint.rule for constraint in theirs.constraints.values()}
+    for index in ours.indexes.values():
+        keys = index.definition.partition(" USING btree ")[2]
+        is_there = {("u", f"UNIQUE {keys}"), ("p", f"PRIMARY KEY {keys}")} & rules
+        if is_there or _without_name(index.definition, index.name) in there:
+            continue
+        if index.is_unique and index.is_valid:
+            found = (
+                f"only the subscriber has {index.definition}, which may refuse what the publisher"
+            )
+            found += " takes"
+            yield _drift(theirs, DriftKind.CONSTRAINT_EXTRA, index.name, Severity.WARNING, found)
 
 
 def _without_name(definition: str, name: str) -> str:

@@ -22,6 +22,7 @@ from pgreplkit.plans.server.readiness import (
     shown,
     value_of,
 )
+from pgreplkit.plans.server.synccommits import confirming
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.syncnames import SyncStandbyNames
 
@@ -195,12 +196,13 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     if not names.names:
         yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
         return
-    connected = [s.application_name for s in facts.senders if s.confirms_commits]
+    waits_for = value_of(facts.settings, "synchronous_commit")
+    connected = confirming(names, facts.senders, synchronous_commit=waits_for)
     fitting = [name for name in connected if SyncStandbyNames((*names.names,)).is_met_by([name])]
     # One spare standby, because the next failure or restart would make every commit wait.
     met, spare = names.is_met_by(connected), len(fitting) - names.count
     # With these two values commits return without waiting for standbys.
-    waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
+    waits = waits_for not in {"off", "local"}
     severity = Severity.WARNING
     if not met and waits:
         severity = Severity.CRITICAL

@@ -25,7 +25,7 @@ from pgreplkit.values.timeline import TimelineHistory
 
 # A standby keeps the primary's transactions and locks in shared memory of these sizes. From 12 on
 # walsenders are no longer part of max_connections.
-_NOT_BELOW_PRIMARY = {
+NOT_BELOW_PRIMARY = {
     "max_connections": 10,
     "max_worker_processes": 10,
     "max_prepared_transactions": 10,
@@ -173,7 +173,7 @@ def _agreement(
                 needed=f"{shown(primary.settings[name])}, the primary's",
                 remedy="create the standby from a base backup of its primary",
             )
-    for name, since in _NOT_BELOW_PRIMARY.items():
+    for name, since in NOT_BELOW_PRIMARY.items():
         if standby.major >= since:
             yield _not_below_primary(name, standby, primary)
     yield _timeline(standby, status, primary, history)

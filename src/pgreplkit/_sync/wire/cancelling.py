@@ -1,0 +1,33 @@
+# Generated from pgreplkit/_async/wire/cancelling.py by `nox -s sync`. Do not edit.
+"""cancel: a request to cancel a command, within a limit that holds for every libpq."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from threading import Thread
+
+from psycopg import BaseConnection, Connection, Error as PsycopgError, capabilities
+
+from pgreplkit._sync._io import to_thread
+
+
+def cancel(connection: Connection[object], *, timeout: float) -> None:
+    """Ask the server to cancel the connection's command; wait at most ``timeout`` seconds.
+
+    A request that fails raises nothing: it may meet the same silence as the command, whose own
+    end the caller waits for.
+    """
+    if capabilities.has_cancel_safe():
+        with suppress(PsycopgError):
+            connection.cancel_safe(timeout=timeout)
+        return
+    # libpq before 17 waits for the server without a limit. A daemon thread, because neither the
+    # caller nor the end of the program may wait for it.
+    request = Thread(target=_request, args=[connection], daemon=True, name="pgreplkit cancel")
+    request.start()
+    to_thread(lambda: request.join(timeout))
+
+
+def _request(connection: BaseConnection[object]) -> None:
+    with suppress(PsycopgError):
+        connection.pgconn.get_cancel().cancel()
