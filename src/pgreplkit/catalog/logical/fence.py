@@ -134,8 +134,11 @@ LOCKED = f"""
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND (%s::boolean OR mode NOT IN ('AccessShareLock', 'RowShareLock'))
     LEFT JOIN pg_stat_activity USING (pid)
-    -- Its locks have no process.
-    LEFT JOIN pg_prepared_xacts ON virtualtransaction = '-1/' || transaction
+    -- Its locks have no process; one of them is that of its transaction.
+    LEFT JOIN pg_prepared_xacts ON pid IS NULL AND transaction = (
+        SELECT own.transactionid FROM pg_locks own
+        WHERE own.virtualtransaction = pg_locks.virtualtransaction AND own.pid IS NULL
+            AND own.locktype = 'transactionid' LIMIT 1)
     WHERE pid IS DISTINCT FROM pg_backend_pid()
     ORDER BY 1, 2, 3
 """
