@@ -18,6 +18,8 @@ from pgreplkit.host.nodecontrol import NodeControl
 
 _KEPT_LINES = 12
 """Lines of output for an error's text: enough for a message with its context."""
+_ENDING = 5.0
+"""Seconds for a program to end after SIGTERM: a server without clients needs less than one."""
 _POLL = 0.2
 """Seconds between calls of ``is_wanted``: a cancelled clone ends quickly, at little cost."""
 
@@ -135,6 +137,9 @@ def _terminated_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
         # The whole process group, to include the child of pg_basebackup that receives WAL.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        # After Ctrl-C, Popen itself would wait for a quarter of a second only.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDING)
         raise
 
 

@@ -102,6 +102,8 @@ def test_reading_follows_a_promotion(clusters: Clusters, major: int) -> None:
     standby = clusters.lab.standby(primary)
     run(primary, "CREATE TABLE before_it AS SELECT 1 AS id")
     standby.wait_for_streaming()
+    # The checkpoint after the promotion would remove files while they are read.
+    run(standby, "SELECT pg_create_physical_replication_slot('reader', true)")
     primary.stop()
     standby.promote()
     run(standby, "CREATE TABLE after_it AS SELECT 1 AS id")
