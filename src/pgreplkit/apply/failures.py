@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pgreplkit.plans.streams.retries import PROTOCOL_VIOLATION, TRANSIENT, is_of_lost_session
+from pgreplkit.errors.server import PROTOCOL_VIOLATION
+from pgreplkit.plans.streams.retries import TRANSIENT, is_of_lost_session
 
 _OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one

@@ -17,6 +17,7 @@ from pgreplkit.errors import (
     ServerError,
     StatementTimeout,
 )
+from pgreplkit.errors.server import LOST_SESSION, PROTOCOL_VIOLATION
 
 if TYPE_CHECKING:
     from pgreplkit.values.tablename import TableName
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
 NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
 UNDEFINED_TABLE, INVALID_COLUMN_REFERENCE = "42P01", "42P10"
-PROTOCOL_VIOLATION = "08P01"
 READ_ONLY_TRANSACTION, FILE_MISSING, DUPLICATE_SCHEMA = "25006", "58P01", "42P06"
 
 _FILE_ACCESS = {
@@ -65,9 +65,8 @@ def translate_errors(
         if ours:
             raise ours(operation, _message_of(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
         # libpq's own errors have no code.
-        lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
+        lost = operational and (error.sqlstate or LOST_SESSION[0]).startswith(LOST_SESSION)
         # A statement that breaks the protocol, by a wrong number of parameters or a malformed
         # value, does not end the session; a pooler that refuses a connection does.
         if error.sqlstate == PROTOCOL_VIOLATION and error.diag.severity_nonlocalized == "ERROR":

@@ -5,6 +5,12 @@ from __future__ import annotations
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors.base import Error, OperationError
 
+PROTOCOL_VIOLATION = "08P01"
+"""An error of the session's own statement; a pooler gives it to every connection that it refuses.
+It stays until something is altered, unless the connection is lost with it."""
+LOST_SESSION = ("08", "57P")
+"""Classes of errors: the connection is lost, or the server shuts down or starts up."""
+
 
 class ServerError(OperationError):
     """An operation that a server refused, or could not complete.

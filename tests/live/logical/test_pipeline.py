@@ -10,9 +10,10 @@ from databases import Database
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
 from pgreplkit.catalog.logical.applying import SET_MARK
-from pgreplkit.driver.failures import PROTOCOL_VIOLATION, translate_errors
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.results import raise_failure
 from pgreplkit.errors import ConnectionFailed, ServerError
+from pgreplkit.errors.server import PROTOCOL_VIOLATION
 
 pytestmark = pytest.mark.one_colour
 

@@ -1,4 +1,4 @@
-"""cancel: a request to cancel a command, within a limit that holds for every libpq."""
+"""cancel: a request to cancel a command, within a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ async def cancel(connection: AsyncConnection[object], *, timeout: float) -> None
             await connection.cancel_safe(timeout=timeout)
         return
     # libpq before 17 waits for the server without a limit. A daemon thread, because neither the
-    # caller nor the end of the program may wait for it.
+    # caller nor the end of the program may wait for it. This does not help psycopg's C code, which
+    # lets no other thread run in the meantime.
     request = Thread(target=_request, args=[connection], daemon=True, name="pgreplkit cancel")
     request.start()
     await to_thread(lambda: request.join(timeout))

@@ -34,7 +34,6 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
-    PROTOCOL_VIOLATION,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
@@ -53,6 +52,7 @@ from pgreplkit.errors import (
     SubscriptionNotFound,
     TableNotFound,
 )
+from pgreplkit.errors.server import PROTOCOL_VIOLATION
 from pgreplkit.plans.logical.subscription import (
     DroppedSubscription,
     SubscriptionOptions,

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/wire/cancelling.py by `nox -s sync`. Do not edit.
-"""cancel: a request to cancel a command, within a limit that holds for every libpq."""
+"""cancel: a request to cancel a command, within a limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def cancel(connection: Connection[object], *, timeout: float) -> None:
             connection.cancel_safe(timeout=timeout)
         return
     # libpq before 17 waits for the server without a limit. A daemon thread, because neither the
-    # caller nor the end of the program may wait for it.
+    # caller nor the end of the program may wait for it. This does not help psycopg's C code, which
+    # lets no other thread run in the meantime.
     request = Thread(target=_request, args=[connection], daemon=True, name="pgreplkit cancel")
     request.start()
     to_thread(lambda: request.join(timeout))

@@ -65,7 +65,7 @@ class FenceBlocker(Record):
     """None for a prepared transaction."""
     backend_type: str
     application_name: str | None
-    """The name of a prepared transaction; else that of the client."""
+    """The name of a prepared transaction; otherwise that of the client."""
     age: timedelta | None
     """The age of its transaction."""
 

@@ -12,14 +12,10 @@ from pgreplkit.errors import (
     SlotActive,
     WaitTimeout,
 )
+from pgreplkit.errors.server import LOST_SESSION, PROTOCOL_VIOLATION
 
 TRANSIENT = {"40P01", "40001", "55P03"}
 """Deadlock, serialization failure and lock timeout: the same may succeed another time."""
-PROTOCOL_VIOLATION = "08P01"
-"""An error of the session's own statement; a pooler gives it to every connection that it refuses.
-It stays until something is altered, unless the connection is lost with it."""
-_LOST = ("08", "57P")
-"""The connection is lost, or the server shuts down."""
 _REFUSED_WITHIN = 120.0
 """Seconds for which servers that take connections may refuse one: a pooler refuses all as long as
 the server behind it is down."""
@@ -41,7 +37,7 @@ def may_succeed_later(error: BaseException) -> bool:
 
 def is_of_lost_session(sqlstate: str) -> bool:
     """Return whether an SQLSTATE means that the session has ended."""
-    return sqlstate.startswith(_LOST) and sqlstate != PROTOCOL_VIOLATION
+    return sqlstate.startswith(LOST_SESSION) and sqlstate != PROTOCOL_VIOLATION
 
 
 @attrs.define
