@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import count
 
 import attrs
 import psycopg
+from clusters import wait_until
 from colours import Colour
 from psycopg.conninfo import make_conninfo
 
@@ -66,7 +67,7 @@ def make_database(node: Node) -> Database:
 
 
 def remove_databases(*databases: Database) -> None:
-    """Empty the databases, and end their subscriptions, slots and sessions."""
+    """Empty the databases, and end their subscriptions, slots, sessions and appliers."""
     with ExitStack() as stack:
 
         def connected(conninfo: str) -> psycopg.Connection:
@@ -84,6 +85,7 @@ def remove_databases(*databases: Database) -> None:
         for database in databases:
             connection = own[database.name]
             end_sessions(servers[database.node.name], database, but=connection.info.backend_pid)
+            drop_origins(connection)
             empty(connection)
             FREE.append(database)
 
@@ -115,6 +117,21 @@ def end_sessions(server: psycopg.Connection, database: Database, *, but: int) ->
                 server.execute("SELECT pg_drop_replication_slot(%s)", [name])
         server.execute(ended.encode())
         time.sleep(0.005)  # a session needs some milliseconds to end
+
+
+def drop_origins(connection: psycopg.Connection) -> None:
+    """Drop the origins of appliers, which belong to the whole server."""
+    statement = """SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin
+        WHERE roname LIKE 'pgreplkit%'"""
+
+    def are_dropped() -> bool:
+        # A session frees its origin some milliseconds after its client has closed it.
+        with suppress(psycopg.errors.ObjectInUse):
+            connection.execute(statement)
+            return True
+        return False
+
+    wait_until(are_dropped)
 
 
 def empty(connection: psycopg.Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Database, Pair, make_database, remove_databases
+from databases import Database, Pair, drop_origins, make_database, remove_databases
 
 import pgreplkit
 from pgreplkit import LSN
@@ -52,16 +53,7 @@ def two(cluster: Cluster) -> Iterator[Pair]:
         each.run(TABLE)
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
-    drop_origins(pair.subscriber)
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def drop_origins(database: Database) -> None:
-    """Drop the origins of appliers, which belong to the whole cluster."""
-    database.run(
-        "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
-        " WHERE roname LIKE 'pgreplkit_%'"
-    )
 
 
 def end(database: Database) -> LSN:
@@ -433,6 +425,29 @@ def test_an_applier_is_run_once_at_a_time(two: Pair, monkeypatch: pytest.MonkeyP
 
 
 @NEWEST
+def test_an_origin_is_free_a_moment_after_its_session_has_ended(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    [[origin]] = two.subscriber.all("SELECT roname FROM pg_replication_origin")
+    with psycopg.connect(two.subscriber.conninfo, autocommit=True) as ending:
+        ending.execute("SELECT pg_replication_origin_session_setup(%s)", [origin])
+        with monkeypatch.context() as within:
+            within.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+            for act in (lambda: one.run(timeout=5), one.drop):
+                with pytest.raises(ApplierActive, match="another session has it"):
+                    act()
+        with ThreadPoolExecutor() as threads:
+            dropping = threads.submit(one.drop)
+            with pytest.raises(TimeoutError):
+                dropping.result(timeout=0.2)
+            ending.execute("SELECT pg_replication_origin_session_reset()")
+            dropping.result(timeout=20)
+    assert not two.subscriber.all("SELECT roname FROM pg_replication_origin")
+
+
+@NEWEST
 @pytest.mark.matrix
 def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> None:
     two.subscriber.run("INSERT INTO t VALUES (1, 'local', 1), (9, 'local', 9)")
@@ -604,7 +619,8 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
     with pytest.raises(SlotNotFound, match=r"drop\(\) the applier, and copy the tables again"):
         one.run(timeout=5)
     # A dump does not contain replication origins.
-    drop_origins(two.subscriber)
+    with psycopg.connect(two.subscriber.conninfo, autocommit=True) as connection:
+        drop_origins(connection)
     with pytest.raises(ApplyError, match="position is unknown"):
         one.run(timeout=5)
 

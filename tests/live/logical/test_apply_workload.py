@@ -21,10 +21,6 @@ from pgreplkit.errors import SchemaMismatch
 def two(cluster: Cluster) -> Iterator[tuple[Database, Database]]:
     both = make_database(cluster.primary), make_database(cluster.primary)
     yield both
-    both[1].run(
-        "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
-        " WHERE roname LIKE 'pgreplkit_%'"
-    )
     remove_databases(*both)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database
+from databases import Database, drop_origins
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit.apply import DeltaColumns
@@ -132,7 +132,6 @@ def insist_on_keys_that_are_used_once(mesh: Mesh, one: Node, other: Node) -> Non
             run(one, statement)
 
 
-DROP_ORIGINS = "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
 OBJECTS = """
     SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
         (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%')
@@ -174,9 +173,10 @@ async def interrupt(nodes: dict[str, Node], journal: Path, patch: pytest.MonkeyP
         run(
             nodes[name],
             "DROP SCHEMA pgreplkit CASCADE",
-            DROP_ORIGINS,
             "DROP PUBLICATION IF EXISTS pgreplkit_mesh",
         )
+        with psycopg.connect(nodes[name].conninfo, autocommit=True) as connection:
+            drop_origins(connection)
     run(nodes["berlin"], "INSERT INTO t VALUES (20, 0, 'first')")
 
 

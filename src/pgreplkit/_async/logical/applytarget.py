@@ -222,30 +222,36 @@ class AsyncApplyTarget(AsyncClosing):
         for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             await self.link.all(self.operation, statement, [self.name])
         if await self._has_origin():
-            await self.link.all(
-                self.operation, sql.DROP_ORIGIN.format(self._functions), [self.origin]
-            )
+            await self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
 
     async def take_origin(self) -> None:
         """Bind the session to the origin.
 
         Raises: ApplierActive.
         """
-        if not self.uses_origin:
-            return
-        statement = sql.SETUP_ORIGIN.format(self._functions)
-        try:
-            await self.link.all(
-                self.operation,
-                statement,
-                [self.origin],
-                grant="EXECUTE ON FUNCTION pg_replication_origin_session_setup(text)",
-            )
-        except ServerError as error:
-            # A session that was killed holds the origin until the server notices.
-            if error.sqlstate != OBJECT_IN_USE:
-                raise
-            raise ApplierActive(self.name, None) from error
+        if self.uses_origin:
+            function = "pg_replication_origin_session_setup(text)"
+            await self._use_origin(sql.SETUP_ORIGIN, function)
+
+    async def _use_origin(self, statement: str, function: str) -> None:
+        """Execute a statement on the origin once no other session is bound to it.
+
+        Raises: ApplierActive.
+        """
+        statement, grant = statement.format(self._functions), f"EXECUTE ON FUNCTION {function}"
+        backoff = Backoff(_RELEASED_WITHIN)
+        while True:
+            try:
+                await self.link.all(self.operation, statement, [self.origin], grant=grant)
+            except ServerError as error:
+                if error.sqlstate != OBJECT_IN_USE:
+                    raise
+                # A session that ends frees its lock first, and its origin a moment later.
+                if backoff.is_over:
+                    raise ApplierActive(self.name, None) from error
+            else:
+                return
+            await sleep(backoff.next_pause())
 
     # Transactions
 
