@@ -210,5 +210,6 @@ def insist_on_hook(hook: object, name: str) -> None:
     """Raise TypeError if a caller's hook cannot be called, or is a coroutine function."""
     if not callable(hook):
         raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
-    if iscoroutinefunction(hook):
+    # An object's __call__ may be one.
+    if iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__):
         raise TypeError(f"{name} is a coroutine function, which only the async classes run")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster
+from clusters import Cluster, soon
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
+from pgreplkit.catalog.cluster.upgrade import FACTS
+from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
 from pgreplkit.plans.cluster.upgradesteps import FenceTables, OpenTables, WaitApplied
 from pgreplkit.rows import RowDiff, StepProgress
@@ -62,6 +64,13 @@ async def opened(
         file = folder / "journal.json"
         upgrade = kind(inner(old), inner(new), name="shop", journal=file, timeout=timeout)  # type: ignore[arg-type]
         yield colour.bound(upgrade)
+
+
+class Awaited:
+    """A redirect that is an object with a coroutine function."""
+
+    async def __call__(self, node: str) -> None:
+        raise NotImplementedError(node)
 
 
 async def differences(upgrade: AsyncUpgrade) -> list[RowDiff]:
@@ -126,7 +135,19 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         new.run("DELETE FROM orders WHERE total < 10")
         # Sent back again, this row would collide.
         order(new)
+        # The way back does not replicate what is created on the new server.
+        late = "CREATE TABLE late (id int PRIMARY KEY)"
+        new.run(late, "INSERT INTO late VALUES (1)")
+        with pytest.raises(PlanRefused, match=r"new tables: public\.late"):
+            await (await upgrade.plan_rollback(moved.append)).run()
+        new.run("ALTER PUBLICATION shop_1_back ADD TABLE late")
+        old.run(late, "ALTER SUBSCRIPTION shop_1_back REFRESH PUBLICATION")
+        await soon(upgrade.status, lambda status: all(one.is_synced for one in status.back))
         await (await upgrade.plan_rollback(moved.append)).run()
+        assert sides.rows("late") == (1, 1)
+        # As after any DDL, the forward publications need the table for the next cutover.
+        old.run("ALTER PUBLICATION shop_1 ADD TABLE late")
+        new.run("ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
         status = await upgrade.status()
         assert (status.phase, status.back) == (UpgradePhase.PREPARED, ())
         assert orders(sides) == (92, 92)
@@ -144,6 +165,9 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
 
             await (await upgrade.plan_cutover(moved.append)).run(delay)
         order(new)
+        # The publication of the way back was created by the first cutover.
+        published = "SELECT tablename::text FROM pg_publication_tables ORDER BY 1"
+        assert new.all(published) == [("customers",), ("late",), ("orders",)]
         assert moved == ["new", "old", "new"]
         assert new.one("SELECT count(*) FROM orders") == 95
         await (await upgrade.plan_finish()).run()
@@ -160,6 +184,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
+        if colour.name == "sync":
+            with pytest.raises(TypeError, match="only the async classes run"):
+                await upgrade.plan_cutover(Awaited())
         await prepare(upgrade, sides)
         # DDL since the preparation stops the cutover before anything is fenced.
         sides.publisher.run(
@@ -179,6 +206,14 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         with pytest.raises(PlanRefused, match=found):
             await (await upgrade.plan_cutover()).run()
         order(sides.publisher)
+        sides.subscriber.run(
+            "CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql"
+            " AS 'BEGIN INSERT INTO orders DEFAULT VALUES; END'",
+            "CREATE EVENT TRIGGER audits ON ddl_command_end EXECUTE FUNCTION audit()",
+        )
+        with pytest.raises(PlanRefused, match="triggers that write: audits on the new server"):
+            await (await upgrade.plan_cutover()).run()
+        sides.subscriber.run("DROP EVENT TRIGGER audits")
         sides.publisher.run(
             "DROP TABLE late",
             "ALTER SUBSCRIPTION feed DISABLE",
@@ -231,6 +266,73 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
+
+
+CHANGES = (
+    "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE orders FORCE ROW LEVEL SECURITY",
+    "ALTER TABLE orders ALTER id SET GENERATED ALWAYS",
+    'ALTER TABLE customers ALTER name TYPE text COLLATE "C"',
+    "CREATE RULE kept AS ON DELETE TO orders DO INSTEAD NOTHING",
+    "GRANT SELECT (total) ON orders TO hidden",
+    "CREATE SCHEMA more",
+    "GRANT USAGE ON SCHEMA more TO hidden",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA more GRANT SELECT ON TABLES TO hidden",
+    "CREATE TYPE span AS RANGE (subtype = int4)",
+    "ALTER TYPE span OWNER TO hidden",
+    "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+    "ALTER FUNCTION note() OWNER TO hidden",
+    "CREATE EVENT TRIGGER noting ON sql_drop EXECUTE PROCEDURE note()",
+    "ALTER EVENT TRIGGER noting DISABLE",
+    "DROP EXTENSION plpgsql CASCADE",
+)
+
+
+def fingerprint(database: Database) -> dict[str, str]:
+    with psycopg.connect(database.conninfo, options="-c search_path=") as connection:
+        return dict(connection.execute(FINGERPRINT).fetchall())
+
+
+def test_ddl_of_each_kind_changes_the_fingerprint_of_the_schema(sides: Pair) -> None:
+    old = sides.publisher
+    old.run("CREATE ROLE hidden")
+    seen = [fingerprint(old)]
+    try:
+        for change in CHANGES:
+            old.run(change)
+            seen.append(fingerprint(old))
+            assert seen[-1] != seen[-2], change
+    finally:
+        old.run(
+            "DROP EVENT TRIGGER IF EXISTS noting",
+            "DROP OWNED BY hidden CASCADE",
+            "DROP ROLE hidden",
+            "CREATE EXTENSION IF NOT EXISTS plpgsql",
+        )
+
+
+NAMING = (
+    "ALTER TABLE orders OWNER TO hidden",
+    "GRANT SELECT ON orders TO hidden",
+    "GRANT EXECUTE ON FUNCTION pg_stat_reset() TO hidden",
+    "CREATE POLICY own ON orders TO hidden USING (true)",
+    "CREATE SCHEMA theirs AUTHORIZATION hidden",
+    "CREATE TYPE size AS ENUM ('s'); ALTER TYPE size OWNER TO hidden",
+    "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO hidden",
+)
+
+
+@pytest.mark.parametrize("naming", NAMING)
+def test_the_copy_of_the_schema_needs_each_role_that_it_names(sides: Pair, naming: str) -> None:
+    old = sides.publisher
+    owners = f"SELECT owners FROM ({FACTS}) AS facts"
+    old.run("CREATE ROLE hidden")
+    try:
+        assert old.one(owners) == ["postgres"]
+        old.run(*naming.split("; "))
+        assert sorted(old.one(owners)) == ["hidden", "postgres"]  # type: ignore[call-overload]
+    finally:
+        old.run("REASSIGN OWNED BY hidden TO postgres", "DROP OWNED BY hidden", "DROP ROLE hidden")
 
 
 @pytest.mark.pg(">=18")

@@ -77,6 +77,11 @@ def test_the_objects_of_an_upgrade_are_found_by_their_names() -> None:
     there = ["shop_10", "shop_2", "shop_2_back", "shop_x", "other_1", "shop"]
     assert NAMES.forward_in(there) == ["shop_2", "shop_10"]
     assert NAMES.back_in(there) == ["shop_2_back"]
+    assert NAMES.own_in(iter(there)) == ["shop_2", "shop_10", "shop_2_back"]
+
+
+def test_objects_of_others_with_numbers_as_names_are_not_those_of_an_upgrade() -> None:
+    assert NAMES.own_in(["1", "7_back", "shop_01", "shop_\N{ARABIC-INDIC DIGIT ONE}"]) == []
 
 
 def at(journal: Journal, kind: type[Step], node: str) -> int:
@@ -124,6 +129,15 @@ def test_the_way_back_is_armed_while_nothing_writes() -> None:
     # Steps that wait for others come when the clients have moved.
     for moved, node in ((journal, "new"), (back, "old")):
         assert at(moved, do.RemoveFence, node) == len(moved.steps) - 1
+
+
+def test_a_rollback_fences_tables_that_were_added_to_the_way_back() -> None:
+    fence = next(
+        step
+        for step in rollback_journal(NAMES, GROUPS, ["public.c", "public.late"]).steps
+        if isinstance(step, do.FenceTables)
+    )
+    assert fence.tables == ("public.a", "public.b", "public.c", "public.late")
 
 
 def test_indexes_are_built_after_the_copy_and_keys_before() -> None:

@@ -44,6 +44,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("databases", CRITICAL, "connect", facts_of(new={"system_id": 1})),
     ("direction", CRITICAL, "exchange", facts_of(new={"version": 130020})),
+    ("TRUNCATE", WARNING, "DELETE", facts_of(old={"version": 100023})),
     (
         "old: wal_level",
         CRITICAL,

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import attrs
 import pytest
 from logicalfacts import subscribed, subscription_state
+from upgradefacts import side
 
 from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
     rollback_findings,
+    way_back_findings,
 )
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
@@ -100,6 +102,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "writers": (),
         "subscriptions": (),
         "stuck": (),
+        "writing_triggers": (),
         **changed,
     }
     findings = [*cutover_findings(status, **given)]  # type: ignore[arg-type]
@@ -115,6 +118,7 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("schema", Severity.CRITICAL, "ADD x int", gate(drift=drift(Severity.CRITICAL))),
         ("new tables", Severity.CRITICAL, "late", gate(unpublished=[TableName("public", "late")])),
         ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),
+        ("event triggers that write", Severity.CRITICAL, "audit", gate(writing_triggers=["audit"])),
         ("long writers", Severity.WARNING, "process 1", gate(writers=["process 1"])),
     ]
     for check, severity, shown, found in cases:
@@ -128,20 +132,59 @@ def bad(findings: object) -> list[str]:
 
 
 def rollback(
-    status: UpgradeStatus, stuck: Sequence[str] = (), subscriptions: Sequence[str] = ()
+    status: UpgradeStatus,
+    stuck: Sequence[str] = (),
+    subscriptions: Sequence[str] = (),
+    unpublished: Sequence[TableName] = (),
+    writing_triggers: Sequence[str] = (),
 ) -> list[str]:
-    return bad(rollback_findings(status, stuck, subscriptions=subscriptions))
+    findings = rollback_findings(
+        status,
+        stuck,
+        unpublished=unpublished,
+        subscriptions=subscriptions,
+        writing_triggers=writing_triggers,
+    )
+    return bad(findings)
 
 
 def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
     assert rollback(CUT_OVER) == []
     assert rollback(STATUS) == ["phase", "way back"]
-    for back in ((), (following(enabled=False),)):
+    # The last one is that of a table which was added after the cutover, and is being copied.
+    for back in ((), (following(enabled=False),), (following(copied=False),)):
         assert rollback(attrs.evolve(CUT_OVER, back=back)) == ["way back"]
     two = attrs.evolve(CUT_OVER, forward=(following(enabled=False),) * 2)
     assert rollback(two) == ["way back"]
     assert rollback(CUT_OVER, ["stuck"]) == ["apply"]
     assert rollback(CUT_OVER, subscriptions=["feed"]) == ["other subscriptions"]
+    assert rollback(CUT_OVER, writing_triggers=["audit"]) == ["event triggers that write"]
+    # Its rows would be on the new server only.
+    assert rollback(CUT_OVER, unpublished=[TableName("public", "late")]) == ["new tables"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ({}, {}, None),
+        ({}, {"settings": {"wal_level": "replica"}}, "new: wal_level"),
+        ({"connection_error": "no pg_hba.conf entry"}, {}, "old reaches new"),
+        ({}, {"settings": {"max_replication_slots": 1}}, "new: max_replication_slots"),
+        ({}, {"settings": {"max_wal_senders": 1}}, "new: max_wal_senders"),
+        (
+            {"settings": {"max_logical_replication_workers": 1}},
+            {},
+            "old: max_logical_replication_workers",
+        ),
+        ({"settings": {"max_worker_processes": 1}}, {}, "old: max_worker_processes"),
+    ],
+    ids=str,
+)
+def test_what_the_way_back_needs_is_checked_again_before_a_cutover(
+    old: dict[str, object], new: dict[str, object], check: str | None
+) -> None:
+    found = bad(way_back_findings(side(14, 1, old), side(18, 2, new), 2))
+    assert found == ([check] if check else [])
 
 
 def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:

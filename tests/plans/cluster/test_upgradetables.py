@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from upgradefacts import NO_KEY, facts_of, table
 
+from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.plans.cluster.upgradetables import replicated_findings
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -20,6 +22,16 @@ MISSING = Drift(
     found="missing",
     ddl=("ALTER TABLE public.a ADD x int",),
 )
+
+
+def identity(kind: str, *columns: str) -> ReplicaIdentity:
+    return ReplicaIdentity(
+        table=TableName("public", "a"),
+        kind=kind,  # type: ignore[arg-type]
+        index="a_key" if columns else None,
+        columns=columns,
+        remedy="",
+    )
 
 
 def finding(remedy: str, severity: Severity) -> Finding:
@@ -118,3 +130,24 @@ def test_each_precondition_is_found_with_its_remedy(
     [bad] = [finding for finding in upgrade_findings(facts) if finding.severity > Severity.OK]
     assert (bad.check, bad.severity) == (check, severity)
     assert remedy in bad.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "major", "refused"),
+    [
+        ("d", ["id"], 18, False),
+        ("d", ["id", "g"], 18, True),
+        ("i", ["g"], 14, True),
+        # From 18 on, a published table with all columns as its identity refuses UPDATE.
+        ("f", [], 18, True),
+        ("f", [], 17, False),
+    ],
+)
+def test_a_replica_identity_has_no_generated_columns(
+    kind: str, columns: list[str], major: int, *, refused: bool
+) -> None:
+    tables, identities = [table("a", generated=("g",))], [identity(kind, *columns)]
+    findings = {one.check: one for one in replicated_findings(tables, identities, major)}
+    found = findings["generated columns in the replica identity"]
+    assert found.severity is (CRITICAL if refused else Severity.OK)
+    assert ("a key for public.a without g" in found.remedy) == refused

@@ -83,7 +83,8 @@ class AsyncPlan:
         self._journal = journal
         # None for a plan that was read from a journal file: another process began it.
         self._checks = checks
-        self._journal_file = journal_file
+        # A hook may change the working directory.
+        self._journal_file = None if journal_file is None else journal_file.absolute()
         self._begun: Step | None = None
         self._began_at: datetime | None = None
         """The start of the first attempt at the next step; None before it."""

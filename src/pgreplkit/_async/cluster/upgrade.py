@@ -21,7 +21,11 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_status,
     read_stuck,
     read_tables,
+    read_unreturned,
     read_upgrade_facts,
+    read_way_back,
+    read_writing_triggers,
+    returned_tables,
 )
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
@@ -31,6 +35,7 @@ from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
+    NEW,
     Names,
     TableGroup,
     UpgradePhase,
@@ -84,7 +89,7 @@ class AsyncUpgrade:
         insist_on_servers(old=old, new=new)
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
-        self._file = None if journal is None else Path(journal)
+        self._file = None if journal is None else Path(journal).absolute()
         self._replication = dict(by_name(replication, "replication"))
         # A misspelt key would be ignored, and the connection string of this process used.
         if unknown := self._replication.keys() - {"old", "new"}:
@@ -193,7 +198,9 @@ class AsyncUpgrade:
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return await self._plan(journal, _GateChecks(self), redirect)
+        return await self._plan(
+            journal, _GateChecks(self, len(groups) if way_back else 0), redirect
+        )
 
     async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -202,7 +209,8 @@ class AsyncUpgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = await published_groups(self._old, self._names)
-        journal = rollback_journal(self._names, groups)
+        returned = [str(table) for table in await returned_tables(self._new, self._names)]
+        journal = rollback_journal(self._names, groups, returned)
         return await self._plan(journal, _RollbackChecks(self), redirect)
 
     async def plan_finish(self) -> AsyncPlan:
@@ -288,9 +296,15 @@ class AsyncUpgrade:
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
 
-    async def _gate(self) -> list[Finding]:
+    async def _gate(self, way_back: int) -> list[Finding]:
+        """Return the findings before a cutover, with so many groups that replicate back."""
         status = await self.status()
-        return await read_gate(self._old, self._new, status, self._names)
+        findings = await read_gate(self._old, self._new, status, self._names)
+        # Without a preparation there is nothing else to look at.
+        if way_back and status.phase is UpgradePhase.PREPARED:
+            here = self._replication.get(NEW)
+            findings += await read_way_back(self._old, self._new, self._names, way_back, here)
+        return findings
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
@@ -321,9 +335,11 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: AsyncUpgrade
+    way_back: int
+    """The groups that replicate to the old server afterwards."""
 
     async def findings(self) -> list[Finding]:
-        return await self.upgrade._gate()
+        return await self.upgrade._gate(self.way_back)
 
 
 @attrs.frozen
@@ -337,7 +353,18 @@ class _RollbackChecks:
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
         stuck = await read_stuck(new, old, status.back)
         others = await read_others(new, self.upgrade._names)
-        return [*rollback_findings(status, stuck, subscriptions=others)]
+        # Without a cutover the new server may have tables of its own.
+        is_over = status.phase is UpgradePhase.CUT_OVER
+        unpublished = await read_unreturned(new, self.upgrade._names) if is_over else []
+        return [
+            *rollback_findings(
+                status,
+                stuck,
+                unpublished=unpublished,
+                subscriptions=others,
+                writing_triggers=await read_writing_triggers(old=old, new=new),
+            )
+        ]
 
 
 @attrs.frozen

@@ -91,9 +91,7 @@ class AsyncUpgradeActor:
             case steps.RemoveFence():
                 await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
-                # Each step may be repeated after a crash.
-                with suppress(AlreadyExists):
-                    await server.create_publication(step.publication, tables=step.tables)
+                await self._publish(step)
             case steps.Subscribe():
                 await self._subscribe(step.node, step.publication, SubscriptionOptions())
             case steps.SubscribeBack():
@@ -128,6 +126,16 @@ class AsyncUpgradeActor:
             case _:
                 await self._perform_for_each(step)
         return None
+
+    async def _publish(self, step: steps.PublishTables) -> None:
+        server = self._server(step.node)
+        try:
+            await server.create_publication(step.publication, tables=step.tables)
+        except AlreadyExists:
+            # The step may be repeated after a crash. A publication of the way back is also left by
+            # a rollback, and tables may have been added since.
+            publication = await server.publication(step.publication)
+            await publication.set_tables(*step.tables, timeout=self.timeout)
 
     async def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""

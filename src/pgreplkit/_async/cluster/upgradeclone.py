@@ -78,7 +78,7 @@ class AsyncUpgradeClone:
         insist_on_conninfo(new)
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._transfer = checked_transfer(transfer)
-        self._file = None if journal is None else Path(journal)
+        self._file = None if journal is None else Path(journal).absolute()
         given = dict(by_name(replication, "replication"))
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")

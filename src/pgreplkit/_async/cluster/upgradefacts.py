@@ -22,6 +22,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     TABLES,
     TRY_SUBSCRIPTION,
+    WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     UserTable,
     user_table_in,
@@ -35,7 +36,11 @@ from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
-from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
+from pgreplkit.plans.cluster.upgradegate import (
+    cutover_findings,
+    phase_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
@@ -108,6 +113,7 @@ async def read_upgrade_facts(
             if change.target is not None
             for finding in change.findings
         ],
+        writing_triggers=await read_writing_triggers(old=old),
         drift=await aschema_drift(old, new, both) if both else None,
     )
 
@@ -268,11 +274,25 @@ async def read_gate(
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in await read_blockers(old._link, published)],
             subscriptions=await read_others(old, names),
+            writing_triggers=await read_writing_triggers(old=old, new=new),
             stuck=await read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
         ),
     ]
+
+
+async def read_way_back(
+    old: AsyncPrimary,
+    new: AsyncPrimary,
+    names: Names,
+    groups: int,
+    conninfo: str | None,
+) -> list[Finding]:
+    """Return the findings about the replication to the old server after a cutover."""
+    error = await _unreached(old, new, conninfo)
+    here = await read_side(old, names, connection_error=error)
+    return [*way_back_findings(here, await read_side(new, names), groups)]
 
 
 async def read_stuck(
@@ -294,6 +314,15 @@ async def read_others(server: AsyncPrimary, names: Names) -> list[str]:
     enabled = [one.name for one in await server.subscriptions() if one.state.subenabled]
     own = names.own_in(enabled)
     return [name for name in enabled if name not in own]
+
+
+async def read_writing_triggers(**servers: AsyncPrimary) -> list[str]:
+    """Return the enabled event triggers that write to tables, with the server that has them."""
+    return [
+        f"{record['name']} on the {node} server"
+        for node, server in servers.items()
+        for record in await server._link.all("read the event triggers", WRITING_EVENT_TRIGGERS)
+    ]
 
 
 async def read_fingerprint(link: AsyncLink) -> dict[str, str]:
@@ -354,10 +383,28 @@ async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema)
     await old._link.run("keep the schema", statement, grant="the owner")
 
 
-async def published_groups(server: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
+async def published_groups(old: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the upgrade's publications on the old server."""
-    publications = {one.name: one for one in await server.publications()}
+    publications = {one.name: one for one in await old.publications()}
     return {
         name: tuple(str(one.table) for one in await publications[name].tables())
         for name in names.forward_in(publications)
     }
+
+
+async def returned_tables(new: AsyncPrimary, names: Names) -> list[TableName]:
+    """Return the tables of the publications of the way back, on the new server."""
+    publications = {one.name: one for one in await new.publications()}
+    return [
+        one.table
+        for name in names.back_in(publications)
+        for one in await publications[name].tables()
+    ]
+
+
+async def read_unreturned(new: AsyncPrimary, names: Names) -> list[TableName]:
+    """Return the tables of the new server whose rows the way back does not replicate."""
+    returned = {*await returned_tables(new, names)}
+    # Such as a partition that was created after the cutover.
+    tables = [one.table for one in await read_tables(new._link) if one.is_copied]
+    return await _nonempty(new._link, [table for table in tables if table not in returned])

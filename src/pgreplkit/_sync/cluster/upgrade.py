@@ -22,7 +22,11 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_status,
     read_stuck,
     read_tables,
+    read_unreturned,
     read_upgrade_facts,
+    read_way_back,
+    read_writing_triggers,
+    returned_tables,
 )
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
@@ -32,6 +36,7 @@ from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
+    NEW,
     Names,
     TableGroup,
     UpgradePhase,
@@ -85,7 +90,7 @@ class Upgrade:
         insist_on_servers(old=old, new=new)
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
-        self._file = None if journal is None else Path(journal)
+        self._file = None if journal is None else Path(journal).absolute()
         self._replication = dict(by_name(replication, "replication"))
         # A misspelt key would be ignored, and the connection string of this process used.
         if unknown := self._replication.keys() - {"old", "new"}:
@@ -190,7 +195,7 @@ class Upgrade:
         checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return self._plan(journal, _GateChecks(self), redirect)
+        return self._plan(journal, _GateChecks(self, len(groups) if way_back else 0), redirect)
 
     def plan_rollback(self, redirect: Redirect | None = None) -> Plan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -199,7 +204,8 @@ class Upgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = published_groups(self._old, self._names)
-        journal = rollback_journal(self._names, groups)
+        returned = [str(table) for table in returned_tables(self._new, self._names)]
+        journal = rollback_journal(self._names, groups, returned)
         return self._plan(journal, _RollbackChecks(self), redirect)
 
     def plan_finish(self) -> Plan:
@@ -285,9 +291,15 @@ class Upgrade:
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
 
-    def _gate(self) -> list[Finding]:
+    def _gate(self, way_back: int) -> list[Finding]:
+        """Return the findings before a cutover, with so many groups that replicate back."""
         status = self.status()
-        return read_gate(self._old, self._new, status, self._names)
+        findings = read_gate(self._old, self._new, status, self._names)
+        # Without a preparation there is nothing else to look at.
+        if way_back and status.phase is UpgradePhase.PREPARED:
+            here = self._replication.get(NEW)
+            findings += read_way_back(self._old, self._new, self._names, way_back, here)
+        return findings
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
@@ -318,9 +330,11 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: Upgrade
+    way_back: int
+    """The groups that replicate to the old server afterwards."""
 
     def findings(self) -> list[Finding]:
-        return self.upgrade._gate()
+        return self.upgrade._gate(self.way_back)
 
 
 @attrs.frozen
@@ -334,7 +348,18 @@ class _RollbackChecks:
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
         stuck = read_stuck(new, old, status.back)
         others = read_others(new, self.upgrade._names)
-        return [*rollback_findings(status, stuck, subscriptions=others)]
+        # Without a cutover the new server may have tables of its own.
+        is_over = status.phase is UpgradePhase.CUT_OVER
+        unpublished = read_unreturned(new, self.upgrade._names) if is_over else []
+        return [
+            *rollback_findings(
+                status,
+                stuck,
+                unpublished=unpublished,
+                subscriptions=others,
+                writing_triggers=read_writing_triggers(old=old, new=new),
+            )
+        ]
 
 
 @attrs.frozen

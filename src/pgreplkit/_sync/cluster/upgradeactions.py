@@ -92,9 +92,7 @@ class UpgradeActor:
             case steps.RemoveFence():
                 lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
-                # Each step may be repeated after a crash.
-                with suppress(AlreadyExists):
-                    server.create_publication(step.publication, tables=step.tables)
+                self._publish(step)
             case steps.Subscribe():
                 self._subscribe(step.node, step.publication, SubscriptionOptions())
             case steps.SubscribeBack():
@@ -129,6 +127,16 @@ class UpgradeActor:
             case _:
                 self._perform_for_each(step)
         return None
+
+    def _publish(self, step: steps.PublishTables) -> None:
+        server = self._server(step.node)
+        try:
+            server.create_publication(step.publication, tables=step.tables)
+        except AlreadyExists:
+            # The step may be repeated after a crash. A publication of the way back is also left by
+            # a rollback, and tables may have been added since.
+            publication = server.publication(step.publication)
+            publication.set_tables(*step.tables, timeout=self.timeout)
 
     def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""

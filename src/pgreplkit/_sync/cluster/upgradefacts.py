@@ -23,6 +23,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     TABLES,
     TRY_SUBSCRIPTION,
+    WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     UserTable,
     user_table_in,
@@ -36,7 +37,11 @@ from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
-from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
+from pgreplkit.plans.cluster.upgradegate import (
+    cutover_findings,
+    phase_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
@@ -109,6 +114,7 @@ def read_upgrade_facts(
             if change.target is not None
             for finding in change.findings
         ],
+        writing_triggers=read_writing_triggers(old=old),
         drift=schema_drift(old, new, both) if both else None,
     )
 
@@ -265,11 +271,25 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in read_blockers(old._link, published)],
             subscriptions=read_others(old, names),
+            writing_triggers=read_writing_triggers(old=old, new=new),
             stuck=read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
         ),
     ]
+
+
+def read_way_back(
+    old: Primary,
+    new: Primary,
+    names: Names,
+    groups: int,
+    conninfo: str | None,
+) -> list[Finding]:
+    """Return the findings about the replication to the old server after a cutover."""
+    error = _unreached(old, new, conninfo)
+    here = read_side(old, names, connection_error=error)
+    return [*way_back_findings(here, read_side(new, names), groups)]
 
 
 def read_stuck(
@@ -291,6 +311,15 @@ def read_others(server: Primary, names: Names) -> list[str]:
     enabled = [one.name for one in server.subscriptions() if one.state.subenabled]
     own = names.own_in(enabled)
     return [name for name in enabled if name not in own]
+
+
+def read_writing_triggers(**servers: Primary) -> list[str]:
+    """Return the enabled event triggers that write to tables, with the server that has them."""
+    return [
+        f"{record['name']} on the {node} server"
+        for node, server in servers.items()
+        for record in server._link.all("read the event triggers", WRITING_EVENT_TRIGGERS)
+    ]
 
 
 def read_fingerprint(link: Link) -> dict[str, str]:
@@ -349,10 +378,26 @@ def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
     old._link.run("keep the schema", statement, grant="the owner")
 
 
-def published_groups(server: Primary, names: Names) -> dict[str, tuple[str, ...]]:
+def published_groups(old: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the upgrade's publications on the old server."""
-    publications = {one.name: one for one in server.publications()}
+    publications = {one.name: one for one in old.publications()}
     return {
         name: tuple(str(one.table) for one in publications[name].tables())
         for name in names.forward_in(publications)
     }
+
+
+def returned_tables(new: Primary, names: Names) -> list[TableName]:
+    """Return the tables of the publications of the way back, on the new server."""
+    publications = {one.name: one for one in new.publications()}
+    return [
+        one.table for name in names.back_in(publications) for one in publications[name].tables()
+    ]
+
+
+def read_unreturned(new: Primary, names: Names) -> list[TableName]:
+    """Return the tables of the new server whose rows the way back does not replicate."""
+    returned = {*returned_tables(new, names)}
+    # Such as a partition that was created after the cutover.
+    tables = [one.table for one in read_tables(new._link) if one.is_copied]
+    return _nonempty(new._link, [table for table in tables if table not in returned])

@@ -120,7 +120,7 @@ class DatabaseFacts:
     large_objects: int
     roles: frozenset[str] = attrs.field(converter=_set)
     owners: frozenset[str] = attrs.field(converter=_set)
-    """Owners of the database's tables."""
+    """Owners of the database's objects, and the roles of their privileges and policies."""
     memberships: tuple[str, ...] = attrs.field(converter=names_in)
     """The memberships of roles, as GRANT statements."""
     md5_roles: tuple[str, ...] = attrs.field(converter=names_in)
@@ -164,9 +164,17 @@ FACTS = """
         to_jsonb(pg_database) ->> 'datcollversion' AS collation_version,
         (SELECT count(*) FROM pg_largeobject_metadata) AS large_objects,
         ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_') AS roles,
-        ARRAY(SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class
+        ARRAY(SELECT pg_get_userbyid(relowner)::text FROM pg_class
             JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') AS owners,
+            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            -- The superuser of initdb is in none of these rows.
+            UNION SELECT rolname::text FROM pg_shdepend s JOIN pg_roles r ON r.oid = refobjid
+            WHERE dbid = pg_database.oid AND refclassid = 'pg_authid'::regclass
+                AND s.deptype IN ('o', 'a', 'r') AND rolname !~ '^pg_'
+                -- CREATE EXTENSION makes the role that restores the owner of these.
+                AND s.classid <> 'pg_extension'::regclass
+                AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = s.classid
+                    AND e.objid = s.objid AND e.deptype = 'e')) AS owners,
         ARRAY(SELECT ARRAY[extname, extversion]::text[] FROM pg_extension) AS extensions,
         ARRAY(SELECT DISTINCT format('GRANT %I TO %I', g.rolname, m.rolname)
             FROM pg_auth_members JOIN pg_roles g ON g.oid = roleid
@@ -219,6 +227,12 @@ FACTS = """
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
 """
+WRITING_EVENT_TRIGGERS = r"""
+    SELECT evtname::text AS name FROM pg_event_trigger JOIN pg_proc ON pg_proc.oid = evtfoid
+    WHERE evtenabled IN ('O', 'A')
+        AND prosrc ~* '\m(insert|update|delete|merge|truncate|copy)\M' ORDER BY 1
+"""
+"""Event triggers that record DDL in tables: on a fenced server, they refuse all DDL."""
 HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
 AVAILABLE = """
     SELECT ARRAY(SELECT ARRAY[name, default_version]::text[] FROM pg_available_extensions)

@@ -86,8 +86,11 @@ class Names:
 
     def forward_in(self, names: Iterable[str]) -> list[str]:
         """Return the forward names among others."""
-        numbers = {name.removeprefix(f"{self.upgrade}_"): name for name in names}
-        return [numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)]
+        there = {*names}
+        suffixes = (name.removeprefix(f"{self.upgrade}_") for name in there)
+        numbers = {int(suffix) for suffix in suffixes if suffix.isdecimal()}
+        # Objects of others may be called "1", or have zeros and digits that int() reads too.
+        return [name for name in map(self.forward, sorted(numbers)) if name in there]
 
     def own_in(self, names: Iterable[str]) -> list[str]:
         """Return all names of the upgrade among others."""
@@ -274,11 +277,17 @@ def cutover_journal(
     return _switching(f"cutover of {names.upgrade}", steps, OLD, NEW)
 
 
-def rollback_journal(names: Names, groups: Mapping[str, Sequence[str]]) -> Journal:
-    """Return the steps that move writes back to the old server, with all that was written."""
+def rollback_journal(
+    names: Names, groups: Mapping[str, Sequence[str]], returned: Iterable[str] = ()
+) -> Journal:
+    """Return the steps that move writes back to the old server, with all that was written.
+
+    ``returned`` are the tables of the way back: some may have been added after the cutover.
+    """
     forward = [*groups]
     back = [names.back(name) for name in forward]
-    tables = tuple(table for group in groups.values() for table in group)
+    before = [table for group in groups.values() for table in group]
+    tables = tuple(dict.fromkeys([*before, *returned]))
     hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
     steps: list[Step] = [
         do.FenceTables(NEW, names.fence, tables, hint),

@@ -52,6 +52,7 @@ _OF_COPIES = {
 def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return one finding for each precondition of the preparation."""
     yield from _servers(facts)
+    yield _truncate_finding(facts.old)
     yield from _limits(facts)
     yield from table_findings(facts)
     yield from database_findings(facts)
@@ -81,6 +82,19 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     for name, side in (("old", old), ("new", new)):
         yield wal_level_finding(name, side)
         yield leftovers_finding(name, side)
+
+
+def _truncate_finding(old: Side) -> Finding:
+    """Return the finding about TRUNCATE: the new server would keep the rows."""
+    replicates = has("publication.truncate", old.major)
+    return checked(
+        "TRUNCATE",
+        ok=replicates,
+        observed="it is replicated" if replicates else "it is not replicated before 11",
+        needed="its replication, or none until the end of the upgrade",
+        remedy="use DELETE instead; compare() finds the rows that the new server has kept",
+        otherwise=Severity.WARNING,
+    )
 
 
 def release_finding(name: str, side: Side) -> Finding:

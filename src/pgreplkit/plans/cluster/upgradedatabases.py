@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
-from pgreplkit.plans.cluster.upgradefindings import named
+from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -48,6 +48,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         ("other subscriptions", old.subscriptions, "create {} on the new server at the cutover"),
     ):
         yield named(what, found, needed="none", remedy=remedy, otherwise=Severity.WARNING)
+    yield event_triggers_finding(facts.writing_triggers)
     yield from transaction_findings(old)
 
 
@@ -126,10 +127,11 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     yield named(
         "owners",
         sorted(old.owners - new.roles),
-        needed="the owners of all tables on the new server",
+        needed="the owners of all objects on the new server, and the roles of their privileges and"
+        " policies: without them the schema cannot be copied",
         remedy="pg_dumpall --roles-only from the old server: {} are missing",
     )
-    # The others own nothing that is copied, so that only their grants are missing.
+    # The others are not named in the schema.
     yield named(
         "roles",
         sorted(old.roles - new.roles - old.owners),

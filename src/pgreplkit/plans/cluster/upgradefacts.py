@@ -48,5 +48,7 @@ class UpgradeFacts:
     groups: int
     sequences: Sequence[Finding] = ()
     """The problems of sequences that exist on both servers."""
+    writing_triggers: Sequence[str] = ()
+    """Enabled event triggers of the old server that write to tables."""
     drift: SchemaDrift | None = None
     """The differences of the tables that exist on both servers."""

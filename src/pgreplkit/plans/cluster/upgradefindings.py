@@ -26,6 +26,16 @@ def listed(
     )
 
 
+def event_triggers_finding(names: Sequence[str]) -> Finding:
+    """Return the finding about event triggers that write to tables."""
+    return named(
+        "event triggers that write",
+        names,
+        needed="none enabled: a fence refuses their writes, and so the upgrade's own DDL",
+        remedy="ALTER EVENT TRIGGER … DISABLE until the end of the upgrade: {}",
+    )
+
+
 def named(
     check: str,
     names: Sequence[str],

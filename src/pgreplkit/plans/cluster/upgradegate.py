@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import attrs
+
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
-from pgreplkit.plans.cluster.upgradefindings import named
+from pgreplkit.plans.cluster.upgradechecks import reach_finding, wal_level_finding
+from pgreplkit.plans.cluster.upgradefacts import Side
+from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
 from pgreplkit.plans.logical.drift import SchemaDrift
-from pgreplkit.plans.server.readiness import checked, names_of
+from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
@@ -19,11 +23,13 @@ def cutover_findings(
     writers: Sequence[str],
     subscriptions: Sequence[str],
     stuck: Sequence[str],
+    writing_triggers: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
     yield _applied(stuck)
     yield _others_finding(OLD, subscriptions)
+    yield event_triggers_finding(writing_triggers)
     # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
@@ -50,6 +56,21 @@ def cutover_findings(
         otherwise=Severity.WARNING,
     )
     yield from sequences
+
+
+def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:
+    """Return the findings about the replication to the old server, which begins when no server
+    accepts writes: what the preparation checked may have changed since."""
+    yield wal_level_finding(NEW, new)
+    yield reach_finding(OLD, NEW, old.connection_error)
+    for name, side, setting, used in (
+        (NEW, new, "max_replication_slots", new.slots),
+        (NEW, new, "max_wal_senders", new.senders),
+        (OLD, old, "max_logical_replication_workers", old.pool.running),
+        (OLD, old, "max_worker_processes", old.pool.processes),
+    ):
+        places = free_places(side.settings, setting, used=used, wanted=groups)
+        yield attrs.evolve(places, check=f"{name}: {setting}")
 
 
 def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
@@ -92,12 +113,17 @@ def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Fin
 
 
 def rollback_findings(
-    status: UpgradeStatus, stuck: Sequence[str], *, subscriptions: Sequence[str]
+    status: UpgradeStatus,
+    stuck: Sequence[str],
+    *,
+    unpublished: Sequence[TableName],
+    subscriptions: Sequence[str],
+    writing_triggers: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
     # A subscription that was disabled for a while is behind, and its slot may be lost.
-    running = [one for one in status.back if one.state.subenabled]
+    running = [one for one in status.back if one.state.subenabled and one.is_synced]
     yield checked(
         "way back",
         ok=bool(running) and len(running) == len(status.forward),
@@ -105,5 +131,14 @@ def rollback_findings(
         needed="all of them, since the cutover",
         remedy="none after a cutover with way_back=False",
     )
+    yield checked(
+        "new tables",
+        ok=not unpublished,
+        observed=names_of([str(table) for table in unpublished]),
+        needed="no rows in tables that the way back does not replicate",
+        remedy="create them on the old server, add them to a publication of the way back, and"
+        " refresh its subscription",
+    )
     yield _others_finding(NEW, subscriptions)
+    yield event_triggers_finding(writing_triggers)
     yield _applied(stuck)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.features import has
-from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import listed
 from pgreplkit.plans.server.readiness import checked
@@ -51,6 +51,7 @@ def replicated_findings(
         },
         needed="no such columns in tables with REPLICA IDENTITY FULL",
     )
+    yield _unsent_finding(tables, identities, new_major)
     yield listed(
         # ENABLE ALWAYS or REPLICA: the publisher has replicated what they did there.
         "triggers that fire on apply",
@@ -73,6 +74,30 @@ def replicated_findings(
         needed="none until the end of the upgrade: apply workers write as the tables' owners",
     )
     yield from _slow_or_large([one for one in tables if one.is_copied], new_major)
+
+
+def _unsent_finding(
+    tables: Sequence[UserTable], identities: Sequence[ReplicaIdentity], new_major: int
+) -> Finding:
+    """Return the finding about replica identities with columns that are not sent."""
+    generated = {one.table: one.generated for one in tables if one.is_copied}
+    # While such a table is published for the way back, the new server refuses its updates.
+    refuses = has("publication.generated", new_major)
+    remedies = {}
+    for identity in identities:
+        unsent = [
+            column
+            for column in generated.get(identity.table, ())
+            if column in identity.columns or (identity.kind is IdentityKind.FULL and refuses)
+        ]
+        if unsent:
+            shown = ", ".join(map(quote_identifier, unsent))
+            remedies[identity.table] = f"a key for {identity.table} without {shown}"
+    return listed(
+        "generated columns in the replica identity",
+        remedies,
+        needed="none: UPDATE and DELETE need columns that are replicated",
+    )
 
 
 def _left_out(tables: Sequence[UserTable]) -> Iterator[Finding]:
