@@ -154,8 +154,8 @@ def physical() -> None:
                     | pgreplkit.backups.BackupChunk
                     | pgreplkit.backups.ManifestChunk,
                 )
-            assert_type(backup.manifest, pgreplkit.BackupManifest | None)
-        assert_type(pgreplkit.verify_backup("/copy"), pgreplkit.BackupManifest)
+            assert_type(backup.manifest, pgreplkit.backups.BackupManifest | None)
+        assert_type(pgreplkit.backups.verify_backup("/copy"), pgreplkit.backups.BackupManifest)
 
 
 @attrs.frozen

@@ -68,7 +68,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = AsyncServer | str
 """A server, or a connection string."""
