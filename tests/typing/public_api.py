@@ -223,7 +223,7 @@ def applying(primary: Primary) -> None:
 
 def upgrading(old: Primary, new: Primary) -> None:
     upgrade = Upgrade(old, new, name="shop18", journal="shop18.json")
-    assert_type(upgrade.groups(2), tuple[TableGroup, ...])
+    assert_type(upgrade.groups(2), Rows[TableGroup])
     assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
     assert_type(upgrade.status().phase, UpgradePhase)
     clone = UpgradeClone(old, "", name="shop18", directory="d", bindir="b", old_bindir="o")

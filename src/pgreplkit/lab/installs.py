@@ -30,6 +30,7 @@ class Installation(Record):
     """An installed PostgreSQL server: version, program directory, and where it was found."""
 
     _is_named = True
+    _first = ("version", "source", "can_copy")
 
     version: ServerVersion
     bindir: Path

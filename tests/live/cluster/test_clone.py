@@ -111,8 +111,9 @@ async def test_a_clone_reports_its_progress_and_streams(
         max_rate=64 << 20,
         settings={"port": str(node.port)},
     )
-    assert "cloned" in str(made)
-    assert made.to_dict()["slot"] == "cloned"
+    assert str(made).startswith("Clone\n")
+    shown = made.to_dict()
+    assert (shown["slot"], shown["source"]) == ("cloned", f"127.0.0.1:{cluster.primary.port}")
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
         reported.append(progress)

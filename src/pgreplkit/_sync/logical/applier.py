@@ -511,7 +511,7 @@ class Applier(Closing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

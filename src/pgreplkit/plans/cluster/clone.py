@@ -108,9 +108,11 @@ def after(progress: CloneProgress, line: str) -> CloneProgress:
 
 
 @attrs.frozen(kw_only=True)
-class CloneOptions(Record):
-    """The options of a clone."""
+class Clone(Record):
+    """The source and the options of a clone: what the plan of a clone shows."""
 
+    source: str
+    """The host and the port of the server that is copied."""
     directory: str
     slot: str | None
     application_name: str
