@@ -146,7 +146,7 @@ def test_pydantic_writes_the_keys_of_to_dict(variant: str) -> None:
     for cls in public_records():
         if cls.to_dict is Record.to_dict:
             record = Builder(variant).build(cls)
-            assert json.loads(adapter_of(cls).dump_json(record)).keys() == record.to_dict().keys()
+            assert json.loads(TypeAdapter(cls).dump_json(record)).keys() == record.to_dict().keys()
 
 
 def test_pydantic_writes_a_row_of_a_stream_as_to_dict_does() -> None:
@@ -155,7 +155,7 @@ def test_pydantic_writes_a_row_of_a_stream_as_to_dict_does() -> None:
     assert (written["old"], written["new"]) == (change.old.to_dict(), change.new.to_dict())
     assert TypeAdapter(list[Update[Row]]).validate_python([change])[0] is change
     read = TypeAdapter(Update[Row]).validate_python(written)
-    assert (read.lsn, read.new) == (change.lsn, change.new.to_dict())
+    assert (read.lsn, dict(read.new)) == (change.lsn, change.new.to_dict())
 
 
 def test_every_public_record_has_json_schemas() -> None:

@@ -97,8 +97,7 @@ def plan_clone(
 
     ``conninfo`` is the server's connection string; it may be a standby, for a cascade. The
     ``directory`` must be on this machine, and missing or empty. The programs come from ``bindir``,
-    or from the directory that pg_config reports. For another machine, pass a ``control`` of that
-    machine.
+    or from the directory that pg_config reports. For another machine, pass its ``control``.
 
     - ``slot``: used by the copy and then by the standby; created if it does not exist.
     - ``application_name``: by default the slot's name, or a name made from that of the directory.
