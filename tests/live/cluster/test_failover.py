@@ -14,7 +14,7 @@ from colours import Colour
 from trees import Tree, discover, grow, writing, written
 
 import pgreplkit
-from pgreplkit import LocalControl
+from pgreplkit import LocalControl, NodeControl
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
@@ -125,8 +125,8 @@ async def test_a_primary_that_is_lost_within_a_record_is_replaced(
         a.kill()
     wait_until(lambda: not is_receiving(b))
     assert one(b, "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()")
-    servers, controls = {"a": a.conninfo, "b": b.conninfo}, {"a": a.control, "b": b.control}
-    found = await discover(servers, colour, controls)
+    controls: dict[str, NodeControl] = {"a": a.control, "b": b.control}
+    found = await discover({"a": a.conninfo, "b": b.conninfo}, colour, controls)
     result = await (await found.plan_failover()).run()
     assert result.promotion is not None
     run(b, "CREATE TABLE writable (id int)")
