@@ -68,7 +68,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = AsyncServer | str
 """A server, or a connection string."""
@@ -322,7 +322,9 @@ class AsyncApplier(AsyncClosing):
                 state = await target.read_state()
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            await self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            await self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -392,6 +394,7 @@ class AsyncApplier(AsyncClosing):
         shapes: AsyncTargetShapes,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -403,7 +406,7 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:
@@ -514,7 +517,7 @@ class AsyncApplier(AsyncClosing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     async def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

@@ -69,7 +69,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = Server | str
 """A server, or a connection string."""
@@ -321,7 +321,9 @@ class Applier(Closing):
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -391,6 +393,7 @@ class Applier(Closing):
         shapes: TargetShapes,
         planner: Planner,
         plugin: Pgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -402,7 +405,7 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:
@@ -511,7 +514,7 @@ class Applier(Closing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

@@ -53,7 +53,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 Stops: TypeAlias = Callable[[], bool]
 
@@ -206,6 +206,9 @@ class ApplyRun:
 
     def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
+        # The slot may be behind, and sends again what was applied before this run.
+        if transaction.end_lsn <= self._taken:
+            return
         if self._copied:
             self._omit_copied(transaction)
         if transaction.origin is None or self._is_wanted(transaction.origin):
