@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -41,6 +42,14 @@ def database(new: Node, name: str) -> str:
     return make_conninfo(new.conninfo, dbname=name)
 
 
+def remove(new: Node, name: str) -> None:
+    """Drop the database, and leave nothing to write to disk for the next measurement."""
+    with psycopg.connect(new.conninfo, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute("CHECKPOINT")
+    os.sync()
+
+
 def rows_by_library(old: Node, new: Node, name: str) -> tuple[float, Sequence[TableGroup]]:
     """Prepare by rows; return the seconds, and the groups of tables."""
     with old.connect() as here, Primary.connect(database(new, name)) as there:
@@ -50,6 +59,7 @@ def rows_by_library(old: Node, new: Node, name: str) -> tuple[float, Sequence[Ta
         upgrade.plan_prepare(groups, bindir=new.installation.bindir).run()
         took = time.perf_counter() - began
         upgrade.plan_finish().run()
+    remove(new, name)
     return took, groups
 
 
@@ -78,6 +88,7 @@ def rows_by_hand(old: Node, new: Node, name: str, groups: Sequence[TableGroup]) 
         for both, _ in named:
             on_new.execute(f"DROP SUBSCRIPTION {both}".encode())
             here.execute(f"DROP PUBLICATION {both}".encode())
+    remove(new, name)
     return took
 
 
@@ -99,6 +110,7 @@ def clone_by_library(old: Node, folder: Path, programs: Sequence[Path], name: st
         plan.run()
         took = time.perf_counter() - began
         plan.undo()
+    os.sync()
     return took
 
 
@@ -160,6 +172,7 @@ def clone_by_hand(
         here.execute(f"DROP PUBLICATION {name}".encode())
     new.stop()
     shutil.rmtree(folder)
+    os.sync()
     return took, alone
 
 

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import shutil
+import signal
 from collections.abc import Iterator
 
 import attrs
@@ -20,6 +21,9 @@ from tiers import COLOURS, SAMPLE, Run, alternating, every, sampled, supported
 from pgreplkit.lab import Lab, find_servers
 
 pytest_plugins = ["pytester"]
+
+# A shell starts jobs in the background without it, and so would their tests' programs start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The thousands of tests stay until the end, so each search for garbage among them is in vain.
 gc.disable()

@@ -25,11 +25,9 @@ from pgreplkit.lab import Lab, Node, _reaper, find_servers
 from pgreplkit.lab.account import Account
 
 CHILD = """
-import os, signal, sys, time
+import os, sys, time
 from pgreplkit.lab import Lab
 from pgreplkit.lab.account import Account
-# A shell starts processes in the background without it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 lab = Lab()
 print(lab.root, flush=True)
 primary = lab.primary()

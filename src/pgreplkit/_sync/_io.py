@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, suppress
 from errno import EBADF
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from queue import Empty, SimpleQueue
 from select import POLLIN, POLLNVAL, POLLOUT, poll
-from threading import Event, Lock as Lock, RLock, Thread, Timer
+from threading import Event, Lock as Lock, RLock, Semaphore, Thread, Timer
 from time import sleep as sleep
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakMethod
 
 T = TypeVar("T")
@@ -23,15 +24,32 @@ Job: TypeAlias = Future[T]
 
 
 class TaskGroup:
-    """A group of concurrent calls, in at most ``size`` threads."""
+    """A group of concurrent calls, in at most ``size`` threads.
+
+    A call that hangs does not keep the program from ending, as one of a ThreadPoolExecutor would.
+    """
 
     def __init__(self, size: int) -> None:
-        self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit")
+        self._to_start = max(1, size)
+        self._idle = Semaphore(0)
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._closed = Event()
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """Start a call in a thread."""
-        return self._threads.submit(call)
+        job: Job[T] = Future()
+        self._calls.put((job, call))
+        if not self._idle.acquire(blocking=False) and self._to_start:
+            self._to_start -= 1
+            Thread(target=self._work, name="pgreplkit", daemon=True).start()
+        return job
+
+    def _work(self) -> None:
+        while call := self._calls.get():
+            _complete(*call)
+            del call  # which may hold connections, while this waits for the next one
+            self._idle.release()
+        self._calls.put(None)  # for the next thread
 
     def wait(self, jobs: Sequence[Job[T]], timeout: float) -> None:
         """Wait until the jobs are done, at most ``timeout`` seconds."""
@@ -44,7 +62,21 @@ class TaskGroup:
     def close(self) -> None:
         """Cancel the calls that have not started; running ones end on their own."""
         self._closed.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(Empty):
+            while call := self._calls.get_nowait():
+                call[0].cancel()
+        self._calls.put(None)
+
+
+def _complete(job: Job[T], call: Callable[[], T]) -> None:
+    """Give the job the result of the call."""
+    if not job.set_running_or_notify_cancel():
+        return
+    try:
+        job.set_result(call())
+    except BaseException as error:
+        job.set_exception(error)
+        del job  # whose error holds this frame
 
 
 def to_thread(call: Callable[[], T]) -> T:
