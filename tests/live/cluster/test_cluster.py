@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import psycopg
@@ -130,6 +131,12 @@ async def test_two_names_for_one_server_are_refused(
         first.conninfo, host="127.0.0.1,127.0.0.1", port=f"{second.port},{first.port}"
     )
     found = await discovered(colour, both(cluster))
+    plans: list[Callable[[], Awaitable[object]]] = [
+        lambda: found.plan_switchover("two"),
+        lambda: found.plan_failover(),
+        lambda: found.plan_follow("two", "one"),
+        lambda: found.plan_rejoin("one"),
+    ]
     # As a list of hosts, a virtual IP address or a proxy leads to a server that has its own name.
     with Relay(second.port) as relay:
         others = {
@@ -143,12 +150,7 @@ async def test_two_names_for_one_server_are_refused(
             assert caught.value.servers == (("vip", same),)
             # As after the address has moved: at the discovery it led to no server of another name.
             cast(Any, getattr(found, "_target", found))._servers = servers
-            for plan in (
-                lambda: found.plan_switchover("two"),
-                lambda: found.plan_failover(),
-                lambda: found.plan_follow("two", "one"),
-                lambda: found.plan_rejoin("one"),
-            ):
+            for plan in plans:
                 with pytest.raises(pgreplkit.errors.SameServer):
                     await plan()
             assert command.main(["tree", *servers.values(), "--check"]) == 3

@@ -7,8 +7,9 @@ from clusters import Cluster as Pair, Clusters
 from colours import Colour
 from trees import discover, grow
 
+from pgreplkit import NodeControl
 from pgreplkit.errors import ControlFailed, PlanRefused
-from pgreplkit.rows import Severity
+from pgreplkit.rows import Evidence, Severity
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
 NOWHERE = "host=127.0.0.1 port=1 user=postgres dbname=postgres connect_timeout=3"
@@ -21,7 +22,8 @@ async def test_a_name_that_leads_nowhere_is_no_lost_primary_while_another_one_an
     # The server's own address is out of reach, and its virtual address is not.
     servers = {"own": NOWHERE, "vip": tree["a"].conninfo, "b": tree["b"].conninfo}
     found = await discover(servers, colour, controls={"own": tree["a"].control})
-    plan = await found.plan_failover("b", primary="own", evidence=("connection",), timeout=10)
+    evidence: tuple[Evidence, ...] = ("connection",)
+    plan = await found.plan_failover("b", primary="own", evidence=evidence, timeout=10)
     finding = (await plan.check())["primaries"]
     assert (finding.severity, finding.found) == (Severity.CRITICAL, "vip accepts writes")
     with pytest.raises(PlanRefused, match="it is own by another name, or has replaced own"):
@@ -37,7 +39,7 @@ async def test_a_control_of_another_server_stops_a_switchover(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     servers = {name: tree[name].conninfo for name in ("a", "b")}
-    swapped = {"a": tree["b"].control, "b": tree["a"].control}
+    swapped: dict[str, NodeControl] = {"a": tree["b"].control, "b": tree["a"].control}
     found = await discover(servers, colour, controls=swapped)
     check = await (await found.plan_switchover("b")).check()
     assert check["control of a"].severity is Severity.CRITICAL

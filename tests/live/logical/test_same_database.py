@@ -58,10 +58,11 @@ def comparisons(
             return pgreplkit.SequencePlan.read(here, there)
         return await pgreplkit.AsyncSequencePlan.read(one, other)
 
-    async def schema() -> object:
+    async def schema() -> None:
         if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
-            return pgreplkit.copy_schema(here, there)
-        return await pgreplkit.acopy_schema(one, other)
+            pgreplkit.copy_schema(here, there)
+            return
+        await pgreplkit.acopy_schema(one, other)
 
     async def readiness() -> object:
         return await other.check_subscriber_readiness(one, tables=tables)
