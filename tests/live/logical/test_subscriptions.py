@@ -260,6 +260,8 @@ async def test_a_subscription_can_be_dropped_without_its_slot(pair: Pair, colour
         await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         await (await publisher.slot("s")).drop(force=True)
+        status = await subscription.status(publisher)
+        assert (status.slot, status.lag_bytes, len(status.ready_tables)) == (None, None, 2)
         dropped = await subscription.drop(timeout=20)
         assert dropped.slot_was_missing
         assert dropped.leftovers == ()

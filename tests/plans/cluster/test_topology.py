@@ -95,7 +95,7 @@ def test_an_upstream_is_found_by_address_or_by_name() -> None:
 def test_the_upstreams_of_a_standby_end_at_a_cycle() -> None:
     chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
     assert [node.name for node in chain.upstreams("c")] == ["b", "a"]
-    assert chain.upstreams("a") == ()
+    assert chain.upstreams("a") == []
     circle = Topology.of([standby("b", "c"), standby("c", "b")])
     assert [node.name for node in circle.upstreams("b")] == ["c", "b"]
 

@@ -103,7 +103,7 @@ class AsyncSequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    async def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
+    async def run(self, *, timeout: Timeout = 60.0) -> Rows[SequenceChange]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         A rollback does not undo setval(): after an error, some of them may be set already, and
@@ -115,7 +115,7 @@ class AsyncSequencePlan:
         """
         # The positions that were shown may be old.
         await self.refresh()
-        due = tuple(change for change in self.changes if change.sql)
+        due = Rows(change for change in self.changes if change.sql)
         names = [str(change.name) for change in due]
         # One statement: a round trip for each would keep the applications from writing for longer.
         if due:

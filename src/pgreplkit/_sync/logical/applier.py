@@ -71,7 +71,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = Server | str
 """A server, or a connection string."""
@@ -513,7 +513,7 @@ class Applier(Closing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

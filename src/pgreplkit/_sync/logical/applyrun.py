@@ -53,7 +53,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 Stops: TypeAlias = Callable[[], bool]
 

@@ -104,7 +104,7 @@ class SequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
+    def run(self, *, timeout: Timeout = 60.0) -> Rows[SequenceChange]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         A rollback does not undo setval(): after an error, some of them may be set already, and
@@ -116,7 +116,7 @@ class SequencePlan:
         """
         # The positions that were shown may be old.
         self.refresh()
-        due = tuple(change for change in self.changes if change.sql)
+        due = Rows(change for change in self.changes if change.sql)
         names = [str(change.name) for change in due]
         # One statement: a round trip for each would keep the applications from writing for longer.
         if due:

@@ -16,6 +16,7 @@ from pgreplkit.plans.server.identity import insist_on_distinct
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.version import ServerVersion
@@ -217,19 +218,19 @@ class Topology(Record):
             raise self.split_brain()
         return self.primaries[0] if self.primaries else None
 
-    def followers(self, name: str) -> tuple[ClusterNode, ...]:
+    def followers(self, name: str) -> Rows[ClusterNode]:
         """Return the standbys that receive directly from a node."""
-        return tuple(node for node in self.members if node.upstream == name)
+        return Rows(node for node in self.members if node.upstream == name)
 
-    def upstreams(self, name: str) -> tuple[ClusterNode, ...]:
+    def upstreams(self, name: str) -> Rows[ClusterNode]:
         """Return the upstreams of a node, direct and indirect, the nearest first."""
-        found: list[ClusterNode] = []
+        found = Rows[ClusterNode]()
         node = self[name]
         # Standbys may form a circle.
         while node.upstream is not None and self[node.upstream] not in found:
             node = self[node.upstream]
             found.append(node)
-        return tuple(found)
+        return found
 
     def best_candidate(self) -> ClusterNode | None:
         """Return the standby with the most WAL on the newest timeline; None without a standby.
