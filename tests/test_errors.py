@@ -113,6 +113,11 @@ ALSO = {
 every_error = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 
 
+def test_what_only_an_owner_may_do_is_no_grant() -> None:
+    error = errors.InsufficientPrivilege("drop it", "joe", "ownership of public.t")
+    assert error.remedy == 'connect as the owner of public.t, or GRANT that role TO "joe"'
+
+
 def drawn_tree() -> dict[str, str | None]:
     """Return each name in the docstring's tree with its parent."""
     parents: dict[str, str | None] = {}

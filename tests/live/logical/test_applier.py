@@ -33,6 +33,7 @@ from pgreplkit.errors import (
     ApplierActive,
     ApplyError,
     ApplyFailed,
+    ConnectionFailed,
     SchemaMismatch,
     SlotNotFound,
     TableNotFound,
@@ -42,6 +43,7 @@ from pgreplkit.supervised import DONE, MISCONFIGURED
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""
+TERMINATE = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10)"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 
 
@@ -373,6 +375,45 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     result = one.run(stop_at=end(two.publisher), timeout=20)
     # Not a conflict of the last row, as for a unique key: the commit was refused.
     assert (result.parked, result.conflicts) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [("RAISE 'refused'", ApplyFailed), (TERMINATE, ConnectionFailed)],
+    ids=["refused", "terminated"],
+)
+def test_a_commit_that_fails_after_the_position_was_recorded_is_applied_again(
+    two: Pair, action: str, error: type[Exception]
+) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # A table that the applier does not know, so that it does not check the constraint before.
+    two.subscriber.run(
+        "CREATE TABLE audit (id int)",
+        """CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO public.audit VALUES (new.id); RETURN NULL; END $$""",
+        "CREATE TRIGGER note AFTER INSERT ON t FOR EACH ROW EXECUTE PROCEDURE note()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER note",
+        f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.id = 2 THEN {action}; END IF; RETURN NULL; END $$""",
+        """CREATE CONSTRAINT TRIGGER late AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE PROCEDURE fail()""",
+        "ALTER TABLE audit ENABLE ALWAYS TRIGGER late",
+    )
+    for number in range(1, 5):
+        two.publisher.run(f"INSERT INTO t VALUES ({number}, 'a', {number})")
+    # Once more: it is found as often as the applier is started.
+    for _ in range(2):
+        with pytest.raises(error):
+            one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("ALTER TABLE audit DISABLE TRIGGER late")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.transactions, report.conflicts) == (3, {})
+    insist_on_same_rows(two)
+    # Nothing is applied twice after that.
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 0
+    one.drop()
+    assert two.subscriber.one("SELECT count(*) FROM pg_class WHERE relkind = 'S'") == 2
 
 
 @NEWEST

@@ -52,6 +52,11 @@ def test_a_promoted_clone_and_another_database_of_a_server_are_other_nodes() -> 
         assert critical(node("a"), node("b", system_id="a", **changed)) == set()
 
 
+def test_sequences_that_nobody_may_read_are_not_ok() -> None:
+    assert "sequences" in found(node("a"), node("b"))
+    assert "sequences" not in found(node("a"), node("b", hidden=(USERS,)))
+
+
 def test_before_18_the_limit_of_slots_is_also_that_of_origins() -> None:
     # The origins of nodes that have left stay.
     many = node("b", major=17, slots=1, origins=10)

@@ -324,7 +324,9 @@ class AsyncApplier(AsyncClosing):
                 state = await target.read_state()
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            await self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            await self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -394,6 +396,7 @@ class AsyncApplier(AsyncClosing):
         shapes: AsyncTargetShapes,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -405,7 +408,7 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:

@@ -207,6 +207,9 @@ class AsyncApplyRun:
 
     async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
+        # The slot may be behind, and sends again what was applied before this run.
+        if transaction.end_lsn <= self._taken:
+            return
         if self._copied:
             self._omit_copied(transaction)
         if transaction.origin is None or self._is_wanted(transaction.origin):

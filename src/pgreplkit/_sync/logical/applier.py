@@ -323,7 +323,9 @@ class Applier(Closing):
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -393,6 +395,7 @@ class Applier(Closing):
         shapes: TargetShapes,
         planner: Planner,
         plugin: Pgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -404,7 +407,7 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:

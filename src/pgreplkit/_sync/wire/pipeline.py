@@ -69,8 +69,6 @@ class Pipeline(Generic[T]):
 
     def open(self) -> None:
         """Enter the pipeline mode."""
-        # A blocking libpq would wait for the server to read, while the server waits for us to read.
-        self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
 
     def close(self) -> None:
@@ -80,7 +78,6 @@ class Pipeline(Generic[T]):
         """
         self.drain()
         self._pgconn.exit_pipeline_mode()
-        self._pgconn.nonblocking = 0
         self._prepared.clear()
 
     def begin(self) -> None:

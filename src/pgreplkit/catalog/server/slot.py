@@ -187,6 +187,8 @@ def create_logical(flags: int) -> str:
 class SlotChange(Record):
     """A change as the output plugin wrote it."""
 
+    _first = ("lsn", "xid", "text")
+
     lsn: LSN
     xid: int = attrs.field(metadata=column(sql="xid::text::bigint"))
     data: bytes
