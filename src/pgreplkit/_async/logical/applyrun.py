@@ -16,7 +16,7 @@ from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, record
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
-from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.filtering import RuleFailed
@@ -216,9 +216,13 @@ class AsyncApplyRun:
             await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
+        # As soon as they are read: transactions that are kept for longer cost the collector of
+        # garbage more time than their changes take, and are acknowledged later.
+        if pipeline.has_outcomes:
+            await self._settle(pipeline.outcomes())
         if pipeline.in_flight >= _MOST_GROUPS:
-            # To the half, so that the subscriber has work while the next ones are sent.
-            await self._drain(_MOST_GROUPS // 2)
+            # Only by a batch, so that the subscriber has work while the next ones are sent.
+            await self._drain(_MOST_GROUPS - IN_A_BATCH)
         elif self._bytes > _MOST_BYTES:
             await self._drain(0)
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
@@ -338,9 +342,12 @@ class AsyncApplyRun:
     async def _drain(self, down_to: int) -> None:
         pipeline = self._target.pipeline
         await self._end_group()
-        while pipeline.in_flight > down_to:
-            await pipeline.drain(down_to=down_to)
+        while True:
+            # Also those that arrived while the last batch was sent.
             await self._settle(pipeline.outcomes())
+            if pipeline.in_flight <= down_to:
+                return
+            await pipeline.drain(down_to=down_to)
 
     async def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
         failed = None

@@ -17,7 +17,7 @@ from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
-from pgreplkit._sync.wire.pipeline import Outcome
+from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.filtering import RuleFailed
@@ -215,9 +215,13 @@ class ApplyRun:
             self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
+        # As soon as they are read: transactions that are kept for longer cost the collector of
+        # garbage more time than their changes take, and are acknowledged later.
+        if pipeline.has_outcomes:
+            self._settle(pipeline.outcomes())
         if pipeline.in_flight >= _MOST_GROUPS:
-            # To the half, so that the subscriber has work while the next ones are sent.
-            self._drain(_MOST_GROUPS // 2)
+            # Only by a batch, so that the subscriber has work while the next ones are sent.
+            self._drain(_MOST_GROUPS - IN_A_BATCH)
         elif self._bytes > _MOST_BYTES:
             self._drain(0)
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
@@ -337,9 +341,12 @@ class ApplyRun:
     def _drain(self, down_to: int) -> None:
         pipeline = self._target.pipeline
         self._end_group()
-        while pipeline.in_flight > down_to:
-            pipeline.drain(down_to=down_to)
+        while True:
+            # Also those that arrived while the last batch was sent.
             self._settle(pipeline.outcomes())
+            if pipeline.in_flight <= down_to:
+                return
+            pipeline.drain(down_to=down_to)
 
     def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
         failed = None
