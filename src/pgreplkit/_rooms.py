@@ -253,6 +253,7 @@ ROOMS = {
         "plans.cluster.journal": ["PlanFailed", "PlanRefused"],
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
+        "plans.server.identity": ["SameServer"],
     },
     "pgreplkit.feeds": {
         "_async.feeds.feed": ["AsyncFeed"],

@@ -262,11 +262,16 @@ def _(report: ArchiveReport) -> Judgement:
 
 def split_brain(nodes: Mapping[str, NodeSample]) -> tuple[tuple[str, ...], ...]:
     """Return the names of the servers that are primaries of the same cluster, for each cluster."""
-    writers: dict[int | None, list[str]] = {}
+    writers: dict[int | None, list[NodeSample]] = {}
     for node in nodes.values():
         if node.is_primary:
-            writers.setdefault(node.system_id, []).append(node.name)
-    return tuple(tuple(names) for names in writers.values() if len(names) > 1)
+            writers.setdefault(node.system_id, []).append(node)
+    # A watch may have two names for one server, such as a virtual IP address beside its own.
+    return tuple(
+        tuple(node.name for node in primaries)
+        for primaries in writers.values()
+        if len({node.started_at or node.name for node in primaries}) > 1
+    )
 
 
 def status_of(node: NodeSample) -> CheckStatus:

@@ -172,6 +172,7 @@ class AsyncUpgradeClone:
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
+            answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
         )

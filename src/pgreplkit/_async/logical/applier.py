@@ -23,6 +23,7 @@ from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
@@ -59,6 +60,7 @@ from pgreplkit.plans.logical.applying import (
     SetupStatements,
 )
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
@@ -286,12 +288,12 @@ class AsyncApplier(AsyncClosing):
             await target.ensure_schema()
             await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = await target.read_state()
-            record = await publisher.link.one(self._operation, sql.SAME_DATABASE)
-            self._check_source(state, system_id := int(str(record["system_id"])))
+            source = await read_database(publisher.link)
+            self._check_source(state, system_id := int(source.system_id))
             copies = await self._published(publisher.link)
             tables = [copy.table for copy in copies]
-            # A publisher and subscriber in one database must not write the published tables.
-            if record == await shapes.link.one(self._operation, sql.SAME_DATABASE):
+            # A subscriber that is also the publisher must not write the published tables.
+            if feeds_itself(source, await read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
             await self._use_versions(target, shapes, targets)

@@ -173,6 +173,7 @@ class UpgradeClone:
             identities=old.replica_identity(),
             groups=groups,
             connection_error=self._actor.unreached(),
+            answering=self._actor.answering(),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
         )

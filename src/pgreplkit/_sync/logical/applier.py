@@ -24,6 +24,7 @@ from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -60,6 +61,7 @@ from pgreplkit.plans.logical.applying import (
     SetupStatements,
 )
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
@@ -285,12 +287,12 @@ class Applier(Closing):
             target.ensure_schema()
             shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = target.read_state()
-            record = publisher.link.one(self._operation, sql.SAME_DATABASE)
-            self._check_source(state, system_id := int(str(record["system_id"])))
+            source = read_database(publisher.link)
+            self._check_source(state, system_id := int(source.system_id))
             copies = self._published(publisher.link)
             tables = [copy.table for copy in copies]
-            # A publisher and subscriber in one database must not write the published tables.
-            if record == shapes.link.one(self._operation, sql.SAME_DATABASE):
+            # A subscriber that is also the publisher must not write the published tables.
+            if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
             self._use_versions(target, shapes, targets)

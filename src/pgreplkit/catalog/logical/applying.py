@@ -316,10 +316,6 @@ SLOT_BEHIND = """
             ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
 """
-SAME_DATABASE = """
-    SELECT system_identifier::text AS system_id, current_database() AS database
-    FROM pg_catalog.pg_control_system()
-"""
 
 _Function: TypeAlias = tuple[str, str, str, bool]
 """A function's name, parameters and result; and whether the first parameter names an origin."""

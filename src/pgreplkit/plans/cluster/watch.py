@@ -30,6 +30,8 @@ class NodeSample(Record):
     error: Error | None = None
     is_primary: bool | None = None
     system_id: int | None = None
+    started_at: datetime | None = None
+    """Start of the server, which two names for one server have in common."""
     timeline: int | None = None
     lsn: LSN | None = None
     """Position written by a primary, or replayed by a standby."""
