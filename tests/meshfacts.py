@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from logicalfacts import RIGHTS
 from serverfacts import settings
@@ -16,6 +16,7 @@ from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 USERS = TableName("public", "users")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def members(*nodes: str) -> Members:
@@ -46,6 +47,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "name": name,
         "major": 18,
         "system_id": name,
+        "started_at": NOW,
         "database": "shop",
         "encoding": "UTF8",
         "in_recovery": False,

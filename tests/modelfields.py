@@ -8,14 +8,12 @@ from values.test_laws import KINDS
 
 from pgreplkit import (
     BackupHistoryFileName,
-    BackupLabel,
-    BackupManifest,
     CompressedWalName,
     PartialWalFileName,
     SegmentSize,
     WalFileName,
 )
-from pgreplkit.backups import ManifestFile
+from pgreplkit.backups import BackupLabel, BackupManifest, ManifestFile
 from pgreplkit.testing import strategies as ours
 from pgreplkit.values.modelfield import ModelField
 

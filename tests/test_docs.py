@@ -51,6 +51,18 @@ def test_the_page_about_installing_lists_every_extra() -> None:
     assert listed == extras["optional-dependencies"].keys()
 
 
+def test_the_page_about_logging_lists_every_logger() -> None:
+    used = {
+        name
+        for path in SOURCE.rglob("*.py")
+        for name in re.findall(r'getLogger\("(pgreplkit.*?)"\)', path.read_text())
+    }
+    page = (ROOT / "docs" / "how-to" / "log-what-happens.md").read_text()
+    listed = {*re.findall(r"^\| `(pgreplkit[.\w]*)` \|", page, re.MULTILINE)}
+    # The command line installs a handler that drops everything on the parent of all.
+    assert listed == used - {"pgreplkit"}
+
+
 def test_the_readme_has_absolute_links_to_files_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     assert LINK.findall(text) == []

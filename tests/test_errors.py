@@ -67,6 +67,7 @@ SAMPLES: list[Error] = [
     errors.WalNotFound("read WAL from 0/5 on", "/x holds WAL from 0/7 to 0/9"),
     errors.InvalidWal("the record's length is 5 bytes", path="/x/0", lsn=LSN("0/5")),
     errors.SplitBrain({"a": 1, "b": 2}, 1, LSN("0/5")),
+    errors.SameServer("read the topology", (("a", "vip"),)),
     errors.ControlFailed("stop db1", "pg_ctl: server does not shut down"),
     errors.PlanRefused("switchover to db2", (STUCK,)),
     errors.PlanFailed(
@@ -105,10 +106,16 @@ ALSO = {
     "WaitTimeout": TimeoutError,
     "WalNotFound": LookupError,
     "InvalidWal": ValueError,
+    "SameServer": ValueError,
     "ExtraMissing": ImportError,
 }
 
 every_error = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+
+
+def test_what_only_an_owner_may_do_is_no_grant() -> None:
+    error = errors.InsufficientPrivilege("drop it", "joe", "ownership of public.t")
+    assert error.remedy == 'connect as the owner of public.t, or GRANT that role TO "joe"'
 
 
 def drawn_tree() -> dict[str, str | None]:

@@ -27,6 +27,7 @@ PUBLIC = {
     for name in homes
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+LIST = re.compile(r"\b(?:list|tuple)\[(\w+)(?:, \.\.\.)?\]")
 OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_", "folder"}
 """Other words for directory, data_directory, stop_at, interval, conninfo, evidence and kind."""
 DEFAULTS = {10.0, 60.0, 600.0, None}
@@ -85,7 +86,7 @@ def test_lists_of_rows_are_tables_in_notebooks_and_in_text() -> None:
         name: found
         for name, function in FUNCTIONS.items()
         if not name.startswith("pgreplkit.wal.Wal")
-        and (found := re.search(r"\blist\[(\w+)\]", str(inspect.signature(function))))
+        and (found := LIST.search(str(inspect.signature(function).return_annotation)))
         and found[1] in records
     }
     assert plain_lists == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import attrs
 from serverfacts import settings as settings_of
 
@@ -13,6 +15,7 @@ from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.version import ServerVersion
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POOL = WorkerPool(
     running=0,
     most=10,
@@ -52,6 +55,7 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
 
 GOOD = DatabaseFacts(
     system_id=1,
+    started_at=NOW,
     database="shop",
     encoding="UTF8",
     collation="C",

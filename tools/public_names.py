@@ -20,6 +20,7 @@ PUBLIC = [
     "pgreplkit.checks",
     "pgreplkit.errors",
     "pgreplkit.feeds",
+    "pgreplkit.lab",
     "pgreplkit.mesh",
     "pgreplkit.metrics",
     "pgreplkit.otel",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
-PUBLIC_MODULES = [*HOME, "pgreplkit.lab"]
+PUBLIC_MODULES = [*HOME]
 STANDARD = {
     "IPv4Address": "ipaddress.IPv4Address",
     "IPv6Address": "ipaddress.IPv6Address",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         checks as checks,
         errors as errors,
         feeds as feeds,
+        lab as lab,
         mesh as mesh,
         metrics as metrics,
         otel as otel,
@@ -75,19 +76,16 @@ if TYPE_CHECKING:
     from pgreplkit.catalog.logical.publication import PublishedTable as PublishedTable
     from pgreplkit.driver.adapters import register as register
     from pgreplkit.errors import Error as Error
-    from pgreplkit.host.backupfolder import verify_backup as verify_backup
     from pgreplkit.host.commandcontrol import CommandControl as CommandControl
     from pgreplkit.host.configfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit.host.localcontrol import LocalControl as LocalControl
     from pgreplkit.host.nodecontrol import NodeControl as NodeControl
     from pgreplkit.plans.cluster.standbyconfig import standby_config as standby_config
     from pgreplkit.plans.logical.subscription import SubscriptionOptions as SubscriptionOptions
-    from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.controlfile import ControlFile as ControlFile
     from pgreplkit.values.flat import to_records as to_records
     from pgreplkit.values.identity import SystemIdentity as SystemIdentity
     from pgreplkit.values.lsn import LSN as LSN
-    from pgreplkit.values.manifest import BackupManifest as BackupManifest
     from pgreplkit.values.seconds import Timeout as Timeout
     from pgreplkit.values.segment import (
         AnySegmentSize as AnySegmentSize,

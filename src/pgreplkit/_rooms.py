@@ -40,19 +40,16 @@ ROOMS = {
         "catalog.logical.publication": ["PublishedTable"],
         "driver.adapters": ["register"],
         "errors.base": ["Error"],
-        "host.backupfolder": ["verify_backup"],
         "host.commandcontrol": ["CommandControl"],
         "host.configfiles": ["add_passfile_entry"],
         "host.localcontrol": ["LocalControl"],
         "host.nodecontrol": ["NodeControl"],
         "plans.cluster.standbyconfig": ["standby_config"],
         "plans.logical.subscription": ["SubscriptionOptions"],
-        "values.backup": ["BackupLabel"],
         "values.controlfile": ["ControlFile"],
         "values.flat": ["to_records"],
         "values.identity": ["SystemIdentity"],
         "values.lsn": ["LSN"],
-        "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
         "values.segment": ["AnySegmentSize", "SegmentSize"],
         "values.shards": ["ShardMap"],
@@ -102,6 +99,7 @@ ROOMS = {
     "pgreplkit.backups": {
         "_async.streams.backupstream": ["AsyncBackupStream"],
         "_sync.streams.backupstream": ["BackupStream"],
+        "host.backupfolder": ["verify_backup"],
         "plans.streams.backupstream": [
             "BackupCompression",
             "BackupProgress",
@@ -110,7 +108,8 @@ ROOMS = {
             "TablespaceProgress",
         ],
         "protocol.basebackup": ["BackupArchive", "BackupChunk", "BackupItem", "ManifestChunk"],
-        "values.manifest": ["ManifestFile", "ManifestWalRange"],
+        "values.backup": ["BackupLabel"],
+        "values.manifest": ["BackupManifest", "ManifestFile", "ManifestWalRange"],
     },
     "pgreplkit.changes": {
         "_async.logical.snapshot": ["AsyncSnapshotStream"],
@@ -254,6 +253,7 @@ ROOMS = {
         "plans.cluster.journal": ["PlanFailed", "PlanRefused"],
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
+        "plans.server.identity": ["SameServer"],
     },
     "pgreplkit.feeds": {
         "_async.feeds.feed": ["AsyncFeed"],
@@ -274,6 +274,12 @@ ROOMS = {
         "sinks.jetstream": ["JetStream"],
         "sinks.kafka": ["Kafka"],
         "sinks.redisstreams": ["RedisStreams"],
+    },
+    "pgreplkit.lab": {
+        "lab.brokers": ["Broker"],
+        "lab.installs": ["Installation", "find_servers"],
+        "lab.lab": ["Lab"],
+        "lab.node": ["Node"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],

@@ -28,7 +28,7 @@ could not be reached, or another process has the applier, so that a later start 
 configuration is wrong; 3 a change cannot be applied, a privilege is missing, the slot is lost, or
 --check has found a problem: someone has to look at it; 70 an error of the program itself, to be
 reported."""
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,7 +40,7 @@ Exit status: 0 it was stopped, or the rows of added tables are sent; 1 --check o
 not reach a server, or the feed runs; 2 the configuration is wrong; 3 a feed has failed, or --check
 has found a problem, and someone has to look at it; 70 an error of the program itself, to be
 reported."""
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.feeds")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

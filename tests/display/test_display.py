@@ -17,7 +17,10 @@ from pgreplkit import LSN, TableName
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.display.markup import AMBER, BLUE, GREEN, GREY, PALETTE, RED, tag, text
+from pgreplkit.display.table import severity_badge
 from pgreplkit.errors import Error
+from pgreplkit.offline.archive import ArchiveFinding, ArchiveReport
+from pgreplkit.offline.windows import PitrWindow
 from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.switchover import switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
@@ -233,6 +236,23 @@ def test_a_list_is_a_table_whose_columns_people_look_for_come_first() -> None:
     assert "0/3000100" in words
     assert words_of(Rows([slot_state()])._repr_html_()).startswith("1 × SlotState slot name")
     assert words_of(Rows[object]()._repr_html_()) == "no rows"
+
+
+def test_a_window_of_restore_begins_with_its_ends() -> None:
+    window = Builder("full").build(PitrWindow)
+    head = ["backup_id", "is_restorable", "from_lsn", "to_lsn", "until"]
+    assert str(Rows([window])).split()[:5] == head
+    words = " ".join(head).replace("_", " ")
+    assert words_of(Rows([window])._repr_html_()).startswith(f"1 × PitrWindow {words}")
+
+
+def test_a_severity_is_a_badge_in_every_table() -> None:
+    finding = attrs.evolve(Builder("full").build(ArchiveFinding), severity=Severity.CRITICAL)
+    report = attrs.evolve(Builder("full").build(ArchiveReport), findings=(finding,))
+    marked = severity_badge(Severity.CRITICAL)
+    # Once as the worst of all, and once in the table of findings.
+    assert report._repr_html_().count(marked) == 2
+    assert marked in Rows([finding])._repr_html_()
 
 
 def test_a_long_list_is_cut_and_counted() -> None:

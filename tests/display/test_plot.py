@@ -72,6 +72,17 @@ def test_a_column_without_numbers_is_refused(column: str) -> None:
         samples().plot(column)
 
 
+def test_every_column_that_the_refusal_names_can_be_drawn(pyplot: Any) -> None:
+    node = attrs.evolve(Builder("full").build(NodeSample), error=None)
+    known = WatchSamples((WatchSample(taken_at=NOW, nodes={node.name: node}),))
+    with pytest.raises(ValueError, match="plot one of") as refused:
+        known.plot("nothing")
+    columns = eval(str(refused.value).rpartition("plot one of ")[2])
+    assert {"lag_bytes", "lag_time", "retained_bytes"} <= {*columns}
+    for column in columns:
+        known.plot(column)
+
+
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("matplotlib", "matplotlib.dates"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -26,6 +26,12 @@ def test_the_other_problems_are_counted_and_listed_worst_first() -> None:
     ]
 
 
+def test_the_worst_of_several_checks_is_their_maximum() -> None:
+    worst_last = [CheckStatus.OK, CheckStatus.UNKNOWN, CheckStatus.WARNING, CheckStatus.CRITICAL]
+    assert sorted(CheckStatus) == worst_last
+    assert [status.exit_code for status in worst_last] == [0, 3, 1, 2]
+
+
 def test_a_threshold_limits_the_lag_of_each_standby() -> None:
     late = sample(primary(), standby("db2", LagReason.REPLAYING, 5000, 31))
     line = str(CheckResult.of(late, warning="30", critical="300")).split("\n")[0]

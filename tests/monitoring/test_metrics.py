@@ -7,9 +7,10 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 import yaml  # type: ignore[import-untyped]
-from clusterfacts import slot_state
+from clusterfacts import NOW, slot_state
 from hypothesis import example, given, strategies as st
 from instances import HOSTILE, Builder
 from monitoringfacts import down, primary, retention, sample, standby, unused_slot
@@ -188,6 +189,17 @@ def test_a_split_brain_is_seen_with_its_servers() -> None:
     found = sample(primary("db1"), primary("db2"), primary("db3", system_id=8))
     assert values(found, "split_brain") == {("7",): 1, ("8",): 0}
     assert values(found, "check_status") == {("db1",): 2, ("db2",): 2, ("db3",): 0}
+
+
+def test_two_names_for_one_primary_are_no_split_brain() -> None:
+    first = primary("db1", started_at=NOW)
+    found = sample(first, attrs.evolve(first, name="vip"))
+    assert values(found, "split_brain") == {("7",): 0}
+    assert values(found, "check_status") == {("db1",): 0, ("vip",): 0}
+    second = primary("db2", started_at=NOW + timedelta(microseconds=1))
+    found = sample(first, attrs.evolve(first, name="vip"), second)
+    assert values(found, "split_brain") == {("7",): 1}
+    assert values(found, "check_status") == {("db1",): 2, ("vip",): 2, ("db2",): 2}
 
 
 def test_archiver_slots_and_subscriptions_have_metrics() -> None:

@@ -154,8 +154,8 @@ def physical() -> None:
                     | pgreplkit.backups.BackupChunk
                     | pgreplkit.backups.ManifestChunk,
                 )
-            assert_type(backup.manifest, pgreplkit.BackupManifest | None)
-        assert_type(pgreplkit.verify_backup("/copy"), pgreplkit.BackupManifest)
+            assert_type(backup.manifest, pgreplkit.backups.BackupManifest | None)
+        assert_type(pgreplkit.backups.verify_backup("/copy"), pgreplkit.backups.BackupManifest)
 
 
 @attrs.frozen
@@ -223,7 +223,7 @@ def applying(primary: Primary) -> None:
 
 def upgrading(old: Primary, new: Primary) -> None:
     upgrade = Upgrade(old, new, name="shop18", journal="shop18.json")
-    assert_type(upgrade.groups(2), tuple[TableGroup, ...])
+    assert_type(upgrade.groups(2), Rows[TableGroup])
     assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
     assert_type(upgrade.status().phase, UpgradePhase)
     clone = UpgradeClone(old, "", name="shop18", directory="d", bindir="b", old_bindir="o")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 from values.samples import BACKUP_HISTORY, BACKUP_LABEL
 
-from pgreplkit import LSN, BackupLabel, SegmentSize, WalFileName
+from pgreplkit import LSN, SegmentSize, WalFileName
+from pgreplkit.backups import BackupLabel
 from pgreplkit.errors import InvalidBackupLabel
 
 SEGMENT = WalFileName.parse("000000010000000000000002")

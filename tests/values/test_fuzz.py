@@ -14,8 +14,6 @@ from values.samples import BACKUP_HISTORY, BACKUP_LABEL, manifest_text
 
 from pgreplkit import (
     LSN,
-    BackupLabel,
-    BackupManifest,
     Error,
     SegmentSize,
     ServerVersion,
@@ -25,6 +23,7 @@ from pgreplkit import (
     WalFileName,
     parse_wal_name,
 )
+from pgreplkit.backups import BackupLabel, BackupManifest
 from pgreplkit.testing import strategies as ours
 from pgreplkit.wal import pg_split_walfile_name
 

@@ -17,8 +17,6 @@ from hypothesis import given, settings, strategies as st
 from pgreplkit import (
     LSN,
     BackupHistoryFileName,
-    BackupLabel,
-    BackupManifest,
     CompressedWalName,
     ControlFile,
     PartialWalFileName,
@@ -37,7 +35,7 @@ from pgreplkit import (
     WalRange,
 )
 from pgreplkit._public import HOME
-from pgreplkit.backups import ManifestFile, ManifestWalRange
+from pgreplkit.backups import BackupLabel, BackupManifest, ManifestFile, ManifestWalRange
 from pgreplkit.checks import Threshold
 from pgreplkit.rows import ControlState, EffectiveAfter, Finding, Record, Rows, Severity
 from pgreplkit.testing import strategies as ours

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 from values.samples import MANIFEST, manifest_text, signed
 
-from pgreplkit import LSN, BackupManifest, WalRange
-from pgreplkit.backups import ManifestFile, ManifestWalRange
+from pgreplkit import LSN, WalRange
+from pgreplkit.backups import BackupManifest, ManifestFile, ManifestWalRange
 from pgreplkit.errors import InvalidBackupManifest
 
 WRITTEN = datetime(2026, 11, 23, 20, 49, 31, tzinfo=UTC)

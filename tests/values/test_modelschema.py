@@ -9,6 +9,7 @@ from importlib import import_module
 import attrs
 import pytest
 from hypothesis import given, strategies as st
+from instances import VARIANTS, Builder, public_records
 from modelfields import FIELDS, every_kind, few
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -22,6 +23,7 @@ from pgreplkit import (
     WalRange,
 )
 from pgreplkit._public import HOME
+from pgreplkit.changes import Row, Update
 from pgreplkit.values.record import Record
 from pgreplkit.wal import WalFileOffset
 
@@ -137,6 +139,23 @@ def test_pydantic_writes_bytes_as_to_dict_does_and_reads_them(sent: Sent) -> Non
     assert adapter.validate_json(text).data == sent.data
     with pytest.raises(ValidationError):
         adapter.validate_json(r'{"data": "\\x0g"}')
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pydantic_writes_the_keys_of_to_dict(variant: str) -> None:
+    for cls in public_records():
+        if cls.to_dict is Record.to_dict:
+            record = Builder(variant).build(cls)
+            assert json.loads(TypeAdapter(cls).dump_json(record)).keys() == record.to_dict().keys()
+
+
+def test_pydantic_writes_a_row_of_a_stream_as_to_dict_does() -> None:
+    change = Builder("full").build(Update)
+    written = json.loads(adapter_of(Update).dump_json(change))
+    assert (written["old"], written["new"]) == (change.old.to_dict(), change.new.to_dict())
+    assert TypeAdapter(list[Update[Row]]).validate_python([change])[0] is change
+    read = TypeAdapter(Update[Row]).validate_python(written)
+    assert (read.lsn, dict(read.new)) == (change.lsn, change.new.to_dict())
 
 
 def test_every_public_record_has_json_schemas() -> None:

@@ -2,11 +2,15 @@
 
 import copy
 import pickle
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.backups import BackupStage
+from pgreplkit.checks import CheckStatus
+from pgreplkit.rows import BackupPhase, ClonePhase, EffectiveAfter, Severity, WalStatus
+from pgreplkit.values.openenum import OpenEnum, OrderedEnum
 
 
 class Shade(OpenEnum):
@@ -52,3 +56,18 @@ def test_an_unknown_word_does_not_become_a_member() -> None:
 def test_values_other_than_text_are_refused(stranger: object) -> None:
     with pytest.raises(ValueError, match="not a valid Shade"):
         Shade(stranger)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [BackupPhase, BackupStage, CheckStatus, ClonePhase, EffectiveAfter, Severity, WalStatus],
+)
+def test_words_with_an_order_are_not_compared_as_texts(kind: type[OrderedEnum]) -> None:
+    declared, newer = [*kind], kind("a newer word")
+    assert sorted([newer, *declared]) == [*declared, newer]
+    for lower, higher in pairwise([*declared, newer]):
+        assert lower < higher
+        assert lower <= higher.value
+        assert not lower >= higher
+        assert not lower.value > higher
+        assert max(higher, lower) is higher

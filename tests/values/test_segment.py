@@ -5,15 +5,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
-    BackupLabel,
-    SegmentSize,
-    TimelineHistory,
-    WalFileName,
-    WalRange,
-    parse_wal_name,
-)
+from pgreplkit import LSN, SegmentSize, TimelineHistory, WalFileName, WalRange, parse_wal_name
+from pgreplkit.backups import BackupLabel
 from pgreplkit.errors import InvalidSegmentSize
 from pgreplkit.testing.strategies import segment_sizes
 from pgreplkit.values.segment import AnySegmentSize

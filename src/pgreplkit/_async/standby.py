@@ -223,21 +223,36 @@ class AsyncStandby(AsyncStreamingServer):
         before it has replayed ``lsn``.
         Source: pg_last_wal_replay_lsn().
         """
-        operation = f"wait for replay of {lsn}"
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
+        return await self._wait_for_replay(lsn, timeout)
+
+    async def _wait_for_replay(self, lsn: LSN, timeout: Timeout, *, is_end: bool = False) -> LSN:
+        """Wait until ``lsn`` is replayed; ``is_end`` if it may be within a record without an end.
+
+        The connection to an upstream may end in the middle of a record. Its rest never comes if the
+        upstream is lost, so that the position of what was received is never replayed.
+        """
+        operation = f"wait for replay of {lsn}"
         backoff = Backoff(timeout)
+        before: LSN | None = None
         while True:
             position = await self._look()
+            replayed = position.replayed_lsn
             # The position is compared first: a standby that was promoted after it has replayed it.
-            if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
-                return position.replayed_lsn
+            if replayed is not None and replayed >= lsn:
+                return replayed
             if not position.in_recovery:
                 raise NotAStandby(operation, "it is not in recovery")
+            # Replay that does not move may also be busy with a record that takes long.
+            stands = is_end and replayed == before
+            if replayed is not None and stands and await self._waits_for_wal():
+                return replayed
+            before = replayed
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {backoff.limit:g} s waiting for replay of {lsn}:"
-                    f" replay is {position.pause_state} at {position.replayed_lsn}"
+                    f" replay is {position.pause_state} at {replayed}"
                 )
             await sleep(backoff.next_pause())
 
@@ -362,6 +377,12 @@ class AsyncStandby(AsyncStreamingServer):
         if not position.in_recovery:
             raise NotAStandby(operation, "it is not in recovery")
         return position
+
+    async def _waits_for_wal(self) -> bool:
+        from pgreplkit.catalog.server.replay import WAITS_FOR_WAL
+
+        row = await self._link.one("read what replay waits for", WAITS_FOR_WAL)
+        return bool(row["waits"])
 
     async def _look(self) -> ReplayPosition:
         from pgreplkit.catalog.server.replay import REPLAY_POSITION

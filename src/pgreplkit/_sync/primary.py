@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """The errors of functions that are refused in recovery."""
 _FIRST_REPLY = 1.0
-"""Seconds in which a standby that has just connected reports what it has flushed; it does so at
-once, a receiver without a flush position never."""
+"""Seconds in which a standby that has just connected catches up and reports what it has flushed; it
+does so at once, a receiver without a flush position never."""
 
 
 class Primary(StreamingServer):
@@ -152,14 +152,15 @@ class Primary(StreamingServer):
         waits_for = (self.setting("synchronous_commit")).reset_val
         backoff = Backoff(_FIRST_REPLY)
         while True:
-            streaming = [r for r in self.replicas() if r.state is SenderState.STREAMING]
-            able = confirming(names, streaming, synchronous_commit=waits_for)
+            senders = self.replicas()
+            able = confirming(names, senders, synchronous_commit=waits_for)
             if names.is_met_by(able):
                 return
-            # Waiting helps only if enough standbys are connected.
-            could_be_met = names.is_met_by([replica.application_name for replica in streaming])
+            # Waiting helps only if enough standbys are connected; a base backup never counts.
+            others = [sender for sender in senders if sender.state is not SenderState.BACKUP]
+            could_be_met = names.is_met_by([sender.application_name for sender in others])
             if backoff.is_over or not could_be_met:
-                never = unreplaying(names, streaming) if waits_for == "remote_apply" else ()
+                never = unreplaying(names, senders) if waits_for == "remote_apply" else ()
                 raise QuorumUnreachable(str(names), able, never)
             sleep(backoff.next_pause())
 

@@ -224,7 +224,7 @@ class ApplySettings:
         return table if rule is None or rule.to is None else rule.to
 
     def insist_on_other_tables(self, tables: Iterable[TableName]) -> None:
-        """Refuse tables of one database whose changes would be applied to themselves.
+        """Refuse tables whose changes would be applied to themselves.
 
         The copy would wait for its own lock, or remove the rows that it is to copy.
 
@@ -234,7 +234,7 @@ class ApplySettings:
         if itself is not None:
             raise ApplyError(
                 f"run the applier {self.name!r}",
-                "publisher and subscriber are the same database, and changes of"
+                "the publisher is the subscriber's own database or a standby of it, and changes of"
                 f" {itself} would be applied to itself",
                 remedy="use another database, or rules that map every table to another one",
             )

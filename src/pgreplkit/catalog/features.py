@@ -89,6 +89,7 @@ FEATURES = {
     "subscription.full_index": Feature("an index for REPLICA IDENTITY FULL", 16),
     "subscription.origin_limit": Feature("max_active_replication_origins", 18),
     "commit.origin": Feature("the origin of a commit", 14),
+    "origin.moved_by_rollback": Feature("origins that a rolled back transaction moves", 16),
     "origin.grantable": Feature("grants of the functions of replication origins", 14),
     "table.generated": Feature("generated columns", 12),
     "index.include": Feature("INCLUDE columns of an index", 11),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgreplkit.display.findings import findings_table, severity_badge
+from pgreplkit.display.findings import findings_table
 from pgreplkit.display.markup import (
     AMBER,
     BLUE,
@@ -20,6 +20,7 @@ from pgreplkit.display.markup import (
     tag,
     text,
 )
+from pgreplkit.display.table import severity_badge
 from pgreplkit.plans.server.retention import HolderKind, WalHolder, WalRetention
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.text import duration_text, size_text

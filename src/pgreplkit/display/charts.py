@@ -27,7 +27,7 @@ from pgreplkit.display.markup import (
 )
 from pgreplkit.display.table import table
 from pgreplkit.display.tree import LAG_COLOURS, lag_badge
-from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
+from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, retained_text
 from pgreplkit.values.text import clean, duration_text, size_text, value_text
 
 _WIDTH, _HEIGHT, _LEFT, _BAND = 640.0, 150.0, 70.0, 9.0
@@ -69,7 +69,7 @@ def _row(node: NodeSample) -> list[object]:
         error = join([badge("no answer", RED), block(muted(clean(str(node.error))))])
         return [tag("b", node.name), error, None, None, None, None, None]
     rate = None if node.wal_rate is None else f"{size_text(node.wal_rate)}/s"
-    retained = size_text(node.retained_bytes) if node.slots else None
+    retained = retained_text(node)
     lag = None if node.lag is None else lag_badge(node.lag)
     return [tag("b", node.name), node.role, node.timeline, node.lsn, lag, rate, retained]
 
@@ -241,4 +241,6 @@ def _entry(name: str, colour: str, node: NodeSample | None) -> Markup:
         parts.append(muted("primary"))
     else:
         parts.append(lag_badge(node.lag))
-    return span(*parts, style="margin-right:1.5em;white-space:nowrap")
+    # A block of its own, so that the line can break between two servers.
+    style = "display:inline-block;margin-right:1.5em;white-space:nowrap"
+    return span(*parts, style=style)

@@ -6,10 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pgreplkit.display.markup import (
-    AMBER,
-    BLUE,
     GREEN,
-    GREY,
     RED,
     Markup,
     badge,
@@ -19,22 +16,10 @@ from pgreplkit.display.markup import (
     muted,
     panel,
 )
-from pgreplkit.display.table import table
+from pgreplkit.display.table import severity_badge, severity_colour, table
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
-
-_COLOURS = {
-    Severity.OK: GREEN,
-    Severity.INFO: BLUE,
-    Severity.WARNING: AMBER,
-    Severity.CRITICAL: RED,
-}
-
-
-def severity_badge(severity: Severity) -> Markup:
-    """Return a severity as a word in its colour."""
-    return badge(severity.value, _COLOURS.get(severity, GREY))
 
 
 def _tally(severities: Iterable[Severity]) -> Markup:
@@ -95,7 +80,7 @@ def drift_panel(report: SchemaDrift) -> Markup:
     ]
     title = join(
         [
-            badge("drift", _COLOURS.get(report.severity, GREY)),
+            badge("drift", severity_colour(report.severity)),
             _tally(drift.severity for drift in ordered),
         ]
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = {"bytes": "bytes", "rate": "bytes per second"}
+_TEXTS = {"taken_at", "name", "role", "error", "lag_stage", "lag_reason"}
+"""The columns that have no number."""
 
 
 def plot(samples: WatchSamples, y: str, ax: Axes | None) -> Axes:
@@ -53,11 +55,11 @@ def _number(record: dict[str, object], y: str) -> float:
     value = record.get(y)
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if value is None and y in record:
+    if value is None and y in record and y not in _TEXTS:
         return float("nan")
     if isinstance(value, int | float):
         return float(value)
-    names = [name for name in record if name not in {"taken_at", "name", "role", "error"}]
+    names = [name for name in record if name not in _TEXTS]
     raise ValueError(f"could not plot {y!r}: it is not a column of numbers; plot one of {names}")
 
 

@@ -6,12 +6,35 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from pgreplkit.display.markup import LINE, MUTED, Markup, block, join, muted, panel, tag, text
+from pgreplkit.display.markup import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    LINE,
+    MUTED,
+    RED,
+    Markup,
+    badge,
+    block,
+    join,
+    muted,
+    panel,
+    tag,
+    text,
+)
+from pgreplkit.values.finding import Severity
 from pgreplkit.values.flat import shown_records
 from pgreplkit.values.record import Record, names_of
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import WIDTH, is_size, size_text, value_text
 
+_COLOURS = {
+    Severity.OK: GREEN,
+    Severity.INFO: BLUE,
+    Severity.WARNING: AMBER,
+    Severity.CRITICAL: RED,
+}
 _SHORT = 34
 """Characters: a time with its zone, or a long name, is not broken."""
 _TAG = re.compile("<[^>]*>")
@@ -43,12 +66,24 @@ def _cell(value: object) -> Markup:
     return tag("td", content, style=style)
 
 
+def severity_colour(severity: Severity) -> str:
+    """Return the colour of a severity; grey for one that is unknown."""
+    return _COLOURS.get(severity, GREY)
+
+
+def severity_badge(severity: Severity) -> Markup:
+    """Return a severity as a word in its colour."""
+    return badge(severity.value, severity_colour(severity))
+
+
 def shown(value: object, name: str = "") -> Markup:
     """Return a value as people read it; ``name`` is that of its field."""
     if isinstance(value, Markup):
         return value
     if value is None:
         return muted("–")
+    if isinstance(value, Severity):
+        return severity_badge(value)
     if isinstance(value, int) and is_size(name) and not isinstance(value, bool):
         return tag("span", size_text(value), title=str(value))
     if isinstance(value, timedelta):
@@ -86,11 +121,17 @@ def records_table(records: Sequence[Mapping[str, object]]) -> Markup:
     """Return flat records as a table."""
     first = records[0] if records else {}
     names = [name for name in first if any(r[name] is not None for r in records)]
-    cells = [
-        [shown(record[name], name) if is_size(name) else record[name] for name in names]
-        for record in records[:_MOST_ROWS]
-    ]
+    cells = [[_of_record(name, record[name]) for name in names] for record in records[:_MOST_ROWS]]
     return table([name.replace("_", " ") for name in names], cells, total=len(records))
+
+
+def _of_record(name: str, value: object) -> object:
+    if is_size(name):
+        return shown(value, name)
+    # Records have plain texts, and nested ones the name of their field before it.
+    if isinstance(value, str) and name.endswith("severity"):
+        return severity_badge(Severity(value))
+    return value
 
 
 def record_panel(record: Record) -> Markup:

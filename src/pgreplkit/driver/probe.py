@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from itertools import zip_longest
 
-from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Conninfo, PGconn, Ping
+from psycopg.pq import Conninfo, Ping
 
 from pgreplkit.driver.conninfo import resolved
+from pgreplkit.driver.libpq import ping
 from pgreplkit.plans.cluster.failover import Reply
 
 _ANY_SERVER = {
@@ -43,6 +44,8 @@ _NO_ANSWER = (
 """Errors that say that nothing listens there."""
 _NO_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
 """Errors that say that the host does not exist. Their numbers have another meaning as errno."""
+_ANSWERS_WITHIN = 10
+"""Seconds where the string has no connect_timeout: libpq would wait without a limit."""
 _OPENS_WITHIN = 3.0
 """Seconds for the kernel of a host to take a connection, whatever its processes do."""
 
@@ -50,13 +53,17 @@ _OPENS_WITHIN = 3.0
 def probe(conninfo: str) -> Reply:
     """Ask each host of a connection string whether a server answers there.
 
-    It takes up to ``connect_timeout`` for each host. No session is opened, and no password is sent.
+    It takes up to ``connect_timeout`` for each host, 10 seconds by default. No session is opened,
+    and no password is sent.
 
     Source: PQping().
     """
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     # A service stays a parameter: libpq would use its defaults if it did not exist.
     parts = {**conninfo_to_dict(conninfo), **resolved(conninfo)}
+    with suppress(ValueError):  # libpq refuses it
+        if int(parts.get("connect_timeout") or 0) <= 0:
+            parts["connect_timeout"] = _ANSWERS_WITHIN
     hosts = [make_conninfo("", **single) for single in single_hosts(parts, known)]
     # One after another: of several hosts, libpq reports only one.
     replies = {_ping(host) for host in hosts}
@@ -87,10 +94,7 @@ def single_hosts(
 
 
 def _ping(conninfo: str) -> Reply:
-    try:
-        reply = _REPLIES[Ping(PGconn.ping(conninfo.encode()))]
-    except ProgrammingError:
-        return Reply.NOT_ASKED
+    reply = _REPLIES[ping(conninfo)]
     return _listener(conninfo) if reply is Reply.SILENT else reply
 
 

@@ -42,6 +42,7 @@
     ├── WaitTimeout (also a TimeoutError)
     │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
+    ├── SameServer (also a ValueError)
     ├── WalNotFound (also a LookupError)
     ├── InvalidWal (also a ValueError)
     ├── ValueNotLoadable               BackupDamaged
@@ -170,6 +171,7 @@ if TYPE_CHECKING:
     from pgreplkit.plans.cluster.journal import PlanFailed as PlanFailed, PlanRefused as PlanRefused
     from pgreplkit.plans.cluster.topology import SplitBrain as SplitBrain
     from pgreplkit.plans.logical.stuck import SubscriptionStuck as SubscriptionStuck
+    from pgreplkit.plans.server.identity import SameServer as SameServer
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:

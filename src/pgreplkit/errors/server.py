@@ -78,6 +78,7 @@ class UnsupportedByServer(ServerError):
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
+_OWNERSHIP = "ownership of "
 _ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
 """Attributes of a role, which ALTER ROLE sets; everything else is granted."""
 
@@ -90,7 +91,8 @@ class InsufficientPrivilege(ServerError):
     Attributes:
         role: the role; None if it is unknown.
         grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION;
-            several are separated by '; '. Empty if no privilege of the role is missing.
+            several are separated by '; '. "ownership of …" if only the owner may. Empty if no
+            privilege of the role is missing.
     """
 
     role: str | None
@@ -108,6 +110,11 @@ class InsufficientPrivilege(ServerError):
                 "no privilege of the role is missing: on the server's host, check the permissions"
                 " of the file or directory for the operating-system account of the server"
             )
+            return
+        if grant.startswith(_OWNERSHIP):
+            # No GRANT gives it: the owner is a role.
+            owned = grant.removeprefix(_OWNERSHIP)
+            self.remedy = f"connect as the owner of {owned}, or GRANT that role TO {name}"
             return
         if {*grant.split()} <= _ATTRIBUTES:
             statements = f"ALTER ROLE {name} {grant}"

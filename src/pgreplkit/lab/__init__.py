@@ -15,14 +15,19 @@ removed when the Lab is closed or when this Python process ends, however it ends
 
 # First, because they explain a missing libpq and a missing psutil.
 from pgreplkit import driver as driver
+from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 from pgreplkit.errors.extras import needs_extra
 
 with needs_extra("lab", "psutil"):
     import psutil as psutil
 
-from pgreplkit.lab.brokers import Broker
-from pgreplkit.lab.installs import Installation, find_servers
-from pgreplkit.lab.lab import Lab
-from pgreplkit.lab.node import Node
+if TYPE_CHECKING:
+    from pgreplkit.lab.brokers import Broker as Broker
+    from pgreplkit.lab.installs import Installation as Installation, find_servers as find_servers
+    from pgreplkit.lab.lab import Lab as Lab
+    from pgreplkit.lab.node import Node as Node
 
-__all__ = ["Broker", "Installation", "Lab", "Node", "find_servers"]
+# Hidden from type checkers, which would take any name for a public one.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = _lazy(__name__)
+    __all__ = __dir__()

@@ -1,18 +1,18 @@
 """Search for the PostgreSQL servers installed on this machine."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import attrs
 
 from pgreplkit.errors import ServerNotFound
+from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.version import AnyServerVersion, ServerVersion
 
 VARIABLE = "PGREPLKIT_SERVERS"
@@ -26,8 +26,11 @@ _HOW_TO_GET_MORE = f"""install one of:
 
 
 @attrs.frozen
-class Installation:
+class Installation(Record):
     """An installed PostgreSQL server: version, program directory, and where it was found."""
+
+    _is_named = True
+    _first = ("version", "source", "can_copy")
 
     version: ServerVersion
     bindir: Path
@@ -42,7 +45,7 @@ class Installation:
         return f"{self.version} from {self.source}"
 
 
-def find_servers() -> tuple[Installation, ...]:
+def find_servers() -> Rows[Installation]:
     """Return the installed PostgreSQL servers, newest first.
 
     The search covers the directories in the environment variable PGREPLKIT_SERVERS, the Python
@@ -56,11 +59,11 @@ def find_servers() -> tuple[Installation, ...]:
         if version is not None:
             found.setdefault(bindir.resolve(), Installation(version, bindir, source))
     # Of equal versions, the order stays: servers that the user named come first.
-    return tuple(sorted(found.values(), key=lambda server: server.version, reverse=True))
+    return Rows(sorted(found.values(), key=lambda server: server.version, reverse=True))
 
 
 def choose_server(
-    servers: tuple[Installation, ...], version: AnyServerVersion | None
+    servers: Sequence[Installation], version: AnyServerVersion | None
 ) -> Installation:
     """Return the newest server, or the newest server of ``version``.
 
@@ -83,7 +86,7 @@ def choose_server(
     )
 
 
-def choose_pg_basebackup(servers: tuple[Installation, ...], major: int) -> Installation:
+def choose_pg_basebackup(servers: Sequence[Installation], major: int) -> Installation:
     """Return the newest installation with a pg_basebackup for servers of major version ``major``.
 
     Raises:

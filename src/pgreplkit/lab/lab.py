@@ -27,6 +27,7 @@ from pgreplkit.lab.brokers import Broker
 from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_server, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.several import by_name
 from pgreplkit.values.version import AnyServerVersion
@@ -81,7 +82,7 @@ class Lab:
             )
         self.root: Path = Path(root)
         self.password: str = secrets.token_hex(16)
-        self.servers: tuple[Installation, ...] = find_servers()
+        self.servers: Rows[Installation] = find_servers()
         self.nodes: dict[str, Node] = {}
         self.brokers: dict[str, Broker] = {}
         self._copies: dict[Path, Path] = {}

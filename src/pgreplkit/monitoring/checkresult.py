@@ -13,7 +13,6 @@ from pgreplkit.monitoring.problems import (
     Report,
     judged,
     of_error,
-    rank,
 )
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import clean
@@ -127,7 +126,7 @@ class CheckResult(Record):
         beyond: tuple[Problem, ...] = (),
     ) -> "CheckResult":
         problems = [p for p in (*found.problems, *beyond) if p.status is not CheckStatus.OK]
-        problems.sort(key=lambda problem: rank(problem.status), reverse=True)
+        problems.sort(key=lambda problem: problem.status, reverse=True)
         # Alerts show the first line only, so it has the worst problem.
         first = problems[0] if problems else Problem(CheckStatus.OK, found.summary)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -23,7 +23,7 @@ from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.values.finding import Finding, Severity, tally
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OrderedEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import size_text
 
@@ -39,23 +39,30 @@ Report = (
 )
 
 
-class CheckStatus(OpenEnum):
-    """The status of a check, in the words of monitoring plugins."""
+class CheckStatus(OrderedEnum):
+    """The status of a check, in the words of monitoring plugins; ``max`` returns the worst.
+
+    As the plugins combine them, a known problem is worse than an unknown state.
+    """
 
     OK = "OK"
-    WARNING = "WARNING"
-    CRITICAL = "CRITICAL"
     UNKNOWN = "UNKNOWN"
     """The check could not be carried out, or had nothing to look at."""
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
 
     @property
     def exit_code(self) -> int:
         """The exit status of a plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
-        return [*CheckStatus].index(self)
+        return _EXIT_CODES[self]
 
 
-# As the plugins combine them: a known problem says more than an unknown state.
-_WORST_LAST = (CheckStatus.OK, CheckStatus.UNKNOWN, CheckStatus.WARNING, CheckStatus.CRITICAL)
+_EXIT_CODES = {
+    CheckStatus.OK: 0,
+    CheckStatus.WARNING: 1,
+    CheckStatus.CRITICAL: 2,
+    CheckStatus.UNKNOWN: 3,
+}
 _OF_SEVERITY = {
     Severity.OK: CheckStatus.OK,
     Severity.INFO: CheckStatus.OK,
@@ -77,11 +84,6 @@ _NOUNS: dict[type, str] = {
     WalRecord: "record",
 }
 """The names of rows, of which a list is checked."""
-
-
-def rank(status: CheckStatus) -> int:
-    """Return the position of a status, the worst last."""
-    return _WORST_LAST.index(status)
 
 
 @attrs.frozen
@@ -260,17 +262,22 @@ def _(report: ArchiveReport) -> Judgement:
 
 def split_brain(nodes: Mapping[str, NodeSample]) -> tuple[tuple[str, ...], ...]:
     """Return the names of the servers that are primaries of the same cluster, for each cluster."""
-    writers: dict[int | None, list[str]] = {}
+    writers: dict[int | None, list[NodeSample]] = {}
     for node in nodes.values():
         if node.is_primary:
-            writers.setdefault(node.system_id, []).append(node.name)
-    return tuple(tuple(names) for names in writers.values() if len(names) > 1)
+            writers.setdefault(node.system_id, []).append(node)
+    # A watch may have two names for one server, such as a virtual IP address beside its own.
+    return tuple(
+        tuple(node.name for node in primaries)
+        for primaries in writers.values()
+        if len({node.started_at or node.name for node in primaries}) > 1
+    )
 
 
 def status_of(node: NodeSample) -> CheckStatus:
     """Return the status of one server, as a check of its sample reports it."""
     statuses = [problem.status for problem in _of_node(node)]
-    return max(statuses, key=rank, default=CheckStatus.OK)
+    return max(statuses, default=CheckStatus.OK)
 
 
 def _of_writers(nodes: list[NodeSample]) -> Iterator[Problem]:

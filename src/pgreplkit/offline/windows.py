@@ -42,6 +42,8 @@ class PitrWindow(Record):
     cannot be restored.
     """
 
+    _first = ("backup_id", "is_restorable", "from_lsn", "to_lsn", "until", "ended_by")
+
     backup: Backup
     timeline: int
     """The timeline along whose history the archive is read."""

@@ -5,14 +5,12 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OrderedEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import wrapped
 
-_ORDER = ("ok", "info", "warning", "critical")
 
-
-class Severity(OpenEnum):
+class Severity(OrderedEnum):
     """Severity of a finding; severities are ordered, so ``max`` returns the worst."""
 
     OK = "ok"
@@ -24,25 +22,9 @@ class Severity(OpenEnum):
     CRITICAL = "critical"
     """It does not work, or data is being lost."""
 
-    def __lt__(self, other: str) -> bool:
-        return _rank(self) < _rank(other)
 
-    def __le__(self, other: str) -> bool:
-        return _rank(self) <= _rank(other)
-
-    def __gt__(self, other: str) -> bool:
-        return _rank(self) > _rank(other)
-
-    def __ge__(self, other: str) -> bool:
-        return _rank(self) >= _rank(other)
-
-
-def _rank(word: str) -> int:
-    return _ORDER.index(word) if word in _ORDER else len(_ORDER)
-
-
-class EffectiveAfter(OpenEnum):
-    """Action required for a remedy to take effect: none, a reload or a restart."""
+class EffectiveAfter(OrderedEnum):
+    """Action required for a remedy to take effect: none, a reload or a restart, in this order."""
 
     NOTHING = "nothing"
     RELOAD = "reload"

@@ -51,12 +51,15 @@ def schema_of(kind: type, handler: GetCoreSchemaHandler) -> CoreSchema:
     hidden = {f.name for f in attrs.fields(cast("type[attrs.AttrsInstance]", kind)) if not f.repr}
     written = {name: field for name, field in given.items() if name not in hidden}
     written |= _computed(kind, handler)
+    # An item of a stream names its class, as in to_dict(); fields alone do not tell them apart.
+    named = {"kind": kind.__name__} if issubclass(kind, Record) and kind._has_kind else {}
+    names = {name: cs.typed_dict_field(cs.literal_schema([kind.__name__])) for name in named}
     return _schema(
         kind,
         lambda values: kind(**values),
         cs.typed_dict_schema(given),
-        lambda value: {name: getattr(value, name) for name in written},
-        cs.typed_dict_schema(written),
+        lambda value: named | {name: getattr(value, name) for name in written},
+        cs.typed_dict_schema(names | written),
     )
 
 
@@ -115,14 +118,16 @@ def _computed(kind: type, handler: GetCoreSchemaHandler) -> dict[str, cs.TypedDi
 
 
 def _schema_of_hint(hint: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    as_in_to_dict = cs.plain_serializer_function_ser_schema(plain, when_used="json")
+    if any(isinstance(part, typing.TypeVar) for part in (hint, *typing.get_args(hint))):
+        # A row of a stream, of the type that the caller's row factory makes.
+        return cs.any_schema(serialization=as_in_to_dict)
     try:
         return handler.generate_schema(_in_hex(hint))
     except PydanticSchemaGenerationError:
-        # An error or a row of a stream: it can be written as in to_dict(), but not read again.
+        # An error: it can be written as in to_dict(), but not read again.
         return cs.no_info_after_validator_function(
-            _insist_on_object,
-            cs.any_schema(),
-            serialization=cs.plain_serializer_function_ser_schema(plain, when_used="json"),
+            _insist_on_object, cs.any_schema(), serialization=as_in_to_dict
         )
 
 

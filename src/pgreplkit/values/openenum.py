@@ -1,4 +1,4 @@
-"""OpenEnum: an enum that keeps words which only a newer server knows."""
+"""OpenEnum: an enum that keeps words which only a newer server knows; OrderedEnum."""
 
 from __future__ import annotations
 
@@ -42,3 +42,32 @@ class OpenEnum(StrEnum):
 
     def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
         return type(self), (str(self._value_),)
+
+
+class OrderedEnum(OpenEnum):
+    """An OpenEnum whose members are ordered as they are declared; unknown words come last.
+
+    >>> class Size(OrderedEnum):
+    ...     SMALL = "small"
+    ...     LARGE = "large"
+    >>> max(Size), Size.SMALL < Size.LARGE
+    (Size('large'), True)
+    """
+
+    # The texts would be compared otherwise: a critical check would be better than a warning.
+    def __lt__(self, other: str) -> bool:
+        return self._rank(self) < self._rank(other)
+
+    def __le__(self, other: str) -> bool:
+        return self._rank(self) <= self._rank(other)
+
+    def __gt__(self, other: str) -> bool:
+        return self._rank(self) > self._rank(other)
+
+    def __ge__(self, other: str) -> bool:
+        return self._rank(self) >= self._rank(other)
+
+    @classmethod
+    def _rank(cls, word: str) -> int:
+        words = [*map(str, cls)]
+        return words.index(word) if word in words else len(words)

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, one, restored, rows, run, streaming, wait_until
 from colours import Awaited, Colour
+from htmlchecks import words_of
 
 import pgreplkit
 from pgreplkit import AsyncClonePlan, LocalControl
@@ -111,8 +112,9 @@ async def test_a_clone_reports_its_progress_and_streams(
         max_rate=64 << 20,
         settings={"port": str(node.port)},
     )
-    assert "cloned" in str(made)
-    assert made.to_dict()["slot"] == "cloned"
+    source = f"127.0.0.1:{cluster.primary.port}"
+    assert words_of(made._repr_html_()).startswith(f"Clone source {source}")
+    assert (made.to_dict()["slot"], made.to_dict()["source"]) == ("cloned", source)
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
         reported.append(progress)

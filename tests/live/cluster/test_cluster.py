@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, conninfo_as, one, run, soon, wait_until
 from colours import Awaited, Colour
 from htmlchecks import words_of
+from relays import Relay
 
 import pgreplkit
-from pgreplkit import AsyncCluster, Cluster
+from pgreplkit import AsyncCluster, Cluster, command
 from pgreplkit.rows import Severity
 
 pytestmark = pytest.mark.one_colour
@@ -119,6 +121,42 @@ async def test_two_primaries_are_reported_with_their_point_of_divergence(
     finally:
         primary.stop()
         astray.stop()
+
+
+async def test_two_names_for_one_server_are_refused(
+    cluster: Pair, colour: Colour, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = cluster.primary, cluster.standby
+    several = psycopg.conninfo.make_conninfo(
+        first.conninfo, host="127.0.0.1,127.0.0.1", port=f"{second.port},{first.port}"
+    )
+    found = await discovered(colour, both(cluster))
+    plans: list[Callable[[], Awaitable[object]]] = [
+        lambda: found.plan_switchover("two"),
+        lambda: found.plan_failover(),
+        lambda: found.plan_follow("two", "one"),
+        lambda: found.plan_rejoin("one"),
+    ]
+    # As a list of hosts, a virtual IP address or a proxy leads to a server that has its own name.
+    with Relay(second.port) as relay:
+        others = {
+            "one": psycopg.conninfo.make_conninfo(several, target_session_attrs="read-write"),
+            "two": psycopg.conninfo.make_conninfo(second.conninfo, port=relay.port),
+        }
+        for same, conninfo in others.items():
+            servers = {"vip": conninfo, **both(cluster)}
+            with pytest.raises(pgreplkit.errors.SameServer) as caught:
+                await discovered(colour, servers)
+            assert caught.value.servers == (("vip", same),)
+            # As after the address has moved: at the discovery it led to no server of another name.
+            cast(Any, getattr(found, "_target", found))._servers = servers
+            for plan in plans:
+                with pytest.raises(pgreplkit.errors.SameServer):
+                    await plan()
+            assert command.main(["tree", *servers.values(), "--check"]) == 3
+            printed = capsys.readouterr().out
+            assert printed.startswith("UNKNOWN - could not read the topology: "), printed
+            assert "are one server; give each server once" in printed
 
 
 async def test_a_standby_without_its_upstream_is_a_root_with_a_warning(

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
 from colours import Colour
-from trees import Tree, grow, writing, written
+from trees import Tree, discover, grow, writing, written
 
 import pgreplkit
-from pgreplkit import LocalControl
+from pgreplkit import LocalControl, NodeControl
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
@@ -103,6 +103,33 @@ async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
     assert -1 not in written(tree["a"])
     slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'a'"
     assert one(primary, slots) is True
+
+
+async def test_a_primary_that_is_lost_within_a_record_is_replaced(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    a = clusters.lab.primary(version=cluster.major)
+    b = clusters.lab.standby(a)
+
+    def ends_within_a_record() -> object:
+        # The server writes whole pages in the background; a commit would write the rest.
+        open_one.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 300000))")
+        return one(
+            b, "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() FROM pg_sleep(0.5)"
+        )
+
+    with a.connect() as primary:
+        open_one = primary.connection
+        open_one.execute("BEGIN")
+        wait_until(lambda: bool(ends_within_a_record()))
+        a.kill()
+    wait_until(lambda: not is_receiving(b))
+    assert one(b, "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()")
+    controls: dict[str, NodeControl] = {"a": a.control, "b": b.control}
+    found = await discover({"a": a.conninfo, "b": b.conninfo}, colour, controls)
+    result = await (await found.plan_failover()).run()
+    assert result.promotion is not None
+    run(b, "CREATE TABLE writable (id int)")
 
 
 async def test_a_reachable_primary_is_not_replaced(

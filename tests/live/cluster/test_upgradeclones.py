@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Clusters, one, run, wait_until
+from clusters import Cluster as Pair, Clusters, one, run, wait_until
 from colours import Colour, inner
 from psycopg.conninfo import make_conninfo
 
@@ -16,7 +16,7 @@ from pgreplkit.errors import PlanRefused
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
-from pgreplkit.rows import StepProgress
+from pgreplkit.rows import Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgradeClone, Upgrade, UpgradeClone, UpgradePhase
 
 pytestmark = [pytest.mark.one_colour, pytest.mark.matrix, pytest.mark.pg("==16")]
@@ -102,7 +102,8 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         await (await clone.plan_prepare()).run(watch)
         (tmp_path / "journal.json").rename(tmp_path / "kept.json")
         second = await clone.plan_prepare()
-        with pytest.raises(PlanRefused, match=r"(?s)directory .*leftovers: slot shop_1"):
+        refused = r"(?s)directory .*address: another server answers.*leftovers: slot shop_1"
+        with pytest.raises(PlanRefused, match=refused):
             await second.run()
         (tmp_path / "kept.json").rename(tmp_path / "journal.json")
         run(old, "COMMIT PREPARED 'two'")
@@ -128,3 +129,21 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         assert type(undone[-1]).__name__ == "CopyServer"
     assert one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there") == 0
     assert [*folder.glob("*"), *Path(f"{folder}.copy").glob("*")] == []
+
+
+async def test_the_old_server_is_not_taken_for_the_new_one(
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        clone = colour.bound(
+            (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
+                inner(primary),  # type: ignore[arg-type]
+                make_conninfo(cluster.primary.conninfo, application_name="new"),
+                name="shop",
+                directory=tmp_path / "new",
+                bindir=complete(clusters.lab, 18).bindir,
+                old_bindir=complete(clusters.lab, cluster.major).bindir,
+            )
+        )
+        found = (await clone.check())["address"]
+    assert (found.severity, found.found) == (Severity.CRITICAL, "the old server answers")

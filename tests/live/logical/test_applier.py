@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -17,6 +19,7 @@ from databases import Database, Pair, drop_origins, make_database, remove_databa
 
 import pgreplkit
 from pgreplkit import LSN
+from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit.apply import (
     Applier,
     AsyncApplier,
@@ -33,6 +36,7 @@ from pgreplkit.errors import (
     ApplierActive,
     ApplyError,
     ApplyFailed,
+    ConnectionFailed,
     SchemaMismatch,
     SlotNotFound,
     TableNotFound,
@@ -42,6 +46,7 @@ from pgreplkit.supervised import DONE, MISCONFIGURED
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""
+TERMINATE = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10)"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 
 
@@ -68,6 +73,63 @@ def applier(pair: Pair, **options: Any) -> Applier:
 def insist_on_same_rows(pair: Pair, table: str = "t") -> None:
     query = f"SELECT to_jsonb({table})::text FROM {table} ORDER BY 1"
     assert pair.subscriber.all(query) == pair.publisher.all(query)
+
+
+@pytest.fixture
+def slow_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An applier that is slower than the subscriber: results arrive before it looks for them."""
+    read = Pipeline._read
+
+    def later(pipeline: Pipeline[object]) -> None:
+        time.sleep(0.02)
+        read(pipeline)
+
+    monkeypatch.setattr(Pipeline, "_read", later)
+
+
+@NEWEST
+@pytest.mark.one_colour
+@pytest.mark.usefixtures("slow_reading")
+def test_an_applier_stops_if_its_last_result_arrives_while_it_sends(two: Pair) -> None:
+    seen: list[object] = []
+
+    def stop_at_the_third(row: Row) -> bool:
+        seen.append(row["id"])
+        if len(seen) == 3:
+            one.stop()
+        return True
+
+    one = applier(two, tables={"t": TableRule(where=stop_at_the_third)})
+    one.run(stop_at=end(two.publisher), timeout=20)
+    for number in range(10):
+        two.publisher.run(f"INSERT INTO t VALUES ({number})")
+    # A run that never ends must not keep the process of the tests.
+    running = Thread(target=one.run, daemon=True)
+    running.start()
+    running.join(20)
+    assert not running.is_alive()
+    assert two.subscriber.all("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
+    assert one.position != LSN.INVALID
+
+
+@NEWEST
+@pytest.mark.one_colour
+@pytest.mark.usefixtures("slow_reading")
+def test_a_busy_applier_acknowledges_before_it_has_nothing_left_to_send(two: Pair) -> None:
+    positions: list[LSN] = []
+
+    def note(row: Row) -> bool:
+        positions.append(one.position)
+        return True
+
+    one = applier(two, tables={"t": TableRule(where=note)})
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "DO 'BEGIN FOR n IN 1..1500 LOOP INSERT INTO t VALUES (n); COMMIT; END LOOP; END'"
+    )
+    one.run(stop_at=end(two.publisher), timeout=60)
+    assert two.subscriber.one("SELECT count(*) FROM t") == 1500
+    assert len({*positions}) > 2
 
 
 async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
@@ -373,6 +435,45 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     result = one.run(stop_at=end(two.publisher), timeout=20)
     # Not a conflict of the last row, as for a unique key: the commit was refused.
     assert (result.parked, result.conflicts) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [("RAISE 'refused'", ApplyFailed), (TERMINATE, ConnectionFailed)],
+    ids=["refused", "terminated"],
+)
+def test_a_commit_that_fails_after_the_position_was_recorded_is_applied_again(
+    two: Pair, action: str, error: type[Exception]
+) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # A table that the applier does not know, so that it does not check the constraint before.
+    two.subscriber.run(
+        "CREATE TABLE audit (id int)",
+        """CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO public.audit VALUES (new.id); RETURN NULL; END $$""",
+        "CREATE TRIGGER note AFTER INSERT ON t FOR EACH ROW EXECUTE PROCEDURE note()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER note",
+        f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.id = 2 THEN {action}; END IF; RETURN NULL; END $$""",
+        """CREATE CONSTRAINT TRIGGER late AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE PROCEDURE fail()""",
+        "ALTER TABLE audit ENABLE ALWAYS TRIGGER late",
+    )
+    for number in range(1, 5):
+        two.publisher.run(f"INSERT INTO t VALUES ({number}, 'a', {number})")
+    # Once more: it is found as often as the applier is started.
+    for _ in range(2):
+        with pytest.raises(error):
+            one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("ALTER TABLE audit DISABLE TRIGGER late")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.transactions, report.conflicts) == (3, {})
+    insist_on_same_rows(two)
+    # Nothing is applied twice after that.
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 0
+    one.drop()
+    assert two.subscriber.one("SELECT count(*) FROM pg_class WHERE relkind = 'S'") == 2
 
 
 @NEWEST

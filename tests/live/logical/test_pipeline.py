@@ -7,6 +7,8 @@ import asyncio
 import psycopg
 import pytest
 from databases import Database
+from psycopg.conninfo import make_conninfo
+from relays import Relay
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
 from pgreplkit.catalog.logical.applying import SET_MARK
@@ -102,3 +104,20 @@ async def test_a_server_that_keeps_up_does_not_keep_other_tasks_from_running(
         await pipeline.commit(0)
         await pipeline.close()
         await task
+
+
+async def test_a_connection_does_not_wait_for_its_socket_after_a_pipeline(
+    database: Database,
+) -> None:
+    with Relay(database.node.port) as relay:
+        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        connection = await psycopg.AsyncConnection[object].connect(where, autocommit=True)
+        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
+        pipeline.open()
+        await pipeline.close()
+        assert connection.pgconn.nonblocking
+        relay.freeze()
+        # More than the sockets between the two hold.
+        connection.pgconn.send_query(b"SELECT '%s'" % (b"x" * (64 << 20)))
+        assert connection.pgconn.flush()
+        await connection.close()

@@ -79,7 +79,7 @@ async def test_the_subscribers_sequences_continue_at_the_publishers_values(
         assert [change.sql for change in again.changes] == [""] * 7
         # A sequence that is ahead is not set back; the reverse plan uses swapped servers.
         sequences.subscriber.run("SELECT setval('fresh', 1000)")
-        assert await (await plan_of(publisher, subscriber, "fresh")).run() == ()
+        assert await (await plan_of(publisher, subscriber, "fresh")).run() == []
         await (await plan_of(subscriber, publisher, "fresh")).run()
         assert values(sequences, "fresh") == (1001, 1001)
 

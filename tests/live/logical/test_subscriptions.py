@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import pgreplkit
 from pgreplkit import LSN, SubscriptionOptions
-from pgreplkit.catalog.logical.subscription import STATS
+from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, STATS
 from pgreplkit.rows import LeftoverKind, Streaming, SubscriptionStatus, TableState, WorkerType
 
 pytestmark = pytest.mark.one_colour
@@ -260,6 +260,8 @@ async def test_a_subscription_can_be_dropped_without_its_slot(pair: Pair, colour
         await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         await (await publisher.slot("s")).drop(force=True)
+        status = await subscription.status(publisher)
+        assert (status.slot, status.lag_bytes, len(status.ready_tables)) == (None, None, 2)
         dropped = await subscription.drop(timeout=20)
         assert dropped.slot_was_missing
         assert dropped.leftovers == ()
@@ -368,3 +370,15 @@ async def test_a_connected_publisher_keeps_all_hosts_and_parameters(
         assert {name: stored[name] for name in ours} == ours
         assert not {"application_name", "hostaddr", "passfile"} & stored.keys()
         await subscription.drop()
+
+
+def test_a_moved_origin_survives_a_crash(database: Database) -> None:
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+        connection.execute("SET synchronous_commit = off")
+        connection.execute("SELECT pg_replication_origin_create('moved')")
+        with connection.transaction():
+            connection.execute(ADVANCE_ORIGIN, ["moved", "0/99"])
+            moved = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+        flushed = connection.execute("SELECT pg_current_wal_flush_lsn() > %s", moved).fetchone()
+        connection.execute("SELECT pg_replication_origin_drop('moved')")
+    assert flushed == (True,)

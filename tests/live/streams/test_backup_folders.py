@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import verify_backup
-from pgreplkit.backups import BackupArchive
+from pgreplkit.backups import BackupArchive, verify_backup
 from pgreplkit.errors import BackupDamaged, HostFileError, InvalidBackupMessage
 from pgreplkit.host.backupfolder import DataFolder, FreshFolder
 from pgreplkit.host.checksums import Crc32c, checksum, quickest

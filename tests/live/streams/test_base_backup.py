@@ -19,20 +19,17 @@ import pytest
 from clusters import Clusters, one, rows, run, wait_until
 from walfiles import replication
 
-from pgreplkit import (
-    AsyncReplicationConnection,
-    BackupManifest,
-    ReplicationConnection,
-    verify_backup,
-)
+from pgreplkit import AsyncReplicationConnection, ReplicationConnection
 from pgreplkit.backups import (
     BackupArchive,
     BackupChunk,
     BackupItem,
+    BackupManifest,
     BackupProgress,
     BackupStage,
     BackupStream,
     ManifestChunk,
+    verify_backup,
 )
 from pgreplkit.errors import (
     BackupDamaged,

@@ -145,8 +145,6 @@ def test_the_creation_of_a_slot_ends_where_not_even_its_cancellation_is_answered
     monkeypatch.setattr(copyboth, "CANCELLED_WITHIN", 0.5)
     monkeypatch.setattr(copyboth_async, "CANCELLED_WITHIN", 0.5)
     if libpq < 17:
-        if psycopg.pq.__impl__ != "python":
-            pytest.skip("psycopg's C code lets no other thread run while it cancels")
         monkeypatch.setattr(psycopg.capabilities, "has_cancel_safe", lambda: False)
 
     def create(conninfo: str) -> None:

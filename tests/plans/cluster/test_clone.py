@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit.plans.cluster.clone import CloneOptions, after
+from pgreplkit.plans.cluster.clone import Clone, after
 from pgreplkit.rows import ClonePhase, CloneProgress
 
 OUTPUT = """\
@@ -27,8 +27,9 @@ pg_basebackup: base backup completed
 """
 
 
-def options(**changed: Any) -> CloneOptions:
+def options(**changed: Any) -> Clone:
     facts: dict[str, Any] = {
+        "source": "db1:5432",
         "directory": "/data",
         "slot": None,
         "application_name": "replica",
@@ -38,7 +39,7 @@ def options(**changed: Any) -> CloneOptions:
         "checkpoint": "spread",
         "compression": None,
     }
-    return CloneOptions(**facts | changed)
+    return Clone(**facts | changed)
 
 
 def test_the_output_of_pg_basebackup_is_read_as_phases_and_bytes() -> None:

@@ -179,6 +179,14 @@ def test_a_failover_that_can_be_done_has_no_problem() -> None:
     assert problems(FACTS) == {}
 
 
+def test_another_primary_that_answers_is_an_obstacle() -> None:
+    base = FACTS.handover
+    other = attrs.evolve(base.old, name="vip")
+    nodes = attrs.evolve(base.topology, nodes=(*base.topology.nodes, other))
+    facts = attrs.evolve(FACTS, handover=attrs.evolve(base, topology=nodes))
+    assert problems(facts) == {"primaries": Severity.CRITICAL}
+
+
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_the_candidate_must_have_the_most_wal(own: int, other: int) -> None:
     statuses = {

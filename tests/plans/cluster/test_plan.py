@@ -200,7 +200,7 @@ def test_a_journal_never_says_that_an_undone_step_is_done(journal: Path) -> None
     actor.free_disk()
     assert Journal.from_json(journal.read_text()).remaining == steps[2:]
     actor.undone.clear()
-    assert plan.undo() == steps[2::-1]
+    assert plan.undo() == [*steps[2::-1]]
     assert not Journal.from_json(journal.read_text()).is_unfinished
 
 
@@ -214,7 +214,7 @@ def test_undo_is_repeated_if_the_journal_could_not_say_that_all_is_undone(journa
         plan.undo()
     actor.free_disk()
     assert Journal.from_json(journal.read_text()).is_unfinished
-    assert plan.undo() == (STEPS[0],)
+    assert plan.undo() == [STEPS[0]]
     assert not Journal.from_json(journal.read_text()).is_unfinished
 
 
@@ -227,7 +227,7 @@ def test_undo_reverts_what_may_have_been_done_in_reverse_order() -> None:
         plan.undo()
     actor.failing = None
     actor.undone.clear()
-    assert plan.undo() == (STEPS[1], STEPS[0])
+    assert plan.undo() == [STEPS[1], STEPS[0]]
     assert actor.undone == [STEPS[1], STEPS[0]]
     assert plan.remaining == STEPS
 
@@ -237,7 +237,7 @@ def test_a_plan_that_did_not_start_is_neither_undone_nor_resumed() -> None:
     plan = Plan(actor, JOURNAL, Checks(Severity.CRITICAL), None)
     with pytest.raises(PlanRefused):
         plan.run()
-    assert plan.undo() == ()
+    assert plan.undo() == []
     with pytest.raises(ValueError, match=r"not started; call run\(\)"):
         plan.resume()
     assert (actor.performed, actor.undone) == ([], [])

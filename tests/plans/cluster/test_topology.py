@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import LSN, TimelineHistory
-from pgreplkit.errors import ConnectionFailed, ServerError, SplitBrain
+from pgreplkit.errors import ConnectionFailed, SameServer, ServerError, SplitBrain
 from pgreplkit.plans.cluster.failover import failover_candidate
 from pgreplkit.rows import (
     ClusterNode,
@@ -94,7 +95,7 @@ def test_an_upstream_is_found_by_address_or_by_name() -> None:
 def test_the_upstreams_of_a_standby_end_at_a_cycle() -> None:
     chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
     assert [node.name for node in chain.upstreams("c")] == ["b", "a"]
-    assert chain.upstreams("a") == ()
+    assert chain.upstreams("a") == []
     circle = Topology.of([standby("b", "c"), standby("c", "b")])
     assert [node.name for node in circle.upstreams("b")] == ["c", "b"]
 
@@ -157,6 +158,17 @@ def test_two_primaries_with_unknown_histories_are_a_split_brain() -> None:
     )
     with pytest.raises(SplitBrain, match="diverged on timeline 1 at 0/50"):
         _ = known.primary
+
+
+@pytest.mark.parametrize("node", [primary("db1"), standby("db1", None)])
+def test_two_names_for_one_server_make_no_topology(node: ClusterNode) -> None:
+    node = attrs.evolve(node, started_at=NOW)
+    stranger = attrs.evolve(node, name="other", system_id=8)
+    # Each may be any server while it does not answer.
+    down = [ClusterNode(name=name, error=ConnectionFailed("connect", "refused")) for name in "ab"]
+    assert len(Topology.of([node, stranger, *down])) == 4
+    with pytest.raises(SameServer, match="'vip' and 'db1' are one server"):
+        Topology.of([attrs.evolve(node, name="vip"), node, stranger])
 
 
 @given(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=10))

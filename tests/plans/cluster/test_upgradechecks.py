@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from upgradefacts import facts_of, side, table
+from upgradefacts import NOW, facts_of, side, table
 
 from pgreplkit.plans.cluster.upgradechecks import release_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
@@ -32,6 +34,12 @@ def test_two_ordinary_databases_are_ready() -> None:
     few = {"max_logical_replication_workers": 1, "max_worker_processes": 1}
     back = facts_of(old={"settings": few})
     assert {f.severity for f in upgrade_findings(back)} == {Severity.OK}
+
+
+def test_a_promoted_clone_and_another_database_of_a_server_can_be_the_new_one() -> None:
+    for changed in ({"started_at": NOW + timedelta(microseconds=1)}, {"database": "other"}):
+        facts = facts_of(new={"system_id": 1, **changed})
+        assert {f.severity for f in upgrade_findings(facts)} == {Severity.OK}
 
 
 @pytest.mark.parametrize(("version", "faults"), FAULTY)

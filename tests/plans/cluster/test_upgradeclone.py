@@ -88,6 +88,7 @@ def facts_of(
         "identities": (),
         "groups": 1,
         "connection_error": "",
+        "answering": "",
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
         **more,
@@ -121,6 +122,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             facts_of(groups=2, old={"version": 100023}, majors={"bindir": 18, "old_bindir": 10}),
         ),
         ("new reaches old", CRITICAL, "pg_hba", facts_of(connection_error="no pg_hba.conf entry")),
+        ("address", CRITICAL, "the old server answers", facts_of(answering="the old server")),
         ("old: wal_level", CRITICAL, "r", facts_of(old={"settings": {"wal_level": "replica"}})),
         (
             "old: max_replication_slots",

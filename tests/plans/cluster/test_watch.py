@@ -111,6 +111,8 @@ def test_records_are_flat_and_have_the_same_keys_for_every_server() -> None:
     assert (first["senders"], first["senders_lag_bytes"]) == (2, 0x100)
     # The slot that is furthest behind retains the WAL of the others, too.
     assert (first["slots"], first["retained_bytes"]) == (2, 0x100)
+    # Nothing was counted on a server that did not answer.
+    assert third["retained_bytes"] is lost.to_dict()["retained_bytes"] is None
     assert second["lag_time"] == timedelta(milliseconds=1500)
     assert second["lag_reason"] == "caught up"
     assert (third["senders"], third["slots"], third["retained_bytes"]) == (None, None, None)

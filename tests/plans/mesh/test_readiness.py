@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import pytest
 from logicalfacts import RIGHTS
-from meshfacts import USERS, critical, found, members, node, table
+from meshfacts import NOW, USERS, critical, found, members, node, table
 from serverfacts import settings
 
 from pgreplkit.values.finding import Severity
@@ -21,7 +21,7 @@ def test_servers_that_have_all_are_ready() -> None:
 WRONG: Mapping[str, tuple[str, object]] = {
     "role of b": ("in_recovery", True),
     "encodings": ("encoding", "LATIN1"),
-    "databases": ("system_id", "a"),
+    "databases": ("system_id", "a"),  # and the same start
     "rows": ("with_rows", (USERS,)),
     "membership": ("members", members("a", "b")),
     "publication of b": ("published", ()),
@@ -45,6 +45,16 @@ WRONG: Mapping[str, tuple[str, object]] = {
 def test_nodes_that_cannot_converge_or_run_are_refused(check: str) -> None:
     field, value = WRONG[check]
     assert check in critical(node("a"), node("b", **{field: value}))
+
+
+def test_a_promoted_clone_and_another_database_of_a_server_are_other_nodes() -> None:
+    for changed in ({"started_at": NOW + timedelta(microseconds=1)}, {"database": "other"}):
+        assert critical(node("a"), node("b", system_id="a", **changed)) == set()
+
+
+def test_sequences_that_nobody_may_read_are_not_ok() -> None:
+    assert "sequences" in found(node("a"), node("b"))
+    assert "sequences" not in found(node("a"), node("b", hidden=(USERS,)))
 
 
 def test_before_18_the_limit_of_slots_is_also_that_of_origins() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgreplkit import BackupManifest
-from pgreplkit.backups import BackupProgress
+from pgreplkit.backups import BackupManifest, BackupProgress
 from pgreplkit.plans.streams.backupstream import (
     BackupOptions,
     BackupStage,

@@ -129,7 +129,7 @@ async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
         received = (await standby.replay_status()).received_lsn
         # A standby that restarted has received nothing since: it replays what is in its pg_wal.
         if received is not None:
-            await standby.wait_for_replay(received, timeout=site.timeout)
+            await standby._wait_for_replay(received, site.timeout, is_end=True)
 
 
 async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:

@@ -25,6 +25,7 @@ from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import (
+    address,
     insist_on_conninfo,
     parameters_of,
     standby_conninfo,
@@ -48,7 +49,7 @@ from pgreplkit.host.programs import program_major
 from pgreplkit.host.recoveryfiles import write_settings, write_standby_files
 from pgreplkit.plans.cluster.clone import (
     CheckpointMode,
-    CloneOptions,
+    Clone,
     ClonePhase,
     CloneProgress,
     WalMethod,
@@ -95,8 +96,7 @@ def aplan_clone(
 
     ``conninfo`` is the server's connection string; it may be a standby, for a cascade. The
     ``directory`` must be on this machine, and missing or empty. The programs come from ``bindir``,
-    or from the directory that pg_config reports. For another machine, pass a ``control`` of that
-    machine.
+    or from the directory that pg_config reports. For another machine, pass its ``control``.
 
     - ``slot``: used by the copy and then by the standby; created if it does not exist.
     - ``application_name``: by default the slot's name, or a name made from that of the directory.
@@ -121,7 +121,8 @@ def aplan_clone(
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
-    options = CloneOptions(
+    options = Clone(
+        source=address(conninfo),
         directory=folder,
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
@@ -147,7 +148,7 @@ class AsyncClonePlan(AsyncClosing):
         self,
         conninfo: str,
         control: NodeControl,
-        options: CloneOptions,
+        options: Clone,
         settings: Mapping[str, str],
         start_timeout: Timeout | None,
     ) -> None:
@@ -396,7 +397,7 @@ class AsyncClonePlan(AsyncClosing):
         return [s for s in senders if s.application_name == name and s.state is streaming]
 
     def to_dict(self) -> dict[str, JSONValue]:
-        """Return the directory and the options as JSON types, without the connection string."""
+        """Return the address, the directory and the options as JSON types, without a password."""
         return self._options.to_dict()
 
     def __str__(self) -> str:

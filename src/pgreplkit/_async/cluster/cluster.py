@@ -88,6 +88,9 @@ class AsyncCluster:
         contains connection strings that standbys use to connect to a server, by the name of that
         server. Without it, standbys keep their connection string, with another host and port.
 
+        Raises:
+            SameServer: If two of the connection strings lead to one server.
+
         Needs:
             pg_monitor on each server; EXECUTE on pg_read_binary_file(text) to find out where two
             primaries diverged.
@@ -114,7 +117,11 @@ class AsyncCluster:
         return cluster
 
     async def refresh(self) -> None:
-        """Read the state of all servers again."""
+        """Read the state of all servers again.
+
+        Raises:
+            SameServer: If two of the connection strings lead to one server now.
+        """
         # All servers at once: the states of a cluster should be of one time, and one that is down
         # would hold up the others.
         group = TaskGroup(len(self._servers))
@@ -362,7 +369,7 @@ class AsyncCluster:
 
         Raises:
             ServerError: If there is no primary, or the primary's history cannot be read.
-            ControlFailed: If the server has no control.
+            ControlFailed: If the server has no control, or that of the primary.
             SplitBrain: If there are several other primaries.
             NodeNotFound: If the cluster has no such node.
 

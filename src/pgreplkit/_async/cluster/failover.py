@@ -66,7 +66,7 @@ class AsyncFailoverChecks:
             handover=handover,
             evidence=await read_evidence(self.site, self.lost),
             statuses=statuses,
-            controlled=await read_controls(self.site),
+            controlled=await read_controls(self.site, handover.upstream_settings),
         )
         steps = failover_steps(handover, fenced=False)
         altering = await alter_system_findings(self.site, steps)

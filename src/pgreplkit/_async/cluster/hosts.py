@@ -7,6 +7,7 @@ from posixpath import join
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
+from pgreplkit.catalog.server.identity import POSTMASTER, POSTMASTER_FILE
 from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.plans.cluster.hosts import (
@@ -19,6 +20,7 @@ from pgreplkit.plans.cluster.hosts import (
 )
 from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.server.identity import is_one_postmaster
 from pgreplkit.values.finding import Finding, Severity
 
 
@@ -81,3 +83,19 @@ async def _is_writable(site: AsyncSite, node: str) -> bool | None:
     except Error:
         # Only a file that is known to be read-only stops the operation.
         return None
+
+
+async def leads_to(site: AsyncSite, controlled: str, server: str) -> bool | None:
+    """Return whether the control of one node acts on the server of a node; None if unknown.
+
+    Two names may lead to one server, and a control be given under the wrong name.
+    """
+    own = await site.controlled(controlled, lambda control: control.read_file(POSTMASTER_FILE))
+    if own is None:
+        return False  # It is not running.
+    try:
+        async with await site.server(server) as there:
+            record = await there._link.one(f"identify {server}", POSTMASTER)
+    except ServerError:
+        return None  # Not reached, or the role may not read the file.
+    return is_one_postmaster(own, record["content"])

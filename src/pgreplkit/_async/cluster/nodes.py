@@ -74,6 +74,7 @@ class AsyncQuestion:
             port=address[1],
             version=server.version,
             system_id=state.system_id,
+            started_at=state.started_at,
             timeline=timeline,
             is_primary=not state.in_recovery,
             lsn=lsn,

@@ -31,6 +31,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
+from pgreplkit.values.rows import Rows
 
 _LOGGER = getLogger("pgreplkit.plans")
 _EVIDENCE_LASTS = 5.0
@@ -191,7 +192,7 @@ class AsyncPlan:
             self._began_at = self._journal.done[-1].ended_at
         return await self._continue(on_progress)
 
-    async def undo(self) -> tuple[Step, ...]:
+    async def undo(self) -> Rows[Step]:
         """Undo the steps that were done, the last one first, and return the steps undone.
 
         Raises:
@@ -201,7 +202,7 @@ class AsyncPlan:
         """
         # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
-            return ()
+            return Rows()
         # Whether a step was started is known only to the process that ran the plan: in another
         # process, the next step of the journal may have been started by the one that was killed.
         remaining = self.remaining
@@ -209,7 +210,7 @@ class AsyncPlan:
         final = self._journal.final_step(next_is_begun=is_begun)
         if final is not None:
             raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
-        undone = []
+        undone = Rows[Step]()
         for before, step in self._journal.undoable:
             try:
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
@@ -223,7 +224,7 @@ class AsyncPlan:
             _LOGGER.info("%s: undone: %s", self.operation, step)
         self._keep(attrs.evolve(self._journal, done=(), undone=True))
         self._begun = None
-        return tuple(undone)
+        return undone
 
     async def _insist_on(self, lost: LostPrimary) -> None:
         step = f"check that {lost.primary} is still out of reach"

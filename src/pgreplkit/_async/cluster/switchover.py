@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
-from pgreplkit._async.cluster.hosts import alter_system_findings
+from pgreplkit._async.cluster.hosts import alter_system_findings, leads_to
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.standbylimits import limits_findings, read_next_start
 from pgreplkit._async.cluster.upstream import (
@@ -64,12 +66,19 @@ async def _sync_names(server: AsyncServer) -> SyncStandbyNames:
     return SyncStandbyNames.parse(str((await server.setting(SYNC_STANDBY_NAMES)).value or ""))
 
 
-async def read_controls(site: AsyncSite) -> dict[str, int | str | None]:
-    """Return the system identifier in each control's data directory, or the error."""
+async def read_controls(site: AsyncSite, running: Collection[str]) -> dict[str, int | str | None]:
+    """Return the system identifier in each control's data directory, or the error.
+
+    The controls of servers that are ``running`` must act on these.
+    """
     identifiers: dict[str, int | str | None] = {}
     for name in site.controls:
         try:
             identifiers[name] = (await site.controlled(name, control_file)).system_id
+            # Servers of one cluster have the same identifier.
+            if name in running and await leads_to(site, name, name) is False:
+                where = site.control(name).data_directory
+                identifiers[name] = f"it acts on another server than {name}, in {where}"
         except Error as error:
             # A control that does not work is a finding, and should not hide the others.
             identifiers[name] = str(error)
@@ -110,7 +119,9 @@ class AsyncSwitchoverChecks:
                 archiver=archiver,
                 ready_files=len(ready),
                 in_exclusive_backup=await _in_exclusive_backup(primary),
-                controlled=await read_controls(self.site),
+                controlled=await read_controls(
+                    self.site, [handover.old.name, *handover.upstream_settings]
+                ),
             )
         altering = await alter_system_findings(self.site, switchover_steps(handover))
         serving = await self._serving(handover)

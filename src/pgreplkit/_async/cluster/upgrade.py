@@ -55,6 +55,7 @@ from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 from pgreplkit.values.tablename import AnyTable
@@ -122,7 +123,7 @@ class AsyncUpgrade:
         )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
-    async def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+    async def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups of similar size.
 
         Each group gets a subscription, which copies and applies it in parallel with the others.
@@ -130,7 +131,7 @@ class AsyncUpgrade:
 
         Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
         """
-        return groups_of(await read_tables(self._old._link), count)
+        return Rows(groups_of(await read_tables(self._old._link), count))
 
     async def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""

@@ -36,6 +36,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
 )
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 
@@ -101,14 +102,14 @@ class AsyncUpgradeClone:
         """The upgrade's name."""
         return self._names.upgrade
 
-    async def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+    async def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups, as ``Upgrade.groups``.
 
         Each group gets a subscription, which applies in parallel with the others.
 
         Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
         """
-        return groups_of(await read_tables(self._old._link), count)
+        return Rows(groups_of(await read_tables(self._old._link), count))
 
     async def check(self, *, groups: int = 1) -> Readiness:
         """Check everything that the preparation needs; nothing is changed.
@@ -171,6 +172,7 @@ class AsyncUpgradeClone:
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
+            answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
         )

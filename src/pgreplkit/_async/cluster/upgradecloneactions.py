@@ -12,6 +12,8 @@ from pgreplkit._async.cluster.clone import aplan_clone
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor, drop_slots, move_origin
 from pgreplkit._async.cluster.upgradefacts import keep_schema
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.identity import read_database
+from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
 from pgreplkit.catalog.server.access import HBA_RULES
@@ -33,6 +35,7 @@ from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.plans.server.identity import is_one_server
 from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
@@ -83,6 +86,16 @@ class AsyncCloneActor:
                 return ""
         except ConnectionFailed as error:
             return error.found
+
+    async def answering(self) -> str:
+        """Describe the server at the address of the new one; empty if none takes connections."""
+        try:
+            async with await AsyncServer.connect(self.new) as there:
+                found = await read_database(there._link)
+        except ServerError:
+            return ""
+        own = await read_database(self.old._link)
+        return "the old server" if is_one_server(found, own) else "another server"
 
     async def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""

@@ -88,33 +88,37 @@ async def read_upgrade_facts(
     theirs = {one.table for one in await read_tables(new._link)}
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
-    sequences = await AsyncSequencePlan.read(old, new)
     available, unreadable = await _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
+    old_side = await read_side(old, names, connection_error=await _unreached(old, new, here))
+    new_side = await read_side(
+        new,
+        names,
+        available,
+        extensions_error=unreadable,
+        connection_error=await _unreached(new, old, there),
+        # The preparation fences it, and may have been interrupted.
+        may_be_fenced=True,
+    )
+    # One database is a finding of its own, and has nothing to compare.
+    is_one = old_side.facts.place == new_side.facts.place
+    changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
     return UpgradeFacts(
-        old=await read_side(old, names, connection_error=await _unreached(old, new, here)),
-        new=await read_side(
-            new,
-            names,
-            available,
-            extensions_error=unreadable,
-            connection_error=await _unreached(new, old, there),
-            # The preparation fences it, and may have been interrupted.
-            may_be_fenced=True,
-        ),
+        old=old_side,
+        new=new_side,
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=await _nonempty(new._link, both),
         groups=groups,
         sequences=[
             finding
-            for change in sequences.changes
+            for change in changes
             # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
         writing_triggers=await read_writing_triggers(old=old),
-        drift=await aschema_drift(old, new, both) if both else None,
+        drift=await aschema_drift(old, new, both) if both and not is_one else None,
     )
 
 

@@ -35,7 +35,7 @@ from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.values.lsn import LSN
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.feeds")
 
 _LET_GO_WITHIN = 1.0
 """Seconds for the walsender of a run that has just ended to let go of its slot."""

@@ -23,6 +23,7 @@ from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
@@ -59,6 +60,7 @@ from pgreplkit.plans.logical.applying import (
     SetupStatements,
 )
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
@@ -68,7 +70,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = AsyncServer | str
 """A server, or a connection string."""
@@ -286,12 +288,12 @@ class AsyncApplier(AsyncClosing):
             await target.ensure_schema()
             await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = await target.read_state()
-            record = await publisher.link.one(self._operation, sql.SAME_DATABASE)
-            self._check_source(state, system_id := int(str(record["system_id"])))
+            source = await read_database(publisher.link)
+            self._check_source(state, system_id := int(source.system_id))
             copies = await self._published(publisher.link)
             tables = [copy.table for copy in copies]
-            # A publisher and subscriber in one database must not write the published tables.
-            if record == await shapes.link.one(self._operation, sql.SAME_DATABASE):
+            # A subscriber that is also the publisher must not write the published tables.
+            if feeds_itself(source, await read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
             await self._use_versions(target, shapes, targets)
@@ -322,7 +324,9 @@ class AsyncApplier(AsyncClosing):
                 state = await target.read_state()
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            await self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            await self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -392,6 +396,7 @@ class AsyncApplier(AsyncClosing):
         shapes: AsyncTargetShapes,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -403,7 +408,7 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:
@@ -514,7 +519,7 @@ class AsyncApplier(AsyncClosing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     async def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

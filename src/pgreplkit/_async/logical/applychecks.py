@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.publication import read_identities
+from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.deltas import insist_on_differences
@@ -19,6 +20,7 @@ from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.tablename import TableName
 
@@ -36,7 +38,7 @@ async def check_apply(
     there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     # An origin that exists already needs no further place.
     origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
-    source = await publisher.one(operation, sql.SAME_DATABASE)
+    source = await read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     await shapes.read([*tables.values()])
     return apply_readiness(
@@ -52,7 +54,7 @@ async def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
-            is_same_database=source == await link.one(operation, sql.SAME_DATABASE),
+            is_same_database=feeds_itself(source, await read_database(link)),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),
             targets=shapes.tables,

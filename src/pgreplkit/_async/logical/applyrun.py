@@ -16,7 +16,7 @@ from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, record
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
-from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.filtering import RuleFailed
@@ -52,7 +52,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 Stops: TypeAlias = Callable[[], bool]
 
@@ -207,15 +207,22 @@ class AsyncApplyRun:
 
     async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
+        # The slot may be behind, and sends again what was applied before this run.
+        if transaction.end_lsn <= self._taken:
+            return
         if self._copied:
             self._omit_copied(transaction)
         if transaction.origin is None or self._is_wanted(transaction.origin):
             await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
+        # As soon as they are read: transactions that are kept for longer cost the collector of
+        # garbage more time than their changes take, and are acknowledged later.
+        if pipeline.has_outcomes:
+            await self._settle(pipeline.outcomes())
         if pipeline.in_flight >= _MOST_GROUPS:
-            # To the half, so that the subscriber has work while the next ones are sent.
-            await self._drain(_MOST_GROUPS // 2)
+            # Only by a batch, so that the subscriber has work while the next ones are sent.
+            await self._drain(_MOST_GROUPS - IN_A_BATCH)
         elif self._bytes > _MOST_BYTES:
             await self._drain(0)
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
@@ -335,9 +342,12 @@ class AsyncApplyRun:
     async def _drain(self, down_to: int) -> None:
         pipeline = self._target.pipeline
         await self._end_group()
-        while pipeline.in_flight > down_to:
-            await pipeline.drain(down_to=down_to)
+        while True:
+            # Also those that arrived while the last batch was sent.
             await self._settle(pipeline.outcomes())
+            if pipeline.in_flight <= down_to:
+                return
+            await pipeline.drain(down_to=down_to)
 
     async def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
         failed = None

@@ -85,7 +85,7 @@ async def acompare(
 
     Raises: KeyMissing for a table without a key; TableNotFound, PublicationNotFound when there is
     nothing to compare; WaitTimeout when the subscriber does not catch up; StatementTimeout;
-    InsufficientPrivilege; ServerError.
+    InsufficientPrivilege; ServerError, for example if both are one database.
     Needs: SELECT on the tables; BYPASSRLS where row level security hides rows from the role.
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.logical.subscribing import read_subscriptions
+from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import (
     AnyPublished,
@@ -35,11 +36,15 @@ async def tables_between(
 ) -> list[PublishedTable]:
     """Return the tables that an operation covers: the given ones, or those that are replicated.
 
-    Raises: PublicationNotFound; TableNotFound when no table is published; TypeError or ValueError
-    for ``tables`` that is one str, or empty.
+    Raises: ServerError if both are one database; PublicationNotFound; TableNotFound when no table
+    is published; TypeError or ValueError for ``tables`` that is one str, or empty.
     """
+    given = None
     if tables is not None:
-        return [published(table) for table in several(tables, "tables", at_least=1)]
+        given = [published(table) for table in several(tables, "tables", at_least=1)]
+    await insist_on_two_databases(operation, publisher, subscriber)
+    if given is not None:
+        return given
     # What nothing replicates need not be equal.
     states = await read_subscriptions(subscriber)
     records = await publisher.all("read the publications", ALL_PUBLICATION_NAMES)

@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._async._io import to_thread
 from pgreplkit._async.logical.coverage import tables_between
+from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import drift as sql
@@ -50,7 +51,8 @@ async def aschema_drift(
     constraints by their definition, whatever their name. Nothing is changed.
 
     Raises: TableNotFound for a table or a column that the publisher lacks; TableNotFound,
-    PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
+    PublicationNotFound when there is nothing to compare; InsufficientPrivilege; ServerError if both
+    are one database.
     Source: pg_attribute, pg_type, pg_enum, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
     insist_on_servers(publisher=publisher, subscriber=subscriber)
@@ -100,7 +102,8 @@ async def acopy_schema(
 
     Each program may take ``timeout`` seconds. Passwords are passed in a private file.
 
-    Raises: ControlFailed with the output of a program that fails.
+    Raises: ControlFailed with the output of a program that fails; ServerError if both are one
+    database.
     Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
@@ -113,6 +116,7 @@ async def acopy_schema(
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
     limit = checked_seconds(timeout, "timeout")
+    await insist_on_two_databases("copy the schema", publisher._link, subscriber._link)
     # Apply workers find rows by these indexes, which are copied with the keys.
     records = await publisher._link.all("read the replica identities", sql.IDENTITY_INDEXES)
     identities = [record["oid"] for record in records]

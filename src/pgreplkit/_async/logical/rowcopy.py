@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import to_thread
 from pgreplkit._async.wire.answering import answered_in_time
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
@@ -40,7 +41,7 @@ async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncCon
     Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
     """
     with translate_errors("take over the snapshot of the slot"):
-        reader = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
+        reader = await AsyncOwnConnection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
@@ -147,8 +148,10 @@ class AsyncRowCopy:
         """Return why the path to the server counts as cut; None if the server is busy."""
         pid = self._reader.info.backend_pid
         try:
-            async with await AsyncConnection.connect(self._conninfo, autocommit=True) as second:
-                cursor = await second.execute(IS_COPYING, [pid], prepare=False)
+            opened = AsyncOwnConnection.connect(self._conninfo, autocommit=True)
+            async with await opened as second:
+                with answered_in_time(second):
+                    cursor = await second.execute(IS_COPYING, [pid], prepare=False)
                 record = await cursor.fetchone()
         except PsycopgError as error:
             reply = await to_thread(lambda: probe(self._conninfo))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Literal
 
+from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._hooks import html_of
@@ -67,7 +68,8 @@ class AsyncSequencePlan:
         ``margin`` is the number of values to skip on the subscriber, for values that the publisher
         returns in the meantime. It can be 0 once the publisher is no longer written to.
 
-        Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege.
+        Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege;
+        ServerError if both are one database.
         Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
         """
         insist_on_servers(publisher=publisher, subscriber=subscriber)
@@ -76,6 +78,8 @@ class AsyncSequencePlan:
         names = None
         if sequences is not None:
             names = [table_of(name) for name in several(sequences, "sequences", at_least=1)]
+        links = publisher._link, subscriber._link
+        await insist_on_two_databases("compare the sequences", *links)
         plan = cls(publisher, subscriber, (), margin=margin, names=names)
         await plan.refresh()
         return plan
@@ -99,7 +103,7 @@ class AsyncSequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    async def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
+    async def run(self, *, timeout: Timeout = 60.0) -> Rows[SequenceChange]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         A rollback does not undo setval(): after an error, some of them may be set already, and
@@ -111,7 +115,7 @@ class AsyncSequencePlan:
         """
         # The positions that were shown may be old.
         await self.refresh()
-        due = tuple(change for change in self.changes if change.sql)
+        due = Rows(change for change in self.changes if change.sql)
         names = [str(change.name) for change in due]
         # One statement: a round trip for each would keep the applications from writing for longer.
         if due:

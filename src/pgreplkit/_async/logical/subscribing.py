@@ -9,6 +9,7 @@ import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._async.logical.publisher import missing_publications, publisher_of, read_conninfo
+from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
@@ -28,7 +29,7 @@ from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
     SubscriptionState,
 )
-from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
+from pgreplkit.catalog.server.identity import IDENTITY, unsigned_system_id
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
@@ -57,6 +58,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     leftovers,
 )
+from pgreplkit.plans.server.identity import insist_on_another_publisher, is_one_server
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -219,7 +221,7 @@ async def _slot_on_own_server(
     Return its name, or None, and whether the publisher answers from here. CREATE SUBSCRIPTION would
     wait for the end of its own transaction to create the slot on the same server.
 
-    Raises: PublicationNotFound.
+    Raises: PublicationNotFound; ServerError if the subscriber would get its own changes.
     """
     if options.connect is False:
         return None, False
@@ -235,8 +237,9 @@ async def _slot_on_own_server(
                 f"create the subscription {name!r}",
                 f"the publisher has no publication {', '.join(missing)} in its database",
             )
-        is_own = await _identity(opened._link) == await _identity(link)
-        if not is_own or options.create_slot is False:
+        source, own = await read_database(opened._link), await read_database(link)
+        insist_on_another_publisher(f"create the subscription {name!r}", source, own)
+        if not is_one_server(source, own) or options.create_slot is False:
             return None, True
         slot_name = checked_slot_name(options.slot_name or name)
         slot = await opened.create_logical_slot(
@@ -264,13 +267,6 @@ async def _open_on(conninfo: str) -> str:
         return ""
     # The oldest ones: the slot waits for these first, and the error stays short.
     return "; ".join(str(OLD_TRANSACTIONS.read(record)) for record in records[:3])
-
-
-async def _identity(link: AsyncLink) -> tuple[int, object]:
-    """Return an identity of the server that no other server has, not even a clone."""
-    # Clones and standbys have the same system identifier.
-    started = await link.one("read the start time of the server", STARTED)
-    return await _system_id(link), started["started"]
 
 
 async def _system_id(link: AsyncLink) -> int:

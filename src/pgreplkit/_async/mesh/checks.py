@@ -57,6 +57,7 @@ async def read_node(
         name=name,
         major=link.version.major,
         system_id=record["system_id"],
+        started_at=record["started_at"],
         database=record["database"],
         encoding=record["encoding"],
         in_recovery=record["in_recovery"],

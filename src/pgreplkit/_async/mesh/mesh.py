@@ -507,7 +507,7 @@ class AsyncMesh:
                 await servers[change.node]._link.run(
                     f"spread the sequence {change.name}",
                     SQL(change.sql).format(),
-                    grant="ownership of the sequence",
+                    grant=f"ownership of the sequence {change.name}",
                 )
         return Rows(changes)
 

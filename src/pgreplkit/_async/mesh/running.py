@@ -38,7 +38,7 @@ _THREADS = 1000
 _ENDED_WITHIN = 60.0
 """Seconds for the appliers to complete and flush their transactions, which can be long."""
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.mesh")
 
 
 @attrs.define

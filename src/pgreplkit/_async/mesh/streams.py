@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -15,8 +16,7 @@ async def start_at(
     """Store where a stream starts, unless that was done before."""
     operation = target.operation
     if not await target.link.all(operation, applying.READ_APPLIER, [target.name]):
-        identity = await source._link.one(operation, applying.SAME_DATABASE)
-        await target.create(int(identity["system_id"]))
+        await target.create(int((await read_database(source._link)).system_id))
         # The origin may be left from an earlier membership of another server.
         advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
         await target.link.all(operation, advance, [target.origin, str(position)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from psycopg import AsyncConnection
 
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_bytes
@@ -75,7 +76,7 @@ class AsyncServer(AsyncClosing):
         whole = complete(conninfo, params)
         operation = f"connect to {address(whole)}"
         with translate_errors(operation):
-            server = cls(await AsyncConnection.connect(in_utf8(whole), autocommit=True))
+            server = cls(await AsyncOwnConnection.connect(in_utf8(whole), autocommit=True))
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from psycopg import AsyncConnection, errors, generators
 from psycopg.pq import ExecStatus
@@ -12,6 +14,8 @@ from pgreplkit._async._io import guard, wait_readable
 from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit.driver.results import CANCELLED_WITHIN, Fetching, raise_failure
+
+T = TypeVar("T")
 
 _BATCH, _BATCH_BYTES = 512, 1 << 20
 """Messages and bytes that are taken at once, so that a client waits little for the first one."""
@@ -76,11 +80,15 @@ class AsyncCopyBoth:
 
     def read(self) -> list[bytes]:
         """Return the received messages; none if there is nothing yet, or at the end."""
-        return [bytes(message) for message in self.views()]
+        # Without a list of views, which the collector of garbage would go through every time.
+        return self._received(bytes)
 
     def views(self) -> list[memoryview]:
         """Return the received messages as views, each of a buffer of its own."""
-        messages: list[memoryview] = []
+        return self._received(memoryview)
+
+    def _received(self, kind: Callable[[memoryview], T]) -> list[T]:
+        messages: list[T] = []
         size = 0
         with self.guard:
             if self.is_over:
@@ -92,7 +100,7 @@ class AsyncCopyBoth:
                 if count <= 0:
                     self.is_over = count < 0
                     break
-                messages.append(data)
+                messages.append(kind(data))
                 size += count
         return messages
 

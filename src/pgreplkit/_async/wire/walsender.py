@@ -9,6 +9,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
 from pgreplkit._async.wire.answering import answered_in_time
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
@@ -55,7 +56,7 @@ class AsyncWalsender:
         with translate_errors(operation, grant="REPLICATION"):
             # A process may have hundreds of them, for feeds for example.
             context = shared_adapters()
-            connection = await AsyncConnection.connect(whole, autocommit=True, context=context)
+            connection = await AsyncOwnConnection.connect(whole, autocommit=True, context=context)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             # Without a database a walsender runs no SQL, and sends no values to load.

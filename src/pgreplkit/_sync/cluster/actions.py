@@ -128,7 +128,7 @@ def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
         received = (standby.replay_status()).received_lsn
         # A standby that restarted has received nothing since: it replays what is in its pg_wal.
         if received is not None:
-            standby.wait_for_replay(received, timeout=site.timeout)
+            standby._wait_for_replay(received, site.timeout, is_end=True)
 
 
 def promote(site: Site, step: steps.Promote) -> Promotion:

@@ -67,7 +67,7 @@ class FailoverChecks:
             handover=handover,
             evidence=read_evidence(self.site, self.lost),
             statuses=statuses,
-            controlled=read_controls(self.site),
+            controlled=read_controls(self.site, handover.upstream_settings),
         )
         steps = failover_steps(handover, fenced=False)
         altering = alter_system_findings(self.site, steps)

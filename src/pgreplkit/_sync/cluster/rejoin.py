@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit._sync.cluster.hosts import leads_to
 from pgreplkit._sync.cluster.rewind import read_rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.standbylimits import limits_findings
 from pgreplkit._sync.cluster.upstream import Joining, ip_of, serving_findings
-from pgreplkit.errors import ServerError
+from pgreplkit.errors import ControlFailed, ServerError
 from pgreplkit.host.facts import read_host
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import control_file, is_standby
@@ -25,13 +26,20 @@ def read_rejoin(
     """Read the state of a server that will follow the primary.
 
     Raises:
-        ControlFailed: If the server has no control.
+        ControlFailed: If the server has no control, or that of the primary.
         ServerError: If the primary's timeline history cannot be read.
     """
     name = node.name
     # Running or not is read before the control file: a server that stops in between has a
     # control file that is newer than necessary, and never one that is older.
     is_running = site.controlled(name, lambda control: control.is_running())
+    # The name may be another one of the primary, which would be stopped.
+    if is_running and leads_to(site, name, primary.name):
+        raise ControlFailed(
+            f"rejoin {name}",
+            f"its control acts on the primary {primary.name}",
+            remedy=f"pass the control of {name}, if that is another server",
+        )
     control = site.controlled(name, control_file)
     if primary.history is None:
         found = f"the history of the primary's timeline {primary.timeline} cannot be read"

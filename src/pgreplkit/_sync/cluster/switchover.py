@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
-from pgreplkit._sync.cluster.hosts import alter_system_findings
+from pgreplkit._sync.cluster.hosts import alter_system_findings, leads_to
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.standbylimits import limits_findings, read_next_start
 from pgreplkit._sync.cluster.upstream import (
@@ -63,12 +65,19 @@ def _sync_names(server: Server) -> SyncStandbyNames:
     return SyncStandbyNames.parse(str((server.setting(SYNC_STANDBY_NAMES)).value or ""))
 
 
-def read_controls(site: Site) -> dict[str, int | str | None]:
-    """Return the system identifier in each control's data directory, or the error."""
+def read_controls(site: Site, running: Collection[str]) -> dict[str, int | str | None]:
+    """Return the system identifier in each control's data directory, or the error.
+
+    The controls of servers that are ``running`` must act on these.
+    """
     identifiers: dict[str, int | str | None] = {}
     for name in site.controls:
         try:
             identifiers[name] = (site.controlled(name, control_file)).system_id
+            # Servers of one cluster have the same identifier.
+            if name in running and leads_to(site, name, name) is False:
+                where = site.control(name).data_directory
+                identifiers[name] = f"it acts on another server than {name}, in {where}"
         except Error as error:
             # A control that does not work is a finding, and should not hide the others.
             identifiers[name] = str(error)
@@ -109,7 +118,9 @@ class SwitchoverChecks:
                 archiver=archiver,
                 ready_files=len(ready),
                 in_exclusive_backup=_in_exclusive_backup(primary),
-                controlled=read_controls(self.site),
+                controlled=read_controls(
+                    self.site, [handover.old.name, *handover.upstream_settings]
+                ),
             )
         altering = alter_system_findings(self.site, switchover_steps(handover))
         serving = self._serving(handover)

@@ -56,6 +56,7 @@ from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 from pgreplkit.values.tablename import AnyTable
@@ -121,7 +122,7 @@ class Upgrade:
         facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
-    def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+    def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups of similar size.
 
         Each group gets a subscription, which copies and applies it in parallel with the others.
@@ -129,7 +130,7 @@ class Upgrade:
 
         Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
         """
-        return groups_of(read_tables(self._old._link), count)
+        return Rows(groups_of(read_tables(self._old._link), count))
 
     def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""

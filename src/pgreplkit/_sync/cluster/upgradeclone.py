@@ -37,6 +37,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
 )
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 
@@ -102,14 +103,14 @@ class UpgradeClone:
         """The upgrade's name."""
         return self._names.upgrade
 
-    def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+    def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups, as ``Upgrade.groups``.
 
         Each group gets a subscription, which applies in parallel with the others.
 
         Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
         """
-        return groups_of(read_tables(self._old._link), count)
+        return Rows(groups_of(read_tables(self._old._link), count))
 
     def check(self, *, groups: int = 1) -> Readiness:
         """Check everything that the preparation needs; nothing is changed.
@@ -172,6 +173,7 @@ class UpgradeClone:
             identities=old.replica_identity(),
             groups=groups,
             connection_error=self._actor.unreached(),
+            answering=self._actor.answering(),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
         )

@@ -13,6 +13,8 @@ from pgreplkit._sync.cluster.clone import plan_clone
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor, drop_slots, move_origin
 from pgreplkit._sync.cluster.upgradefacts import keep_schema
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import read_database
+from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
 from pgreplkit.catalog.server.access import HBA_RULES
@@ -34,6 +36,7 @@ from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.plans.server.identity import is_one_server
 from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
@@ -84,6 +87,16 @@ class CloneActor:
                 return ""
         except ConnectionFailed as error:
             return error.found
+
+    def answering(self) -> str:
+        """Describe the server at the address of the new one; empty if none takes connections."""
+        try:
+            with Server.connect(self.new) as there:
+                found = read_database(there._link)
+        except ServerError:
+            return ""
+        own = read_database(self.old._link)
+        return "the old server" if is_one_server(found, own) else "another server"
 
     def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""

@@ -89,33 +89,37 @@ def read_upgrade_facts(
     theirs = {one.table for one in read_tables(new._link)}
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
-    sequences = SequencePlan.read(old, new)
     available, unreadable = _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
+    old_side = read_side(old, names, connection_error=_unreached(old, new, here))
+    new_side = read_side(
+        new,
+        names,
+        available,
+        extensions_error=unreadable,
+        connection_error=_unreached(new, old, there),
+        # The preparation fences it, and may have been interrupted.
+        may_be_fenced=True,
+    )
+    # One database is a finding of its own, and has nothing to compare.
+    is_one = old_side.facts.place == new_side.facts.place
+    changes = () if is_one else (SequencePlan.read(old, new)).changes
     return UpgradeFacts(
-        old=read_side(old, names, connection_error=_unreached(old, new, here)),
-        new=read_side(
-            new,
-            names,
-            available,
-            extensions_error=unreadable,
-            connection_error=_unreached(new, old, there),
-            # The preparation fences it, and may have been interrupted.
-            may_be_fenced=True,
-        ),
+        old=old_side,
+        new=new_side,
         tables=tables,
         identities=old.replica_identity(),
         nonempty=_nonempty(new._link, both),
         groups=groups,
         sequences=[
             finding
-            for change in sequences.changes
+            for change in changes
             # The others are created by the copy of the schema.
             if change.target is not None
             for finding in change.findings
         ],
         writing_triggers=read_writing_triggers(old=old),
-        drift=schema_drift(old, new, both) if both else None,
+        drift=schema_drift(old, new, both) if both and not is_one else None,
     )
 
 

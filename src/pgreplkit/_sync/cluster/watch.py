@@ -247,6 +247,7 @@ class _Watched:
             name=self.name,
             is_primary=not state.in_recovery,
             system_id=state.system_id,
+            started_at=state.started_at,
             timeline=state.timeline,
             lsn=state.lsn,
             lag=server.replay_lag() if state.in_recovery else None,

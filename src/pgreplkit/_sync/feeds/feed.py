@@ -49,7 +49,7 @@ from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.feeds")
 
 _WAITS = 0.5
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""

@@ -21,7 +21,7 @@ from pgreplkit.feeds.states import FeedReport, FeedState
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.feeds")
 
 _LOOKS_EVERY = 0.2
 """Seconds between two looks at the feeds and at stop."""

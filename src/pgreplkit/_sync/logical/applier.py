@@ -24,6 +24,7 @@ from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -60,6 +61,7 @@ from pgreplkit.plans.logical.applying import (
     SetupStatements,
 )
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
@@ -69,7 +71,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
-_log = logging.getLogger("pgreplkit")
+_log = logging.getLogger("pgreplkit.apply")
 
 AnyServer: TypeAlias = Server | str
 """A server, or a connection string."""
@@ -285,12 +287,12 @@ class Applier(Closing):
             target.ensure_schema()
             shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = target.read_state()
-            record = publisher.link.one(self._operation, sql.SAME_DATABASE)
-            self._check_source(state, system_id := int(str(record["system_id"])))
+            source = read_database(publisher.link)
+            self._check_source(state, system_id := int(source.system_id))
             copies = self._published(publisher.link)
             tables = [copy.table for copy in copies]
-            # A publisher and subscriber in one database must not write the published tables.
-            if record == shapes.link.one(self._operation, sql.SAME_DATABASE):
+            # A subscriber that is also the publisher must not write the published tables.
+            if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
             self._use_versions(target, shapes, targets)
@@ -321,7 +323,9 @@ class Applier(Closing):
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            self._stream(target, shapes, planner, plugin, until, deadline)
+            # What lies between the acknowledged position and this one is left out by the run.
+            start = None if state is None or not state.is_end else state.position
+            self._stream(target, shapes, planner, plugin, start, until, deadline)
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -391,6 +395,7 @@ class Applier(Closing):
         shapes: TargetShapes,
         planner: Planner,
         plugin: Pgoutput[Row],
+        start: LSN | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
@@ -402,7 +407,7 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._tally.position == LSN.INVALID else self._tally.position,
+            start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
         )
         try:
@@ -511,7 +516,7 @@ class Applier(Closing):
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],
-                behind=None if slot is None else slot["behind"],
+                behind_bytes=None if slot is None else slot["behind"],
             )
 
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.publication import read_identities
+from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.deltas import insist_on_differences
@@ -20,6 +21,7 @@ from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.tablename import TableName
 
@@ -37,7 +39,7 @@ def check_apply(
     there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     # An origin that exists already needs no further place.
     origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
-    source = publisher.one(operation, sql.SAME_DATABASE)
+    source = read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     shapes.read([*tables.values()])
     return apply_readiness(
@@ -53,7 +55,7 @@ def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
-            is_same_database=source == link.one(operation, sql.SAME_DATABASE),
+            is_same_database=feeds_itself(source, read_database(link)),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
             targets=shapes.tables,

@@ -24,6 +24,7 @@ from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
@@ -62,6 +63,8 @@ class ApplierState:
     state: str
     system_id: str
     position: LSN
+    is_end: bool = True
+    """Whether a transaction ends at the position; otherwise the stream must begin before it."""
 
 
 class ApplyTarget(Closing):
@@ -90,6 +93,10 @@ class ApplyTarget(Closing):
         """Whether the position is in a table, where a snapshot sees it with the rows."""
         self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
         self._ending = sql.ending(self._functions) if uses_origin else sql.MOVE_POSITION
+        self._guard = ""
+        """The condition of the last statement of a transaction."""
+        self._origin_id: int | None = None
+        """The number of the origin, where its position can be that of a rolled back transaction."""
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
@@ -167,13 +174,17 @@ class ApplyTarget(Closing):
         if not records:
             return None
         record = records[0]
-        position = LSN(str(record["position"]))
+        position, is_end = LSN(str(record["position"])), True
         self._insist_on_resume(record["resume"])
         if self.uses_origin:
-            if self._has_origin():
+            origin = self._find_origin()
+            if origin is not None:
                 call = sql.ORIGIN_PROGRESS.format(self._functions)
                 progress = self.link.one(self.operation, call, [self.origin])
                 position = LSN(str(progress["position"]))
+                if self._was_rolled_back(origin, position):
+                    # The transaction that ends there is applied again; those before it are not.
+                    position, is_end = position - 1, False
             elif record["state"] == _STREAMING:
                 raise ApplyError(
                     self.operation,
@@ -181,7 +192,7 @@ class ApplyTarget(Closing):
                     " the subscriber: its position is unknown",
                     remedy="drop() the applier, and copy the tables again",
                 )
-        return ApplierState(record["state"], record["system_id"], position)
+        return ApplierState(record["state"], record["system_id"], position, is_end)
 
     def _insist_on_resume(self, stored: str) -> None:
         resume = "origin" if self.uses_origin else "table"
@@ -192,14 +203,26 @@ class ApplyTarget(Closing):
                 remedy=f"use resume={stored!r}",
             )
 
-    def _has_origin(self) -> bool:
-        return bool(self.link.all(self.operation, sql.ORIGIN_EXISTS, [self.origin]))
+    def _find_origin(self) -> int | None:
+        found = self.link.all(self.operation, sql.FIND_ORIGIN, [self.origin])
+        return int(found[0]["id"]) if found else None
+
+    def _was_rolled_back(self, origin: int, position: LSN) -> bool:
+        """Return whether the origin was moved by a transaction that was rolled back."""
+        if not self._has_ended(origin):
+            return False
+        query = sql.was_rolled_back(origin)
+        return bool((self.link.one(self.operation, query, [position]))["is_rolled_back"])
+
+    def _has_ended(self, origin: int) -> bool:
+        names = sql.ended_names(origin)
+        return bool((self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
 
     def create(self, system_id: int) -> None:
         """Note the applier, and create its origin."""
         resume = "origin" if self.uses_origin else "table"
         self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
-        if self.uses_origin and not self._has_origin():
+        if self.uses_origin and self._find_origin() is None:
             self.link.all(self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin])
 
     def set_state(self, state: str) -> None:
@@ -216,7 +239,10 @@ class ApplyTarget(Closing):
         # The applier itself last: after an interruption, drop() still finds it.
         for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             self.link.all(self.operation, statement, [self.name])
-        if self._has_origin():
+        origin = self._find_origin()
+        if origin is not None:
+            for name in sql.ended_names(origin):
+                self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
             self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
 
     def take_origin(self) -> None:
@@ -227,6 +253,18 @@ class ApplyTarget(Closing):
         if self.uses_origin:
             function = "pg_replication_origin_session_setup(text)"
             self._use_origin(sql.SETUP_ORIGIN, function)
+            self._note_ends()
+
+    def _note_ends(self) -> None:
+        """Let transactions note their ends, where a rollback would move the origin, too."""
+        origin = self._find_origin()
+        if origin is None or not has("origin.moved_by_rollback", self.major):
+            return
+        if not self._has_ended(origin):
+            for name in sql.ended_names(origin):
+                self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
+        self._origin_id = origin
+        self._ending = sql.ending(self._functions, origin) + self._guard
 
     def _use_origin(self, statement: str, function: str) -> None:
         """Execute a statement on the origin once no other session is bound to it.
@@ -309,7 +347,8 @@ class ApplyTarget(Closing):
     def guard_clock(self, limit: timedelta) -> None:
         """Let each transaction wait until the clock has passed its commit time."""
         self.max_clock_skew = limit
-        self._ending += sql.CLOCK_GUARD
+        self._guard = sql.CLOCK_GUARD
+        self._ending += self._guard
 
     def flush(self, position: LSN, sweeps: Sequence[Statement] = ()) -> None:
         """Flush everything up to a position; its outcome says when that is done.
@@ -382,7 +421,7 @@ class ApplyTarget(Closing):
             row, how = [*values, self._name_bytes], [*formats, TEXT]
             self.execute(sql.MOVE_POSITION, row, how)
         if self.uses_origin:
-            self.execute(sql.XACT_SETUP.format(self._functions), values, formats)
+            self.execute(sql.ending(self._functions, self._origin_id), values, formats)
         self.execute("COMMIT")
 
     def close(self) -> None:

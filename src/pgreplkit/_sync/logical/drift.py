@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.logical.coverage import tables_between
+from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import drift as sql
@@ -51,7 +52,8 @@ def schema_drift(
     constraints by their definition, whatever their name. Nothing is changed.
 
     Raises: TableNotFound for a table or a column that the publisher lacks; TableNotFound,
-    PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
+    PublicationNotFound when there is nothing to compare; InsufficientPrivilege; ServerError if both
+    are one database.
     Source: pg_attribute, pg_type, pg_enum, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
     insist_on_servers(publisher=publisher, subscriber=subscriber)
@@ -101,7 +103,8 @@ def copy_schema(
 
     Each program may take ``timeout`` seconds. Passwords are passed in a private file.
 
-    Raises: ControlFailed with the output of a program that fails.
+    Raises: ControlFailed with the output of a program that fails; ServerError if both are one
+    database.
     Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
@@ -114,6 +117,7 @@ def copy_schema(
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
     limit = checked_seconds(timeout, "timeout")
+    insist_on_two_databases("copy the schema", publisher._link, subscriber._link)
     # Apply workers find rows by these indexes, which are copied with the keys.
     records = publisher._link.all("read the replica identities", sql.IDENTITY_INDEXES)
     identities = [record["oid"] for record in records]

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
@@ -41,7 +42,7 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
     Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
     """
     with translate_errors("take over the snapshot of the slot"):
-        reader = Connection[object].connect(in_utf8(conninfo), autocommit=True)
+        reader = OwnConnection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
@@ -148,8 +149,10 @@ class RowCopy:
         """Return why the path to the server counts as cut; None if the server is busy."""
         pid = self._reader.info.backend_pid
         try:
-            with Connection.connect(self._conninfo, autocommit=True) as second:
-                cursor = second.execute(IS_COPYING, [pid], prepare=False)
+            opened = OwnConnection.connect(self._conninfo, autocommit=True)
+            with opened as second:
+                with answered_in_time(second):
+                    cursor = second.execute(IS_COPYING, [pid], prepare=False)
                 record = cursor.fetchone()
         except PsycopgError as error:
             reply = to_thread(lambda: probe(self._conninfo))

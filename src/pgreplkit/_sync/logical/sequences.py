@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._hooks import html_of
+from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._text import counted
@@ -68,7 +69,8 @@ class SequencePlan:
         ``margin`` is the number of values to skip on the subscriber, for values that the publisher
         returns in the meantime. It can be 0 once the publisher is no longer written to.
 
-        Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege.
+        Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege;
+        ServerError if both are one database.
         Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
         """
         insist_on_servers(publisher=publisher, subscriber=subscriber)
@@ -77,6 +79,8 @@ class SequencePlan:
         names = None
         if sequences is not None:
             names = [table_of(name) for name in several(sequences, "sequences", at_least=1)]
+        links = publisher._link, subscriber._link
+        insist_on_two_databases("compare the sequences", *links)
         plan = cls(publisher, subscriber, (), margin=margin, names=names)
         plan.refresh()
         return plan
@@ -100,7 +104,7 @@ class SequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
+    def run(self, *, timeout: Timeout = 60.0) -> Rows[SequenceChange]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         A rollback does not undo setval(): after an error, some of them may be set already, and
@@ -112,7 +116,7 @@ class SequencePlan:
         """
         # The positions that were shown may be old.
         self.refresh()
-        due = tuple(change for change in self.changes if change.sql)
+        due = Rows(change for change in self.changes if change.sql)
         names = [str(change.name) for change in due]
         # One statement: a round trip for each would keep the applications from writing for longer.
         if due:

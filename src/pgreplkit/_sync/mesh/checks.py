@@ -56,6 +56,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         name=name,
         major=link.version.major,
         system_id=record["system_id"],
+        started_at=record["started_at"],
         database=record["database"],
         encoding=record["encoding"],
         in_recovery=record["in_recovery"],

@@ -48,7 +48,7 @@ def read_stream(
         source=source,
         target=target,
         state=state,
-        behind=slots[0]["behind"],
+        behind_bytes=slots[0]["behind"],
         lag=None if applier is None else applier.lag,
         waits_for_clock=timedelta(0) if applier is None else applier.waits_for_clock,
         conflicts=counts["conflicts"],

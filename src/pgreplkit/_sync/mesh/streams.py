@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -14,8 +15,7 @@ def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bo
     """Store where a stream starts, unless that was done before."""
     operation = target.operation
     if not target.link.all(operation, applying.READ_APPLIER, [target.name]):
-        identity = source._link.one(operation, applying.SAME_DATABASE)
-        target.create(int(identity["system_id"]))
+        target.create(int((read_database(source._link)).system_id))
         # The origin may be left from an earlier membership of another server.
         advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
         target.link.all(operation, advance, [target.origin, str(position)])

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from psycopg import BaseConnection, Connection, Error as PsycopgError, capabilities
+from psycopg import Connection, Error as PsycopgError, capabilities, errors
+from psycopg.rows import Row
 
 from pgreplkit._sync._io import to_thread
 
@@ -17,18 +19,44 @@ def cancel(connection: Connection[object], *, timeout: float) -> None:
     A request that fails raises nothing: it may meet the same silence as the command, whose own
     end the caller waits for.
     """
-    if capabilities.has_cancel_safe():
-        with suppress(PsycopgError):
+    with suppress(PsycopgError):
+        if capabilities.has_cancel_safe():
             connection.cancel_safe(timeout=timeout)
-        return
+        else:
+            _cancel_in_thread(connection, timeout)
+
+
+class OwnConnection(Connection[Row]):
+    """A connection that this library opens, whose cancellation has a limit with every libpq.
+
+    psycopg cancels the command of a task or thread that is interrupted while it waits.
+    """
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Cancel the current command; see psycopg.
+
+        Raises: psycopg's CancellationTimeout.
+        """
+        if capabilities.has_cancel_safe():
+            super().cancel_safe(timeout=timeout)
+        else:
+            _cancel_in_thread(self, timeout)
+
+
+def _cancel_in_thread(connection: Connection[object], timeout: float) -> None:
+    from pgreplkit.driver.libpq import cancellation
+
     # libpq before 17 waits for the server without a limit. A daemon thread, because neither the
-    # caller nor the end of the program may wait for it. This does not help psycopg's C code, which
-    # lets no other thread run in the meantime.
-    request = Thread(target=_request, args=[connection], daemon=True, name="pgreplkit cancel")
+    # caller nor the end of the program may wait for it.
+    request = Thread(
+        target=_send, args=[cancellation(connection)], daemon=True, name="pgreplkit cancel"
+    )
     request.start()
     to_thread(lambda: request.join(timeout))
+    if request.is_alive():
+        raise errors.CancellationTimeout("cancellation timeout expired")
 
 
-def _request(connection: BaseConnection[object]) -> None:
+def _send(request: Callable[[], None]) -> None:
     with suppress(PsycopgError):
-        connection.pgconn.get_cancel().cancel()
+        request()

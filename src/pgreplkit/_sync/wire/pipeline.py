@@ -29,13 +29,15 @@ _TEXT, _BINARY = 0, 1
 _FAILING = b"pgreplkit_failing"
 _BEGIN, _COMMIT, _CHAIN = b"pgreplkit_begin", b"pgreplkit_commit", b"pgreplkit_chain"
 _GUARD, _NOTE = b"pgreplkit_guard", b"pgreplkit_note"
-_IN_A_BATCH = 64
+IN_A_BATCH = 64
 """Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
 # As integers, which are compared much faster.
 _GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
 _IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
 _STATEMENT, _END_OF_GROUP, _SYNC = range(3)
 """The kinds of things in the pipeline that results belong to."""
+_UNNOTED = (_STATEMENT, None)
+"""One for all statements without a note: the collector of garbage looks at every other one."""
 
 
 class Pipeline(Generic[T]):
@@ -69,8 +71,6 @@ class Pipeline(Generic[T]):
 
     def open(self) -> None:
         """Enter the pipeline mode."""
-        # A blocking libpq would wait for the server to read, while the server waits for us to read.
-        self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
 
     def close(self) -> None:
@@ -80,7 +80,6 @@ class Pipeline(Generic[T]):
         """
         self.drain()
         self._pgconn.exit_pipeline_mode()
-        self._pgconn.nonblocking = 0
         self._prepared.clear()
 
     def begin(self) -> None:
@@ -135,9 +134,9 @@ class Pipeline(Generic[T]):
             # With its group it may be rolled back, but a prepared statement stays.
             self._prepared.add(name)
             pgconn.send_prepare(name, sql.encode(self.connection.info.encoding), types)
-            expected.append((_STATEMENT, None))
+            expected.append(_UNNOTED)
         pgconn.send_query_prepared(name, values, formats, _BINARY)
-        expected.append((kind, what))
+        expected.append(_UNNOTED if what is None else (kind, what))
 
     def commit(self, group: T) -> None:
         """End a group of statements; the next one belongs to the same batch."""
@@ -150,7 +149,7 @@ class Pipeline(Generic[T]):
         self.in_flight += 1
         self._in_batch += 1
         self._unserved += 1
-        if self._in_batch >= _IN_A_BATCH:
+        if self._in_batch >= IN_A_BATCH:
             self.sync()
 
     def sync(self) -> None:
@@ -238,6 +237,11 @@ class Pipeline(Generic[T]):
     def flush(self) -> bool:
         """Send what the socket takes; return whether something is left."""
         return bool(self._pgconn.flush())
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether outcomes have been read since the last call of ``outcomes``."""
+        return bool(self._ended)
 
     def outcomes(self) -> list[Outcome[T]]:
         """Return the outcomes that have come since the last call, in the order of the groups.

@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
 from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyboth import run_command
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.features import require
@@ -54,7 +55,7 @@ class Walsender:
         with translate_errors(operation, grant="REPLICATION"):
             # A process may have hundreds of them, for feeds for example.
             context = shared_adapters()
-            connection = Connection.connect(whole, autocommit=True, context=context)
+            connection = OwnConnection.connect(whole, autocommit=True, context=context)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             # Without a database a walsender runs no SQL, and sends no values to load.

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from pgreplkit.catalog.server.expressions import CURRENT_LSN
-from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
+from pgreplkit.catalog.server.identity import START_TIME, TIMELINE, unsigned_system_id
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 
@@ -21,6 +21,7 @@ class NodeState:
         converter=unsigned_system_id,
         metadata=column(sql="(SELECT system_identifier FROM pg_control_system())"),
     )
+    started_at: datetime = attrs.field(metadata=column(sql=START_TIME))
     timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
     lsn: LSN | None = attrs.field(metadata=column(sql=CURRENT_LSN))
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))

@@ -1,6 +1,7 @@
 """Facts about a database that is upgraded: its tables, and the objects that are not replicated."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import attrs
 
@@ -111,6 +112,8 @@ class DatabaseFacts:
     """Objects and settings of a database that logical replication does not copy."""
 
     system_id: int
+    started_at: datetime
+    """Start of the server, which differs from that of its clones."""
     database: str
     encoding: str
     collation: str
@@ -151,10 +154,15 @@ class DatabaseFacts:
     """Functions without a search_path of their own in indexes, materialized views, generated
     columns and CHECK constraints: these are evaluated with an empty search_path."""
 
+    @property
+    def place(self) -> tuple[int, datetime, str]:
+        """The server and the name of the database, which no other database has."""
+        return self.system_id, self.started_at, self.database
+
 
 FACTS = """
     SELECT (SELECT system_identifier FROM pg_control_system()) AS system_id,
-        current_database()::text AS database,
+        pg_postmaster_start_time() AS started_at, current_database()::text AS database,
         pg_encoding_to_char(encoding)::text AS encoding,
         -- These columns got their names in 15 and 17.
         concat_ws(' ', datcollate, nullif(datctype, datcollate),

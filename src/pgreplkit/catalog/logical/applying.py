@@ -111,7 +111,7 @@ def functions(major: int, *, is_superuser: bool) -> str:
     return "pg_catalog" if is_superuser or has("origin.grantable", major) else SCHEMA
 
 
-ORIGIN_EXISTS = "SELECT FROM pg_catalog.pg_replication_origin WHERE roname = %s"
+FIND_ORIGIN = "SELECT roident AS id FROM pg_catalog.pg_replication_origin WHERE roname = %s"
 CREATE_ORIGIN = "SELECT {}.pg_replication_origin_create(%s)"
 DROP_ORIGIN = "SELECT {}.pg_replication_origin_drop(%s)"
 SETUP_ORIGIN = "SELECT {}.pg_replication_origin_session_setup(%s)"
@@ -167,15 +167,47 @@ COMPLETE = "SELECT pg_catalog.set_config('pgreplkit.applied', $1::text, false)"
 """Ends a batch of transactions."""
 
 
-def ending(schema: str) -> str:
+def ending(schema: str, origin: int | None = None) -> str:
     """Return the last statement of a transaction, which records its position by its origin.
 
     Parameters: end LSN, commit time.
 
-    It is the last one because the server moves an origin even if the transaction is rolled back
-    after this call: a crash would then lose the transaction.
+    It is the last one because from 16 on, the server moves an origin even if the transaction is
+    rolled back after this call, as by a session that is terminated, or a deferred trigger. There,
+    ``origin`` is the number of the origin, and sequences note the position and the transaction
+    first: what they contain is not rolled back.
     """
-    return XACT_SETUP.format(schema)
+    call = XACT_SETUP.format(schema)
+    if origin is None:
+        return call
+    # Only a transaction that writes moves the origin. If the server crashes between the two, the
+    # older transaction does not belong to the newer position, which the origin does not have.
+    xid = "pg_catalog.txid_current_if_assigned()"
+    lsn = f"CASE WHEN {xid} IS NOT NULL THEN ($1::pg_lsn - '0/0'::pg_lsn)::bigint END"
+    ended_at, ended = ended_names(origin)
+    notes = f"pg_catalog.setval('{ended_at}', {lsn}), pg_catalog.setval('{ended}', {xid})"
+    return call.replace("SELECT ", f"SELECT {notes}, ", 1)
+
+
+def ended_names(origin: int) -> tuple[str, str]:
+    """Return the sequences with the last position of an origin, and with its transaction."""
+    return f"pgreplkit.ended_at_{origin}", f"pgreplkit.ended_{origin}"
+
+
+HAS_ENDED = "SELECT to_regclass(%s) IS NOT NULL AS has_ended"
+
+
+def was_rolled_back(origin: int) -> str:
+    """Return the query whether the transaction that moved an origin last was rolled back."""
+    ended_at, ended = ended_names(origin)
+    # The status of a transaction of another cluster, as after a restore, would be an error.
+    return f"""
+        SELECT x.is_called AND p.last_value = %s::pg_lsn - '0/0'::pg_lsn
+            AND CASE WHEN x.last_value < txid_snapshot_xmax(txid_current_snapshot())
+                THEN coalesce(txid_status(x.last_value) = 'aborted', false) ELSE false END
+            AS is_rolled_back
+        FROM {ended_at} AS p, {ended} AS x
+    """
 
 
 CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
@@ -283,10 +315,6 @@ SLOT_BEHIND = """
         (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
-"""
-SAME_DATABASE = """
-    SELECT system_identifier::text AS system_id, current_database() AS database
-    FROM pg_catalog.pg_control_system()
 """
 
 _Function: TypeAlias = tuple[str, str, str, bool]

@@ -33,8 +33,9 @@ def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if columns is None else several(columns, "columns")
 
 
-def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
-    return tuple(TableName(*pair) for pair in pairs)
+def _table_names(tables: Iterable[TableName | tuple[str, str]]) -> tuple[TableName, ...]:
+    # The server sends pairs; a copy of a state has names.
+    return tuple(one if isinstance(one, TableName) else TableName(*one) for one in tables)
 
 
 @attrs.frozen

@@ -114,7 +114,11 @@ END_WORKERS = """
     SELECT pid, pg_terminate_backend(pid) FROM pg_stat_subscription
     WHERE subname = ANY (%s::text[]) AND pid IS NOT NULL
 """
-ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
+ADVANCE_ORIGIN = """
+    SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn),
+        txid_current(), set_config('synchronous_commit', 'local', true)
+"""
+"""Without a transaction id the commit is not flushed, and a crash would lose the position."""
 
 
 class WorkerType(OpenEnum):

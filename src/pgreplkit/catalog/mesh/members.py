@@ -168,7 +168,8 @@ TABLES = """
         AND c.relkind IN ('r', 'p')
 """
 NODE = """
-    SELECT system_identifier::text AS system_id, current_database() AS database,
+    SELECT system_identifier::text AS system_id,
+        pg_catalog.pg_postmaster_start_time() AS started_at, current_database() AS database,
         pg_is_in_recovery() AS in_recovery,
         current_setting('server_encoding') AS encoding, clock_timestamp() AS clock,
         (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,

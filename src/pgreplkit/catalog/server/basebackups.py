@@ -6,12 +6,12 @@ import attrs
 
 from pgreplkit.catalog.server.expressions import setting_of
 from pgreplkit.catalog.view import View, column
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OrderedEnum
 from pgreplkit.values.record import Record
 
 
-class BackupPhase(OpenEnum):
-    """The phase of a base backup."""
+class BackupPhase(OrderedEnum):
+    """The phase of a base backup; the phases are ordered."""
 
     INITIALIZING = "initializing"
     WAITING_FOR_CHECKPOINT = "waiting for checkpoint to finish"

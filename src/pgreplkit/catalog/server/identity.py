@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import attrs
+
 
 def unsigned_system_id(number: int) -> int:
     """Return the system identifier, which has 64 bits and which SQL shows as a signed number."""
     return number % (1 << 64)
 
 
-STARTED = "SELECT pg_postmaster_start_time() AS started"
+# With the system identifier, the start time identifies a running server: no two servers of one
+# system start in the same microsecond, and a crash of a backend leaves it as it is. Any role can
+# read both on all major versions, through any address, socket or pooler. inet_server_addr() and
+# inet_server_port() depend on the connection, the timeline changes with a promotion, and
+# data_directory is hidden from most roles, and equal on most hosts. Two cases are not recognized:
+# a server that restarts between two reads counts as two, and a virtual machine that was copied
+# with its memory counts as one until either server restarts.
+START_TIME = "pg_postmaster_start_time()"
+STARTED = f"SELECT {START_TIME} AS started"
+POSTMASTER_FILE = "postmaster.pid"
+POSTMASTER = f"SELECT pg_read_binary_file('{POSTMASTER_FILE}') AS content"
 IN_RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
 SEGMENT_SIZE = "SELECT bytes_per_wal_segment AS size FROM pg_control_init()"
 
@@ -51,4 +65,23 @@ IDENTITY = f"""
 HISTORY = """
     SELECT pg_read_binary_file(
         'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history') AS content
+"""
+
+
+@attrs.frozen(kw_only=True)
+class RunningDatabase:
+    """A database of a running server."""
+
+    system_id: str
+    started_at: datetime
+    in_recovery: bool
+    timeline: int
+    database: str
+
+
+DATABASE = f"""
+    SELECT system_identifier::text AS system_id, {START_TIME} AS started_at,
+        pg_is_in_recovery() AS in_recovery, ({TIMELINE}) AS timeline,
+        current_database()::text AS database
+    FROM pg_catalog.pg_control_system()
 """

@@ -175,6 +175,15 @@ class ReplayPosition:
 
 
 REPLAY_POSITION = View(ReplayPosition, "(SELECT) AS one")
+WAITS_FOR_WAL = """
+    SELECT count(*) = 1 AS waits FROM pg_stat_activity
+    WHERE backend_type = 'startup'
+        AND wait_event IN ('RecoveryWalAll', 'RecoveryWalStream', 'RecoveryRetrieveRetryInterval')
+"""
+"""Whether replay waits for more WAL, and neither for a pause nor for a delay or a conflict.
+
+RecoveryWalAll is the name before 13 of RecoveryWalStream.
+"""
 PAUSE = "SELECT pg_wal_replay_pause()"
 RESUME = "SELECT pg_wal_replay_resume()"
 APPLY_DELAY = "recovery_min_apply_delay"

@@ -7,7 +7,7 @@ import attrs
 from pgreplkit.catalog.server.expressions import CURRENT_LSN, SEGMENT_BYTES
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OpenEnum, OrderedEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walrange import WalRange
@@ -20,8 +20,8 @@ class SlotType(OpenEnum):
     LOGICAL = "logical"
 
 
-class WalStatus(OpenEnum):
-    """The availability of the WAL that a slot needs (13 on)."""
+class WalStatus(OrderedEnum):
+    """The availability of the WAL that a slot needs, the worst last (13 on)."""
 
     RESERVED = "reserved"
     """Its WAL is within max_wal_size."""
@@ -186,6 +186,8 @@ def create_logical(flags: int) -> str:
 @attrs.frozen(kw_only=True)
 class SlotChange(Record):
     """A change as the output plugin wrote it."""
+
+    _first = ("lsn", "xid", "text")
 
     lsn: LSN
     xid: int = attrs.field(metadata=column(sql="xid::text::bigint"))

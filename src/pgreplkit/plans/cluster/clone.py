@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pgreplkit.values.applicationname import checked_application_name
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OrderedEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import wrapped
 
@@ -21,8 +21,8 @@ _MIN_SHARE = 0.02
 """The share to copy before the remaining time is estimated: the first files say too little."""
 
 
-class ClonePhase(OpenEnum):
-    """The phase of a clone."""
+class ClonePhase(OrderedEnum):
+    """The phase of a clone; the phases are ordered."""
 
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
@@ -108,9 +108,11 @@ def after(progress: CloneProgress, line: str) -> CloneProgress:
 
 
 @attrs.frozen(kw_only=True)
-class CloneOptions(Record):
-    """The options of a clone."""
+class Clone(Record):
+    """The source and the options of a clone: what the plan of a clone shows."""
 
+    source: str
+    """The host and the port of the server that is copied."""
     directory: str
     slot: str | None
     application_name: str

@@ -198,11 +198,25 @@ def failover_findings(facts: FailoverFacts) -> list[Finding]:
     """Return everything that a failover needs."""
     return [
         *facts.evidence,
+        _primaries(facts.handover),
         *control_findings(facts.handover, facts.controlled, old_too=False),
         *_candidate_findings(facts),
         _slots(facts),
         *_commits(facts),
     ]
+
+
+def _primaries(handover: Handover) -> Finding:
+    """Check that no other primary answers: the lost one under another name, or its successor."""
+    old = handover.old.name
+    others = [node.name for node in handover.topology.primaries if node.name != old]
+    return checked(
+        "primaries",
+        ok=not others,
+        observed=f"{' and '.join(others)} accepts writes" if others else "no other primary answers",
+        needed="no primary that answers: a promotion would make two",
+        remedy=f"use it: it is {old} by another name, or has replaced {old} already",
+    )
 
 
 def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:

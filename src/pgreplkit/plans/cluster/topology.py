@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -11,9 +12,11 @@ from pgreplkit.catalog.server.receivers import Upstream
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
+from pgreplkit.plans.server.identity import insist_on_distinct
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.version import ServerVersion
@@ -37,6 +40,8 @@ class ClusterNode(Record):
     a crash, shut down, or refuse this role."""
     version: ServerVersion | None = None
     system_id: int | None = None
+    started_at: datetime | None = None
+    """Start of the server, by its own clock."""
     timeline: int | None = None
     is_primary: bool | None = None
     lsn: LSN | None = None
@@ -114,7 +119,15 @@ class Topology(Record):
 
     @classmethod
     def of(cls, nodes: Sequence[ClusterNode], *, known_system_id: int | None = None) -> "Topology":
-        """Return the topology of nodes, and find the upstream of each."""
+        """Return the topology of nodes, and find the upstream of each.
+
+        Raises:
+            SameServer: If several nodes are one server.
+        """
+        insist_on_distinct(
+            "read the topology",
+            {node.name: (node.system_id, node.started_at) for node in nodes if node.started_at},
+        )
         resolved = tuple(attrs.evolve(node, upstream=_upstream(node, nodes)) for node in nodes)
         return cls(resolved, known_system_id=known_system_id)
 
@@ -205,19 +218,19 @@ class Topology(Record):
             raise self.split_brain()
         return self.primaries[0] if self.primaries else None
 
-    def followers(self, name: str) -> tuple[ClusterNode, ...]:
+    def followers(self, name: str) -> Rows[ClusterNode]:
         """Return the standbys that receive directly from a node."""
-        return tuple(node for node in self.members if node.upstream == name)
+        return Rows(node for node in self.members if node.upstream == name)
 
-    def upstreams(self, name: str) -> tuple[ClusterNode, ...]:
+    def upstreams(self, name: str) -> Rows[ClusterNode]:
         """Return the upstreams of a node, direct and indirect, the nearest first."""
-        found: list[ClusterNode] = []
+        found = Rows[ClusterNode]()
         node = self[name]
         # Standbys may form a circle.
         while node.upstream is not None and self[node.upstream] not in found:
             node = self[node.upstream]
             found.append(node)
-        return tuple(found)
+        return found
 
     def best_candidate(self) -> ClusterNode | None:
         """Return the standby with the most WAL on the newest timeline; None without a standby.

@@ -60,7 +60,7 @@ def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
 
 def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     old, new = facts.old, facts.new
-    same = (old.facts.system_id, old.facts.database) == (new.facts.system_id, new.facts.database)
+    same = old.facts.place == new.facts.place
     yield checked(
         "databases",
         ok=not same,

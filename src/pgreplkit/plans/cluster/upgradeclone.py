@@ -60,6 +60,8 @@ class CloneFacts:
     groups: int
     connection_error: str
     """The error with which this machine connects to the old server; empty if it does."""
+    answering: str
+    """The server that answers at the address of the new one; empty if none does."""
     majors: Mapping[str, int]
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]
@@ -108,6 +110,13 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
+    yield checked(
+        "address",
+        ok=not facts.answering,
+        observed=f"{facts.answering} answers" if facts.answering else "no server answers",
+        needed="no server at the address of the new one: it would be fenced in its place",
+        remedy="correct new=, or stop the server that answers there",
+    )
     yield leftovers_finding("old", facts.old)
     yield checked(
         "groups",

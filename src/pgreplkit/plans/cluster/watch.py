@@ -30,6 +30,8 @@ class NodeSample(Record):
     error: Error | None = None
     is_primary: bool | None = None
     system_id: int | None = None
+    started_at: datetime | None = None
+    """Start of the server, which two names for one server have in common."""
     timeline: int | None = None
     lsn: LSN | None = None
     """Position written by a primary, or replayed by a standby."""
@@ -48,8 +50,13 @@ class NodeSample(Record):
     """Time by the server's clock."""
 
     @property
-    def retained_bytes(self) -> int:
-        """WAL retained by slots, in bytes: that of the slot that is furthest behind."""
+    def retained_bytes(self) -> int | None:
+        """WAL retained by slots, in bytes: that of the slot that is furthest behind.
+
+        None if the server did not answer.
+        """
+        if self.error is not None:
+            return None
         return max((slot.retained_bytes for slot in self.slots), default=0)
 
     @property
@@ -76,7 +83,7 @@ class NodeSample(Record):
             "senders": None if is_down else len(self.senders),
             "senders_lag_bytes": max(replays, default=None),
             "slots": None if is_down else len(self.slots),
-            "retained_bytes": None if is_down else self.retained_bytes,
+            "retained_bytes": self.retained_bytes,
             "error": None if self.error is None else str(self.error),
         }
 
@@ -86,8 +93,8 @@ class NodeSample(Record):
         text = f"{self.name}: {self.role}, timeline {self.timeline}, {self.lsn}"
         if self.lag is not None:
             text += f", {self.lag}"
-        if self.slots:
-            text += f", slots retain {size_text(self.retained_bytes)}"
+        if retained := retained_text(self):
+            text += f", slots retain {retained}"
         return "\n".join(wrapped(text, then="    "))
 
 
@@ -192,8 +199,15 @@ class WatchSamples(Record, Sequence[WatchSample]):
             "time": lag.time if lag else None,
             "reason": lag.reason if lag else None,
             "highest lag": size_text(max(lags)) if lags else None,
-            "slots retain": size_text(last.retained_bytes) if last.slots else None,
+            "slots retain": retained_text(last),
         }
+
+
+def retained_text(node: NodeSample) -> str | None:
+    """Return the size of the WAL that slots retain; None without slots, or without an answer."""
+    if not node.slots or node.retained_bytes is None:
+        return None
+    return size_text(node.retained_bytes)
 
 
 def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:

@@ -108,7 +108,7 @@ class ApplierStatus(Record):
     """Whether the slot is in use."""
     confirmed: LSN | None
     """The position up to which the slot was acknowledged; None if the slot does not exist."""
-    behind: int | None
+    behind_bytes: int | None
     """The bytes of WAL that the publisher has written since."""
 
 

@@ -104,7 +104,7 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
     yield checked(
         "two databases",
         ok=not facts.is_same_database or all(a != b for a, b in facts.tables.items()),
-        observed="publisher and subscriber are the same database"
+        observed="the publisher is the subscriber's own database, or a standby of it"
         if facts.is_same_database
         else "publisher and subscriber are different databases",
         needed="another database, or rules that map every table to another one: changes would"

@@ -101,7 +101,7 @@ class SubscriptionStatus(Record):
     stats: SubscriptionStats | None
     """None before 15."""
     slot: SlotState | None = None
-    """Its slot, if the publisher was asked."""
+    """Its slot, if the publisher was asked; None if that has none: ``diagnose`` says so."""
 
     @property
     def is_applying(self) -> bool:

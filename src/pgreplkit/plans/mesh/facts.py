@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -23,6 +23,8 @@ class MeshNodeFacts:
     name: str
     major: int
     system_id: str
+    started_at: datetime
+    """Start of the server, which differs from that of its clones."""
     database: str
     encoding: str
     in_recovery: bool

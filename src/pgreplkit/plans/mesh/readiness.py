@@ -49,9 +49,9 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
     )
     # Two names may lead to one server, as behind a proxy: its changes would go round.
     same = [
-        f"{a.name} and {b.name} are database {a.database} of the cluster {a.system_id}"
+        f"{a.name} and {b.name} are the database {a.database} of one server"
         for a, b in combinations(nodes, 2)
-        if (a.system_id, a.database) == (b.system_id, b.database)
+        if (a.system_id, a.started_at, a.database) == (b.system_id, b.started_at, b.database)
     ]
     yield checked(
         "databases",
@@ -202,6 +202,9 @@ def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
 
 def _sequences(facts: MeshFacts) -> Iterator[Finding]:
     colliding = collisions({node.name: node.sequences for node in facts.nodes})
+    # The findings of the nodes say which sequences nobody has looked at.
+    if not colliding and any(node.hidden for node in facts.nodes):
+        return
     yield checked(
         "sequences",
         ok=not colliding,

@@ -35,12 +35,12 @@ class MeshStream(Record):
     Source: pg_replication_slots of the source; the schema pgreplkit of the target.
     """
 
-    _first = ("source", "target", "state", "behind")
+    _first = ("source", "target", "state", "behind_bytes")
 
     source: str
     target: str
     state: StreamState = attrs.field(converter=StreamState)
-    behind: int | None = None
+    behind_bytes: int | None = None
     """The bytes of WAL that the source has written since the target acknowledged."""
     lag: timedelta | None = None
     """The age of the last applied commit when it was applied; None if this object did not run the

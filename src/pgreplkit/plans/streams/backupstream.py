@@ -9,7 +9,7 @@ import attrs
 from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.protocol.commands import Option
 from pgreplkit.values.manifest import BackupManifest, ManifestFile
-from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.openenum import OrderedEnum
 from pgreplkit.values.record import Record
 
 BackupCompression: TypeAlias = Literal["gzip", "lz4", "zstd"]
@@ -21,8 +21,8 @@ _MANIFEST_SINCE = 13
 _WAL = "pg_wal/"
 
 
-class BackupStage(OpenEnum):
-    """The stage of a backup that is received."""
+class BackupStage(OrderedEnum):
+    """The stage of a backup that is received; the stages are ordered."""
 
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
