@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from upgradefacts import NO_KEY, facts_of, table
 
-from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradetables import replicated_findings
@@ -27,9 +27,9 @@ MISSING = Drift(
 def identity(kind: str, *columns: str) -> ReplicaIdentity:
     return ReplicaIdentity(
         table=TableName("public", "a"),
-        kind=kind,  # type: ignore[arg-type]
+        kind=IdentityKind(kind),
         index="a_key" if columns else None,
-        columns=columns,
+        columns=columns,  # type: ignore[arg-type]
         remedy="",
     )
 
@@ -133,7 +133,7 @@ def test_each_precondition_is_found_with_its_remedy(
 
 
 @pytest.mark.parametrize(
-    ("kind", "columns", "major", "refused"),
+    ("kind", "columns", "new_major", "refused"),
     [
         ("d", ["id"], 18, False),
         ("d", ["id", "g"], 18, True),
@@ -144,10 +144,10 @@ def test_each_precondition_is_found_with_its_remedy(
     ],
 )
 def test_a_replica_identity_has_no_generated_columns(
-    kind: str, columns: list[str], major: int, *, refused: bool
+    kind: str, columns: list[str], new_major: int, *, refused: bool
 ) -> None:
     tables, identities = [table("a", generated=("g",))], [identity(kind, *columns)]
-    findings = {one.check: one for one in replicated_findings(tables, identities, major)}
+    findings = {one.check: one for one in replicated_findings(tables, identities, new_major)}
     found = findings["generated columns in the replica identity"]
     assert found.severity is (CRITICAL if refused else Severity.OK)
-    assert ("a key for public.a without g" in found.remedy) == refused
+    assert ('a key for public.a without "g"' in found.remedy) == refused
