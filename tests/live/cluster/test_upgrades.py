@@ -146,8 +146,9 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         await (await upgrade.plan_rollback(moved.append)).run()
         assert sides.rows("late") == (1, 1)
         # As after any DDL, the forward publications need the table for the next cutover.
-        old.run("ALTER PUBLICATION shop_1 ADD TABLE late")
-        new.run("ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
+        later = "CREATE TABLE later (id int PRIMARY KEY)"
+        old.run(later, "ALTER PUBLICATION shop_1 ADD TABLE late, later")
+        new.run(later, "ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
         status = await upgrade.status()
         assert (status.phase, status.back) == (UpgradePhase.PREPARED, ())
         assert orders(sides) == (92, 92)
@@ -167,7 +168,7 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         order(new)
         # The publication of the way back was created by the first cutover.
         published = "SELECT tablename::text FROM pg_publication_tables ORDER BY 1"
-        assert new.all(published) == [("customers",), ("late",), ("orders",)]
+        assert new.all(published) == [("customers",), ("late",), ("later",), ("orders",)]
         assert moved == ["new", "old", "new"]
         assert new.one("SELECT count(*) FROM orders") == 95
         await (await upgrade.plan_finish()).run()
