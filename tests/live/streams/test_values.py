@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import psycopg
@@ -19,6 +20,7 @@ import pgreplkit
 from pgreplkit import Primary
 from pgreplkit.changes import UNCHANGED, Insert, Row, SnapshotEnd, Update
 from pgreplkit.errors import ValueNotLoadable
+from pgreplkit.lab import Node
 
 How: TypeAlias = Literal["text", "binary", "snapshot"]
 HOWS = ["text", "binary", "snapshot"]
@@ -323,16 +325,22 @@ def test_time_limits_of_a_database_do_not_end_a_copy(
 
 @pytest.fixture
 def ascii_database(cluster: Cluster) -> Iterator[Database]:
-    node = cluster.primary
-    created = "CREATE DATABASE ascii_values TEMPLATE template0 ENCODING 'SQL_ASCII'"
+    with ascii_named("ascii_values", cluster.primary) as database:
+        yield database
+
+
+@contextmanager
+def ascii_named(name: str, node: Node) -> Iterator[Database]:
+    created = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII'"
     with psycopg.connect(node.conninfo, autocommit=True) as connection:
         connection.execute(f"{created} LC_COLLATE 'C' LC_CTYPE 'C'".encode())
-        yield Database(node, "ascii_values")
+        yield Database(node, name)
         connection.execute(
             """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-            WHERE database = 'ascii_values'"""
+            WHERE database = %s""",
+            [name],
         )
-        connection.execute("DROP DATABASE ascii_values")
+        connection.execute(f"DROP DATABASE {name}".encode())
 
 
 ENCODINGS: list[tuple[str | None, object]] = [
@@ -384,26 +392,32 @@ def test_bytes_of_another_encoding_in_names_and_roles_are_escaped(
 
 
 def test_names_of_another_encoding_can_be_used_in_that_encoding(ascii_database: Database) -> None:
-    raw = make_conninfo(ascii_database.conninfo, client_encoding="SQL_ASCII")
-    with psycopg.connect(raw, autocommit=True) as writer:
-        writer.execute(b'CREATE TABLE t ("\xe9t\xe9" int PRIMARY KEY)')
-        writer.execute(b"CREATE PUBLICATION p FOR TABLE t")
-        writer.execute(b"INSERT INTO t VALUES (1)")
-        with Primary.connect(ascii_database.conninfo, client_encoding="LATIN1") as primary:
+    with ascii_named("ascii_copy", ascii_database.node) as copy:
+        for database in (ascii_database, copy):
+            raw = make_conninfo(database.conninfo, client_encoding="SQL_ASCII")
+            with psycopg.connect(raw, autocommit=True) as writer:
+                writer.execute(b'CREATE TABLE t ("\xe9t\xe9" int PRIMARY KEY)')
+                writer.execute(b"CREATE PUBLICATION p FOR TABLE t")
+                writer.execute(b"INSERT INTO t VALUES (1)")
+        with (
+            Primary.connect(ascii_database.conninfo, client_encoding="LATIN1") as primary,
+            Primary.connect(copy.conninfo, client_encoding="LATIN1") as other,
+        ):
             with primary.snapshot_then_changes("s", publications=["p"]) as stream:
                 first = next(stream)
                 assert isinstance(first, Insert)
                 assert first.new["été"] == 1
-            [progress] = pgreplkit.compare(primary, primary, ["t"])
+            [progress] = pgreplkit.compare(primary, other, ["t"])
             assert progress.rows == 1
-        with Primary.connect(ascii_database.conninfo) as primary:
+        with (
+            Primary.connect(ascii_database.conninfo) as primary,
+            Primary.connect(copy.conninfo) as other,
+        ):
             refused = r"\\xe9t\\xe9 is not valid utf-8; connect with the encoding of the names"
             with pytest.raises(pgreplkit.errors.ServerError, match=refused):
                 primary.snapshot_then_changes("s", publications=["p"]).__enter__()
             with pytest.raises(pgreplkit.errors.ServerError, match=refused):
-                [*pgreplkit.compare(primary, primary, ["t"])]
-        writer.execute(b"DROP PUBLICATION p")
-        writer.execute(b"DROP TABLE t")
+                [*pgreplkit.compare(primary, other, ["t"])]
 
 
 @pytest.mark.parametrize("given", ["options", "environment"])
