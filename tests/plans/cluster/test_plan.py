@@ -21,7 +21,7 @@ from pgreplkit.plans.cluster.steps import (
     SetSyncNames,
     Step,
 )
-from pgreplkit.rows import Finding, Promotion, Severity
+from pgreplkit.rows import Finding, Promotion, Severity, StepProgress
 
 STEPS = (MakeSlots("b", ("a",)), SetSyncNames("b", "a", ""), Promote("b", 18))
 JOURNAL = Journal(
@@ -129,6 +129,30 @@ def test_a_repeated_step_counts_from_its_first_attempt(
     first, repeated, last = plan.resume().steps
     assert first.ended_at <= repeated.began_at < failed_at < last.began_at
     assert plan.resume().write_outage == last.ended_at - repeated.began_at
+
+
+def test_a_plan_that_another_process_continues_neither_goes_on_nor_is_undone(
+    tmp_path: Path,
+) -> None:
+    file, actor = tmp_path / "journal", Recorder(failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), file)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    actor.failing = None
+    first, second = (
+        Plan(Recorder(), Journal.from_json(file.read_text()), None, file) for _ in range(2)
+    )
+
+    def overtake(progress: StepProgress) -> None:
+        if progress.elapsed is None and progress.number == 2:
+            first.resume()
+
+    for act in (lambda: second.resume(overtake), second.undo, plan.resume, plan.undo):
+        with pytest.raises(HostFileError, match="was written by another process or plan; wait"):
+            act()
+    assert actor.performed == [*STEPS[:2]]
+    assert actor.undone == []
+    assert not Journal.from_json(file.read_text()).remaining
 
 
 def test_a_plan_that_was_undone_has_the_times_of_its_second_run() -> None:

@@ -86,6 +86,8 @@ class AsyncPlan:
         self._checks = checks
         # A hook may change the working directory.
         self._journal_file = None if journal_file is None else journal_file.absolute()
+        self._version = _version_of(self._journal_file)
+        """The version of the journal file that this object knows."""
         self._begun: Step | None = None
         self._began_at: datetime | None = None
         """The start of the first attempt at the next step; None before it."""
@@ -155,6 +157,7 @@ class AsyncPlan:
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
             )
+        self._version = _version_of(kept)
         readiness = await self.check()
         if not readiness.is_ready and not force:
             critical = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
@@ -176,6 +179,7 @@ class AsyncPlan:
         Raises:
             PlanFailed: If a step fails, or the lost primary of a failover answers again.
             ValueError: If the operation was not started, or was undone.
+            HostFileError: If another process has continued it.
         """
         if not self._is_started:
             # Continuing from here would skip the checks of run(), which may just have refused it.
@@ -198,7 +202,7 @@ class AsyncPlan:
         Raises:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
             HostFileError: If all steps are undone and the journal file cannot say so; call undo()
-                again.
+                again. Or if another process has continued the operation.
         """
         # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
@@ -212,6 +216,7 @@ class AsyncPlan:
             raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
         undone = Rows[Step]()
         for before, step in self._journal.undoable:
+            self._insist_on_version()
             try:
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
                 # not leave a journal that says that an undone step is done.
@@ -222,6 +227,7 @@ class AsyncPlan:
                 raise self._failure(f"undo: {step}", str(error)) from error
             undone.append(step)
             _LOGGER.info("%s: undone: %s", self.operation, step)
+        self._insist_on_version()
         self._keep(attrs.evolve(self._journal, done=(), undone=True))
         self._begun = None
         return undone
@@ -238,6 +244,7 @@ class AsyncPlan:
 
     async def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
         while self.remaining:
+            self._insist_on_version()
             step, number = self.remaining[0], len(self._journal.done) + 1
             lost = self._journal.loss_to_verify
             # The replay before the promotion may take minutes.
@@ -264,6 +271,7 @@ class AsyncPlan:
                 refused_at=outcome if isinstance(outcome, datetime) else None,
             )
             promotion = outcome if isinstance(outcome, Promotion) else None
+            self._insist_on_version()
             # After each step: a process that is killed repeats at most one, which is idempotent.
             # The same holds if this fails: the step counts as done when the journal says so.
             try:
@@ -279,7 +287,21 @@ class AsyncPlan:
         if self._journal_file is not None:
             with translate_os_errors(f"write the journal {str(self._journal_file)!r}"):
                 replace_file(self._journal_file, journal.to_json().encode())
+                self._version = _version_of(self._journal_file)
         self._journal = journal
+
+    def _insist_on_version(self) -> None:
+        """Refuse to go on if another process has continued the operation.
+
+        What it has done is not known here, such as which server accepts writes now.
+        """
+        file = self._journal_file
+        if _version_of(file) not in (None, self._version):
+            raise HostFileError(
+                f"continue the {self.operation}",
+                f"its journal {str(file)!r} was written by another process or plan",
+                remedy="wait until that has ended, and read the journal again",
+            )
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
         _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)
@@ -303,6 +325,17 @@ class AsyncPlan:
         done = len(self._journal.done)
         steps = counted(len(self.steps), "step")
         return f"<{type(self).__name__} {self.operation!r}, {done} of {steps} done>"
+
+
+def _version_of(file: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from one that replaced it; None if it cannot be read."""
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _report(
