@@ -291,7 +291,7 @@ class AsyncPlan:
         self._journal = journal
 
     def _insist_on_version(self) -> None:
-        """Refuse to go on if another process has continued the operation.
+        """Refuse to continue if another process has continued the operation.
 
         What it has done is not known here, such as which server accepts writes now.
         """
@@ -328,7 +328,7 @@ class AsyncPlan:
 
 
 def _version_of(file: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from one that replaced it; None if it cannot be read."""
+    """Return a key that differs once the file is replaced; None if it cannot be read."""
     if file is None:
         return None
     try:

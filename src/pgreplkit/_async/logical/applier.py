@@ -324,7 +324,7 @@ class AsyncApplier(AsyncClosing):
                 state = await target.read_state()
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            # What lies between the acknowledged position and this one is left out by the run.
+            # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
             await self._stream(target, shapes, planner, plugin, start, until, deadline)
 

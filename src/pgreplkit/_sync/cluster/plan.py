@@ -292,7 +292,7 @@ class Plan:
         self._journal = journal
 
     def _insist_on_version(self) -> None:
-        """Refuse to go on if another process has continued the operation.
+        """Refuse to continue if another process has continued the operation.
 
         What it has done is not known here, such as which server accepts writes now.
         """
@@ -329,7 +329,7 @@ class Plan:
 
 
 def _version_of(file: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from one that replaced it; None if it cannot be read."""
+    """Return a key that differs once the file is replaced; None if it cannot be read."""
     if file is None:
         return None
     try:

@@ -323,7 +323,7 @@ class Applier(Closing):
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
-            # What lies between the acknowledged position and this one is left out by the run.
+            # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
             self._stream(target, shapes, planner, plugin, start, until, deadline)
 
