@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,9 +13,19 @@ from clusters import Cluster, soon
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 
+from pgreplkit import Primary
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
-from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
+from pgreplkit.errors import (
+    ControlFailed,
+    HostFileError,
+    PlanFailed,
+    PlanRefused,
+    ServerError,
+    TableNotFound,
+    UpgradeActive,
+)
+from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import FenceTables, OpenTables, WaitApplied
 from pgreplkit.rows import RowDiff, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
@@ -64,6 +74,20 @@ async def opened(
         file = folder / "journal.json"
         upgrade = kind(inner(old), inner(new), name="shop", journal=file, timeout=timeout)  # type: ignore[arg-type]
         yield colour.bound(upgrade)
+
+
+END_LOCKS = """SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 1885697651"""
+
+
+def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
+    """A function that stops a plan before a step."""
+
+    def stop(progress: StepProgress) -> None:
+        if isinstance(progress.step, kind):
+            raise RuntimeError("stop")
+
+    return stop
 
 
 class Awaited:
@@ -226,14 +250,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             # The same in other words: what was changed on both servers is taken as the same.
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
-
-        def stop(progress: StepProgress) -> None:
-            if isinstance(progress.step, OpenTables):
-                raise RuntimeError("stop")
-
         plan = await upgrade.plan_cutover()
         with pytest.raises(RuntimeError, match="stop"):
-            await plan.run(stop)
+            await plan.run(stopped_at(OpenTables))
         await plan.undo()
         assert (await upgrade.status()).phase is UpgradePhase.PREPARED
         assert sides.subscriber.all(LEFT) == [("shop_1",), ("shop_fence",)]
@@ -267,6 +286,54 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
+
+
+@pytest.mark.pg(">=11")
+async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    refused: list[UpgradeActive] = []
+
+    def meanwhile(node: str) -> None:
+        with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+            # Another host has no journal.
+            plan = Upgrade(one, two, name="shop").plan_resume()
+            with pytest.raises(UpgradeActive, match="of the old server runs a plan") as caught:
+                plan.resume()
+            refused.append(caught.value)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        waiting = await upgrade.plan_cutover()
+        with pytest.raises(RuntimeError, match="stop"):
+            await waiting.run(stopped_at(OpenTables))
+        elsewhere = tmp_path / "other"
+        async with opened(sides, colour, elsewhere) as another:
+            plan = await another.plan_resume(meanwhile)
+            with pytest.raises(HostFileError, match="write the journal"):
+                await plan.resume()
+            assert refused == []
+            elsewhere.mkdir()
+            await plan.resume()
+            [holder] = refused
+            assert isinstance(holder.pid, int)
+            where = (holder.node, holder.application_name, holder.client_addr)
+            assert where == ("old", "pgreplkit", "127.0.0.1")
+            order(new)
+            # What this process knows is from before: undone, both servers would accept writes.
+            with pytest.raises(ServerError, match="the new server accepts writes: another process"):
+                await waiting.undo()
+            with pytest.raises(Exception, match="are fenced"):
+                order(old)
+            await (await another.plan_rollback()).run()
+            # A lock whose session was lost stops the plan before the next step.
+            lost = await another.plan_cutover(lambda _: old.run(END_LOCKS))
+            with pytest.raises(PlanFailed, match=r"server closed|terminat"):
+                await lost.run()
+            await lost.resume()
+            assert (await another.status()).phase is UpgradePhase.CUT_OVER
+            assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
 CHANGES = (

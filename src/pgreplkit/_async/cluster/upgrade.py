@@ -27,6 +27,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_writing_triggers,
     returned_tables,
 )
+from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
@@ -36,6 +37,7 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
     NEW,
+    OLD,
     Names,
     TableGroup,
     UpgradePhase,
@@ -247,7 +249,8 @@ class AsyncUpgrade:
             raise ValueError(
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
-        return AsyncPlan(self._actor(redirect, bindir, owners), journal, None, self._file)
+        actor = self._actor(redirect, bindir, owners)
+        return AsyncPlan(actor, journal, None, self._file, self._lock())
 
     async def _journal(self) -> Journal:
         if self._file is not None and self._file.exists():
@@ -284,7 +287,10 @@ class AsyncUpgrade:
     ) -> AsyncPlan:
         actor = self._actor(redirect, bindir, owners)
         kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
-        return AsyncPlan(actor, kept, checks, self._file)
+        return AsyncPlan(actor, kept, checks, self._file, self._lock())
+
+    def _lock(self) -> AsyncUpgradeLock:
+        return AsyncUpgradeLock(self._names, {OLD: self._old, NEW: self._new})
 
     def _actor(
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool
