@@ -12,6 +12,7 @@ import pytest
 from clusters import Cluster, soon
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
 from pgreplkit.catalog.cluster.upgrade import FACTS
@@ -26,8 +27,13 @@ from pgreplkit.errors import (
     UpgradeActive,
 )
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.plans.cluster.upgradesteps import FenceTables, OpenTables, WaitApplied
-from pgreplkit.rows import RowDiff, StepProgress
+from pgreplkit.plans.cluster.upgradesteps import (
+    FenceTables,
+    OpenTables,
+    Subscribe,
+    WaitApplied,
+)
+from pgreplkit.rows import RowDiff, Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
@@ -67,12 +73,23 @@ def orders(sides: Pair) -> tuple[object, object]:
 
 @asynccontextmanager
 async def opened(
-    sides: Pair, colour: Colour, folder: Path, timeout: float = 60.0
+    sides: Pair,
+    colour: Colour,
+    folder: Path,
+    timeout: float = 60.0,
+    replication: dict[str, str] | None = None,
 ) -> AsyncIterator[AsyncUpgrade]:
     async with both(sides, colour) as (old, new):
         kind = Upgrade if colour.name == "sync" else AsyncUpgrade
         file = folder / "journal.json"
-        upgrade = kind(inner(old), inner(new), name="shop", journal=file, timeout=timeout)  # type: ignore[arg-type]
+        upgrade = kind(
+            inner(old),  # type: ignore[arg-type]
+            inner(new),  # type: ignore[arg-type]
+            name="shop",
+            journal=file,
+            replication=replication,
+            timeout=timeout,
+        )
         yield colour.bound(upgrade)
 
 
@@ -334,6 +351,46 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             await lost.resume()
             assert (await another.status()).phase is UpgradePhase.CUT_OVER
             assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+@pytest.mark.pg(">=11")
+async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_change(
+    sides: Pair, colour: Colour, tmp_path: Path, cluster: Cluster
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    standby = make_conninfo(old.conninfo, port=cluster.standby.port)
+    cluster.catch_up()
+    async with opened(sides, colour, tmp_path) as right:
+        await right.check()
+    for replication, which, found in (
+        ({"old": new.conninfo}, "new reaches old", f"database '{new.name}', not to '{old.name}'"),
+        ({"new": old.conninfo}, "old reaches new", f"database '{old.name}', not to '{new.name}'"),
+        ({"old": standby}, "new reaches old", "a standby of that server"),
+    ):
+        async with opened(sides, colour, tmp_path, replication=replication) as wrong:
+            finding = (await wrong.check())[which]
+            assert finding.severity is Severity.CRITICAL
+            assert found in finding.found
+            with pytest.raises(PlanRefused, match=which):
+                await (await wrong.plan_prepare(copy_schema=False)).run()
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
+    new.run(*TABLES)
+
+    def begin(progress: StepProgress) -> None:
+        # As an attempt from an address that this process does not reach: the slot is elsewhere.
+        if isinstance(progress.step, Subscribe) and progress.elapsed is None:
+            new.run(
+                f"CREATE SUBSCRIPTION shop_1 CONNECTION '{old.conninfo}' PUBLICATION shop_1"
+                " WITH (connect = false)"
+            )
+
+    async with opened(sides, colour, tmp_path) as right:
+        plan = await right.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanFailed, match="has reached another server or database"):
+            await plan.run(begin)
+        assert new.all("SELECT subname FROM pg_subscription WHERE subname = 'shop_1'") == []
+        await plan.resume()
+        assert sides.rows("orders") == (100, 100)
 
 
 CHANGES = (

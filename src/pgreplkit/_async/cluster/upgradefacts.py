@@ -12,6 +12,7 @@ from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_blockers, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.identity import led_astray
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -201,6 +202,7 @@ async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | 
             raise Rollback
     except ServerError as error:
         return error.found
+    return await led_astray(given, other, server)
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:

@@ -31,6 +31,7 @@ from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
     PublicationNotFound,
+    ServerError,
     SlotNotFound,
     SubscriptionNotFound,
     WaitTimeout,
@@ -221,15 +222,26 @@ class UpgradeActor:
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
-        with suppress(SubscriptionNotFound):
+        try:
             server.subscription(name)
-            return
-        if options.create_slot is not False:
-            # An attempt that was killed may have created the slot only.
-            drop_slots(publisher, [name])
-        server.create_subscription(
-            name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
-        )
+        except SubscriptionNotFound:
+            if options.create_slot is not False:
+                # An attempt that was killed may have created the slot only.
+                drop_slots(publisher, [name])
+            server.create_subscription(
+                name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
+            )
+        try:
+            publisher.slot(name)
+        except SlotNotFound:
+            # From an address that only the server reaches, it has copied no rows, or others.
+            (server.subscription(name)).drop(timeout=self.timeout)
+            raise ServerError(
+                f"subscribe to {name!r} of the {other} server",
+                f"the {other} server has no slot {name!r}: the {node} one has reached another"
+                " server or database",
+                remedy=f"pass the right connection string in replication={{{other!r}: …}}",
+            ) from None
 
     def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)

@@ -13,6 +13,7 @@ from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import led_astray
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -202,6 +203,7 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
             raise Rollback
     except ServerError as error:
         return error.found
+    return led_astray(given, other, server)
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
