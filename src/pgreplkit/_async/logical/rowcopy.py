@@ -86,7 +86,7 @@ async def relay(
     with watched(reader):
         while not out.is_over:
             check()
-            if rows := out.views():
+            if rows := out.read():
                 # In blocks: a write for each row would take longer than reading it.
                 await sink.write(b"".join(rows))
             elif out.result() is None and not out.is_over:
@@ -111,7 +111,7 @@ class AsyncRowCopy:
         self._conninfo = conninfo
         self._silence, self._is_wanted = silence, is_wanted
 
-    async def rows(self, operation: str, statement: Composed) -> AsyncGenerator[memoryview]:
+    async def rows(self, operation: str, statement: Composed) -> AsyncGenerator[bytes]:
         """Run the COPY, and yield each row.
 
         Raises: ConnectionFailed when the path is cut; StreamClosed when the rows are no longer
@@ -121,7 +121,7 @@ class AsyncRowCopy:
         out.send(statement.as_bytes(self._reader))
         self._silence.heard()
         while not out.is_over:
-            messages = out.views()
+            messages = out.read()
             for message in messages:
                 yield message
             if out.result() is None and not messages and not out.is_over:

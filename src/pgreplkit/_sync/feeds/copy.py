@@ -125,7 +125,7 @@ class FeedCopy:
             for data in copy.rows(operation, copy_statement(one)):
                 # Over all tables, because the position of a copy is one number.
                 self._number += 1
-                values = copied_values(bytes(data), count)
+                values = copied_values(data, count)
                 yield FeedChange(
                     *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
                     new=(values, [TEXT] * count),

@@ -87,7 +87,7 @@ def relay(
     with watched(reader):
         while not out.is_over:
             check()
-            if rows := out.views():
+            if rows := out.read():
                 # In blocks: a write for each row would take longer than reading it.
                 sink.write(b"".join(rows))
             elif out.result() is None and not out.is_over:
@@ -112,7 +112,7 @@ class RowCopy:
         self._conninfo = conninfo
         self._silence, self._is_wanted = silence, is_wanted
 
-    def rows(self, operation: str, statement: Composed) -> Generator[memoryview]:
+    def rows(self, operation: str, statement: Composed) -> Generator[bytes]:
         """Run the COPY, and yield each row.
 
         Raises: ConnectionFailed when the path is cut; StreamClosed when the rows are no longer
@@ -122,7 +122,7 @@ class RowCopy:
         out.send(statement.as_bytes(self._reader))
         self._silence.heard()
         while not out.is_over:
-            messages = out.views()
+            messages = out.read()
             for message in messages:
                 yield message
             if out.result() is None and not messages and not out.is_over:

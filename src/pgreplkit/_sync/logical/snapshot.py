@@ -249,7 +249,7 @@ class SnapshotStream(ChangeStream[R]):
             operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
             with translate_errors(operation, connection=reader, grant=grant):
                 for data in copy.rows(operation, copy_statement(one)):
-                    values = load(copied_values(bytes(data), count))
+                    values = load(copied_values(data, count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         # The transaction would hold back VACUUM.

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from psycopg import Connection, Error as PsycopgError, errors, generators
 from psycopg.pq import ExecStatus
@@ -13,6 +15,8 @@ from psycopg.pq.abc import PGresult
 from pgreplkit._sync._io import wait_readable
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import cancel
+
+T = TypeVar("T")
 
 # Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
@@ -74,9 +78,17 @@ class CopyOut:
             encoding = self.connection.info.encoding
             self._failure = errors.error_from_result(result, encoding=encoding)
 
+    def read(self) -> list[bytes]:
+        """Return the received messages: for those that are many and small, as rows are."""
+        # The collector of garbage would go through thousands of views again and again.
+        return self._received(bytes)
+
     def views(self) -> list[memoryview]:
         """Return the received messages, each with a buffer of its own."""
-        messages: list[memoryview] = []
+        return self._received(memoryview)
+
+    def _received(self, kind: Callable[[memoryview], T]) -> list[T]:
+        messages: list[T] = []
         pgconn, size = self.connection.pgconn, 0
         while self.is_copying and size < _BATCH_BYTES:
             count, data = pgconn.get_copy_data(1)
@@ -88,7 +100,7 @@ class CopyOut:
                 # A negative count ends the COPY; its result is next.
                 self.is_copying = not count
                 break
-            messages.append(data)
+            messages.append(kind(data))
             size += count
         return messages
 
