@@ -15,7 +15,7 @@ import attrs
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.stampedsets import StampedSets
-from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
+from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -186,8 +186,7 @@ class StampedStatements:
         if not self._stamps.by_time:
             return None
         place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = (d.key->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
+            equals(one, f"(d.key->>{at})::{one.column.type}") for at, one in enumerate(self.key)
         )
         setting = f"'pgreplkit.swept_' || {self._oid}"
         horizon = "txid_snapshot_xmin(txid_current_snapshot())"
@@ -215,8 +214,7 @@ class StampedStatements:
     def _outlives(self, stamp: str) -> str:
         """Return the condition that a row that was just written is newer than its deletion."""
         place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
+            equals(one, f"($1->>{at})::{one.column.type}") for at, one in enumerate(self.key)
         )
         # A row that is inserted under a newer tombstone is removed in the same statement: in
         # between, no other session can see it.
@@ -233,10 +231,7 @@ class StampedStatements:
         return key_json([one.column.name for one in self.key], row)
 
     def _where(self, parameters: Parameters) -> str:
-        return " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = {parameters[one.position]}"
-            for one in self.key
-        )
+        return " AND ".join(equals(one, parameters[one.position]) for one in self.key)
 
     def _is_older(self, row: str, parameters: Parameters, tie: str) -> str:
         time = f"pg_xact_commit_timestamp({row}.xmin)"

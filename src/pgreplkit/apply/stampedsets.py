@@ -12,7 +12,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
-from pgreplkit.apply.statements import Parameters, Statement, insert_sql
+from pgreplkit.apply.statements import Parameters, Statement, equals, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 
 _TIMESTAMPTZ = 1184
@@ -111,8 +111,7 @@ class StampedSets:
 
     def _place(self, parameters: Parameters) -> str:
         return " AND ".join(
-            f"t.{quote_identifier(each.column.name)} = v.{parameters.column(each.position)}"
-            for each in self._key
+            equals(each, f"v.{parameters.column(each.position)}") for each in self._key
         )
 
     @staticmethod
