@@ -32,6 +32,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 
@@ -84,6 +85,7 @@ class AsyncPlanLock(Protocol):
         ...
 
 
+@made_by("a method such as cluster.plan_switchover()")
 class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
 

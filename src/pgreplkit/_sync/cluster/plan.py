@@ -33,6 +33,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 
@@ -85,6 +86,7 @@ class PlanLock(Protocol):
         ...
 
 
+@made_by("a method such as cluster.plan_switchover()")
 class Plan:
     """An operation on a cluster: its steps, and how many of them are done.
 
