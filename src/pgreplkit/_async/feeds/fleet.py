@@ -154,6 +154,7 @@ class AsyncFleet(AsyncClosing):
         await group.close()
         for name, one in self._members.items():
             _collect(name, one, time.monotonic())
+            one.attempts.stop()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {counted(len(self._members), 'feed')}>"
