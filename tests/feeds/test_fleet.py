@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import attrs
 import pytest
+from colours import Colour
 from feedfacts import Lines
 from modelsink import Engine, ModelSink
 
@@ -143,12 +143,13 @@ async def test_the_feeds_of_a_fleet_do_not_connect_all_at_once() -> None:
     assert [one.since is None for one in fleet.status()] == [False] * 50 + [True] * 10
 
 
-@pytest.mark.parametrize(
-    ("fleet_kind", "feed_kind"), [(AsyncFleet, AsyncFeed), (Fleet, Feed)], ids=["async", "sync"]
-)
+@pytest.mark.parametrize("name", ["async", "sync"])
 async def test_no_feed_of_a_fleet_that_has_ended_waits_for_an_attempt(
-    fleet_kind: Any, feed_kind: Any
+    name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    colour = Colour(name)
+    kinds: Any = (AsyncFleet, AsyncFeed) if name == "async" else (Fleet, Feed)
+    fleet_kind, feed_kind = kinds
     feed = feed_kind(
         "host=127.0.0.1 port=1 connect_timeout=1",
         "orders",
@@ -158,11 +159,14 @@ async def test_no_feed_of_a_fleet_that_has_ended_waits_for_an_attempt(
     )
     fleet = fleet_kind({"orders": feed})
     with pytest.raises(WaitTimeout):
-        await Colour(is_async=fleet_kind is AsyncFleet).bound(fleet).run(timeout=1.5)
+        await colour.bound(fleet).run(timeout=1.5)
     [row] = fleet.status()
     assert (row.state, row.retry_in) == (FeedState.STOPPED, None)
     assert row.failures > 0
     assert "ConnectionFailed" in str(row.error)
+    # libpq's own text has two lines.
+    assert "Connection refused Is the server running on" in caplog.messages[0]
+    assert not [message for message in caplog.messages if "\n" in message]
 
 
 def test_a_feed_that_is_stopped_while_it_waits_keeps_its_error_and_never_starts_again() -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._hooks import html_of
-from pgreplkit._text import counted
+from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError, ServerError
@@ -367,7 +367,7 @@ class AsyncPlan:
             )
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
-        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)
+        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, one_line(found))
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 

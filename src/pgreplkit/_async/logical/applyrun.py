@@ -17,6 +17,7 @@ from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, rec
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
+from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.filtering import RuleFailed
@@ -508,7 +509,9 @@ class AsyncApplyRun:
             await slow.skip(transaction)
             self._tally.skipped += 1
         name = self._settings.name
-        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        _log.warning(
+            "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)
+        )
         self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:

@@ -18,6 +18,7 @@ from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
+from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.filtering import RuleFailed
@@ -507,7 +508,9 @@ class ApplyRun:
             slow.skip(transaction)
             self._tally.skipped += 1
         name = self._settings.name
-        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        _log.warning(
+            "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)
+        )
         self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
