@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster, soon
+from clusters import Cluster, Clusters, soon
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
@@ -391,6 +391,36 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         assert new.all("SELECT subname FROM pg_subscription WHERE subname = 'shop_1'") == []
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+def test_a_step_that_is_done_survives_a_crash_if_commits_are_asynchronous(
+    clusters: Clusters, major: int, tmp_path: Path
+) -> None:
+    settings = {"wal_level": "logical", "synchronous_commit": "off", "wal_writer_delay": "10s"}
+    old, new = (clusters.lab.primary(version=major, settings=settings) for _ in range(2))
+    with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+        for statement in TABLES:
+            one.connection.execute(statement.encode())
+        upgrade = Upgrade(one, two, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_prepare(bindir=new.installation.bindir).run()
+
+        def crash(node: str) -> None:
+            new.kill()
+            new.start()
+            with new.connect() as again:
+                again.connection.execute("INSERT INTO customers (name) VALUES ('c')")
+
+        with pytest.raises(PlanFailed) as failed:
+            upgrade.plan_cutover(crash).run()
+        # The clients have moved, and could write.
+        assert "move the clients here" in failed.value.done[-1]
+    with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+        upgrade = Upgrade(one, two, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_resume().resume()
+        assert upgrade.status().phase is UpgradePhase.CUT_OVER
+    for node in (old, new):
+        clusters.lab.remove(node)
 
 
 CHANGES = (

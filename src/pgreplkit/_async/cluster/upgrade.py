@@ -25,7 +25,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    returned_tables,
+    returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.compare import acompare
@@ -212,7 +212,8 @@ class AsyncUpgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = await published_groups(self._old, self._names)
-        returned = [str(table) for table in await returned_tables(self._new, self._names)]
+        back = await returned_groups(self._new, self._names)
+        returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
         return await self._plan(journal, _RollbackChecks(self), redirect)
 

@@ -18,6 +18,7 @@ from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError, ServerError
 from pgreplkit.host.configfiles import replace_file, translate_os_errors
+from pgreplkit.host.journalfile import journal_in
 from pgreplkit.plans.cluster.journal import (
     Journal,
     LostPrimary,
@@ -179,7 +180,7 @@ class Plan:
         # Overwriting it would lose what is known about that operation.
         with translate_os_errors(f"read the journal {str(kept)!r}"):
             text = kept.read_bytes() if kept and kept.exists() else None
-        if text is not None and Journal.from_json(text).is_unfinished:
+        if kept and text is not None and journal_in(kept, text).is_unfinished:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
@@ -218,9 +219,10 @@ class Plan:
             lost = self._journal.loss_to_verify
             if lost is not None:
                 self._insist_on(lost)
-            self._insist_on_version()
-            # Before a step: a rebuilt journal has no file yet, and may have no place for one.
-            self._keep(attrs.evolve(self._journal, undone=False))
+            if self._journal.undone or self._version is None:
+                self._insist_on_version()
+                # Before a step: a rebuilt journal has no file yet, and may have no place for one.
+                self._keep(attrs.evolve(self._journal, undone=False))
             if self._begun is None and self._journal.done:
                 # Another process may have begun the next step as soon as the last one was done.
                 self._began_at = self._journal.done[-1].ended_at

@@ -26,7 +26,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    returned_tables,
+    returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.logical.compare import compare
@@ -207,7 +207,8 @@ class Upgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = published_groups(self._old, self._names)
-        returned = [str(table) for table in returned_tables(self._new, self._names)]
+        back = returned_groups(self._new, self._names)
+        returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
         return self._plan(journal, _RollbackChecks(self), redirect)
 

@@ -19,6 +19,7 @@ from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -26,6 +27,7 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     END_WORKERS,
 )
+from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
@@ -78,6 +80,13 @@ class UpgradeActor:
 
         Return when a fence began to refuse writes.
         """
+        refused_at = self._perform(step)
+        # That step changes nothing on the server, which may be lost by then.
+        if not isinstance(step, steps.Redirect):
+            self._flush(step.node)
+        return refused_at
+
+    def _perform(self, step: Step) -> datetime | None:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
@@ -168,6 +177,20 @@ class UpgradeActor:
 
     def take_back(self, step: Step) -> None:
         """Undo one step, which may be done completely, in part or not at all."""
+        self._take_back(step)
+        self._flush(step.node)
+
+    def _flush(self, node: str) -> None:
+        """Flush the commits of a step, if those of the role are asynchronous.
+
+        Otherwise a crash of the server could open a fence again, while the other one is open.
+        """
+        link = self._server(node)._link
+        operation = f"flush the WAL of the {node} server"
+        if (link.one(operation, IS_ASYNCHRONOUS))["is_so"]:
+            write_marker(link)
+
+    def _take_back(self, step: Step) -> None:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():

@@ -59,6 +59,18 @@ class UpgradeStatus(Record):
     old_is_fenced: bool
     new_is_fenced: bool
 
+    def __str__(self) -> str:
+        """Return the phase, the servers that accept writes, and a line for each subscription."""
+        lines = [f"{self.name}: {self.phase}"]
+        for node, is_fenced, subscriptions in (
+            (OLD, self.old_is_fenced, self.back),
+            (NEW, self.new_is_fenced, self.forward),
+        ):
+            lines.append(f"  {node} server: {'fenced' if is_fenced else 'not fenced'}")
+            for one in subscriptions:
+                lines += [f"    {line}" for line in str(one).splitlines()]
+        return "\n".join(lines)
+
 
 @attrs.frozen(kw_only=True)
 class Names:
