@@ -22,118 +22,125 @@ def _privileges(acl: str, kind: str, owner: str) -> str:
     After a GRANT and its REVOKE, the default ones are written out; and they depend on the major
     version.
     """
-    exploded = [
-        f"SELECT grantee, privilege_type, is_grantable FROM aclexplode({of})"
-        for of in (acl, f"acldefault('{kind}', {owner})")
-    ]
-    both = " UNION ALL ".join(
-        f"(SELECT '{sign}' AS sign, * FROM ({one} EXCEPT {other}) AS _)"
-        for sign, one, other in (("+", *exploded), ("-", *reversed(exploded)))
-    )
+    given = f"SELECT grantee, privilege_type, is_grantable FROM aclexplode({acl})"
+    default = f"""
+        SELECT grantee, privilege_type, is_grantable FROM aclexplode(acldefault('{kind}', {owner}))
+    """
     shown = "concat_ws(' ', sign, pg_get_userbyid(grantee), privilege_type, is_grantable)"
     return f"""
-        (SELECT string_agg({shown}, ',' ORDER BY {shown}) FROM ({both}) AS changed
+        (SELECT string_agg({shown}, ',' ORDER BY {shown}) FROM (
+            (SELECT '+' AS sign, * FROM ({given} EXCEPT {default}) AS _)
+            UNION ALL (SELECT '-', * FROM ({default} EXCEPT {given}) AS _)) AS changed
             WHERE {acl} IS NOT NULL)
     """
 
 
-def _others() -> str:
-    """Return the statement for the objects that few schemas have."""
-    owner = "pg_get_userbyid({})".format
-    kinds = {
-        # By catalog: the kind, the name, and the definition.
-        "pg_cast": (
-            "cast",
-            "format('(%s as %s)', castsource::regtype, casttarget::regtype)",
-            "castfunc::regprocedure, castcontext, castmethod",
-        ),
-        "pg_operator": (
-            "operator",
-            "o.oid::regoperator",
-            f"{owner('oprowner')}, oprresult::regtype, oprcode::regproc, oprcom::regoperator,"
-            " oprnegate::regoperator, oprrest::regproc, oprjoin::regproc, oprcanmerge, oprcanhash",
-        ),
-        "pg_collation": (
-            "collation",
-            "format('%I.%I', collnamespace::regnamespace, collname)",
-            f"{owner('collowner')}, collprovider, collcollate, collctype,"
-            # These columns got their names in 15 and 17.
-            " coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale')",
-        ),
-        "pg_statistic_ext": (
-            "statistics",
-            "format('%I.%I', stxnamespace::regnamespace, stxname)",
-            f"{owner('stxowner')}, pg_get_statisticsobjdef(o.oid)",
-        ),
-        "pg_ts_config": (
-            "text search configuration",
-            "o.oid::regconfig",
-            f"{owner('cfgowner')}, (SELECT string_agg(concat_ws(' ', maptokentype, mapseqno,"
-            " mapdict::regdictionary), ',' ORDER BY maptokentype, mapseqno)"
-            " FROM pg_ts_config_map WHERE mapcfg = o.oid)",
-        ),
-        "pg_ts_dict": (
-            "text search dictionary",
-            "o.oid::regdictionary",
-            f"{owner('dictowner')}, dictinitoption",
-        ),
-        "pg_opfamily": (
-            "operator family",
-            "format('%I.%I of %s', opfnamespace::regnamespace, opfname, opfmethod)",
-            f"{owner('opfowner')}, (SELECT string_agg(concat_ws(' ', amopstrategy,"
-            " amopopr::regoperator), ',' ORDER BY amopstrategy, amopopr::regoperator::text)"
-            " FROM pg_amop WHERE amopfamily = o.oid), (SELECT string_agg(concat_ws(' ', amprocnum,"
-            " amproc::regproc), ',' ORDER BY amprocnum, amproc::regproc::text) FROM pg_amproc"
-            " WHERE amprocfamily = o.oid)",
-        ),
-        "pg_opclass": (
-            "operator class",
-            "format('%I.%I of %s', opcnamespace::regnamespace, opcname, opcmethod)",
-            f"{owner('opcowner')}, opcintype::regtype, opcdefault",
-        ),
-        "pg_conversion": (
-            "conversion",
-            "format('%I.%I', connamespace::regnamespace, conname)",
-            f"{owner('conowner')}, conproc::regproc, condefault",
-        ),
-        "pg_foreign_data_wrapper": (
-            "foreign-data wrapper",
-            "quote_ident(fdwname)",
-            f"{owner('fdwowner')}, fdwhandler::regproc, fdwoptions,"
-            f" {_privileges('fdwacl', 'F', 'fdwowner')}",
-        ),
-        "pg_foreign_server": (
-            "foreign server",
-            "quote_ident(srvname)",
-            f"{owner('srvowner')}, srvversion, srvoptions,"
-            f" {_privileges('srvacl', 'S', 'srvowner')}",
-        ),
-        # Its options may have a password.
-        "pg_user_mapping": (
-            "user mapping",
-            "format('of %s for %s', pg_get_userbyid(umuser),"
-            " (SELECT srvname FROM pg_foreign_server WHERE pg_foreign_server.oid = umserver))",
-            "''",
-        ),
-        "pg_language": ("language", "quote_ident(lanname)", owner("lanowner")),
-        "pg_am": ("access method", "quote_ident(amname)", "amhandler::regproc"),
-        "pg_transform": (
-            "transform",
-            "concat(trftype::regtype, ' in ', trflang)",
-            "trffromsql::regproc, trftosql::regproc",
-        ),
-    }
-    return "\n".join(
-        f"""
+def _object(catalog: str, kind: str, name: str, definition: str) -> str:
+    return f"""
         UNION ALL SELECT '{kind} ' || {name}, concat_ws(' ', {definition})
         FROM {catalog} AS o WHERE {_own(catalog, "o.oid")}
-        """
-        for catalog, (kind, name, definition) in kinds.items()
+    """
+
+
+_OWNER = "pg_get_userbyid({})".format
+_OTHERS = (
+    _object(
+        "pg_cast",
+        "cast",
+        "format('(%s as %s)', castsource::regtype, casttarget::regtype)",
+        "castfunc::regprocedure, castcontext, castmethod",
     )
+    + _object(
+        "pg_operator",
+        "operator",
+        "o.oid::regoperator",
+        f"{_OWNER('oprowner')}, oprresult::regtype, oprcode::regproc, oprcom::regoperator,"
+        " oprnegate::regoperator, oprrest::regproc, oprjoin::regproc, oprcanmerge, oprcanhash",
+    )
+    + _object(
+        "pg_collation",
+        "collation",
+        "format('%I.%I', collnamespace::regnamespace, collname)",
+        f"{_OWNER('collowner')}, collprovider, collcollate, collctype,"
+        # These columns got their names in 15 and 17.
+        " coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale')",
+    )
+    + _object(
+        "pg_statistic_ext",
+        "statistics",
+        "format('%I.%I', stxnamespace::regnamespace, stxname)",
+        f"{_OWNER('stxowner')}, pg_get_statisticsobjdef(o.oid)",
+    )
+    + _object(
+        "pg_ts_config",
+        "text search configuration",
+        "o.oid::regconfig",
+        f"{_OWNER('cfgowner')}, (SELECT string_agg(concat_ws(' ', maptokentype, mapseqno,"
+        " mapdict::regdictionary), ',' ORDER BY maptokentype, mapseqno)"
+        " FROM pg_ts_config_map WHERE mapcfg = o.oid)",
+    )
+    + _object(
+        "pg_ts_dict",
+        "text search dictionary",
+        "o.oid::regdictionary",
+        f"{_OWNER('dictowner')}, dictinitoption",
+    )
+    + _object(
+        "pg_opfamily",
+        "operator family",
+        "format('%I.%I of %s', opfnamespace::regnamespace, opfname, opfmethod)",
+        f"{_OWNER('opfowner')}, (SELECT string_agg(concat_ws(' ', amopstrategy,"
+        " amopopr::regoperator), ',' ORDER BY amopstrategy, amopopr::regoperator::text)"
+        " FROM pg_amop WHERE amopfamily = o.oid), (SELECT string_agg(concat_ws(' ', amprocnum,"
+        " amproc::regproc), ',' ORDER BY amprocnum, amproc::regproc::text) FROM pg_amproc"
+        " WHERE amprocfamily = o.oid)",
+    )
+    + _object(
+        "pg_opclass",
+        "operator class",
+        "format('%I.%I of %s', opcnamespace::regnamespace, opcname, opcmethod)",
+        f"{_OWNER('opcowner')}, opcintype::regtype, opcdefault",
+    )
+    + _object(
+        "pg_conversion",
+        "conversion",
+        "format('%I.%I', connamespace::regnamespace, conname)",
+        f"{_OWNER('conowner')}, conproc::regproc, condefault",
+    )
+    + _object(
+        "pg_foreign_data_wrapper",
+        "foreign-data wrapper",
+        "quote_ident(fdwname)",
+        f"{_OWNER('fdwowner')}, fdwhandler::regproc, fdwoptions,"
+        f" {_privileges('fdwacl', 'F', 'fdwowner')}",
+    )
+    + _object(
+        "pg_foreign_server",
+        "foreign server",
+        "quote_ident(srvname)",
+        f"{_OWNER('srvowner')}, srvversion, srvoptions, {_privileges('srvacl', 'S', 'srvowner')}",
+    )
+    # Its options may have a password.
+    + _object(
+        "pg_user_mapping",
+        "user mapping",
+        "format('of %s for %s', pg_get_userbyid(umuser),"
+        " (SELECT srvname FROM pg_foreign_server WHERE pg_foreign_server.oid = umserver))",
+        "''",
+    )
+    + _object("pg_language", "language", "quote_ident(lanname)", _OWNER("lanowner"))
+    + _object("pg_am", "access method", "quote_ident(amname)", "amhandler::regproc")
+    + _object(
+        "pg_transform",
+        "transform",
+        "concat(trftype::regtype, ' in ', (SELECT lanname FROM pg_language l"
+        " WHERE l.oid = trflang))",
+        "trffromsql::regproc, trftosql::regproc",
+    )
+)
 
-
-# Attributes and sources, where the text of a definition depends on the major version. What only
-# changes storage or statistics is left out, and so are comments.
+# Attributes and sources, where the text of a definition depends on the major version. Storage and
+# statistics of columns are left out, and so are comments.
 FINGERPRINT = f"""
     WITH relations AS (
         SELECT c.oid AS relid, relkind, relowner, relacl, relrowsecurity, relforcerowsecurity,
@@ -234,7 +241,7 @@ FINGERPRINT = f"""
             -- Not those of tables and arrays, nor the multiranges.
             AND typtype <> 'm' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
             AND NOT EXISTS (SELECT FROM pg_class WHERE pg_class.oid = typrelid AND relkind <> 'c')
-        {_others()}
+        {_OTHERS}
     )
     SELECT name, left(md5(definition), 8) AS hash FROM objects ORDER BY 1
 """
