@@ -14,6 +14,7 @@ from colours import Colour
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import AsyncPrimary, AsyncSubscription, SubscriptionOptions
+from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.lab import Node
 
 numbers = count(1)
@@ -169,6 +170,11 @@ class Pair:
     def rows(self, table: str) -> tuple[object, object]:
         sql = f"SELECT count(*) FROM {table}"
         return self.publisher.one(sql), self.subscriber.one(sql)
+
+
+def granted(refused: InsufficientPrivilege) -> list[str]:
+    """Return the statements that the error names as enough."""
+    return [f"GRANT {one} TO {refused.role}" for one in refused.grant.split("; ")]
 
 
 def make_pair(publisher: Node, subscriber: Node) -> Pair:

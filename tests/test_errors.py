@@ -57,6 +57,7 @@ SAMPLES: list[Error] = [
     errors.WalRemoved("stream WAL from 0/5", "the segment has been removed", "58P01"),
     errors.AheadOfServer("stream the slot 'a'", "0/9", "0/5"),
     errors.ValueNotLoadable("public.t", "at", "'infinity'", "timestamp too large"),
+    errors.UpgradeActive("run the cutover of shop", "old", 17, "10.0.0.5", "psql"),
     errors.KeyMissing("compare public.t", "it has no unique key"),
     errors.SubscriptionNotFound("read the subscription 'a'", "there is none of that name"),
     errors.PublisherUnreachable("drop the subscription 'a'", "timeout expired"),

@@ -31,7 +31,7 @@ FACADES = [
 ] + [ROOM / "apply" / "__main__.py", ROOM / "feeds" / "__main__.py"]
 """They only list names, which are defined in any layer, or start a program."""
 LAYERS = [
-    {"_rooms"},
+    {"_annotations", "_rooms"},
     {"_hooks", "_public", "_text"},
     {"errors"},
     {"values"},

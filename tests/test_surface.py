@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import attrs
 import jedi  # type: ignore[import-untyped]
 import pytest
 
 import pgreplkit
-from pgreplkit import rows
+from pgreplkit import AsyncClonePlan, AsyncPlan, ClonePlan, Plan, Timeout, rows
 from pgreplkit._public import HOME, SUBMODULES
 from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
 
@@ -27,7 +28,7 @@ PUBLIC = {
     for name in homes
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
-LIST = re.compile(r"\b(?:list|tuple)\[(\w+)(?:, \.\.\.)?\]")
+LIST = re.compile(r"\b(?:list|tuple)\[(?:\w+\.)*(\w+)(?:, \.\.\.)?\]")
 OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_", "folder"}
 """Other words for directory, data_directory, stop_at, interval, conninfo, evidence and kind."""
 DEFAULTS = {10.0, 60.0, 600.0, None}
@@ -67,7 +68,8 @@ def test_timeouts_take_seconds_or_a_timedelta_and_have_one_of_the_defaults() -> 
             given = parameter.default
             if parameter.name != "timeout" or given is inspect.Parameter.empty:
                 continue
-            assert parameter.annotation in {"Timeout", "Timeout | None"}, name
+            hint = get_type_hints(function)["timeout"]
+            assert hint in {Timeout, Timeout | None}, name
             assert given in DEFAULTS, name
 
 
@@ -86,7 +88,7 @@ def test_lists_of_rows_are_tables_in_notebooks_and_in_text() -> None:
         name: found
         for name, function in FUNCTIONS.items()
         if not name.startswith("pgreplkit.wal.Wal")
-        and (found := LIST.search(str(inspect.signature(function).return_annotation)))
+        and (found := LIST.search(str(get_type_hints(function).get("return"))))
         and found[1] in records
     }
     assert plain_lists == {}
@@ -98,10 +100,10 @@ def test_waits_are_named_wait_for() -> None:
 
 
 def test_only_methods_that_plan_return_plans() -> None:
-    plans = {"Plan", "AsyncPlan", "ClonePlan", "AsyncClonePlan"}
+    plans = {Plan, AsyncPlan, ClonePlan, AsyncClonePlan}
     for name, function in FUNCTIONS.items():
         last = name.rpartition(".")[2]
-        returned = inspect.signature(function).return_annotation
+        returned = get_type_hints(function).get("return")
         assert last.removeprefix("a").startswith("plan_") == (returned in plans), name
 
 

@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 
+from pgreplkit._annotations import defer
 from pgreplkit._rooms import ROOMS
 
 # Importing typing would cost more than the rest of this module. An editor that infers values, such
@@ -54,6 +55,7 @@ def _name_public_module() -> None:
         if not values or None in values:
             continue
         for value in filter(_has_module, values):
+            defer(value)
             value.__module__ = public
         _unnamed.discard((public, room))
 

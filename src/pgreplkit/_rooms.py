@@ -196,6 +196,7 @@ ROOMS = {
             "ReplicaIdentityMissing",
             "SubscriptionNotFound",
             "TableNotFound",
+            "UpgradeActive",
         ],
         "errors.patroni": ["PatroniError", "PatroniRefused", "PatroniUnreachable"],
         "errors.server": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
+import attrs
 from applyfacts import INT, JSON, TEXT, column, matched, source, target
 
 from pgreplkit.apply import TableRule
@@ -34,6 +35,20 @@ def test_an_update_sets_what_is_not_the_key() -> None:
     assert update.picks is None
     assert update.needs_row
     assert update.key == (("id", 0, INT),)
+
+
+def test_rows_are_found_as_their_unique_index_compares_keys() -> None:
+    key = attrs.evolve(
+        column("id", not_null=True), equality="OPERATOR(ext.=)", collation="public.c"
+    )
+    own = target(key, column("name", TEXT), column("n"))
+    place = 't."id" OPERATOR(ext.=) {} COLLATE public.c'
+    sets = Statements(matched(own=own), names(), sets=True)
+    for statement in (sets.update(has_old=False), sets.delete()):
+        assert statement.sql.endswith("WHERE " + place.format("$1"))
+        assert statement.several is not None
+        assert place.format("v.c1") in statement.several(2).sql
+    assert key.is_equal("OLD.id", "NEW.id") == "OLD.id OPERATOR(ext.=) NEW.id COLLATE public.c"
 
 
 def test_a_set_of_rows_fails_unless_all_of_them_are_changed() -> None:

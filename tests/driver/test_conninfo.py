@@ -15,6 +15,7 @@ from pgreplkit.driver.conninfo import (
     address,
     complete,
     handed_on,
+    is_local,
     replication_conninfo,
     resolved,
     with_database,
@@ -37,6 +38,34 @@ def for_server(
     given: dict[str, str | int | None] | None, reported: dict[str, str], major: int = 18
 ) -> dict[str, str | int | None]:
     return handed_on(given, reported, REACHED, major=major, is_pinned=False)
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "expected"),
+    [
+        ("host=localhost", True),
+        ("host=/var/run/postgresql", True),
+        ("host=@pg", True),
+        ("host=127.0.0.2 port=5433", True),
+        ("host=::1", True),
+        ("host=db1,localhost", True),
+        ("host=db1 hostaddr=127.0.0.1", True),
+        ("host=localhost hostaddr=10.0.0.1", False),
+        ("host=db1", False),
+        ("postgresql://10.0.0.1,10.0.0.2/shop", False),
+    ],
+)
+def test_a_local_address_leads_each_machine_to_itself(conninfo: str, expected: bool) -> None:
+    assert is_local(conninfo) is expected
+
+
+def test_without_a_host_the_address_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    assert is_local("dbname=shop")
+    monkeypatch.setenv("PGHOST", "db1")
+    assert not is_local("dbname=shop")
 
 
 @given(parameters)

@@ -18,6 +18,28 @@ def test_a_malformed_connection_string_is_not_shown() -> None:
     assert without_password("host=a password='secret") is None
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "user=me password=******** passfile=/my files/pass host=db1 options=-c work_mem=7MB"
+        " application_name=DB 'Two' fallback_application_name=walreceiver",
+        # After a change of the timeline: as it is configured, with the password.
+        r"password='a secret' user=me host=db1 options='-c work_mem=7MB'"
+        r" application_name='DB \'Two\''",
+        "postgresql://me:a%20secret@db1/?options=-c%20work_mem=7MB&application_name=DB%20'Two'",
+    ],
+)
+def test_the_connection_of_a_walreceiver_is_read_as_configured_and_as_shown(shown: str) -> None:
+    parts = parse_conninfo(without_password(shown) or "")
+    parts.pop("fallback_application_name", None)
+    assert parts == {
+        "user": "me",
+        "host": "db1",
+        "options": "-c work_mem=7MB",
+        "application_name": "DB 'Two'",
+    }
+
+
 def test_a_secret_of_a_service_is_read_from_the_service_again() -> None:
     resolved = "host=a user=u password=p sslkey=/k sslpassword=secret"
     shown, passfile = private_conninfo(resolved, "service=db1 user=u")

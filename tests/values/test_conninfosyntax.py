@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo, parse_shown_conninfo
 
 anything = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 values = st.text("a'\\ =\n") | st.text(anything)
@@ -40,3 +40,30 @@ def test_a_malformed_string_is_not_repeated_in_the_error(text: str) -> None:
 )
 def test_a_uri_is_read_as_libpq_reads_it(text: str) -> None:
     assert parse_conninfo(text) == conninfo_to_dict(text)
+
+
+@given(st.dictionaries(names, st.text(anything, min_size=1).filter(lambda text: "=" not in text)))
+def test_a_conninfo_that_a_server_shows_has_values_without_quotes(
+    parameters: dict[str, str],
+) -> None:
+    shown = " ".join(f"{name}={value}" for name, value in parameters.items())
+    assert parse_shown_conninfo(shown) == parameters
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-c work_mem=7MB",
+        "-c application_name=x -c  host=y",
+        "-cwork_mem=7MB --geqo=off",
+        r"-c search_path=a\ b",
+    ],
+)
+def test_the_settings_in_shown_options_are_no_parameters(options: str) -> None:
+    shown = f'host=db1 options={options} application_name=it\'s "Two" sslmode=prefer'
+    assert parse_shown_conninfo(shown) == {
+        "host": "db1",
+        "options": options,
+        "application_name": 'it\'s "Two"',
+        "sslmode": "prefer",
+    }

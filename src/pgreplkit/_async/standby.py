@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import attrs
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import sleep, to_thread
@@ -118,7 +119,15 @@ class AsyncStandby(AsyncStreamingServer):
         from pgreplkit.catalog.server.receivers import upstream_of
 
         receiver = await self.receiver()
-        return None if receiver is None else upstream_of(receiver)
+        if receiver is None:
+            return None
+        source = upstream_of(receiver)
+        named = source.application_name or source.fallback_application_name
+        if named or not self._link.has("standby.cluster_name"):
+            return source
+        # The server shows no default name once the walreceiver has continued on another timeline.
+        cluster_name = (await self.setting("cluster_name")).value
+        return attrs.evolve(source, fallback_application_name=str(cluster_name or "") or None)
 
     async def conflicts(self) -> Rows[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import attrs
 from psycopg import Connection
 
 from pgreplkit._sync._io import sleep, to_thread
@@ -119,7 +120,15 @@ class Standby(StreamingServer):
         from pgreplkit.catalog.server.receivers import upstream_of
 
         receiver = self.receiver()
-        return None if receiver is None else upstream_of(receiver)
+        if receiver is None:
+            return None
+        source = upstream_of(receiver)
+        named = source.application_name or source.fallback_application_name
+        if named or not self._link.has("standby.cluster_name"):
+            return source
+        # The server shows no default name once the walreceiver has continued on another timeline.
+        cluster_name = (self.setting("cluster_name")).value
+        return attrs.evolve(source, fallback_application_name=str(cluster_name or "") or None)
 
     def conflicts(self) -> Rows[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.

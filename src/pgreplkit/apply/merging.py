@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match
-from pgreplkit.apply.statements import Kind, Parameters, Statement, is_same
+from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, is_same
 from pgreplkit.errors import SchemaMismatch
 
 INSISTING = "WITH done AS ({} RETURNING 1) SELECT nullif(1 / count(*), 1)::text FROM done"
@@ -44,10 +44,7 @@ class Merging:
             one.position: f"t.{quote_identifier(one.column.name)}::text" for one in match.written
         }
         columns = ", ".join(texts.get(at, "NULL::text") for at in range(match.width))
-        where = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = {parameters[one.position]}"
-            for one in match.key
-        )
+        where = " AND ".join(equals(one, parameters[one.position]) for one in match.key)
         only = "" if match.target.is_partitioned else "ONLY "
         sql = f"SELECT {columns} FROM {only}{match.target.table} AS t WHERE {where} FOR UPDATE"
         return Statement(Kind.UPDATE, str(match.source), name, sql, parameters.picks)

@@ -14,8 +14,8 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
-from pgreplkit.apply.stampedsets import StampedSets
-from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
+from pgreplkit.apply.stampedsets import StampedSets, fixed_names
+from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -62,6 +62,7 @@ class StampedStatements:
     def __init__(self, match: Match, stamps: Stamps, name: Callable[[], bytes]) -> None:
         self._match, self._stamps, self._name = match, stamps, name
         self.key: tuple[Written, ...] = stamped_key(match)
+        self._fixed: set[str] = fixed_names(self.key)
         self._table = f"{match.target.table}"
         only = "" if match.target.is_partitioned else "ONLY "
         self._only = f"{only}{self._table}"
@@ -72,8 +73,7 @@ class StampedStatements:
 
     def upsert(self, *, is_new: bool) -> Statement:
         """Return the INSERT, or the UPDATE, of a whole row."""
-        match = self._match
-        names = {one.column.name for one in self.key}
+        match, names = self._match, self._fixed
         used = {one.position for one in match.written} | self._stamp_used
         parameters = Parameters(used, self._stamp + 1)
         changed = [
@@ -129,8 +129,7 @@ class StampedStatements:
 
     def update(self, unsent: frozenset[int]) -> Statement:
         """Return the UPDATE of a row some of whose values were not sent."""
-        match = self._match
-        names = {one.column.name for one in self.key}
+        match, names = self._match, self._fixed
         changed = [
             one
             for one in match.written
@@ -186,8 +185,7 @@ class StampedStatements:
         if not self._stamps.by_time:
             return None
         place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = (d.key->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
+            equals(one, f"(d.key->>{at})::{one.column.type}") for at, one in enumerate(self.key)
         )
         setting = f"'pgreplkit.swept_' || {self._oid}"
         horizon = "txid_snapshot_xmin(txid_current_snapshot())"
@@ -215,8 +213,7 @@ class StampedStatements:
     def _outlives(self, stamp: str) -> str:
         """Return the condition that a row that was just written is newer than its deletion."""
         place = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
-            for at, one in enumerate(self.key)
+            equals(one, f"($1->>{at})::{one.column.type}") for at, one in enumerate(self.key)
         )
         # A row that is inserted under a newer tombstone is removed in the same statement: in
         # between, no other session can see it.
@@ -233,10 +230,7 @@ class StampedStatements:
         return key_json([one.column.name for one in self.key], row)
 
     def _where(self, parameters: Parameters) -> str:
-        return " AND ".join(
-            f"t.{quote_identifier(one.column.name)} = {parameters[one.position]}"
-            for one in self.key
-        )
+        return " AND ".join(equals(one, parameters[one.position]) for one in self.key)
 
     def _is_older(self, row: str, parameters: Parameters, tie: str) -> str:
         time = f"pg_xact_commit_timestamp({row}.xmin)"

@@ -242,10 +242,7 @@ class Statements:
         rows: int,
     ) -> Statement:
         """Return the statement for several rows, which fails unless it changes all of them."""
-        condition = " AND ".join(
-            f"t.{quote_identifier(each.column.name)} = v.{parameters.column(at)}"
-            for each, at in where
-        )
+        condition = " AND ".join(equals(each, f"v.{parameters.column(at)}") for each, at in where)
         types = {each.position: each.column.type_oid for each in self._match.written}
         sql = (
             f"WITH changed AS ({sql} (VALUES {parameters.rows(rows)}) AS v"
@@ -280,9 +277,7 @@ class Statements:
         fixed = [one for one in match.written if one.position >= match.width]
         parameters = Parameters({one.position - match.width for one in fixed}, len(match.constants))
         condition = " AND ".join(
-            f"t.{quote_identifier(one.column.name)} IS NOT DISTINCT FROM"
-            f" {parameters[one.position - match.width]}"
-            for one in fixed
+            is_same(one, parameters[one.position - match.width]) for one in fixed
         )
         sql = f"DELETE FROM {self._only} AS t WHERE {condition}"
         return self._statement(Kind.TRUNCATE, sql, parameters)
@@ -302,9 +297,7 @@ class Statements:
     def _condition(self, where: Sequence[tuple[Written, int]], parameters: Parameters) -> str:
         match = self._match
         if match.key and match.is_unique:
-            return " AND ".join(
-                f"t.{quote_identifier(one.column.name)} = {parameters[at]}" for one, at in where
-            )
+            return " AND ".join(equals(one, parameters[at]) for one, at in where)
         # Of several rows that are alike, one is meant.
         same = " AND ".join(is_same(one, parameters[at]) for one, at in where)
         place = "(tableoid, ctid)" if match.target.is_partitioned else "ctid"
@@ -336,6 +329,11 @@ def insert_sql(match: Match, rows: Sequence[Sequence[str]], *, alias: str = "") 
     if not columns:
         return f"INSERT INTO {into} DEFAULT VALUES"
     return f"INSERT INTO {into} ({columns}) {overriding}VALUES ({values})"
+
+
+def equals(one: Written, value: str) -> str:
+    """Return the condition that a column of a key has a value, which its index supports."""
+    return one.column.is_equal(f"t.{quote_identifier(one.column.name)}", value)
 
 
 def is_same(one: Written, parameter: str) -> str:

@@ -31,6 +31,10 @@ def sized(size: SupportsInt) -> SegmentSize:
     return SegmentSize(int(size))
 
 
+# attrs copies it into __init__ of rows, in whose modules the name of the type is not imported.
+sized.__annotations__["size"] = SupportsInt
+
+
 ASKED_TABLES = """
     pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from psycopg import BaseConnection, ProgrammingError, pq
@@ -110,6 +111,31 @@ def address(conninfo: str) -> str:
     service = f"the service {parts['service']!r}" if parts.get("service") else "the default host"
     host = parts.get("host") or parts.get("hostaddr") or service
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
+
+
+def is_local(conninfo: str) -> bool:
+    """Return whether a connection string names the machine on which it is used.
+
+    Another machine reaches another server by it.
+    """
+    parts = resolved(conninfo)
+    hosts = (parts.get("hostaddr") or parts.get("host") or "").split(",")
+    return any(map(_is_own_machine, hosts))
+
+
+def _is_own_machine(host: str) -> bool:
+    # A directory of sockets, or an abstract one.
+    if host in ("", "localhost") or host[0] in "/@":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def leads_alike(conninfo: str, server: BaseConnection[Any]) -> bool:
+    """Return whether a connection string leads a server to the same place as this process."""
+    return is_local(conninfo_of(server)) or not is_local(conninfo)
 
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:

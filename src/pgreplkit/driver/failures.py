@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
@@ -95,12 +95,22 @@ def read_grant(table: TableName) -> str:
     >>> read_grant(TableName("sales", "orders"))
     'USAGE ON SCHEMA sales; SELECT ON sales.orders'
     """
+    return f"{schema_grant([table])}; SELECT ON {table}"
+
+
+def schema_grant(tables: Iterable[TableName]) -> str:
+    """Return the privilege that using the schemas of tables or sequences needs.
+
+    Administrators revoke it from the schema public as well.
+
+    >>> schema_grant([TableName("sales", "orders"), TableName("Eu", "orders")])
+    'USAGE ON SCHEMA "Eu", sales'
+    """
     # A first connect does without tables.
     from pgreplkit.values.tablename import quoted
 
-    # Every role has USAGE on the schema public, until an administrator revokes it.
-    schema = "" if table.schema == "public" else f"USAGE ON SCHEMA {quoted(table.schema)}; "
-    return f"{schema}SELECT ON {table}"
+    schemas = sorted({table.schema for table in tables})
+    return f"USAGE ON SCHEMA {', '.join(quoted(schema) for schema in schemas)}"
 
 
 def source_function(error: ServerError) -> str:

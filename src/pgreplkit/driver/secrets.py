@@ -11,12 +11,23 @@ _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram
 _SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
-def without_password(conninfo: str | None) -> str | None:
-    """Return the connection string without its secrets; None if it is malformed."""
-    from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+def without_password(shown: str | None) -> str | None:
+    """Return the conninfo of pg_stat_wal_receiver as a connection string without its secrets.
 
+    None if it is malformed.
+    """
+    from pgreplkit.values.conninfosyntax import (
+        format_conninfo,
+        parse_conninfo,
+        parse_shown_conninfo,
+    )
+
+    text = shown or ""
+    # Every walreceiver sets this parameter. Without it the text is primary_conninfo as configured,
+    # which the server shows once a walreceiver has continued on another timeline.
+    is_shown = "fallback_application_name=" in text
     try:
-        parts = parse_conninfo(conninfo or "")
+        parts = parse_shown_conninfo(text) if is_shown else parse_conninfo(text)
     except ValueError:
         return None
     return format_conninfo({k: v for k, v in parts.items() if k not in _SECRET}) or None

@@ -29,6 +29,7 @@
     │   ├── KeyMissing                 ExtensionMissing
     │   ├── LogUnavailable             StreamClosed
     │   ├── WalRemoved                 AheadOfServer
+    │   ├── UpgradeActive
     │   ├── ApplyError
     │   │   ├── SchemaMismatch         ApplyFailed
     │   │   ├── ApplierActive          OriginLoop
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
         ReplicaIdentityMissing as ReplicaIdentityMissing,
         SubscriptionNotFound as SubscriptionNotFound,
         TableNotFound as TableNotFound,
+        UpgradeActive as UpgradeActive,
     )
     from pgreplkit.errors.patroni import (
         PatroniError as PatroniError,

@@ -34,6 +34,46 @@ class ExtensionMissing(ServerError):
         return ExtensionMissing, (self.operation, self.extension)
 
 
+class UpgradeActive(ServerError):
+    """An upgrade that another process is changing, perhaps on another host.
+
+    Attributes:
+        node: the server that has the lock of that process: "old" or "new".
+        pid: the server's process for it; None if it has ended since.
+        client_addr: the address of that process; None for a Unix socket.
+        application_name: its application_name.
+    """
+
+    remedy = "wait until it has ended, and look at status(); or end that session"
+
+    node: str
+    pid: int | None
+    client_addr: str | None
+    application_name: str | None
+
+    def __init__(
+        self,
+        operation: str,
+        node: str,
+        pid: int | None,
+        client_addr: str | None,
+        application_name: str | None,
+    ) -> None:
+        found = f"another session of the {node} server runs a plan of the upgrade"
+        if pid is not None:
+            user = f"{application_name!r} at {client_addr or 'a local socket'}"
+            found = f"process {pid} of the {node} server runs a plan of the upgrade, for {user}"
+        super().__init__(operation, found, "55006")
+        self.node, self.pid = node, pid
+        self.client_addr, self.application_name = client_addr, application_name
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[UpgradeActive], tuple[str, str, int | None, str | None, str | None]]:
+        facts = (self.operation, self.node, self.pid, self.client_addr, self.application_name)
+        return UpgradeActive, facts
+
+
 class LogUnavailable(ServerError):
     """The server's log cannot be read through SQL: the server does not collect it as text."""
 

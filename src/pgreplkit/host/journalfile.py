@@ -15,4 +15,15 @@ def read_journal(path: Path) -> Journal:
     """
     with translate_os_errors(f"read the journal {str(path)!r}"):
         text = path.read_bytes()
-    return Journal.from_json(text)
+    return journal_in(path, text)
+
+
+def journal_in(path: Path, text: bytes) -> Journal:
+    """Return the journal that a file has.
+
+    Raises: ValueError if it is not a journal.
+    """
+    try:
+        return Journal.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: {str(path)!r}") from error

@@ -39,6 +39,8 @@ _PAIR = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_SHOWN = re.compile(r"(?:^| )(?P<name>[a-z][a-z0-9_]*)=")
+
 
 def parse_conninfo(text: str) -> dict[str, str]:
     r"""Return the parameters of a connection string; the last of several equal names counts.
@@ -65,6 +67,29 @@ def parse_conninfo(text: str) -> dict[str, str]:
         value = match["quoted"] if match["quoted"] is not None else match["bare"]
         parameters[match["name"]] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
         at = match.end()
+    return parameters
+
+
+def parse_shown_conninfo(text: str) -> dict[str, str]:
+    """Return the parameters of the conninfo that pg_stat_wal_receiver shows.
+
+    The server writes the values there without quotes, so that they may contain spaces.
+
+    >>> parse_shown_conninfo("host=db1 options=-c work_mem=7MB application_name=DB Two")
+    {'host': 'db1', 'options': '-c work_mem=7MB', 'application_name': 'DB Two'}
+    """
+    parameters: dict[str, str] = {}
+    name, begin = "", 0
+    for match in _SHOWN.finditer(text):
+        value = text[begin : match.start()]
+        # In these, name=value is a setting of the session.
+        if name == "options" and value.rstrip().endswith("-c"):
+            continue
+        if name:
+            parameters[name] = value
+        name, begin = match["name"], match.end()
+    if name:
+        parameters[name] = text[begin:]
     return parameters
 
 

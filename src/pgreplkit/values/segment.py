@@ -87,8 +87,6 @@ class SegmentSize(ModelField):
 
 
 SegmentSize.DEFAULT = SegmentSize(16 * 1024 * 1024)
-# typing.get_type_hints() cannot resolve the name in quotes.
-SegmentSize.__annotations__["DEFAULT"] = ClassVar[SegmentSize]
 
 AnySegmentSize: TypeAlias = SegmentSize | int
 """A segment size, or its number of bytes."""

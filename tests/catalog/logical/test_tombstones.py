@@ -27,7 +27,7 @@ def test_the_number_of_triggers_is_that_of_the_statements(is_final: bool) -> Non
 
 def test_a_moved_key_is_any_key_column_that_differs() -> None:
     moved = create_triggers(TABLE, ["id", "n"], 7, is_final=False)[4]
-    assert 'OLD."id" IS DISTINCT FROM NEW."id" OR OLD."n" IS DISTINCT FROM NEW."n"' in moved
+    assert 'WHEN (NOT (OLD."id" = NEW."id" AND OLD."n" = NEW."n"))' in moved
 
 
 def test_settings_are_fixed_only_for_types_whose_text_they_change() -> None:

@@ -12,13 +12,20 @@ import pgreplkit
 from pgreplkit import Primary, SyncStandbyNames
 from pgreplkit.errors import PlanRefused
 from pgreplkit.lab import Lab, Node
+from pgreplkit.rows import Upstream
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=12")]
 
 
-def follow_without_a_name(standby: Node, primary: Node) -> None:
-    """Let a standby connect without an application_name."""
-    conninfo = make_conninfo(primary.conninfo, dbname=None).replace("'", "''")
+RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
+TIMELINE = "SELECT received_tli FROM pg_stat_wal_receiver"
+
+
+def follow(standby: Node, primary: Node, application_name: str | None = None) -> None:
+    """Let a standby connect with this application_name, or without one."""
+    conninfo = make_conninfo(
+        primary.conninfo, dbname=None, application_name=application_name
+    ).replace("'", "''")
     run(standby, f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
     standby.restart()
     standby.wait_for_streaming()
@@ -30,7 +37,7 @@ def named(lab: Lab, major: int, *cluster_names: str) -> dict[str, Node]:
     nodes = {"a": lab.primary(version=major, name="a", settings={"cluster_name": first})}
     for name, cluster_name in zip("bc", others, strict=False):
         nodes[name] = lab.standby(nodes["a"], name=name, settings={"cluster_name": cluster_name})
-        follow_without_a_name(nodes[name], nodes["a"])
+        follow(nodes[name], nodes["a"])
     return nodes
 
 
@@ -44,7 +51,7 @@ def commits(node: Node) -> bool:
         return not warnings  # a cancelled wait is only a warning; the commit remains
 
 
-@pytest.mark.parametrize("names", [("paris", "Lyon"), ("15/main", "15/main", "15/main")])
+@pytest.mark.parametrize("names", [("Paris 1", "It's Lyon"), ("15/main", "15/main", "15/main")])
 async def test_commits_end_after_a_switchover_and_back(
     clusters: Clusters, cluster: Pair, names: tuple[str, ...]
 ) -> None:
@@ -85,3 +92,27 @@ async def test_a_switchover_after_which_commits_would_wait_is_refused(
     )
     with pytest.raises(PlanRefused, match=r"FIRST 2 \(paris, archiver\).*paris, nice"):
         found.plan_switchover("b").run()
+
+
+@pytest.mark.parametrize("own", [None, "It's C"])
+async def test_a_standby_has_the_same_name_after_its_upstream_was_promoted(
+    clusters: Clusters, cluster: Pair, colour: Colour, own: str | None
+) -> None:
+    nodes = named(clusters.lab, cluster.major, "a", "b")
+    settings = {"cluster_name": "The C"}
+    cascaded = clusters.lab.standby(nodes["b"], name="c", settings=settings)
+    follow(cascaded, nodes["b"], application_name=own)
+    nodes["b"].promote()
+
+    async def upstream() -> Upstream:
+        async with await colour.standby(cascaded.conninfo) as standby:
+            found = await standby.upstream()
+        assert found is not None
+        return found
+
+    # The walreceiver does not connect again: it continues on the new timeline.
+    before = one(cascaded, RECEIVER)
+    wait_until(lambda: one(cascaded, TIMELINE) == 2)
+    assert one(cascaded, RECEIVER) == before
+    assert (await upstream()).known_as == (own or "The C")
+    assert one(nodes["b"], "SELECT application_name FROM pg_stat_replication") == (own or "The C")

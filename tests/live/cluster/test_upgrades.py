@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster, soon
+from clusters import Cluster, Clusters, soon
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
+from psycopg.conninfo import make_conninfo
 
+from pgreplkit import Primary
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
-from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused, TableNotFound
-from pgreplkit.plans.cluster.upgradesteps import FenceTables, OpenTables, WaitApplied
-from pgreplkit.rows import RowDiff, StepProgress
+from pgreplkit.errors import (
+    ControlFailed,
+    HostFileError,
+    PlanFailed,
+    PlanRefused,
+    ServerError,
+    TableNotFound,
+    UpgradeActive,
+)
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgradesteps import (
+    FenceTables,
+    OpenTables,
+    Subscribe,
+    WaitApplied,
+)
+from pgreplkit.rows import RowDiff, Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
@@ -57,13 +73,38 @@ def orders(sides: Pair) -> tuple[object, object]:
 
 @asynccontextmanager
 async def opened(
-    sides: Pair, colour: Colour, folder: Path, timeout: float = 60.0
+    sides: Pair,
+    colour: Colour,
+    folder: Path,
+    timeout: float = 60.0,
+    replication: dict[str, str] | None = None,
 ) -> AsyncIterator[AsyncUpgrade]:
     async with both(sides, colour) as (old, new):
         kind = Upgrade if colour.name == "sync" else AsyncUpgrade
         file = folder / "journal.json"
-        upgrade = kind(inner(old), inner(new), name="shop", journal=file, timeout=timeout)  # type: ignore[arg-type]
+        upgrade = kind(
+            inner(old),  # type: ignore[arg-type]
+            inner(new),  # type: ignore[arg-type]
+            name="shop",
+            journal=file,
+            replication=replication,
+            timeout=timeout,
+        )
         yield colour.bound(upgrade)
+
+
+END_LOCKS = """SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 1885697651"""
+
+
+def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
+    """A function that stops a plan before a step."""
+
+    def stop(progress: StepProgress) -> None:
+        if isinstance(progress.step, kind):
+            raise RuntimeError("stop")
+
+    return stop
 
 
 class Awaited:
@@ -226,14 +267,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             # The same in other words: what was changed on both servers is taken as the same.
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
-
-        def stop(progress: StepProgress) -> None:
-            if isinstance(progress.step, OpenTables):
-                raise RuntimeError("stop")
-
         plan = await upgrade.plan_cutover()
         with pytest.raises(RuntimeError, match="stop"):
-            await plan.run(stop)
+            await plan.run(stopped_at(OpenTables))
         await plan.undo()
         assert (await upgrade.status()).phase is UpgradePhase.PREPARED
         assert sides.subscriber.all(LEFT) == [("shop_1",), ("shop_fence",)]
@@ -269,6 +305,124 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         assert orders(sides) == (104, 104)
 
 
+@pytest.mark.pg(">=11")
+async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    refused: list[UpgradeActive] = []
+
+    def meanwhile(node: str) -> None:
+        with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+            # Another host has no journal.
+            plan = Upgrade(one, two, name="shop").plan_resume()
+            with pytest.raises(UpgradeActive, match="of the old server runs a plan") as caught:
+                plan.resume()
+            refused.append(caught.value)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        waiting = await upgrade.plan_cutover()
+        with pytest.raises(RuntimeError, match="stop"):
+            await waiting.run(stopped_at(OpenTables))
+        elsewhere = tmp_path / "other"
+        async with opened(sides, colour, elsewhere) as another:
+            plan = await another.plan_resume(meanwhile)
+            with pytest.raises(HostFileError, match="write the journal"):
+                await plan.resume()
+            assert refused == []
+            elsewhere.mkdir()
+            await plan.resume()
+            [holder] = refused
+            assert isinstance(holder.pid, int)
+            where = (holder.node, holder.application_name, holder.client_addr)
+            assert where == ("old", "pgreplkit", "127.0.0.1")
+            order(new)
+            # What this process knows is from before: undone, both servers would accept writes.
+            with pytest.raises(ServerError, match="the new server accepts writes: another process"):
+                await waiting.undo()
+            with pytest.raises(Exception, match="are fenced"):
+                order(old)
+            await (await another.plan_rollback()).run()
+            # A lock whose session was lost stops the plan before the next step.
+            lost = await another.plan_cutover(lambda _: old.run(END_LOCKS))
+            with pytest.raises(PlanFailed, match=r"server closed|terminat"):
+                await lost.run()
+            await lost.resume()
+            assert (await another.status()).phase is UpgradePhase.CUT_OVER
+            assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+@pytest.mark.pg(">=11")
+async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_change(
+    sides: Pair, colour: Colour, tmp_path: Path, cluster: Cluster
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    standby = make_conninfo(old.conninfo, port=cluster.standby.port)
+    cluster.catch_up()
+    async with opened(sides, colour, tmp_path) as right:
+        await right.check()
+    for replication, which, found in (
+        ({"old": new.conninfo}, "new reaches old", f"database '{new.name}', not to '{old.name}'"),
+        ({"new": old.conninfo}, "old reaches new", f"database '{old.name}', not to '{new.name}'"),
+        ({"old": standby}, "new reaches old", "a standby of that server"),
+    ):
+        async with opened(sides, colour, tmp_path, replication=replication) as wrong:
+            finding = (await wrong.check())[which]
+            assert finding.severity is Severity.CRITICAL
+            assert found in finding.found
+            with pytest.raises(PlanRefused, match=which):
+                await (await wrong.plan_prepare(copy_schema=False)).run()
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
+    new.run(*TABLES)
+
+    def begin(progress: StepProgress) -> None:
+        # As an attempt from an address that this process does not reach: the slot is elsewhere.
+        if isinstance(progress.step, Subscribe) and progress.elapsed is None:
+            new.run(
+                f"CREATE SUBSCRIPTION shop_1 CONNECTION '{old.conninfo}' PUBLICATION shop_1"
+                " WITH (connect = false)"
+            )
+
+    async with opened(sides, colour, tmp_path) as right:
+        plan = await right.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanFailed, match="has reached another server or database"):
+            await plan.run(begin)
+        assert new.all("SELECT subname FROM pg_subscription WHERE subname = 'shop_1'") == []
+        await plan.resume()
+        assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+def test_a_step_that_is_done_survives_a_crash_if_commits_are_asynchronous(
+    clusters: Clusters, major: int, tmp_path: Path
+) -> None:
+    settings = {"wal_level": "logical", "synchronous_commit": "off", "wal_writer_delay": "10s"}
+    old, new = (clusters.lab.primary(version=major, settings=settings) for _ in range(2))
+    with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+        for statement in TABLES:
+            one.connection.execute(statement.encode())
+        upgrade = Upgrade(one, two, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_prepare(bindir=new.installation.bindir).run()
+
+        def crash(node: str) -> None:
+            new.kill()
+            new.start()
+            with new.connect() as again:
+                again.connection.execute("INSERT INTO customers (name) VALUES ('c')")
+
+        with pytest.raises(PlanFailed) as failed:
+            upgrade.plan_cutover(crash).run()
+        # The clients have moved, and could write.
+        assert "move the clients here" in failed.value.done[-1]
+    with Primary.connect(old.conninfo) as one, Primary.connect(new.conninfo) as two:
+        upgrade = Upgrade(one, two, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_resume().resume()
+        assert upgrade.status().phase is UpgradePhase.CUT_OVER
+    for node in (old, new):
+        clusters.lab.remove(node)
+
+
 CHANGES = (
     "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
     "ALTER TABLE orders FORCE ROW LEVEL SECURITY",
@@ -285,7 +439,61 @@ CHANGES = (
     "ALTER FUNCTION note() OWNER TO hidden",
     "CREATE EVENT TRIGGER noting ON sql_drop EXECUTE PROCEDURE note()",
     "ALTER EVENT TRIGGER noting DISABLE",
+    "CREATE TYPE more.pair AS (a int, b int)",
+    "ALTER TYPE more.pair OWNER TO hidden",
+    "CREATE CAST (more.pair AS text) WITH INOUT",
+    "CREATE OPERATOR more.=== (LEFTARG = int, RIGHTARG = int, PROCEDURE = int4eq)",
+    "ALTER OPERATOR more.=== (int, int) SET (RESTRICT = eqsel)",
+    'CREATE COLLATION more.plain FROM "C"',
+    "ALTER COLLATION more.plain OWNER TO hidden",
+    "CREATE STATISTICS more.both ON customer, total FROM orders",
+    "CREATE TEXT SEARCH CONFIGURATION more.words (COPY = simple)",
+    "CREATE TEXT SEARCH DICTIONARY more.stops (TEMPLATE = simple)",
+    "ALTER TEXT SEARCH DICTIONARY more.stops (StopWords = english)",
+    "ALTER TEXT SEARCH CONFIGURATION more.words ALTER MAPPING FOR word WITH more.stops",
+    "CREATE OPERATOR FAMILY more.family USING btree",
+    "CREATE OPERATOR CLASS more.class FOR TYPE more.pair USING btree FAMILY more.family AS"
+    " OPERATOR 1 =(record, record), FUNCTION 1 btrecordcmp(record, record)",
+    "CREATE CONVERSION more.latin FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1",
+    "CREATE FOREIGN DATA WRAPPER pgreplkit_test",
+    "CREATE SERVER far FOREIGN DATA WRAPPER pgreplkit_test",
+    "ALTER SERVER far OPTIONS (ADD host 'db2')",
+    "GRANT USAGE ON FOREIGN SERVER far TO hidden",
+    "CREATE USER MAPPING FOR hidden SERVER far OPTIONS (password 'x')",
+    "CREATE FOREIGN TABLE more.remote (id int) SERVER far",
+    "ALTER FOREIGN TABLE more.remote OPTIONS (ADD t 'x')",
+    "ALTER FOREIGN TABLE more.remote ALTER id OPTIONS (ADD c 'y')",
+    "CREATE FUNCTION more.one(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "ALTER FUNCTION more.one(int) STRICT",
+    "ALTER FUNCTION more.one(int) PARALLEL SAFE",
+    "GRANT EXECUTE ON FUNCTION more.one(int) TO hidden",
+    "REVOKE EXECUTE ON FUNCTION more.one(int) FROM public",
+    "CREATE AGGREGATE more.total(int) (sfunc = int4pl, stype = int)",
+    "CREATE VIEW more.all_orders AS SELECT id FROM orders",
+    "ALTER VIEW more.all_orders SET (security_barrier = true)",
+    "ALTER VIEW more.all_orders ALTER id SET DEFAULT 1",
+    "CREATE SEQUENCE numbers",
+    "ALTER SEQUENCE numbers CACHE 10",
+    "ALTER SEQUENCE numbers OWNED BY orders.total",
+    "CREATE TABLE more.parts (id int) PARTITION BY RANGE (id)",
+    "CREATE TABLE more.part (id int)",
+    "ALTER TABLE more.parts ATTACH PARTITION more.part FOR VALUES FROM (0) TO (9)",
+    "ALTER TABLE more.parts DETACH PARTITION more.part",
+    "ALTER TABLE orders DISABLE TRIGGER ALL",
+    "ALTER TABLE orders SET (fillfactor = 50)",
+    "ALTER TABLE orders REPLICA IDENTITY FULL",
+    "ALTER TABLE more.part SET UNLOGGED",
     "DROP EXTENSION plpgsql CASCADE",
+)
+SAME = (
+    "GRANT SELECT ON customers TO hidden; REVOKE SELECT ON customers FROM hidden",
+    "GRANT SELECT (name) ON customers TO hidden; REVOKE SELECT (name) ON customers FROM hidden",
+    "GRANT UPDATE ON customers_id_seq TO hidden; REVOKE UPDATE ON customers_id_seq FROM hidden",
+    "GRANT USAGE ON SCHEMA public TO hidden; REVOKE USAGE ON SCHEMA public FROM hidden",
+    "CREATE TEMPORARY TABLE own (id int)",
+    "ANALYZE",
+    "VACUUM FULL orders",
+    "SELECT nextval('customers_id_seq')",
 )
 
 
@@ -303,8 +511,13 @@ def test_ddl_of_each_kind_changes_the_fingerprint_of_the_schema(sides: Pair) -> 
             old.run(change)
             seen.append(fingerprint(old))
             assert seen[-1] != seen[-2], change
+        for same in SAME:
+            old.run(*same.split("; "))
+            assert fingerprint(old) == seen[-1], same
     finally:
         old.run(
+            "DROP FOREIGN DATA WRAPPER IF EXISTS pgreplkit_test CASCADE",
+            "DROP SCHEMA IF EXISTS more CASCADE",
             "DROP EVENT TRIGGER IF EXISTS noting",
             "DROP OWNED BY hidden CASCADE",
             "DROP ROLE hidden",

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from clusters import Cluster
 from colours import Colour, inner
-from databases import Pair, both, subscribed
+from databases import Pair, both, granted, subscribed
 from psycopg.conninfo import make_conninfo
 
 import pgreplkit
@@ -353,3 +353,24 @@ async def test_texts_of_databases_with_other_encodings_are_compared(
         (DiffKind.EXTRA, "\u0402"),
         (DiffKind.EXTRA, "z"),
     }
+
+
+@pytest.mark.matrix
+async def test_the_named_grants_are_enough_where_the_schema_is_revoked(
+    pair: Pair, colour: Colour
+) -> None:
+    for database in (pair.publisher, pair.subscriber):
+        database.run("REVOKE ALL ON SCHEMA public FROM public")
+    pair.subscriber.run(
+        "INSERT INTO one VALUES (7, 'extra')",
+        "GRANT SELECT ON pg_subscription TO stranger",  # which only 10 withholds
+    )
+    async with (
+        await colour.primary(pair.publisher.as_role("stranger")) as publisher,
+        await colour.primary(pair.subscriber.as_role("stranger")) as subscriber,
+    ):
+        for database in (pair.publisher, pair.subscriber):
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as refused:
+                await compared(publisher, subscriber, "one")
+            database.run(*granted(refused.value))
+        assert len(diffs(await compared(publisher, subscriber, "one"))) == 1000

@@ -14,7 +14,7 @@ from relays import Relay
 import pgreplkit
 from pgreplkit import AsyncPrimary, SubscriptionOptions
 from pgreplkit.apply import Applier
-from pgreplkit.errors import ServerError
+from pgreplkit.errors import ServerError, SlotNotFound
 from pgreplkit.mesh import Mesh
 from pgreplkit.rows import Severity
 from pgreplkit.upgrade import Upgrade
@@ -68,6 +68,33 @@ def comparisons(
         return await other.check_subscriber_readiness(one, tables=tables)
 
     return [compared, drift, sequences, schema, readiness]
+
+
+async def test_a_subscription_is_not_connected_to_a_publisher_without_its_slot(
+    pair: Pair, cluster: Cluster, colour: Colour
+) -> None:
+    publisher, subscriber = pair.publisher, pair.subscriber
+    async with await colour.primary(subscriber.conninfo) as server:
+        subscription = await server.create_subscription("s", publisher.conninfo, ["p"])
+        before = "SELECT subconninfo FROM pg_subscription WHERE subname = 's'"
+        kept = subscriber.one(before)
+        cluster.catch_up()
+        other = make_conninfo(publisher.conninfo, dbname="postgres")
+        standby = make_conninfo(subscriber.conninfo, port=cluster.standby.port)
+        for conninfo, kind, found in (
+            (subscriber.conninfo, ServerError, "the publisher is the subscriber's own database"),
+            (standby, ServerError, "the publisher is a standby of the subscriber"),
+            (other, SlotNotFound, f"'s' belongs to the database '{publisher.name}', and"),
+        ):
+            with pytest.raises(kind, match=found):
+                await subscription.set_connection(conninfo)
+        assert subscriber.one(before) == kept
+        # Another address of the same database.
+        with Relay(cluster.primary.port) as relay:
+            await subscription.set_connection(make_conninfo(publisher.conninfo, port=relay.port))
+            assert subscriber.one(before) != kept
+            await subscription.set_connection(publisher.conninfo)
+        await subscription.drop()
 
 
 async def test_a_database_does_not_subscribe_to_itself(

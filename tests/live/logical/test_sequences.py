@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clusters import Cluster
 from colours import Colour, inner, wrapped
-from databases import Pair, both
+from databases import Pair, both, granted
 
 import pgreplkit
 from pgreplkit import AsyncPrimary, AsyncSequencePlan, TableName
@@ -149,3 +149,24 @@ async def test_running_a_plan_on_a_standby_is_refused(
         plan = await plan_of(publisher, standby)  # type: ignore[arg-type]
         with pytest.raises(pgreplkit.errors.NotAPrimary):
             await plan.run()
+
+
+@pytest.mark.matrix
+async def test_the_named_grants_are_enough_where_the_schema_is_revoked(
+    sequences: Pair, colour: Colour
+) -> None:
+    for database in (sequences.publisher, sequences.subscriber):
+        database.run("REVOKE ALL ON SCHEMA public FROM public")
+    async with (
+        await colour.primary(sequences.publisher.as_role("stranger")) as publisher,
+        await colour.primary(sequences.subscriber.as_role("stranger")) as subscriber,
+    ):
+        for database in (sequences.publisher, sequences.subscriber):
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as refused:
+                await plan_of(publisher, subscriber)
+            database.run(*granted(refused.value))
+        plan = await plan_of(publisher, subscriber)
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as refused:
+            await plan.run()
+        sequences.subscriber.run(*granted(refused.value))
+        assert len(await plan.run()) == 6

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
-from logicalfacts import subscribed, subscription_state
+from logicalfacts import slot_state, subscribed, subscription_state
 from upgradefacts import side
 
 from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus, phase_of
@@ -80,6 +80,27 @@ STATUS = UpgradeStatus(
 CUT_OVER = attrs.evolve(
     STATUS, phase=UpgradePhase.CUT_OVER, forward=(following(enabled=False),), back=(following(),)
 )
+
+
+def test_the_text_of_a_status_has_a_line_for_each_subscription() -> None:
+    copying = [
+        subscribed(table=TableName("public", f"t{n}"), state=state, bytes_processed=size)
+        for n, (state, size) in enumerate(
+            [(TableState.DATA_COPY, 3 << 30), *[(TableState.INIT, None)] * 6]
+        )
+    ]
+    first = attrs.evolve(following(), tables=(subscribed(), *copying), slot=slot_state())
+    status = attrs.evolve(STATUS, phase=UpgradePhase.COPYING, forward=(first, following()))
+    assert str(status).splitlines() == [
+        "shop: copying",
+        "  old server: not fenced",
+        "  new server: fenced",
+        "    sub: enabled, not applying, 1 of 8 tables ready, lag 128 B",
+        "      public.t0: being copied, 3.0 GiB",
+        *[f"      public.t{n}: not started" for n in range(1, 5)],
+        "      … and 2 more tables",
+        "    sub: enabled, not applying, 1 of 1 table ready",
+    ]
 
 
 def drift(severity: Severity) -> SchemaDrift:

@@ -40,7 +40,7 @@ FINISH = finish_journal(NAMES, [*GROUPS], back=BACK)
 NOTHING = UpgradeObjects(
     phase=UpgradePhase.NEW,
     publications={},
-    back_publications=(),
+    back_publications={},
     back_slots=(),
     forward={},
     back={},
@@ -65,8 +65,8 @@ def after(objects: UpgradeObjects, step: Step) -> UpgradeObjects:
         case do.PublishTables(node="old"):
             change = {"publications": {**objects.publications, step.publication: step.tables}}
         case do.PublishTables():
-            names = {*objects.back_publications, step.publication}
-            change = {"back_publications": sorted(names)}
+            there = {**objects.back_publications, step.publication: step.tables}
+            change = {"back_publications": there}
         case do.KeepSchema():
             change = {"kept": [*objects.kept, step.node]}
         case do.Subscribe():
@@ -90,7 +90,7 @@ def after(objects: UpgradeObjects, step: Step) -> UpgradeObjects:
         case do.DropPublications(node="old"):
             change = {"publications": {}, "kept": ()}
         case do.DropPublications():
-            change = {"back_publications": ()}
+            change = {"back_publications": {}}
     return attrs.evolve(objects, **change)  # type: ignore[arg-type]
 
 
@@ -180,6 +180,22 @@ def test_tables_that_were_not_published_yet_are_the_last_group() -> None:
     published = [step.tables for step in journal.steps if isinstance(step, do.PublishTables)]
     assert published == [("public.b",), ("public.a", "public.c")]
     assert type(journal.remaining[0]) is do.PublishTables
+
+
+def test_tables_that_were_added_to_the_way_back_are_fenced_by_its_rollback() -> None:
+    back = {"shop_1_back": (*GROUPS["shop_1"], "public.late"), "shop_2_back": GROUPS["shop_2"]}
+    begun = performed(all_of(PREPARE, CUTOVER), ROLLBACK, 1)
+    journal = rebuilt(attrs.evolve(begun, back_publications=back))
+    assert journal is not None
+    assert journal.steps == rollback_journal(NAMES, GROUPS, ["public.late"]).steps
+
+
+def test_a_publication_of_an_earlier_cutover_without_new_tables_is_not_complete() -> None:
+    groups = {**GROUPS, "shop_1": (*GROUPS["shop_1"], "public.late")}
+    begun = performed(all_of(PREPARE, CUTOVER, ROLLBACK), CUTOVER, 3)
+    journal = rebuilt(attrs.evolve(begun, publications=groups))
+    assert journal is not None
+    assert journal.remaining[0] == do.PublishTables("new", "shop_1_back", groups["shop_1"])
 
 
 def test_an_interrupted_clone_without_its_journal_is_refused() -> None:

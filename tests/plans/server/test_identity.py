@@ -14,6 +14,7 @@ from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.errors import SameServer, ServerError
 from pgreplkit.plans.server.identity import (
     ServerKey,
+    astray,
     feeds_itself,
     insist_on_another_publisher,
     insist_on_distinct,
@@ -122,3 +123,25 @@ def test_one_database_has_nothing_to_be_compared_with() -> None:
         "could not compare: both connections lead to the database 'shop' of one server;"
         " pass a connection to the other database"
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, ""),
+        ({"database": "other"}, "it leads to the database 'other', not to 'shop'"),
+        ({"system_id": "8"}, "it leads back to the server itself"),
+        ({"system_id": "9"}, "it leads to another server"),
+        ({"started_at": LATER, "in_recovery": True}, "it leads to a standby of that server"),
+        # Two servers of one system are a server and its promoted clone.
+        ({"started_at": LATER}, "it leads to another server"),
+    ],
+)
+def test_a_connection_string_that_leads_astray_is_described(
+    changed: dict[str, object], expected: str
+) -> None:
+    found = attrs.evolve(OWN, **changed)  # type: ignore[arg-type]
+    assert astray(found, OWN, attrs.evolve(OWN, system_id="8")) == expected
+    # Both databases of an upgrade may be on one server.
+    other = attrs.evolve(OWN, database="new")
+    assert astray(other, OWN, other) == "it leads to the database 'new', not to 'shop'"

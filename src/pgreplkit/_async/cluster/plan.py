@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from pathlib import Path
@@ -14,8 +15,9 @@ from pgreplkit._hooks import html_of
 from pgreplkit._text import counted
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import Error, HostFileError
+from pgreplkit.errors import Error, HostFileError, ServerError
 from pgreplkit.host.configfiles import replace_file, translate_os_errors
+from pgreplkit.host.journalfile import journal_in
 from pgreplkit.plans.cluster.journal import (
     Journal,
     LostPrimary,
@@ -66,6 +68,22 @@ class AsyncActor(Protocol):
         ...
 
 
+class AsyncPlanLock(Protocol):
+    """Keeps other processes from running the operation, where no journal file reaches them."""
+
+    def held(self, operation: str, *, resumes: bool) -> AbstractAsyncContextManager[None]:
+        """Hold it during the block."""
+        ...
+
+    async def verify(self, operation: str, node: str) -> None:
+        """Insist that it is held, before a step changes something on a node."""
+        ...
+
+    async def overtaken(self, journal: Journal, *, undoes: bool) -> str:
+        """Return what shows that another process has continued it since; empty if nothing."""
+        ...
+
+
 class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
 
@@ -79,8 +97,10 @@ class AsyncPlan:
         journal: Journal,
         checks: AsyncChecks | None,
         journal_file: Path | None,
+        lock: AsyncPlanLock | None = None,
     ) -> None:
         self._actor = actor
+        self._lock = lock
         self._journal = journal
         # None for a plan that was read from a journal file: another process began it.
         self._checks = checks
@@ -142,17 +162,24 @@ class AsyncPlan:
             ValueError: If the operation was already started, or the journal file belongs to an
                 unfinished operation.
             HostFileError: If the journal file cannot be read or written; nothing is changed then.
+            UpgradeActive: If another process runs a plan of the same upgrade.
         """
         checked_flags(force=force)
         if self._journal.done or self._begun:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
             )
+        async with self._alone(resumes=False):
+            return await self._run(on_progress, force=force)
+
+    async def _run(
+        self, on_progress: Callable[[StepProgress], None] | None, *, force: bool
+    ) -> PlanResult:
         kept = self._journal_file
         # Overwriting it would lose what is known about that operation.
         with translate_os_errors(f"read the journal {str(kept)!r}"):
             text = kept.read_bytes() if kept and kept.exists() else None
-        if text is not None and Journal.from_json(text).is_unfinished:
+        if kept and text is not None and journal_in(kept, text).is_unfinished:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
@@ -179,22 +206,26 @@ class AsyncPlan:
         Raises:
             PlanFailed: If a step fails, or the lost primary of a failover answers again.
             ValueError: If the operation was not started, or was undone.
-            HostFileError: If another process has continued it.
+            HostFileError: If another process has continued it, or its journal cannot be written.
+            UpgradeActive: If another process runs a plan of the same upgrade.
         """
         if not self._is_started:
             # Continuing from here would skip the checks of run(), which may just have refused it.
             raise ValueError(
                 f"could not resume the {self.operation}: it was not started; call run()"
             )
-        lost = self._journal.loss_to_verify
-        if lost is not None:
-            await self._insist_on(lost)
-        if self._journal.undone:
-            self._keep(attrs.evolve(self._journal, undone=False))
-        if self._begun is None and self._journal.done:
-            # Another process may have begun the next step as soon as the last one was done.
-            self._began_at = self._journal.done[-1].ended_at
-        return await self._continue(on_progress)
+        async with self._alone(resumes=True):
+            lost = self._journal.loss_to_verify
+            if lost is not None:
+                await self._insist_on(lost)
+            if self._journal.undone or self._version is None:
+                self._insist_on_version()
+                # Before a step: a rebuilt journal has no file yet, and may have no place for one.
+                self._keep(attrs.evolve(self._journal, undone=False))
+            if self._begun is None and self._journal.done:
+                # Another process may have begun the next step as soon as the last one was done.
+                self._began_at = self._journal.done[-1].ended_at
+            return await self._continue(on_progress)
 
     async def undo(self) -> Rows[Step]:
         """Undo the steps that were done, the last one first, and return the steps undone.
@@ -203,10 +234,15 @@ class AsyncPlan:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
             HostFileError: If all steps are undone and the journal file cannot say so; call undo()
                 again. Or if another process has continued the operation.
+            UpgradeActive: If another process runs a plan of the same upgrade.
         """
         # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
             return Rows()
+        async with self._alone(resumes=True, undoes=True):
+            return await self._undo()
+
+    async def _undo(self) -> Rows[Step]:
         # Whether a step was started is known only to the process that ran the plan: in another
         # process, the next step of the journal may have been started by the one that was killed.
         remaining = self.remaining
@@ -222,6 +258,7 @@ class AsyncPlan:
                 # not leave a journal that says that an undone step is done.
                 self._keep(attrs.evolve(self._journal, done=self._journal.done[:before]))
                 self._begun, self._began_at = step, None
+                await self._verify_lock(step)
                 await self._actor.take_back(step)
             except Error as error:
                 raise self._failure(f"undo: {step}", str(error)) from error
@@ -231,6 +268,29 @@ class AsyncPlan:
         self._keep(attrs.evolve(self._journal, done=(), undone=True))
         self._begun = None
         return undone
+
+    @asynccontextmanager
+    async def _alone(self, *, resumes: bool, undoes: bool = False) -> AsyncIterator[None]:
+        """Keep other processes away during the block, and refuse what they have overtaken."""
+        if self._lock is None:
+            yield
+            return
+        async with self._lock.held(self._act, resumes=resumes):
+            if resumes and (found := await self._lock.overtaken(self._journal, undoes=undoes)):
+                raise ServerError(
+                    self._act,
+                    f"{found}: another process has continued it since",
+                    remedy="look at the present state, and plan the next operation",
+                )
+            yield
+
+    async def _verify_lock(self, step: Step) -> None:
+        if self._lock is not None:
+            await self._lock.verify(self._act, step.node)
+
+    @property
+    def _act(self) -> str:
+        return f"continue the {self.operation}"
 
     async def _insist_on(self, lost: LostPrimary) -> None:
         step = f"check that {lost.primary} is still out of reach"
@@ -258,6 +318,7 @@ class AsyncPlan:
             _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
             try:
+                await self._verify_lock(step)
                 outcome = await self._actor.perform(step)
             except RewindFailed as error:
                 # The data directory is half written: repeating the step cannot help.

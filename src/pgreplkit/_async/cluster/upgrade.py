@@ -25,8 +25,9 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    returned_tables,
+    returned_groups,
 )
+from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
@@ -36,6 +37,7 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
     NEW,
+    OLD,
     Names,
     TableGroup,
     UpgradePhase,
@@ -210,7 +212,8 @@ class AsyncUpgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = await published_groups(self._old, self._names)
-        returned = [str(table) for table in await returned_tables(self._new, self._names)]
+        back = await returned_groups(self._new, self._names)
+        returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
         return await self._plan(journal, _RollbackChecks(self), redirect)
 
@@ -247,7 +250,8 @@ class AsyncUpgrade:
             raise ValueError(
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
-        return AsyncPlan(self._actor(redirect, bindir, owners), journal, None, self._file)
+        actor = self._actor(redirect, bindir, owners)
+        return AsyncPlan(actor, journal, None, self._file, self._lock())
 
     async def _journal(self) -> Journal:
         if self._file is not None and self._file.exists():
@@ -284,7 +288,10 @@ class AsyncUpgrade:
     ) -> AsyncPlan:
         actor = self._actor(redirect, bindir, owners)
         kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
-        return AsyncPlan(actor, kept, checks, self._file)
+        return AsyncPlan(actor, kept, checks, self._file, self._lock())
+
+    def _lock(self) -> AsyncUpgradeLock:
+        return AsyncUpgradeLock(self._names, {OLD: self._old, NEW: self._new})
 
     def _actor(
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool

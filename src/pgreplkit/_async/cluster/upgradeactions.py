@@ -18,6 +18,7 @@ from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -25,11 +26,13 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     END_WORKERS,
 )
+from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
     PublicationNotFound,
+    ServerError,
     SlotNotFound,
     SubscriptionNotFound,
     WaitTimeout,
@@ -76,6 +79,13 @@ class AsyncUpgradeActor:
 
         Return when a fence began to refuse writes.
         """
+        refused_at = await self._perform(step)
+        # That step changes nothing on the server, which may be lost by then.
+        if not isinstance(step, steps.Redirect):
+            await self._flush(step.node)
+        return refused_at
+
+    async def _perform(self, step: Step) -> datetime | None:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
@@ -166,6 +176,20 @@ class AsyncUpgradeActor:
 
     async def take_back(self, step: Step) -> None:
         """Undo one step, which may be done completely, in part or not at all."""
+        await self._take_back(step)
+        await self._flush(step.node)
+
+    async def _flush(self, node: str) -> None:
+        """Flush the commits of a step, if those of the role are asynchronous.
+
+        Otherwise a crash of the server could open a fence again, while the other one is open.
+        """
+        link = self._server(node)._link
+        operation = f"flush the WAL of the {node} server"
+        if (await link.one(operation, IS_ASYNCHRONOUS))["is_so"]:
+            await write_marker(link)
+
+    async def _take_back(self, step: Step) -> None:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():
@@ -222,15 +246,26 @@ class AsyncUpgradeActor:
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
-        with suppress(SubscriptionNotFound):
+        try:
             await server.subscription(name)
-            return
-        if options.create_slot is not False:
-            # An attempt that was killed may have created the slot only.
-            await drop_slots(publisher, [name])
-        await server.create_subscription(
-            name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
-        )
+        except SubscriptionNotFound:
+            if options.create_slot is not False:
+                # An attempt that was killed may have created the slot only.
+                await drop_slots(publisher, [name])
+            await server.create_subscription(
+                name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
+            )
+        try:
+            await publisher.slot(name)
+        except SlotNotFound:
+            # From an address that only the server reaches, it has copied no rows, or others.
+            await (await server.subscription(name)).drop(timeout=self.timeout)
+            raise ServerError(
+                f"subscribe to {name!r} of the {other} server",
+                f"the {other} server has no slot {name!r}: the {node} one has reached another"
+                " server or database",
+                remedy=f"pass the right connection string in replication={{{other!r}: …}}",
+            ) from None
 
     async def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)

@@ -12,6 +12,7 @@ from pgreplkit._async._io import to_thread
 from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
 from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
+from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninfo
@@ -142,7 +143,8 @@ class AsyncUpgradeClone:
             transfer=self._transfer,
         )
         kept = attrs.evolve(journal, databases=await databases_of(self._old))
-        return AsyncPlan(self._actor, kept, _CloneChecks(self, len(chosen)), self._file)
+        checks = _CloneChecks(self, len(chosen))
+        return AsyncPlan(self._actor, kept, checks, self._file, self._lock())
 
     async def plan_resume(self) -> AsyncPlan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -161,7 +163,11 @@ class AsyncUpgradeClone:
                 f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
             )
         journal.check_databases(await databases_of(self._old))
-        return AsyncPlan(self._actor, journal, None, self._file)
+        return AsyncPlan(self._actor, journal, None, self._file, self._lock())
+
+    def _lock(self) -> AsyncUpgradeLock:
+        # The new server does not exist yet.
+        return AsyncUpgradeLock(self._names, {OLD: self._old})
 
     async def _facts(self, groups: int) -> CloneFacts:
         old = self._old

@@ -12,6 +12,7 @@ from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_blockers, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.identity import led_astray
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -201,6 +202,7 @@ async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | 
             raise Rollback
     except ServerError as error:
         return error.found
+    return await led_astray(given, other, server)
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
@@ -347,7 +349,6 @@ async def read_objects(
     old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
-    there = await new.publications()
     slots = await new.slots()
     kept = await read_kept_schema(old, names.forward(1))
     fences = {}
@@ -359,7 +360,7 @@ async def read_objects(
     return UpgradeObjects(
         phase=status.phase,
         publications=groups,
-        back_publications=names.back_in({one.name for one in there}),
+        back_publications=await returned_groups(new, names),
         back_slots=names.back_in({slot.name for slot in slots}),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
@@ -396,19 +397,19 @@ async def published_groups(old: AsyncPrimary, names: Names) -> dict[str, tuple[s
     }
 
 
-async def returned_tables(new: AsyncPrimary, names: Names) -> list[TableName]:
+async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the publications of the way back, on the new server."""
     publications = {one.name: one for one in await new.publications()}
-    return [
-        one.table
+    return {
+        name: tuple(str(one.table) for one in await publications[name].tables())
         for name in names.back_in(publications)
-        for one in await publications[name].tables()
-    ]
+    }
 
 
 async def read_unreturned(new: AsyncPrimary, names: Names) -> list[TableName]:
     """Return the tables of the new server whose rows the way back does not replicate."""
-    returned = {*await returned_tables(new, names)}
+    groups = await returned_groups(new, names)
+    returned = {TableName.parse(table) for group in groups.values() for table in group}
     # Such as a partition that was created after the cutover.
     tables = [one.table for one in await read_tables(new._link) if one.is_copied]
     return await _nonempty(new._link, [table for table in tables if table not in returned])

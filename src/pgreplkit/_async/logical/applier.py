@@ -18,7 +18,7 @@ from pgreplkit._async.logical.applychecks import check_apply, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
-from pgreplkit._async.logical.applystream import AsyncRawStream
+from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
@@ -444,7 +444,7 @@ class AsyncApplier(AsyncClosing):
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
         )
-        return AsyncPgoutput(self._settings.publications, settings, named_rows, None)
+        return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 
     async def _publisher_link(self) -> _Session:
         return await _Session.connect(self._publisher)
@@ -605,7 +605,14 @@ class _Session(AsyncClosing):
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)
-        return cls(AsyncLink(connection))
+        link = AsyncLink(connection)
+        try:
+            # The copy uses the row filters that are read here, and has the same search_path.
+            await link.all("connect", sql.SET, ["search_path", ""])
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(link)
 
     async def close(self) -> None:
         """Close it."""

@@ -72,6 +72,12 @@ class AsyncApplyRows(AsyncClosing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         reader = await open_at_snapshot(whole, major, snapshot)
+        try:
+            with translate_errors("copy rows"), watched(reader):
+                await reader.execute(sql.QUALIFY)
+        except BaseException:
+            await reader.close()
+            raise
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncSlotReader
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.lsn import LSN
+
+
+class AsyncQualifiedPgoutput(AsyncPgoutput[Row]):
+    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do."""
+
+    async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
+        """Return the options of START_REPLICATION; let the session qualify all names before."""
+        options = await super().options(walsender)
+        await walsender.run("qualify names", QUALIFY)
+        return options
 
 
 class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):

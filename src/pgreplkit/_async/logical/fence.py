@@ -162,6 +162,13 @@ async def make_fence(
     return AsyncWriteFence(link, state, waited)
 
 
+async def is_up(link: AsyncLink, name: str) -> bool:
+    """Return whether the fence of that name exists and refuses writes."""
+    operation = f"read the write fence {name!r}"
+    records = await link.all(operation, sql.IS_UP, [f"{quoted(name)}.{FUNCTION}()"])
+    return any(record["is_up"] for record in records)
+
+
 async def permit(link: AsyncLink, name: str) -> None:
     """Permit writes again at once, if the fence of that name exists; its triggers stay."""
     operation = "permit writes again"

@@ -31,7 +31,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.identity import IDENTITY, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, server_conninfo
+from pgreplkit.driver.conninfo import address, leads_alike, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     READ_ONLY_TRANSACTION,
@@ -252,6 +252,36 @@ async def _slot_on_own_server(
     finally:
         if opened is not publisher:
             await opened.close()
+
+
+async def insist_on_slot_at(link: AsyncLink, state: SubscriptionState, conninfo: str) -> None:
+    """Refuse a connection string that leads to a publisher without the subscription's slot.
+
+    Raises: ConnectionFailed for a malformed one; SlotNotFound; ServerError if the subscriber would
+    get its own changes.
+    """
+    parts.connection(conninfo)
+    operation = f"connect the subscription {state.subname!r} to another publisher"
+    if not leads_alike(conninfo, link.connection):
+        return
+    with suppress(ConnectionFailed):
+        # The subscriber may reach a publisher that this program does not reach.
+        async with await AsyncServer.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as there:
+            source = await read_database(there._link)
+            insist_on_another_publisher(operation, source, await read_database(link))
+            if state.subslotname is not None:
+                await _insist_on_slot(operation, there, state.subslotname, source.database)
+
+
+async def _insist_on_slot(operation: str, there: AsyncServer, slot: str, database: str) -> None:
+    slots = {one.name: one.state.database for one in await there.slots()}
+    if slots.get(slot) != database:
+        where = f"belongs to the database {slots[slot]!r}" if slot in slots else "does not exist"
+        raise SlotNotFound(
+            operation,
+            f"on that server, the slot {slot!r} {where}, and the string leads to {database!r}",
+            remedy="create the slot there, or detach_slot() first",
+        )
 
 
 async def _open_on(conninfo: str) -> str:

@@ -27,6 +27,7 @@ from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -152,6 +153,8 @@ class AsyncMeshCopy:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
         reader = await open_at_snapshot(conninfo, major, snapshot)
         try:
+            with translate_errors("copy rows"), watched(reader):
+                await reader.execute(applying.QUALIFY)
             await self._copy_all(reader, target, copies)
         finally:
             await reader.close()

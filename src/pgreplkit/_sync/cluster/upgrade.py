@@ -26,8 +26,9 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    returned_tables,
+    returned_groups,
 )
+from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
@@ -37,6 +38,7 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     CLONING,
     NEW,
+    OLD,
     Names,
     TableGroup,
     UpgradePhase,
@@ -205,7 +207,8 @@ class Upgrade:
         without a new copy, so that another cutover is possible.
         """
         groups = published_groups(self._old, self._names)
-        returned = [str(table) for table in returned_tables(self._new, self._names)]
+        back = returned_groups(self._new, self._names)
+        returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
         return self._plan(journal, _RollbackChecks(self), redirect)
 
@@ -242,7 +245,8 @@ class Upgrade:
             raise ValueError(
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
-        return Plan(self._actor(redirect, bindir, owners), journal, None, self._file)
+        actor = self._actor(redirect, bindir, owners)
+        return Plan(actor, journal, None, self._file, self._lock())
 
     def _journal(self) -> Journal:
         if self._file is not None and self._file.exists():
@@ -279,7 +283,10 @@ class Upgrade:
     ) -> Plan:
         actor = self._actor(redirect, bindir, owners)
         kept = attrs.evolve(journal, databases=databases_of(*self._sides))
-        return Plan(actor, kept, checks, self._file)
+        return Plan(actor, kept, checks, self._file, self._lock())
+
+    def _lock(self) -> UpgradeLock:
+        return UpgradeLock(self._names, {OLD: self._old, NEW: self._new})
 
     def _actor(
         self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool

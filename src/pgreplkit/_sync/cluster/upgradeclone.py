@@ -13,6 +13,7 @@ from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
 from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
+from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninfo
@@ -143,7 +144,8 @@ class UpgradeClone:
             transfer=self._transfer,
         )
         kept = attrs.evolve(journal, databases=databases_of(self._old))
-        return Plan(self._actor, kept, _CloneChecks(self, len(chosen)), self._file)
+        checks = _CloneChecks(self, len(chosen))
+        return Plan(self._actor, kept, checks, self._file, self._lock())
 
     def plan_resume(self) -> Plan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -162,7 +164,11 @@ class UpgradeClone:
                 f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
             )
         journal.check_databases(databases_of(self._old))
-        return Plan(self._actor, journal, None, self._file)
+        return Plan(self._actor, journal, None, self._file, self._lock())
+
+    def _lock(self) -> UpgradeLock:
+        # The new server does not exist yet.
+        return UpgradeLock(self._names, {OLD: self._old})
 
     def _facts(self, groups: int) -> CloneFacts:
         old = self._old

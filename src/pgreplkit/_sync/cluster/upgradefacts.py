@@ -13,6 +13,7 @@ from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import led_astray
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -202,6 +203,7 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
             raise Rollback
     except ServerError as error:
         return error.found
+    return led_astray(given, other, server)
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
@@ -342,7 +344,6 @@ def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
 
 def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
-    there = new.publications()
     slots = new.slots()
     kept = read_kept_schema(old, names.forward(1))
     fences = {}
@@ -354,7 +355,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     return UpgradeObjects(
         phase=status.phase,
         publications=groups,
-        back_publications=names.back_in({one.name for one in there}),
+        back_publications=returned_groups(new, names),
         back_slots=names.back_in({slot.name for slot in slots}),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
@@ -391,17 +392,19 @@ def published_groups(old: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     }
 
 
-def returned_tables(new: Primary, names: Names) -> list[TableName]:
+def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the publications of the way back, on the new server."""
     publications = {one.name: one for one in new.publications()}
-    return [
-        one.table for name in names.back_in(publications) for one in publications[name].tables()
-    ]
+    return {
+        name: tuple(str(one.table) for one in publications[name].tables())
+        for name in names.back_in(publications)
+    }
 
 
 def read_unreturned(new: Primary, names: Names) -> list[TableName]:
     """Return the tables of the new server whose rows the way back does not replicate."""
-    returned = {*returned_tables(new, names)}
+    groups = returned_groups(new, names)
+    returned = {TableName.parse(table) for group in groups.values() for table in group}
     # Such as a partition that was created after the cutover.
     tables = [one.table for one in read_tables(new._link) if one.is_copied]
     return _nonempty(new._link, [table for table in tables if table not in returned])

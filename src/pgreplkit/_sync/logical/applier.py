@@ -19,7 +19,7 @@ from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
-from pgreplkit._sync.logical.applystream import RawStream
+from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
@@ -439,7 +439,7 @@ class Applier(Closing):
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
         )
-        return Pgoutput(self._settings.publications, settings, named_rows, None)
+        return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 
     def _publisher_link(self) -> _Session:
         return _Session.connect(self._publisher)
@@ -596,7 +596,14 @@ class _Session(Closing):
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)
-        return cls(Link(connection))
+        link = Link(connection)
+        try:
+            # The copy uses the row filters that are read here, and has the same search_path.
+            link.all("connect", sql.SET, ["search_path", ""])
+        except BaseException:
+            connection.close()
+            raise
+        return cls(link)
 
     def close(self) -> None:
         """Close it."""

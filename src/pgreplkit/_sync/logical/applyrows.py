@@ -73,6 +73,12 @@ class ApplyRows(Closing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         reader = open_at_snapshot(whole, major, snapshot)
+        try:
+            with translate_errors("copy rows"), watched(reader):
+                reader.execute(sql.QUALIFY)
+        except BaseException:
+            reader.close()
+            raise
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property

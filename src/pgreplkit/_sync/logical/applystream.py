@@ -3,11 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pgreplkit._sync.streams.changes import Pgoutput, SlotReader
 from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.lsn import LSN
+
+
+class QualifiedPgoutput(Pgoutput[Row]):
+    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do."""
+
+    def options(self, walsender: Walsender) -> Mapping[str, str]:
+        """Return the options of START_REPLICATION; let the session qualify all names before."""
+        options = super().options(walsender)
+        walsender.run("qualify names", QUALIFY)
+        return options
 
 
 class RawStream(SlotReader[RawTransaction[Row]]):

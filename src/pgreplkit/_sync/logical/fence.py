@@ -163,6 +163,13 @@ def make_fence(
     return WriteFence(link, state, waited)
 
 
+def is_up(link: Link, name: str) -> bool:
+    """Return whether the fence of that name exists and refuses writes."""
+    operation = f"read the write fence {name!r}"
+    records = link.all(operation, sql.IS_UP, [f"{quoted(name)}.{FUNCTION}()"])
+    return any(record["is_up"] for record in records)
+
+
 def permit(link: Link, name: str) -> None:
     """Permit writes again at once, if the fence of that name exists; its triggers stay."""
     operation = "permit writes again"

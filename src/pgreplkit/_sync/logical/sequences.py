@@ -21,7 +21,7 @@ from pgreplkit.catalog.logical.sequences import (
     sequence_in,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
+from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, schema_grant
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, sequence_changes
 from pgreplkit.values.finding import Finding, Severity
@@ -124,7 +124,8 @@ class SequencePlan:
                 "set the sequences",
                 SETVAL,
                 [names, [one.last_value for one in due], [one.is_called for one in due]],
-                grant=f"UPDATE ON SEQUENCE {', '.join(names)}",
+                grant=f"{schema_grant(change.name for change in due)}; UPDATE ON SEQUENCE"
+                f" {', '.join(names)}",
                 meaning={READ_ONLY_TRANSACTION: NotAPrimary},
                 timeout=timeout,
             )
@@ -168,10 +169,16 @@ def read_sequences(
     for begin in range(0, len(unused), _AT_ONCE):
         batch = unused[begin : begin + _AT_ONCE]
         sql = " UNION ALL ".join(_position(link, place, r) for place, r in enumerate(batch))
-        for at in link.all(operation, sql, grant="SELECT ON ALL SEQUENCES IN SCHEMA …"):
+        for at in link.all(operation, sql, grant=_read_grant(batch)):
             state = sequence_in(batch[at["place"]], at["last_value"], at["is_called"])
             states[state.name] = state
     return states
+
+
+def _read_grant(records: Sequence[DictRow]) -> str:
+    usage = schema_grant(TableName(record["schema"], record["name"]) for record in records)
+    schemas = usage.removeprefix("USAGE ON SCHEMA ")
+    return f"{usage}; SELECT ON ALL SEQUENCES IN SCHEMA {schemas}"
 
 
 def _position(link: Link, place: int, record: DictRow) -> str:

@@ -294,10 +294,15 @@ class Subscription(Stateful):
             self._alter(what, timeout)
 
     def set_connection(self, conninfo: str, *, timeout: Timeout = 10.0) -> None:
-        """Change the connection string. Its slot must exist on that server.
+        """Change the connection string. Its slot must exist in that database.
 
-        Source: ALTER SUBSCRIPTION … CONNECTION.
+        This is verified before, if the server is reachable from here.
+
+        Raises: SlotNotFound; ServerError if it leads to the subscriber's own database, or to a
+        standby of it.  Source: ALTER SUBSCRIPTION … CONNECTION.
         """
+        self.refresh()
+        subscribing.insist_on_slot_at(self._link, self.state, conninfo)
         self._alter(parts.connection(conninfo), timeout)
 
     def detach_slot(self, *, timeout: Timeout = 10.0) -> None:

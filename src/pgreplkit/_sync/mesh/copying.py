@@ -28,6 +28,7 @@ from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -151,6 +152,8 @@ class MeshCopy:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
         reader = open_at_snapshot(conninfo, major, snapshot)
         try:
+            with translate_errors("copy rows"), watched(reader):
+                reader.execute(applying.QUALIFY)
             self._copy_all(reader, target, copies)
         finally:
             reader.close()

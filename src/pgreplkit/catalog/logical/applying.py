@@ -214,6 +214,9 @@ CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
 CLOCK = "SELECT clock_timestamp() AS now"
 SET = "SELECT set_config(%s, %s, false)"
+QUALIFY = "SET search_path = ''"
+"""Lets the publisher write the schemas of regclass and the like into the texts of values: the
+subscriber's session has another search_path."""
 TRACKS_COMMITS = "SELECT current_setting('track_commit_timestamp')::boolean AS is_on"
 CLOCK_GUARD = """
     WHERE CASE WHEN clock_timestamp() > $2 THEN true

@@ -108,6 +108,7 @@ DROP_TRIGGER = "DROP TRIGGER IF EXISTS {} ON {}"
 DROP_FUNCTION = "DROP FUNCTION IF EXISTS {}()"
 DROP_SCHEMA = "DROP SCHEMA IF EXISTS {}"
 LOCK_TIMEOUT = "SELECT set_config('lock_timeout', {}, true)"
+IS_UP = "SELECT prosrc ~ 'RAISE' AS is_up FROM pg_proc WHERE oid = to_regprocedure(%s::text)"
 EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
 DEADLOCK_TIMEOUT = (
     "SELECT setting::int / 1000.0::float8 AS seconds FROM pg_settings"

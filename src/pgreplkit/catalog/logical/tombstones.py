@@ -140,11 +140,13 @@ def create_triggers(
 
     With ``is_final`` they also refuse rows whose key was deleted before.
     """
-    columns = [table.column(name) for name in key]
-    is_plain = all(column and column.type_oid in _PLAIN_TYPES for column in columns)
+    columns = [column for name in key for column in [table.column(name)] if column is not None]
+    is_plain = all(column.type_oid in _PLAIN_TYPES for column in columns)
     settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
-    is_moved = " OR ".join(
-        f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in map(quote_identifier, key)
+    # No column of the key is NULL, and the operator may be outside of the search_path.
+    same = " AND ".join(
+        column.is_equal(*(f"{row}.{quote_identifier(column.name)}" for row in ("OLD", "NEW")))
+        for column in columns
     )
     bury = bury_function(oid)
     no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
@@ -169,7 +171,7 @@ def create_triggers(
         f" FOR EACH ROW EXECUTE PROCEDURE {bury}",
         f"DROP TRIGGER IF EXISTS pgreplkit_bury_key ON {table.table}",
         f"CREATE TRIGGER pgreplkit_bury_key AFTER UPDATE ON {table.table}"
-        f" FOR EACH ROW WHEN ({is_moved}) EXECUTE PROCEDURE {bury}",
+        f" FOR EACH ROW WHEN (NOT ({same})) EXECUTE PROCEDURE {bury}",
         f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {table.table}",
         f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {table.table}"
         f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",

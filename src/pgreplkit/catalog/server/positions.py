@@ -28,4 +28,6 @@ WRITE_MARKER = """
         pg_logical_emit_message(true, 'pgreplkit', 'marker')::text AS lsn
 """
 """Commits a message. Asynchronous commits before it are flushed with it; no standby is awaited."""
+IS_ASYNCHRONOUS = "SELECT current_setting('synchronous_commit') = 'off' AS is_so"
+"""Whether a commit of the session returns before it is flushed."""
 FLUSHED = "SELECT pg_current_wal_flush_lsn() AS lsn"

@@ -59,6 +59,18 @@ class UpgradeStatus(Record):
     old_is_fenced: bool
     new_is_fenced: bool
 
+    def __str__(self) -> str:
+        """Return the phase, the servers that accept writes, and a line for each subscription."""
+        lines = [f"{self.name}: {self.phase}"]
+        for node, is_fenced, subscriptions in (
+            (OLD, self.old_is_fenced, self.back),
+            (NEW, self.new_is_fenced, self.forward),
+        ):
+            lines.append(f"  {node} server: {'fenced' if is_fenced else 'not fenced'}")
+            for one in subscriptions:
+                lines += [f"    {line}" for line in str(one).splitlines()]
+        return "\n".join(lines)
+
 
 @attrs.frozen(kw_only=True)
 class Names:
@@ -315,6 +327,24 @@ def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) 
         do.DropPublications(NEW, [names.back(name) for name in groups]),
     ]
     return Journal(operation=f"end of {names.upgrade}", steps=tuple(steps))
+
+
+def overtaken(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
+    """Return what shows that another process has continued an operation; empty if nothing does.
+
+    Such a process may have another journal, or none. ``refusing`` has for each server whether its
+    fence refuses writes, and None for one that does not answer: that accepts none now.
+    """
+    kinds = [type(step) for step in journal.steps]
+    if do.OpenTables not in kinds:
+        is_over = journal.operation.startswith((PREPARING, CLONING)) and refusing[OLD]
+        return "the old server is fenced, as after a cutover" if is_over else ""
+    opened = kinds.index(do.OpenTables)
+    target = journal.steps[opened].node
+    # Up to that step one of the servers refuses writes, and the other one from then on.
+    is_before = undoes or len(journal.done) < opened
+    fenced = target if is_before else next(node for node in (OLD, NEW) if node != target)
+    return f"the {fenced} server accepts writes" if refusing[fenced] is False else ""
 
 
 def _switching(operation: str, steps: Sequence[Step], source: str, target: str) -> Journal:

@@ -31,8 +31,8 @@ class UpgradeObjects:
     phase: UpgradePhase
     publications: Mapping[str, Sequence[str]]
     """The publications on the old server, with their tables."""
-    back_publications: Sequence[str]
-    """Those on the new server."""
+    back_publications: Mapping[str, Sequence[str]]
+    """Those on the new server: tables may have been added after the cutover."""
     back_slots: Sequence[str]
     forward: Mapping[str, bool]
     """The subscriptions of the new server, and whether they are enabled."""
@@ -75,6 +75,7 @@ def _operation(
 ) -> Journal | None:
     """Return the steps of the operation that leads to these objects."""
     groups, is_back = objects.publications, bool(objects.back_publications)
+    returned = [table for group in objects.back_publications.values() for table in group]
     if (not groups and not is_back) or _is_complete(objects):
         return None
     # The publications of the old server are dropped before those of the new one.
@@ -92,10 +93,10 @@ def _operation(
     if objects.refuses(OLD):
         # Only a rollback fences the new server while the old one follows it.
         if objects.back:
-            return rollback_journal(names, groups)
+            return rollback_journal(names, groups, returned)
         return cutover_journal(names, groups, way_back=is_back)
     if OLD in objects.fences or objects.back:
-        return rollback_journal(names, groups)
+        return rollback_journal(names, groups, returned)
     if NEW in objects.kept and not objects.forward:
         return finish
     if objects.is_filled:
@@ -140,7 +141,9 @@ def _is_done(step: Step, objects: UpgradeObjects) -> bool:
             return objects.refuses(step.node)
         case do.PublishTables():
             there = objects.publications if step.node == OLD else objects.back_publications
-            return step.publication in there
+            # That of an earlier cutover may lack tables that were added since.
+            published = there.get(step.publication)
+            return published is not None and {*step.tables} <= {*published}
         case do.KeepSchema():
             return step.node in objects.kept
         case do.Subscribe():

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
@@ -18,6 +19,7 @@ from pgreplkit.values.flags import optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.text import size_text, wrapped
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +88,16 @@ ONLY_WHEN_CREATED = {"copy_data", "create_slot", "enabled", "connect"}
 """Options of CREATE SUBSCRIPTION that cannot be altered."""
 
 
+_SHOWN = 5
+"""Tables that the text of a status names: a database may have thousands."""
+_STATES = {
+    TableState.INIT: "not started",
+    TableState.DATA_COPY: "being copied",
+    TableState.FINISHED_COPY: "copied",
+    TableState.SYNCED: "caught up",
+}
+
+
 @attrs.frozen(kw_only=True)
 class SubscriptionStatus(Record):
     """The state, workers, tables and counters of a subscription at one time."""
@@ -134,6 +146,28 @@ class SubscriptionStatus(Record):
             return None
         # The two are read one after the other: a slot may confirm what was written in between.
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
+
+    def __str__(self) -> str:
+        """Return its state in one line, and the first tables that are not ready."""
+        ready, stats = len(self.ready_tables), self.stats
+        parts = [
+            "enabled" if self.state.subenabled else "disabled",
+            "applying" if self.is_applying else "not applying",
+            f"{ready} of {counted(len(self.tables), 'table')} ready",
+        ]
+        if self.lag_bytes is not None:
+            parts.append(f"lag {size_text(self.lag_bytes)}")
+        if stats is not None and (errors := stats.apply_error_count + stats.sync_error_count):
+            parts.append(counted(errors, "error"))
+        lines = wrapped(f"{self.state.subname}: {', '.join(parts)}", then="  ")
+        waiting = [one for one in self.tables if one.state is not TableState.READY]
+        for one in waiting[:_SHOWN]:
+            copied = "" if one.bytes_processed is None else f", {size_text(one.bytes_processed)}"
+            state = _STATES.get(one.state, str(one.state))
+            lines += wrapped(f"{one.table}: {state}{copied}", first="  ")
+        if len(waiting) > _SHOWN:
+            lines.append(f"  … and {counted(len(waiting) - _SHOWN, 'more table')}")
+        return "\n".join(lines)
 
 
 class LeftoverKind(OpenEnum):

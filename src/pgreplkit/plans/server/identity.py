@@ -89,6 +89,22 @@ def feeds_itself(publisher: RunningDatabase, subscriber: RunningDatabase) -> boo
     return publisher.in_recovery and own == theirs
 
 
+def astray(found: RunningDatabase, expected: RunningDatabase, subscriber: RunningDatabase) -> str:
+    """Return where a subscriber's connection string leads instead of to the expected database.
+
+    Empty if it leads there.
+    """
+    if is_one_database(found, expected):
+        return ""
+    if is_one_server(found, expected):
+        return f"it leads to the database {found.database!r}, not to {expected.database!r}"
+    if is_one_server(found, subscriber):
+        return "it leads back to the server itself"
+    if found.in_recovery and found.system_id == expected.system_id:
+        return "it leads to a standby of that server"
+    return "it leads to another server"
+
+
 def insist_on_two(operation: str, publisher: RunningDatabase, subscriber: RunningDatabase) -> None:
     """Refuse an operation on two databases that are one: they would always be equal.
 

@@ -1,0 +1,105 @@
+# Generated from pgreplkit/_async/cluster/upgradelock.py by `nox -s sync`. Do not edit.
+"""UpgradeLock: keeps other processes from running plans of the same upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from psycopg.sql import SQL
+
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.logical.fence import is_up
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.server import Server
+from pgreplkit.catalog.cluster import upgradelock as sql
+from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.errors import ConnectionFailed, UpgradeActive
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, overtaken
+
+_RELEASED_WITHIN = 3.0
+"""Seconds for the session of a process that was killed, or of the last plan, to end."""
+
+
+class UpgradeLock:
+    """A lock on each server of an upgrade, so that one process at a time runs its plans.
+
+    A journal file does not reach another host. Sessions of their own have the locks: they end with
+    the process, also while the server still executes its last statement.
+    """
+
+    def __init__(self, names: Names, servers: Mapping[str, Primary]) -> None:
+        self._names = names
+        # All take the locks in this order, so that one of two that begin together goes on.
+        self._servers = dict(servers)
+        # The addresses that the connections have reached: a connection string may name several
+        # hosts.
+        self._addresses = {node: conninfo_of(one.connection) for node, one in servers.items()}
+        self._sessions: dict[str, Server] = {}
+
+    @contextmanager
+    def held(self, operation: str, *, resumes: bool) -> Iterator[None]:
+        """Hold the locks during the block.
+
+        One of them suffices to exclude others: ``resumes`` continues without that of a server
+        that does not answer, because it may be lost when the clients have still to be moved.
+
+        Raises: UpgradeActive; ConnectionFailed.
+        """
+        try:
+            self._take_all(operation, resumes=resumes)
+            yield
+        finally:
+            for session in self._sessions.values():
+                session.close()
+            self._sessions.clear()
+
+    def _take_all(self, operation: str, *, resumes: bool) -> None:
+        lost: ConnectionFailed | None = None
+        for node in self._servers:
+            try:
+                self._take(operation, node)
+            except ConnectionFailed as error:
+                lost = error
+        if lost is not None and not (resumes and self._sessions):
+            raise lost
+
+    def verify(self, operation: str, node: str) -> None:
+        """Insist that a server's lock is held, before a step changes something there.
+
+        Raises: UpgradeActive; ConnectionFailed if its session was lost: others may have it now.
+        """
+        if (session := self._sessions.get(node)) is not None:
+            session._link.one(operation, sql.ANSWERS)
+        elif node in self._servers:
+            self._take(operation, node)
+
+    def overtaken(self, journal: Journal, *, undoes: bool) -> str:
+        """Return what shows that another process has continued the operation since."""
+        refusing: dict[str, bool | None] = {OLD: None, NEW: None}
+        for node, server in self._servers.items():
+            with suppress(ConnectionFailed):
+                refusing[node] = is_up(server._link, self._names.fence)
+        return overtaken(journal, refusing, undoes=undoes)
+
+    def _take(self, operation: str, node: str) -> None:
+        session = Server.connect(self._addresses[node])
+        try:
+            link = session._link
+            link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            link.all(operation, sql.KEEPALIVE)
+            backoff = Backoff(_RELEASED_WITHIN)
+            while not (link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:
+                if not backoff.is_over:
+                    sleep(backoff.next_pause())
+                    continue
+                holders = link.all(operation, sql.LOCKED_BY, [self._names.upgrade])
+                holder = holders[0] if holders else dict.fromkeys(sql.HOLDER)
+                raise UpgradeActive(operation, node, *(holder[name] for name in sql.HOLDER))
+        except BaseException:
+            session.close()
+            raise
+        self._sessions[node] = session

@@ -1,0 +1,121 @@
+"""Appliers of tables whose types are outside of pg_catalog, or have no equality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from clusters import Cluster
+from databases import Database, Pair, make_database, remove_databases
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier, MergeWith
+
+NUMBER = (
+    'CREATE SCHEMA "own types"',
+    'SET search_path = "own types", pg_catalog',
+    "CREATE TYPE number",
+    "CREATE FUNCTION number_in(cstring) RETURNS number AS 'int4in' LANGUAGE internal IMMUTABLE"
+    " STRICT",
+    "CREATE FUNCTION number_out(number) RETURNS cstring AS 'int4out' LANGUAGE internal IMMUTABLE"
+    " STRICT",
+    "CREATE TYPE number (INPUT = number_in, OUTPUT = number_out, LIKE = integer)",
+    *(
+        f"CREATE FUNCTION number_{name}(number, number) RETURNS {result} AS '{function}'"
+        " LANGUAGE internal IMMUTABLE STRICT"
+        for name, result, function in (
+            ("lt", "boolean", "int4lt"),
+            ("le", "boolean", "int4le"),
+            ("eq", "boolean", "int4eq"),
+            ("ge", "boolean", "int4ge"),
+            ("gt", "boolean", "int4gt"),
+            ("cmp", "integer", "btint4cmp"),
+        )
+    ),
+    *(
+        f"CREATE OPERATOR {sign} (PROCEDURE = number_{name}, LEFTARG = number, RIGHTARG = number)"
+        for sign, name in (("<", "lt"), ("<=", "le"), ("=", "eq"), (">=", "ge"), (">", "gt"))
+    ),
+    "CREATE OPERATOR CLASS number_ops DEFAULT FOR TYPE number USING btree AS OPERATOR 1 <,"
+    " OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1"
+    " number_cmp(number, number)",
+    "CREATE DOMAIN numbered AS number",
+    "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+    "RESET search_path",
+)
+"""A type of its own schema, whose operators no session finds by its search_path."""
+TABLES = (
+    'CREATE TABLE keyed (id "own types".numbered, part "own types".mood, n int,'
+    " PRIMARY KEY (id, part))",
+    'CREATE TABLE whole (id "own types".number, made json, place point, of regclass, n int)',
+    "ALTER TABLE whole REPLICA IDENTITY FULL",
+    'CREATE TABLE listed (ids "own types".number[] PRIMARY KEY, n int)',
+    "ALTER TABLE listed REPLICA IDENTITY FULL",
+)
+
+MERGED = MergeWith(lambda _, remote: {"n": remote["n"]})
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run("; ".join(NUMBER), *TABLES)
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE keyed, whole, listed")
+    yield pair
+    for each in (pair.publisher, pair.subscriber):
+        each.run('DROP SCHEMA "own types" CASCADE')
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def end(database: Database) -> LSN:
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize(
+    "options", [{}, {"group": 50}, {"conflicts": MergeWith(lambda _, b: {"n": b["n"]})}]
+)
+def test_rows_are_found_by_operators_of_other_schemas(
+    two: Pair, options: dict[str, object]
+) -> None:
+    is_merging = "conflicts" in options
+    if is_merging:
+        two.publisher.run("ALTER TABLE keyed REPLICA IDENTITY FULL", "DROP TABLE whole")
+    one = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        **options,  # type: ignore[arg-type]
+    )
+    if not is_merging:
+        two.publisher.run("INSERT INTO whole (of) VALUES ('keyed')")
+    assert not [f for f in one.check().findings if f.severity.name == "CRITICAL"]
+    one.run(stop_at=end(two.publisher), timeout=30)
+    changes = [
+        "INSERT INTO keyed SELECT i::text::\"own types\".number, 'sad', i"
+        " FROM generate_series(1, 9) AS i",
+        "UPDATE keyed SET n = n + 10",
+        "UPDATE keyed SET part = 'ok' WHERE n = 12",
+        "UPDATE keyed SET id = '30' WHERE n = 13",
+        "DELETE FROM keyed WHERE n = 14",
+        "INSERT INTO listed VALUES ('{1,2}', 1), ('{3}', 2)",
+        "UPDATE listed SET n = 5 WHERE n = 1",
+        "DELETE FROM listed WHERE n = 2",
+    ]
+    if not is_merging:
+        changes += [
+            "INSERT INTO whole SELECT i::text::\"own types\".number, '{\"a\": 1}', '(1,2)',"
+            " 'public.keyed', i FROM generate_series(1, 4) AS i",
+            "UPDATE whole SET n = 20, place = '(3,4)' WHERE n = 1",
+            "DELETE FROM whole WHERE n = 2",
+        ]
+    two.publisher.run(*changes)
+    report = one.run(stop_at=end(two.publisher), timeout=30)
+    assert report.conflicts == {}
+    for table in ("keyed", "listed") if is_merging else ("keyed", "listed", "whole"):
+        query = f"SELECT t::text FROM {table} AS t ORDER BY 1"
+        assert two.subscriber.all(query) == two.publisher.all(query) != []
+    one.drop()
