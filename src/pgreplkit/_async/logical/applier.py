@@ -80,6 +80,8 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_LARGE = 256 << 10
+"""Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
 _KEPT = timedelta(days=30)
 """The time for which conflicts are kept."""
 _BINARY_SINCE = 14
@@ -413,7 +415,9 @@ class AsyncApplier(AsyncClosing):
             settings=plugin.settings,
         )
         try:
-            async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+            async with AsyncRawStream(
+                slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE
+            ) as stream:
                 run = AsyncApplyRun(
                     stream,
                     target,

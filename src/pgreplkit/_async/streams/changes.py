@@ -11,6 +11,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.sidelink import side_link
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
@@ -261,8 +262,11 @@ class AsyncPgoutput(Generic[R]):
             origin=settings.origin,
         )
         if settings.binary:
-            names = [*self.publications]
-            published = await walsender.query(operation, PUBLISHED_TYPES, [names])
+            # Not on the walsender: the view leaves the definitions of today in its caches, by which
+            # the server would decode changes that are older than an ALTER.
+            async with side_link(walsender.conninfo) as link:
+                names = [*self.publications]
+                published = await link.all(operation, PUBLISHED_TYPES, [names])
             oids = [record["oid"] for record in published]
             # One type for one column, whatever the format: only a text can be kept as it is, or
             # be loaded where psycopg has no loader of binary values.

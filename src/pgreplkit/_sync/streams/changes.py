@@ -12,6 +12,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
@@ -262,8 +263,11 @@ class Pgoutput(Generic[R]):
             origin=settings.origin,
         )
         if settings.binary:
-            names = [*self.publications]
-            published = walsender.query(operation, PUBLISHED_TYPES, [names])
+            # Not on the walsender: the view leaves the definitions of today in its caches, by which
+            # the server would decode changes that are older than an ALTER.
+            with side_link(walsender.conninfo) as link:
+                names = [*self.publications]
+                published = link.all(operation, PUBLISHED_TYPES, [names])
             oids = [record["oid"] for record in published]
             # One type for one column, whatever the format: only a text can be kept as it is, or
             # be loaded where psycopg has no loader of binary values.
