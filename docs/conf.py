@@ -1,9 +1,6 @@
 """Sphinx configuration."""
 
-import ast
-import inspect
 import sys
-from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -44,6 +41,7 @@ _WITHOUT_TARGET = "|".join(
         *("R", "Item", "Default"),
         *("Converter", "TableReader"),
         *("Axes", "NDArray", "SearchStrategy", "metrics_core.Metric", "uint64"),
+        *("numpy.dtype", "numpy.ndarray"),
         *("metrics.Meter", "trace.Tracer"),
     ]
 )
@@ -61,12 +59,3 @@ intersphinx_mapping = {
         "python": "https://docs.python.org/3",
     }.items()
 }
-
-# Types that these modules import for annotations only are links too, so they are imported here.
-for _name in ("primary", "standby", "server.server", "logical.streamingserver"):
-    for _half in ("_async", "_sync"):
-        _module = import_module(f"pgreplkit.{_half}.{_name}")
-        for _node in ast.parse(inspect.getsource(_module)).body:
-            if isinstance(_node, ast.If) and ast.unparse(_node.test) == "TYPE_CHECKING":
-                _block = compile(ast.Module(_node.body, []), _module.__file__, "exec")
-                exec(_block, vars(_module))

@@ -105,8 +105,10 @@ sys.modules |= {"matplotlib": None, "matplotlib.axes": None, "numpy": None, "num
 from pgreplkit._annotations import NotInstalled
 from pgreplkit.rows import WatchSamples
 from pgreplkit.wal import WalReader
-hints = typing.get_type_hints(WatchSamples.plot)
-assert hints == {"y": str, "ax": NotInstalled | None, "return": NotInstalled}
-assert typing.get_type_hints(WalReader.columns) == {"return": dict[str, NotInstalled]}
+axes = typing.get_type_hints(WatchSamples.plot)["return"]
+assert isinstance(axes, NotInstalled) and axes.__name__ == "Axes"
+assert typing.get_type_hints(WatchSamples.plot)["ax"] == axes | None
+columns = typing.get_type_hints(WalReader.columns)["return"]
+assert typing.get_origin(columns) is dict and columns.__args__[1].__name__ == "NDArray"
 """
     subprocess.run([sys.executable, "-c", code], check=True)

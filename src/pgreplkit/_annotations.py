@@ -68,19 +68,17 @@ class Annotations(dict[str, object]):
         self._is_done = True
 
 
-class _Anything(type):
+class NotInstalled(type):
+    """A type of a package that is not installed, such as Axes of matplotlib."""
+
     def __getattr__(cls, name: str) -> type:
         # Attributes with an underscore are those by which typing tells kinds of types apart.
         if name.startswith("_"):
             raise AttributeError(name)
-        return cls
+        return NotInstalled(name, (), {})
 
     def __getitem__(cls, _item: object) -> type:
         return cls
-
-
-class NotInstalled(metaclass=_Anything):
-    """Every type of a package that is not installed, such as matplotlib."""
 
 
 def _import_names(names: dict[str, object]) -> None:
@@ -100,7 +98,9 @@ def _import_names(names: dict[str, object]) -> None:
             exec(ast.unparse(statement), names, imported)  # noqa: S102
         except ImportError:
             missing = [node for node in ast.walk(statement) if isinstance(node, ast.alias)]
-            imported = {alias.asname or alias.name: NotInstalled for alias in missing}
+            imported = {
+                alias.asname or alias.name: NotInstalled(alias.name, (), {}) for alias in missing
+            }
         for name, value in imported.items():
             names.setdefault(name, value)
 

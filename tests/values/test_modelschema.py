@@ -8,6 +8,7 @@ from importlib import import_module
 
 import attrs
 import pytest
+from fastapi import FastAPI
 from hypothesis import given, strategies as st
 from instances import VARIANTS, Builder, public_records
 from modelfields import FIELDS, every_kind, few
@@ -24,6 +25,7 @@ from pgreplkit import (
 )
 from pgreplkit._public import HOME
 from pgreplkit.changes import Row, Update
+from pgreplkit.rows import Rows, SlotState, WalRetention, WalSender
 from pgreplkit.values.record import Record
 from pgreplkit.wal import WalFileOffset
 
@@ -164,3 +166,38 @@ def test_every_public_record_has_json_schemas() -> None:
             kind = getattr(import_module(public), name)
             if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record:
                 assert TypeAdapter(kind).json_schema(mode="serialization")["title"] == name
+
+
+def test_json_schemas_refer_to_rows_and_reports_by_name() -> None:
+    app = FastAPI()
+
+    @app.get("/standbys")
+    def standbys() -> list[WalSender]:
+        return []
+
+    @app.get("/retention")
+    def retention() -> WalRetention:
+        raise NotImplementedError
+
+    schema = app.openapi()
+    components = schema["components"]["schemas"]
+    assert {"WalSender", "WalRetention", "WalHolder"} <= components.keys()
+    content = schema["paths"]["/standbys"]["get"]["responses"]["200"]["content"]
+    ref = content["application/json"]["schema"]["items"]
+    assert ref == {"$ref": "#/components/schemas/WalSender"}
+    holders = components["WalRetention"]["properties"]["holders"]
+    assert holders["items"] == {"$ref": "#/components/schemas/WalHolder"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pydantic_reads_and_writes_rows_as_a_list(variant: str) -> None:
+    slot = Builder(variant).build(SlotState)
+    adapter = TypeAdapter(Rows[SlotState])
+    written = adapter.dump_json(Rows([slot]))
+    assert json.loads(written)[0].keys() == slot.to_dict().keys()
+    assert type(adapter.validate_json(b"[]")) is Rows
+    assert adapter.validate_python(Rows([slot])) == Rows([slot])
+    assert adapter.json_schema()["items"] == {"$ref": "#/$defs/SlotState"}
+    assert TypeAdapter(Rows).validate_python([1, "a"]) == Rows([1, "a"])
+    with pytest.raises(ValidationError):
+        adapter.validate_python([1])

@@ -50,7 +50,7 @@ class DeltaStatements(StampedStatements):
         # Only one statement compares times.
         self._stamp_used = set()
         self._names = {*names}
-        keys = {one.column.name for one in self.key}
+        keys = self._fixed
         self._others = [
             one
             for one in match.written

@@ -14,7 +14,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
-from pgreplkit.apply.stampedsets import StampedSets
+from pgreplkit.apply.stampedsets import StampedSets, fixed_names
 from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
@@ -62,6 +62,7 @@ class StampedStatements:
     def __init__(self, match: Match, stamps: Stamps, name: Callable[[], bytes]) -> None:
         self._match, self._stamps, self._name = match, stamps, name
         self.key: tuple[Written, ...] = stamped_key(match)
+        self._fixed: set[str] = fixed_names(self.key)
         self._table = f"{match.target.table}"
         only = "" if match.target.is_partitioned else "ONLY "
         self._only = f"{only}{self._table}"
@@ -72,8 +73,7 @@ class StampedStatements:
 
     def upsert(self, *, is_new: bool) -> Statement:
         """Return the INSERT, or the UPDATE, of a whole row."""
-        match = self._match
-        names = {one.column.name for one in self.key}
+        match, names = self._match, self._fixed
         used = {one.position for one in match.written} | self._stamp_used
         parameters = Parameters(used, self._stamp + 1)
         changed = [
@@ -129,8 +129,7 @@ class StampedStatements:
 
     def update(self, unsent: frozenset[int]) -> Statement:
         """Return the UPDATE of a row some of whose values were not sent."""
-        match = self._match
-        names = {one.column.name for one in self.key}
+        match, names = self._match, self._fixed
         changed = [
             one
             for one in match.written

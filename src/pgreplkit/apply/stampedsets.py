@@ -13,9 +13,18 @@ import attrs
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.statements import Parameters, Statement, equals, insert_sql
+from pgreplkit.catalog.logical.keytypes import has_spellings
 from pgreplkit.catalog.logical.tombstones import key_json
 
 _TIMESTAMPTZ = 1184
+
+
+def fixed_names(key: Sequence[Written]) -> set[str]:
+    """Return the columns of a key that no update of the row changes.
+
+    A number can have another spelling, as 1.00 for 1.0, which is a value of the later update.
+    """
+    return {each.column.name for each in key if not has_spellings(each.column)}
 
 
 class StampedSets:
@@ -55,7 +64,7 @@ class StampedSets:
 
     def update(self, one: Statement, parameters: Parameters, rows: int) -> Statement:
         """Return the UPDATE of rows that are older."""
-        names = {each.column.name for each in self._key}
+        names = fixed_names(self._key)
         changed = [
             each
             for each in self._match.written

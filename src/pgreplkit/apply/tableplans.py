@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.apply.deltas import DeltaStatements
+from pgreplkit.apply.keyvalues import is_one_value
 from pgreplkit.apply.merging import INSISTING, Merging
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.shape import Dump, Match
@@ -132,7 +133,9 @@ class StampedPlan(TablePlan):
         self.sweep: Statement | None = stamped.sweep()
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
-        self._key = [one.position for one in stamped.key]
+        self._key = [
+            (one.position, one.column.base_oid or one.column.type_oid) for one in stamped.key
+        ]
 
     def insert(self, values: list[Octets], formats: list[int]) -> Step:
         """Return the step that writes a row if it is newer."""
@@ -159,8 +162,14 @@ class StampedPlan(TablePlan):
     def _is_moved(self, old: RawValues, new: RawValues) -> bool:
         """Return whether a row has another key than before."""
         width = self.match.width
-        # Constants of a key are behind the publisher's columns, and the same in both rows.
-        return any(at < width and old[0][at] != new[0][at] for at in self._key)
+        # Constants of a key are behind the publisher's columns, and the same in both rows. Most
+        # keys stay as they are, so that bytes decide first.
+        return any(
+            at < width
+            and old[0][at] != new[0][at]
+            and not is_one_value(base, (old[0][at], old[1][at]), (new[0][at], new[1][at]))
+            for at, base in self._key
+        )
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row if it is older, and remembers that."""

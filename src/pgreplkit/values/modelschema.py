@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema as cs
 
 from pgreplkit.values.plain import plain
 from pgreplkit.values.record import Record, names_of
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.textforms import text_forms
 
@@ -60,6 +61,8 @@ def schema_of(kind: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         cs.typed_dict_schema(given),
         lambda value: named | {name: getattr(value, name) for name in written},
         cs.typed_dict_schema(names | written),
+        # JSON schemas refer to it by the name of the class instead of repeating it.
+        ref=f"{kind.__module__}.{kind.__qualname__}:{id(kind)}",
     )
 
 
@@ -69,6 +72,7 @@ def _schema(
     form: CoreSchema,
     write: Callable[..., object],
     written: CoreSchema | None = None,
+    ref: str | None = None,
 ) -> CoreSchema:
     """Return the schema of a type whose values are read from ``form``.
 
@@ -90,6 +94,7 @@ def _schema(
         validate,
         cs.no_info_after_validator_function(read, form, serialization=kept),
         serialization=writing,
+        ref=ref,
     )
 
 
@@ -142,6 +147,12 @@ def _insist_on_object(value: object) -> object:
     if isinstance(value, str | int | float | list | dict):
         raise ValueError("this field can be written as JSON, but not read")
     return value
+
+
+def rows_schema_of(source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Return the schema of Rows of a type: that of a list, which is read into Rows."""
+    [item] = typing.get_args(source) or [typing.Any]
+    return cs.no_info_after_validator_function(Rows, handler.generate_schema(list[item]))  # type: ignore[valid-type]
 
 
 def json_schema_of(kind: type, schema: JsonSchemaValue) -> JsonSchemaValue:

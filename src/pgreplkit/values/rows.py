@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, SupportsIndex, TypeVar, overload
 
 from pgreplkit._hooks import html_of
 from pgreplkit.values.flat import row_of, shown_records, to_records
 from pgreplkit.values.plain import JSONValue
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 T = TypeVar("T")
 
@@ -46,3 +50,11 @@ class Rows(list[T]):
 
     def _repr_html_(self) -> str:
         return html_of(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pgreplkit.values.modelschema import rows_schema_of
+
+        return rows_schema_of(source, handler)

@@ -15,6 +15,7 @@ from pgreplkit import LSN
 from pgreplkit.apply import (
     Applier,
     ConflictKind,
+    DeltaColumns,
     LastUpdateWins,
     Membership,
     MergeWith,
@@ -24,6 +25,7 @@ from pgreplkit.apply import (
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge, SchemaMismatch
+from pgreplkit.rows import Severity
 
 RANKS = {"berlin": 1, "paris": 2}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
@@ -222,6 +224,64 @@ def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
     assert len(both.rows()) == 6
     insist_on_several_changes_at_once(both)
     insist_on_sweeps_of_an_idle_stream(both)
+
+
+SPELT = (
+    "DROP TABLE t",
+    "CREATE DOMAIN amount AS numeric",
+    "CREATE TABLE t (id amount, place float8, name text, n int NOT NULL, PRIMARY KEY (id, place))",
+    "ALTER TABLE t REPLICA IDENTITY FULL",
+    "ALTER PUBLICATION p ADD TABLE t",
+)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize("policy", [LastUpdateWins(), DeltaColumns({"t": ["n"]})])
+def test_two_spellings_of_a_number_are_one_key(both: Both, policy: Policy) -> None:
+    for each in (both.berlin, both.paris):
+        each.run(*SPELT)
+    both.to_paris = both.applier(both.berlin, both.paris, policy)
+    both.to_berlin = both.applier(both.paris, both.berlin, policy)
+    assert both.to_paris.check()["table public.t, deletions"].severity is Severity.OK
+    both.exchange()
+    both.berlin.run("INSERT INTO t SELECT i + 0.0, 0, 'first', 1 FROM generate_series(1, 7) AS i")
+    both.exchange()
+    both.berlin.run("UPDATE t SET id = 1.00, place = '-0' WHERE id = 1")
+    both.paris.run("UPDATE t SET id = 2.000 WHERE id = 2")
+    both.berlin.run("UPDATE t SET id = 2.00 WHERE id = 2", "UPDATE t SET id = 3.00 WHERE id = 3")
+    both.paris.run("DELETE FROM t WHERE id = 3")
+    both.berlin.run("UPDATE t SET id = 5.00, name = 'several', n = 2 WHERE id IN (5)")
+    is_plain = type(policy) is LastUpdateWins
+    # With differences, a key that was deleted cannot be used again.
+    both.berlin.run("DELETE FROM t WHERE id = 7")
+    if is_plain:
+        both.berlin.run("UPDATE t SET id = 7.00 WHERE id = 6")
+    both.exchange()
+    shown = [(str(id_), str(place), name, n) for id_, place, name, n in both.rows()]
+    assert shown == [
+        ("1.00", "-0.0", "first", 1),
+        ("2.00", "0.0", "first", 1),
+        ("4.0", "0.0", "first", 1),
+        ("5.00", "0.0", "several", 2),
+        ("7.00" if is_plain else "6.0", "0.0", "first", 1),
+    ]
+    if not is_plain:
+        return
+    both.berlin.run("INSERT INTO t VALUES (8.0, 0, 'loses', 0)")
+    both.paris.run("INSERT INTO t VALUES (8.00, '-0', 'wins', 0)", "DELETE FROM t WHERE id = 4")
+    both.berlin.run("UPDATE t SET id = 4.0000, name = 'lives' WHERE id = 4")
+    both.exchange()
+    last = [tuple(map(str, row)) for row in both.rows()]
+    assert last[2] == ("4.0000", "0.0", "lives", "1")
+    assert last[-1] == ("8.00", "-0.0", "wins", "0")
+    for each in (both.berlin, both.paris):
+        each.run("CREATE TABLE loose (made interval, code bpchar, PRIMARY KEY (made, code))")
+    both.berlin.run("ALTER PUBLICATION p ADD TABLE loose")
+    found = both.to_paris.check()["table public.loose, deletions"]
+    assert found.severity is Severity.CRITICAL
+    columns = "made of the type interval, code of the type bpchar"
+    assert found.found == f"the key of public.loose has {columns}"
 
 
 @pytest.mark.pg(">=18")

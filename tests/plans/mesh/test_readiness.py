@@ -87,6 +87,7 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["publication of b"] == "it does not exist, and mover owns the tables"
     assert ready["unique columns of public.users"] == "none except for the key"
     assert ready["key of public.users"] == "it has a key"
+    assert ready["deletions in public.users"] == "they are found again by the key"
     assert ready["replica identity of public.users"] == "it suffices"
     assert ready["table public.users"] == "the same on all nodes"
     assert ready["rows"] == "the tables of the new nodes are empty"
@@ -137,6 +138,10 @@ def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
     assert own == {"members"}
     keyless = node("b", tables={USERS: table(keys=())})
     assert "key of public.users" in critical(node("a"), keyless)
+    citext = table()
+    columns = tuple(attrs.evolve(each, base_oid=99_999) for each in citext.columns)
+    loose = node("b", tables={USERS: attrs.evolve(citext, columns=columns)})
+    assert "deletions in public.users" in critical(node("a"), loose)
 
 
 def test_clocks_that_differ_and_foreign_keys_are_reported() -> None:

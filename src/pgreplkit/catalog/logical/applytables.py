@@ -29,6 +29,11 @@ class TargetColumn:
     """The operator by which its unique index, or else its type, finds equal values."""
     collation: str = ""
     """The collation of its unique index, as SQL, if it is not that of the column."""
+    base_oid: int = 0
+    """The type of which its domain is; 0 if that is unknown."""
+    is_enum: bool = False
+    is_deterministic: bool = True
+    """Whether only texts of the same bytes are equal: not so for some collations from 12 on."""
 
     @property
     def needs_value(self) -> bool:
@@ -128,6 +133,12 @@ _UNIQUE = """
 def target_columns(major: int) -> str:
     """Return the statement for the columns of tables, in their order."""
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
+    deterministic = "true"
+    if has("collation.deterministic", major):
+        deterministic = (
+            "(SELECT coalesce(bool_and(collisdeterministic), true) FROM pg_catalog.pg_collation"
+            " AS k WHERE k.oid = coalesce(keyed.coll, attcollation))"
+        )
     return f"""
         SELECT n.nspname AS schema, c.relname AS name, attname AS column,
             format_type(atttypid, atttypmod) AS type, atttypid::bigint AS type_oid,
@@ -144,7 +155,9 @@ def target_columns(major: int) -> str:
             CASE WHEN keyed.coll <> attcollation THEN
                 (SELECT format('%%I.%%I', s.nspname, collname) FROM pg_catalog.pg_collation AS k
                 JOIN pg_catalog.pg_namespace AS s ON s.oid = collnamespace
-                WHERE k.oid = keyed.coll) END AS collation
+                WHERE k.oid = keyed.coll) END AS collation,
+            base.oid::bigint AS base_oid, base.is_enum,
+            {deterministic} AS is_deterministic
         {_ASKED} JOIN pg_catalog.pg_attribute ON attrelid = c.oid AND attnum > 0
             AND NOT attisdropped
         CROSS JOIN LATERAL (
@@ -152,8 +165,8 @@ def target_columns(major: int) -> str:
                 SELECT atttypid UNION ALL
                 SELECT typbasetype FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid
                 WHERE typtype = 'd'
-            ) SELECT part.oid FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid
-            WHERE typtype <> 'd'
+            ) SELECT part.oid, typtype = 'e' AS is_enum
+            FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid WHERE typtype <> 'd'
         ) AS base
         LEFT JOIN LATERAL (
             SELECT k.opclass, k.coll FROM pg_catalog.pg_index
@@ -219,6 +232,9 @@ def _column(record: Mapping[str, object]) -> TargetColumn:
         is_large=bool(record["is_large"]),
         equality=str(record["equality"]),
         collation=str(record["collation"] or ""),
+        base_oid=int(str(record["base_oid"])),
+        is_enum=bool(record["is_enum"]),
+        is_deterministic=bool(record["is_deterministic"]),
     )
 
 

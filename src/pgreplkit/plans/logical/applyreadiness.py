@@ -9,6 +9,7 @@ import attrs
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.keytypes import unremembered
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.server.readiness import (
     Readiness,
@@ -21,6 +22,11 @@ from pgreplkit.plans.server.readiness import (
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
+KEY_NEEDED = (
+    "a key whose equal values have one text, as numbers, texts of an ordinary collation, uuid and"
+    " timestamps do: a deletion is remembered by the key as JSON"
+)
+KEY_REMEDY = "use another type or collation for the key"
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -233,6 +239,16 @@ def _versions(
         observed=f"{table.table} is identified by ({', '.join(key)})" if key else "it has no key",
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
+    )
+    lost = [*unremembered(table)]
+    yield checked(
+        f"{check}, deletions",
+        ok=not lost,
+        observed=f"the key of {table.table} has {', '.join(lost)}"
+        if lost
+        else "they are found again by the key",
+        needed=KEY_NEEDED,
+        remedy=KEY_REMEDY,
     )
     others = unique_besides_key(table)
     yield checked(

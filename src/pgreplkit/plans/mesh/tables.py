@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.plans.logical.applyreadiness import unique_besides_key
+from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.plans.logical.applyreadiness import KEY_NEEDED, KEY_REMEDY, unique_besides_key
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
 from pgreplkit.plans.server.readiness import checked
@@ -90,6 +91,21 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
         observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
         needed="a primary key",
         remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
+    )
+    lost = {
+        name: columns
+        for name, own in held.items()
+        if own is not None and (columns := [*unremembered(own)])
+    }
+    yield checked(
+        f"deletions in {table}",
+        ok=not lost,
+        observed="; ".join(
+            f"the key has {', '.join(columns)}, on {n}" for n, columns in lost.items()
+        )
+        or "they are found again by the key",
+        needed=KEY_NEEDED,
+        remedy=KEY_REMEDY,
     )
     # Before a row can be inserted where it is missing, all of its values must be known.
     partial = [node.name for node in facts.nodes if table in node.without_old_values]

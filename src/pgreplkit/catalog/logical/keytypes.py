@@ -1,0 +1,47 @@
+"""The types of keys, of which the deletions of rows are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
+
+FLOAT4, FLOAT8, NUMERIC = 700, 701, 1700
+_NUMBERS = {FLOAT4, FLOAT8, NUMERIC}
+_BPCHAR = 1042
+_ONE_TEXT = {
+    *(16, 17, 18, 19, 20, 21, 23, 25, 26, 650, 774, 829, 869, 1043, 1082, 1083, 1114, 1184),
+    *(1266, 1560, 1562, 2950, 3220, 3904, 3908, 3910, 3912, 3926),
+}
+_ONE_TEXT_NAMES = {"ltree"}
+"""Types of extensions, whose OIDs are not fixed."""
+
+
+def has_spellings(column: TargetColumn) -> bool:
+    """Return whether equal values of a key can have several texts that are one number in JSON."""
+    return (column.base_oid or column.type_oid) in _NUMBERS
+
+
+def unremembered(table: TargetTable) -> Iterator[str]:
+    """Yield the columns of the key whose deleted values could not be found again.
+
+    A deletion is found by the key as JSON, which must be one for all values that the key takes for
+    equal. JSON compares numbers, and the texts of other values.
+    """
+    for name in table.primary_key:
+        column = table.column(name)
+        if column is None:
+            continue
+        if not column.is_deterministic:
+            yield f"{name}, whose collation takes different texts for equal"
+        elif not (has_spellings(column) or _has_one_text(column)):
+            yield f"{name} of the type {column.type}"
+
+
+def _has_one_text(column: TargetColumn) -> bool:
+    oid = column.base_oid or column.type_oid
+    # With a length, all values are padded to it.
+    if oid == _BPCHAR:
+        return column.type.startswith("character(") or column.type_oid != oid
+    is_named = column.type.rpartition(".")[2] in _ONE_TEXT_NAMES
+    return column.is_enum or oid in _ONE_TEXT or is_named
