@@ -257,15 +257,11 @@ class AsyncUpgradeActor:
             for name, before in [*looks.items()]:
                 subscription = await server.subscription(name)
                 limit = min(_LOOK / len(looks), backoff.left)
-                try:
-                    await subscription.wait_for_sync(timeout=limit, publisher=publisher)
-                except SubscriptionStuck as error:
-                    status = await subscription.status()
-                    looks[name] = now = before.next(status, error.reasons)
-                    if now.is_hopeless or backoff.is_over:
-                        raise
-                else:
+                look = await _look_at(subscription, publisher, before, limit)
+                if look is None:
                     del looks[name]
+                else:
+                    looks[name] = look
 
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
@@ -353,6 +349,23 @@ class AsyncUpgradeActor:
                 raise ControlFailed(operation, found) from error
         finally:
             await group.close()
+
+
+async def _look_at(
+    subscription: AsyncSubscription, publisher: AsyncPrimary, before: CopyLook, limit: float
+) -> CopyLook | None:
+    """Return what a subscription shows after some seconds; None if its tables are copied.
+
+    Raises: SubscriptionStuck if waiting does not help.
+    """
+    try:
+        await subscription.wait_for_sync(timeout=limit, publisher=publisher)
+    except SubscriptionStuck as error:
+        look = before.next(await subscription.status(), error.reasons)
+        if look.is_hopeless or not limit:
+            raise
+        return look
+    return None
 
 
 async def _called(redirect: Callable[[str], object], node: str) -> None:

@@ -254,15 +254,11 @@ class UpgradeActor:
             for name, before in [*looks.items()]:
                 subscription = server.subscription(name)
                 limit = min(_LOOK / len(looks), backoff.left)
-                try:
-                    subscription.wait_for_sync(timeout=limit, publisher=publisher)
-                except SubscriptionStuck as error:
-                    status = subscription.status()
-                    looks[name] = now = before.next(status, error.reasons)
-                    if now.is_hopeless or backoff.is_over:
-                        raise
-                else:
+                look = _look_at(subscription, publisher, before, limit)
+                if look is None:
                     del looks[name]
+                else:
+                    looks[name] = look
 
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
@@ -350,6 +346,23 @@ class UpgradeActor:
                 raise ControlFailed(operation, found) from error
         finally:
             group.close()
+
+
+def _look_at(
+    subscription: Subscription, publisher: Primary, before: CopyLook, limit: float
+) -> CopyLook | None:
+    """Return what a subscription shows after some seconds; None if its tables are copied.
+
+    Raises: SubscriptionStuck if waiting does not help.
+    """
+    try:
+        subscription.wait_for_sync(timeout=limit, publisher=publisher)
+    except SubscriptionStuck as error:
+        look = before.next(subscription.status(), error.reasons)
+        if look.is_hopeless or not limit:
+            raise
+        return look
+    return None
 
 
 def _called(redirect: Callable[[str], object], node: str) -> None:
