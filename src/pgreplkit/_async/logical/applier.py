@@ -30,6 +30,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
@@ -272,7 +273,7 @@ class AsyncApplier(AsyncClosing):
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
-                _log.info("applier %s connects again: %s", self.name, error)
+                _log.info("applier %s connects again: %s", self.name, one_line(error))
                 await sleep(patience.next_pause())
 
     async def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:

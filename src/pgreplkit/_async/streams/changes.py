@@ -32,6 +32,7 @@ from pgreplkit.protocol.pgoutput.rows import RowFactory, checked_row_factory
 from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
 from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -196,6 +197,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
 
 
+@made_by("connection.start_logical(slot) of a replication connection", AsyncSlotStream)
 class AsyncPayloadStream(AsyncSlotReader[Payload]):
     """The messages of any output plugin, undecoded.
 
@@ -302,6 +304,7 @@ class AsyncPgoutput(Generic[R]):
         return RowLoading(self._adapters or connection.adapters, connection, self._types)
 
 
+@made_by("transactions() of a stream of changes", AsyncSlotStream)
 class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
     """Committed transactions, whole and in the order of their commits.
 
@@ -324,6 +327,7 @@ class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
         )
 
 
+@made_by("server.changes(slot, publications=[…])", AsyncSlotStream)
 class AsyncChangeStream(AsyncSlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
 

@@ -23,6 +23,7 @@ from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.sidelink import side_link
 from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
@@ -370,7 +371,7 @@ class AsyncSlotStream:
             await self._release()
         _LOGGER.warning(
             "slot %s: the connection is lost, reconnecting for up to %g s: %s",
-            *(self.slot, self.settings.reconnect, error),
+            *(self.slot, self.settings.reconnect, one_line(error)),
         )
         await self._reconnect()
 
@@ -390,7 +391,7 @@ class AsyncSlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     await self._end_lost_process(error)
-                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, one_line(error))
                 await sleep(backoff.next_pause())
 
     async def _end_lost_process(self, active: SlotActive) -> None:

@@ -31,6 +31,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
@@ -271,7 +272,7 @@ class Applier(Closing):
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
-                _log.info("applier %s connects again: %s", self.name, error)
+                _log.info("applier %s connects again: %s", self.name, one_line(error))
                 sleep(patience.next_pause())
 
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:

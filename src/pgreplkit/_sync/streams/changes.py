@@ -33,6 +33,7 @@ from pgreplkit.protocol.pgoutput.rows import RowFactory, checked_row_factory
 from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
 from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -197,6 +198,7 @@ class SlotReader(Closing, Generic[Item]):
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
 
 
+@made_by("connection.start_logical(slot) of a replication connection", SlotStream)
 class PayloadStream(SlotReader[Payload]):
     """The messages of any output plugin, undecoded.
 
@@ -303,6 +305,7 @@ class Pgoutput(Generic[R]):
         return RowLoading(self._adapters or connection.adapters, connection, self._types)
 
 
+@made_by("transactions() of a stream of changes", SlotStream)
 class TransactionStream(SlotReader[Transaction[R]]):
     """Committed transactions, whole and in the order of their commits.
 
@@ -323,6 +326,7 @@ class TransactionStream(SlotReader[Transaction[R]]):
         )
 
 
+@made_by("server.changes(slot, publications=[…])", SlotStream)
 class ChangeStream(SlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
 

@@ -24,6 +24,7 @@ from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
@@ -371,7 +372,7 @@ class SlotStream:
             self._release()
         _LOGGER.warning(
             "slot %s: the connection is lost, reconnecting for up to %g s: %s",
-            *(self.slot, self.settings.reconnect, error),
+            *(self.slot, self.settings.reconnect, one_line(error)),
         )
         self._reconnect()
 
@@ -391,7 +392,7 @@ class SlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     self._end_lost_process(error)
-                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, one_line(error))
                 sleep(backoff.next_pause())
 
     def _end_lost_process(self, active: SlotActive) -> None:
