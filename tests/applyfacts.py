@@ -105,6 +105,7 @@ def transaction(
     )
     relation = po.relation(columns=COLUMNS, name="t", identity=identity)
     sent = [po.begin(100), relation, *messages, po.commit(100)]
-    whole = feed.next(b"w" + struct.pack(">QQq", 1, 1, 0) + message for message in sent)
+    for message in sent:
+        whole = feed.take(b"w" + struct.pack(">QQq", 1, 1, 0) + message)
     assert whole is not None
     return whole

@@ -185,7 +185,7 @@ def restored(node: Node) -> None:
         node._place.make_file(node.data_directory / "recovery.done", left)
         return
     written = {
-        included: "recovery_target_xid = '1'\n",
+        included: "recovery_target_xid = '1'\nprimary_slot_name = 'of_an_old_upstream'\n",
         node.data_directory / "postgresql.conf": "include_dir 'conf.d'\n",
         node.data_directory / "postgresql.auto.conf": f"recovery_target_xid = ''\n{left}",
     }

@@ -182,6 +182,30 @@ def test_a_module_stays_small_and_is_named_for_one_idea() -> None:
     assert not [name_of(path) for path in MODULES if path.stem in vague]
 
 
+def test_a_log_record_has_one_line() -> None:
+    """Errors of libpq and output of programs have several lines; one_line() joins them."""
+    calls = [
+        (name_of(path), node)
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value).lower() in {"_log", "_logger"}
+        and node.func.attr in {"debug", "info", "warning", "error", "exception"}
+    ]
+    assert len(calls) > 30
+    raw = {"error", "found", "failure", "str(error)"}
+    arguments = [
+        (name, text)
+        for name, node in calls
+        for argument in node.args[1:]
+        for text in ast.unparse(argument).strip("*()").split(", ")
+    ]
+    joined = [text for _, text in arguments if text.startswith("one_line(")]
+    assert len(joined) > 10
+    assert [one for one in arguments if one[1] not in joined and one[1].split(".")[-1] in raw] == []
+
+
 def test_every_module_has_a_docstring() -> None:
     assert not [name_of(path) for path in MODULES if not ast.get_docstring(tree_of(path))]
 

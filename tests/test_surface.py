@@ -20,6 +20,7 @@ import pgreplkit
 from pgreplkit import AsyncClonePlan, AsyncPlan, ClonePlan, Plan, Timeout, rows
 from pgreplkit._public import HOME, SUBMODULES
 from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
+from pgreplkit.wal import WalRecord
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = {
@@ -111,6 +112,25 @@ def test_a_class_with_items_can_be_iterated_searched_and_counted() -> None:
     for name, kind in CLASSES.items():
         if hasattr(kind, "__getitem__") and not issubclass(kind, str):
             assert {"__iter__", "__contains__", "__len__"} <= {*dir(kind)}, name
+
+
+def test_a_class_whose_constructor_is_not_for_users_names_what_to_call() -> None:
+    public = {*PUBLIC.values()}
+    found = {"Cluster", "AsyncCluster", "SequencePlan", "AsyncSequencePlan", "PglogicalNode"}
+    # WalRecord is made for each record of the WAL, and as cheap as possible.
+    for kind in {*CLASSES.values()} - {WalRecord}:
+        parts = [*get_type_hints(kind.__init__).values()]
+        private = [
+            hint
+            for hint in parts
+            if inspect.isclass(hint) and "pgreplkit" in hint.__module__ and hint not in public
+        ]
+        if (private and not issubclass(kind, rows.Record)) or kind.__name__ in found:
+            found.add(kind.__name__)
+            for given in [(), ("host=db1",), ("a", "b"), ({"a": "host=db1"},)]:
+                with pytest.raises(TypeError, match=f"{kind.__name__} is not created by calling"):
+                    kind(*given)
+    assert len(found) > 35
 
 
 def test_editors_complete_the_public_names() -> None:

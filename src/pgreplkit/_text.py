@@ -1,4 +1,4 @@
-"""Names and texts in SQL, and counts, for errors and values alike."""
+"""Names and texts in SQL, counts, and texts in one line, for errors and values alike."""
 
 LONGEST_NAME = 63
 """Bytes of a name: the server has 64 (NAMEDATALEN), of which the last one is NUL."""
@@ -29,3 +29,12 @@ def counted(number: int, singular: str, plural: str = "") -> str:
     ('1 table', '2 tables', '0 files wait')
     """
     return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def one_line(text: object) -> str:
+    """Return a text, such as an error of libpq, in one line for a log or within another text.
+
+    >>> one_line("connection failed: No route to host\\n\\tIs the server running?")
+    'connection failed: No route to host Is the server running?'
+    """
+    return " ".join(str(text).split())

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applier import Applier
+from pgreplkit._text import one_line
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.errors import Error
 from pgreplkit.plans.streams.retries import may_succeed_later
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **configuration.options,
         )
     except (ValueError, TypeError, Error) as error:
-        _log.error("%s", error)
+        _log.error("%s", one_line(error))
         return MISCONFIGURED
     try:
         if given.setup_sql:
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(applier)
         return _run(applier)
     except Error as error:
-        _log.error("%s", error)
+        _log.error("%s", one_line(error))
         return FAILED if may_succeed_later(error) else STUCK
     except Exception:
         # Python's own status would be 1, for which a supervisor starts the process again.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.feeds.fleet import AsyncFleet
+from pgreplkit._text import one_line
 from pgreplkit.errors import Error
 from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
 from pgreplkit.feeds.sink import Sink
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             known = ", ".join(feeds)
             raise ValueError(f"--add-tables takes a feed and its tables; the feeds are {known}")
     except (ValueError, TypeError, Error) as error:
-        _log.error("%s", error)
+        _log.error("%s", one_line(error))
         return MISCONFIGURED
     try:
         if added:
@@ -88,7 +89,7 @@ async def _check(feeds: dict[str, AsyncFeed]) -> int:
         try:
             readiness = await feed.check()
         except Error as error:
-            _log.error("the feed %s: %s", name, error)
+            _log.error("the feed %s: %s", name, one_line(error))
             worst = max(worst, FAILED if may_succeed_later(error) else STUCK)
         else:
             print(f"{name}:\n{readiness}")
@@ -101,7 +102,7 @@ async def _add(feed: AsyncFeed, tables: Sequence[str]) -> int:
     try:
         report = await feed.add_tables(tables)
     except Error as error:
-        _log.error("the feed %s: %s", feed.slot, error)
+        _log.error("the feed %s: %s", feed.slot, one_line(error))
         return FAILED if may_succeed_later(error) else STUCK
     print(report)
     return DONE

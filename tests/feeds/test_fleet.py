@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
+from colours import Colour
 from feedfacts import Lines
 from modelsink import Engine, ModelSink
 
@@ -140,6 +141,44 @@ async def test_the_feeds_of_a_fleet_do_not_connect_all_at_once() -> None:
     with pytest.raises(WaitTimeout):
         await fleet.run(timeout=0)
     assert [one.since is None for one in fleet.status()] == [False] * 50 + [True] * 10
+
+
+@pytest.mark.parametrize("name", ["async", "sync"])
+async def test_no_feed_of_a_fleet_that_has_ended_waits_for_an_attempt(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    colour = Colour(name)
+    kinds: Any = (AsyncFleet, AsyncFeed) if name == "async" else (Fleet, Feed)
+    fleet_kind, feed_kind = kinds
+    feed = feed_kind(
+        "host=127.0.0.1 port=1 connect_timeout=1",
+        "orders",
+        publications=["p"],
+        sink=ModelSink(Engine()),
+        encoder=Lines(),
+    )
+    fleet = fleet_kind({"orders": feed})
+    with pytest.raises(WaitTimeout):
+        await colour.bound(fleet).run(timeout=1.5)
+    [row] = fleet.status()
+    assert (row.state, row.retry_in) == (FeedState.STOPPED, None)
+    assert row.failures > 0
+    assert "ConnectionFailed" in str(row.error)
+    # libpq's own text has two lines.
+    assert "Connection refused Is the server running on" in caplog.messages[0]
+    assert not [message for message in caplog.messages if "\n" in message]
+
+
+def test_a_feed_that_is_stopped_while_it_waits_keeps_its_error_and_never_starts_again() -> None:
+    attempts, error = Attempts(), ConnectionFailed(FEED, "refused")
+    attempts.stop()
+    assert attempts.state is FeedState.NEW
+    attempts.begin(0.0, 0)
+    attempts.end(error, 1.0, 0, 0.5)
+    attempts.stop()
+    assert (attempts.state, attempts.is_over, attempts.error) == (FeedState.STOPPED, True, error)
+    assert attempts.retry_in(1.0) is None
+    assert not attempts.is_due(1e9)
 
 
 def test_a_feed_that_was_stopped_never_starts_again() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.stamped import StampedStatements, Stamps
-from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
+from pgreplkit.apply.statements import Kind, Parameters, Statement, declared, insert_sql
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 
@@ -157,7 +157,8 @@ class DeltaStatements(StampedStatements):
     def _silent(self, sql: str, parameters: Parameters) -> Statement:
         """Return a statement whose outcome is not a conflict."""
         table = str(self._match.source)
-        return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks)
+        types = declared(self._match, parameters)
+        return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks, types=types)
 
     @staticmethod
     def _column(row: str, one: Written) -> str:

@@ -13,6 +13,7 @@ from threading import Event, Lock, Thread, Timer
 import psycopg
 from psycopg import BaseConnection, errors
 
+from pgreplkit._text import one_line
 from pgreplkit.driver.conninfo import conninfo_of
 
 _BEAT = 1.0
@@ -159,7 +160,7 @@ def _why_silent(conninfo: str, pid: int) -> str | None:
         # A server that has no place for a second connection is alive.
         if probe(conninfo).is_alive:
             return None
-        return f"and a second connection failed: {' '.join(str(error).split())}"
+        return f"and a second connection failed: {one_line(error)}"
     if not is_direct:
         return None
     if record is None:

@@ -113,3 +113,8 @@ class Attempts:
             self.note_progress(now, messages, is_streaming=False)
             self.failures += 1
             self.state, self._due = FeedState.WAITING, now + retry_pause(self.failures, spread)
+
+    def stop(self) -> None:
+        """Note that a feed that waits will not be started again."""
+        if self.state is FeedState.WAITING:
+            self.state = FeedState.STOPPED

@@ -24,7 +24,7 @@ class FeedState(OpenEnum):
     FAILED = "failed"
     """It has ended with an error."""
     STOPPED = "stopped"
-    """It has ended without an error."""
+    """It has ended without an error, or was stopped while it waited."""
 
 
 @attrs.frozen(kw_only=True)

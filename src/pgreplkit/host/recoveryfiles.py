@@ -23,6 +23,9 @@ TRIGGER_SETTING = "promote_trigger_file"
 """The file whose existence promotes a standby of 12 to 15."""
 _RECOVERY_FILES = ("recovery.conf", "recovery.done")
 """Before 12 they hold the settings of a standby; a promotion renames the first to the second."""
+_SLOT = "primary_slot_name"
+_REPLACED = (*RECOVERY_TARGETS, _SLOT)
+"""Settings that a standby must not have from an earlier configuration."""
 _ADDRESS = ("host", "hostaddr", "port")
 
 
@@ -67,7 +70,7 @@ def written_conninfo(control: NodeControl) -> str | None:
 
 def written_slot(control: NodeControl) -> str | None:
     """Return primary_slot_name as the configuration files set it; None if they do not."""
-    return _written(control, "primary_slot_name")
+    return _written(control, _SLOT)
 
 
 def _written(control: NodeControl, setting: str) -> str | None:
@@ -94,9 +97,10 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
 
     Recovery targets are removed: with one that remains from a restore, the server would end
     recovery and promote itself. Those in other files are overridden with empty values. A trigger
-    file that exists has the same effect, so its setting is treated likewise.
+    file that exists has the same effect, so its setting is treated likewise; and so is the slot of
+    an earlier upstream, which the new one does not have.
     """
-    settings: dict[str, str | None] = dict.fromkeys((*RECOVERY_TARGETS, *AT_TARGET))
+    settings: dict[str, str | None] = dict.fromkeys((*_REPLACED, *AT_TARGET))
     if config.signal_file is None:
         if is_triggered(control, _written(control, "trigger_file")):
             settings["trigger_file"] = None
@@ -104,12 +108,12 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
         configuration = read_configuration(control)
         if is_triggered(control, configuration.get(TRIGGER_SETTING)):
             settings[TRIGGER_SETTING] = ""
-        for name in RECOVERY_TARGETS:
+        for name in _REPLACED:
             written = configuration.written.get(name)
-            # An empty value is not a target. A file that cannot be read is assumed to have one.
+            # An empty value has no effect. A file that cannot be read is assumed to set one.
             if not configuration.is_found or (written is not None and written.value):
                 settings[name] = ""
-    settings |= {"primary_slot_name": None, **config.settings}
+    settings |= config.settings
     write_settings(control, config.settings_file, settings)
     if config.signal_file is not None:
         control.write_file(config.signal_file, b"")

@@ -15,6 +15,7 @@ from pathlib import Path
 from pgreplkit.errors import ServerNotFound, ServerStartFailed
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.node import HOST, free_port
+from pgreplkit.values.madeby import made_by
 
 # On a machine busy with other tests a server reads its files for long.
 _START_TIMEOUT = 30
@@ -26,6 +27,7 @@ _HOW_TO_GET = {
 }
 
 
+@made_by("lab.nats() or lab.redis()")
 class Broker:
     """A NATS or Redis server, created by ``Lab.nats`` or ``Lab.redis``.
 

@@ -21,6 +21,7 @@ from pgreplkit.errors.extras import needs_extra
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.several import by_name
 from pgreplkit.values.version import ServerVersion
 
@@ -39,6 +40,7 @@ _KILL_TIMEOUT = 10
 _PORTS_TRIED = 5
 
 
+@made_by("lab.primary() or lab.standby(primary)")
 class Node:
     """A server of a lab, created by ``Lab.primary`` or ``Lab.standby``.
 

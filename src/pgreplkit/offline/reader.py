@@ -27,6 +27,7 @@ from pgreplkit.offline.walk import RecordWalk, Stop, WalEnd
 from pgreplkit.offline.xacts import WalCommit, commit_of, end_time, is_end, subtransactions
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _CLEAN_ENDS = {WalEnd.STOP, WalEnd.END_OF_WAL, WalEnd.RECYCLED}
 
 
+@made_by("open_wal(path)")
 class WalReader:
     """The records of a range of WAL, in order, as often as it is iterated over.
 

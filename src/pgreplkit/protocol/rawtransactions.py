@@ -6,7 +6,7 @@ import marshal
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Generic, TypeAlias, TypeVar
@@ -31,7 +31,7 @@ from pgreplkit.values.tablename import TableName
 R = TypeVar("R")
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_BEGIN = struct.Struct(">8xqI").unpack_from
+_BEGIN = struct.Struct(">QqI").unpack_from
 _SIZE = struct.Struct(">I")
 _COUNT = _SIZE.unpack_from
 _INSERT, _UPDATE, _DELETE, _TRUNCATE = b"IUDT"
@@ -64,20 +64,26 @@ That of a logical message has no table; its values are its prefix and its conten
 class RawTransaction(Generic[R]):
     """A committed transaction; ``changes`` may be read any number of times.
 
-    One that is larger than the limit of its stream is kept in a temporary file.
+    One that is larger than the limit of its stream is kept in a temporary file. A large one may be
+    read by ``part`` while the rest of it comes.
     """
 
     # One is made for each transaction of the stream, so that its attributes are few and plain.
     __slots__ = (
-        *("_decoder", "_kept", "_limit", "_spool", "_tables", "end_lsn"),
-        *("microseconds", "omitted", "origin", "rows", "size", "xid"),
+        *("_decoder", "_kept", "_limit", "_read", "_read_tables", "_spool", "_spooled", "_tables"),
+        *("commit_at", "end_lsn", "microseconds", "omitted", "origin", "rows", "size", "xid"),
     )
 
-    def __init__(self, xid: int, microseconds: int, decoder: Decoder[R], limit: int) -> None:
+    def __init__(
+        self, commit_at: int, xid: int, microseconds: int, decoder: Decoder[R], limit: int
+    ) -> None:
+        self.commit_at: int = commit_at
+        """The position of its commit, before its end; 0 if that is not known."""
         self.xid: int = xid
         self.microseconds: int = microseconds
         """The commit time, in microseconds since 2000-01-01 UTC."""
         self.end_lsn: LSN = LSN.INVALID
+        """The end of its commit; INVALID while it is not complete."""
         self.origin: str | None = None
         """The replication origin, if the publisher itself received it by replication."""
         self.rows: int = 0
@@ -85,31 +91,50 @@ class RawTransaction(Generic[R]):
         self.omitted: frozenset[TableName] = frozenset()
         """The tables whose changes are left out."""
         self._decoder = decoder
-        self._tables = decoder.tables
+        self._tables = self._read_tables = decoder.tables
         self.size: int = 0
         """The bytes of memory that its changes take; those in a file do not count."""
         self._limit = limit
         self._kept: list[bytes] = []
+        self._read = 0
+        """The number of messages in memory that ``part`` has returned."""
         self._spool: _Spool | None = None
+        self._spooled = 0
+        """The number of messages in the file."""
 
     def add(self, data: bytes) -> None:
         """Add the message of a change."""
         self.rows += 1
         self._kept.append(data)
-        size = self.size = self.size + len(data) + _OVERHEAD
-        if size > self._limit:
-            self._write()
+        self.size += len(data) + _OVERHEAD
 
     def describe(self, data: bytes) -> None:
         """Add the message that describes a table."""
         self.add(data)
         self.rows -= 1
 
-    def _write(self) -> None:
+    def spool(self) -> None:
+        """Move the changes to a file if they take more memory than the limit.
+
+        ``part`` does not return them any more.
+        """
+        if self.size <= self._limit:
+            return
         if self._spool is None:
             self._spool = _Spool()
         self._spool.write(self._kept)
-        self._kept, self.size = [], 0
+        self._spooled += len(self._kept)
+        self._kept, self.size, self._read = [], 0, 0
+
+    @property
+    def messages(self) -> int:
+        """The number of its messages, with those that describe tables."""
+        return self._spooled + len(self._kept)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its commit has come."""
+        return self.end_lsn is not LSN.INVALID
 
     @property
     def commit_time(self) -> datetime:
@@ -126,11 +151,22 @@ class RawTransaction(Generic[R]):
 
         Raises: InvalidChangeMessage.
         """
-        return _without(self._changes(), self.omitted) if self.omitted else self._changes()
-
-    def _changes(self) -> Iterator[RawChange[R]]:
-        tables = self._tables
         messages = self._kept if self._spool is None else chain(self._spool, self._kept)
+        changes = self._changes(messages, self._tables)
+        return _without(changes, self.omitted) if self.omitted else changes
+
+    def part(self) -> Iterator[RawChange[R]]:
+        """Yield the changes that have come since the last part.
+
+        Raises: InvalidChangeMessage.
+        """
+        messages, self._read = self._kept[self._read :], len(self._kept)
+        self._read_tables = yield from self._changes(messages, self._read_tables)
+
+    def _changes(
+        self, messages: Iterable[bytes], tables: Mapping[bytes, TableReader[R]]
+    ) -> Generator[RawChange[R], None, Mapping[bytes, TableReader[R]]]:
+        """Yield the changes of messages; return the tables as the last of them describes them."""
         for data in messages:
             kind = data[DATA_AT]
             try:
@@ -144,6 +180,7 @@ class RawTransaction(Generic[R]):
                     yield _other_change(data, kind, tables)
             except (struct.error, IndexError, KeyError, Malformed):
                 raise _malformed(data) from None
+        return tables
 
     def _described(
         self, data: bytes, tables: Mapping[bytes, TableReader[R]]
@@ -223,7 +260,11 @@ class _Spool:
 
 
 class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
-    """Assembles raw transactions of a stream that does not send transactions in progress."""
+    """Assembles raw transactions of a stream that does not send transactions in progress.
+
+    One that takes more than ``parts_from`` bytes is returned while it still comes, too, whenever
+    some more of its changes have come.
+    """
 
     def __init__(
         self,
@@ -232,10 +273,14 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
         *,
         stop_at: LSN | None,
         memory_limit: int,
+        parts_from: int | None = None,
         keeps_messages: bool = False,
     ) -> None:
         super().__init__(feedback, stop_at=stop_at)
         self._make_decoder, self._limit = make_decoder, memory_limit
+        self._parts_from = parts_from
+        self._returned = 0
+        """The messages of the current transaction that were returned as parts of it."""
         self._keeps_messages = keeps_messages
         self._decoder: Decoder[R] | None = None
         self._current: RawTransaction[R] | None = None
@@ -248,6 +293,10 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
 
     def next(self, messages: Iterator[bytes]) -> RawTransaction[R] | None:
         """Process messages up to the end of the next transaction, and return it."""
+        current = self._current
+        if current is not None and (self._parts_from is None or not self._has_more(current)):
+            # Only what was returned: a part is read from memory.
+            current.spool()
         for data in messages:
             if len(data) > DATA_AT and data[0] == WAL_DATA:
                 current, kind = self._current, data[DATA_AT]
@@ -268,17 +317,31 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
             transaction = super().next(iter((data,)))
             if transaction is not None or self.asked or self.is_over:
                 return transaction
-        return None
+        return self._coming()
+
+    def _coming(self) -> RawTransaction[R] | None:
+        """Return the current transaction if more of it has come, and it is large."""
+        current, least = self._current, self._parts_from
+        if current is None or least is None or current.total < least:
+            return None
+        if not self._has_more(current):
+            return None
+        self._returned = current.messages
+        return current
+
+    def _has_more(self, current: RawTransaction[R]) -> bool:
+        return current.messages > self._returned
 
     def _begin_raw(self, data: bytes) -> None:
         try:
-            time, xid = _BEGIN(data, _BODY)
+            commit_at, time, xid = _BEGIN(data, _BODY)
         except struct.error:
             raise _malformed(data) from None
         decoder = self._decoder
         if decoder is None:
             decoder = self._decoder = self._make_decoder()
-        self._current = RawTransaction(xid, time, decoder, self._limit)
+        self._current = RawTransaction(commit_at, xid, time, decoder, self._limit)
+        self._returned = 0
         self._feedback.is_within = True
 
     def decode(self, data: bytes, lsn: LSN, at: int) -> RawTransaction[R] | None:
@@ -307,7 +370,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
         if change.transactional and current is not None:
             current.add(data)
             return None
-        alone: RawTransaction[R] = RawTransaction(0, 0, decoder, self._limit)
+        alone: RawTransaction[R] = RawTransaction(0, 0, 0, decoder, self._limit)
         alone.add(data)
         alone.end_lsn = change.end_lsn
         self._feedback.deliver(change.end_lsn)

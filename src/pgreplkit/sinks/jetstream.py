@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from pgreplkit._text import one_line
 from pgreplkit.errors import (
     FeedError,
     InvalidFeedPosition,
@@ -384,7 +385,7 @@ def _knows_atomic(client: Client) -> bool:
 
 
 def _message_of(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _without_password(server: str) -> str:

@@ -21,7 +21,7 @@ def stays(tree: Tree, name: str, upstream: str) -> None:
 async def test_a_restored_primary_becomes_a_standby_that_stays_one(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
-    tree = grow(clusters.lab, cluster.major, leaf=False)
+    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
     restored(tree["a"])
     tree["a"].restart()
     tree["b"].wait_for_streaming()

@@ -133,6 +133,26 @@ async def test_every_kind_of_change_is_typed(source: Database, colour: Colour) -
             assert begin.xid == truncate.xid
 
 
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("binary", [False, True])
+async def test_changes_are_decoded_by_the_definitions_of_their_time(
+    source: Database, colour: Colour, binary: bool
+) -> None:
+    """The publication and the table are others when the stream begins."""
+    source.run(
+        "INSERT INTO t VALUES (1, 'a', 'x')",
+        "ALTER TABLE t DROP big",
+        "DROP PUBLICATION p",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "INSERT INTO t VALUES (2, 'b')",
+    )
+    is_binary = binary and source.node.major >= 14
+    async with streaming(source, colour, binary=is_binary) as (_, stream):
+        changes = await until_commit(stream, 2)
+    rows = [dict(change.new) for change in changes if isinstance(change, Insert)]
+    assert rows == [{"id": 1, "name": "a", "big": "x"}, {"id": 2, "name": "b"}]
+
+
 @pytest.mark.parametrize("binary", [False, True])
 async def test_values_have_the_types_that_psycopg_returns(
     source: Database, colour: Colour, binary: bool

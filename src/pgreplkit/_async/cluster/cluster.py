@@ -41,6 +41,7 @@ from pgreplkit.plans.cluster.repmgr import registration_of
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -49,6 +50,7 @@ from pgreplkit.values.several import by_name, several
 GivenT = TypeVar("GivenT")
 
 
+@made_by("{name}.discover(servers)")
 class AsyncCluster:
     """A cluster of several servers: its topology, its problems, and plans that change it.
 

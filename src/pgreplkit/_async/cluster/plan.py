@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._hooks import html_of
-from pgreplkit._text import counted
+from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError, ServerError
@@ -32,6 +32,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 
@@ -84,6 +85,7 @@ class AsyncPlanLock(Protocol):
         ...
 
 
+@made_by("a method such as cluster.plan_switchover()")
 class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
 
@@ -365,7 +367,7 @@ class AsyncPlan:
             )
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
-        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)
+        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, one_line(found))
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 

@@ -15,6 +15,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._hooks import live_display
+from pgreplkit._text import one_line
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
@@ -194,7 +195,7 @@ class _Watched:
             _LOGGER.info("%s answers again after a gap of %.1f s", self.name, now - since)
         elif sample.error is not None and since is None:
             self._silent_since = now
-            _LOGGER.warning("%s does not answer: %s", self.name, sample.error)
+            _LOGGER.warning("%s does not answer: %s", self.name, one_line(sample.error))
         return sample
 
     def _answer(self, timeout: float) -> NodeSample:

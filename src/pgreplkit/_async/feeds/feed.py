@@ -26,6 +26,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit._text import one_line
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
@@ -241,7 +242,7 @@ class AsyncFeed(AsyncClosing):
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING
-                _log.info("feed %s connects again: %s", self.slot, error)
+                _log.info("feed %s connects again: %s", self.slot, one_line(error))
                 await sleep(goal.within(patience.next_pause()))
                 goal.check(None if self.position is None else self.position.lsn, error)
 

@@ -13,7 +13,7 @@ import attrs
 from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.feeds.feed import AsyncFeed
 from pgreplkit._async.wire.closing import AsyncClosing
-from pgreplkit._text import counted
+from pgreplkit._text import counted, one_line
 from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -154,6 +154,7 @@ class AsyncFleet(AsyncClosing):
         await group.close()
         for name, one in self._members.items():
             _collect(name, one, time.monotonic())
+            one.attempts.stop()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {counted(len(self._members), 'feed')}>"
@@ -179,9 +180,9 @@ def _collect(name: str, one: _Member, now: float) -> None:
     if one.attempts.state is FeedState.FAILED:
         # The cause of a defect is in its traceback.
         trace = None if isinstance(error, Error) else error
-        _log.error("the feed %s has failed: %s", name, error, exc_info=trace)
+        _log.error("the feed %s has failed: %s", name, one_line(error), exc_info=trace)
     else:
-        _log.warning("the feed %s starts again: %s", name, error)
+        _log.warning("the feed %s starts again: %s", name, one_line(error))
 
 
 def _status(name: str, one: _Member, now: float) -> FeedStatus:

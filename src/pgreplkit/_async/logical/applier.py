@@ -30,6 +30,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
@@ -79,6 +80,8 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_LARGE = 256 << 10
+"""Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
 _KEPT = timedelta(days=30)
 """The time for which conflicts are kept."""
 _BINARY_SINCE = 14
@@ -270,7 +273,7 @@ class AsyncApplier(AsyncClosing):
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
-                _log.info("applier %s connects again: %s", self.name, error)
+                _log.info("applier %s connects again: %s", self.name, one_line(error))
                 await sleep(patience.next_pause())
 
     async def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
@@ -412,7 +415,9 @@ class AsyncApplier(AsyncClosing):
             settings=plugin.settings,
         )
         try:
-            async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+            async with AsyncRawStream(
+                slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE
+            ) as stream:
                 run = AsyncApplyRun(
                     stream,
                     target,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -17,8 +17,9 @@ from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, rec
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
+from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -109,6 +110,8 @@ class AsyncApplyRun:
         """The end of the last transaction that was sent again change by change."""
         self._number = 0
         """The number of changes that were planned of the transaction that is being sent."""
+        self._is_coming = self._is_early = False
+        """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
         self._taken = self._flushing = tally.position = position
@@ -151,6 +154,7 @@ class AsyncApplyRun:
 
     async def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
+        await self._give_up()
         # A failure found here sends transactions again, so that one flush may not be enough.
         await self._drain(0)
         while self._tally.position < self._taken:
@@ -161,6 +165,9 @@ class AsyncApplyRun:
         self, until: LSN | None, deadline: float | None
     ) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
+        if self._is_early:
+            # To end anything here would commit a part of it.
+            return await self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         await self._end_group()
@@ -186,6 +193,10 @@ class AsyncApplyRun:
         if self._unswept and left <= 0:
             await self._flush()
             return None
+        return await self._next(until, deadline)
+
+    async def _next(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
+        """Wait for a transaction."""
         try:
             return await self._stream.__anext__()
         except StopAsyncIteration:
@@ -207,13 +218,20 @@ class AsyncApplyRun:
 
     async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
-        # The slot may be behind, and sends again what was applied before this run.
-        if transaction.end_lsn <= self._taken:
+        if not transaction.is_complete:
+            await self._take_part(transaction)
             return
-        if self._copied:
-            self._omit_copied(transaction)
-        if transaction.origin is None or self._is_wanted(transaction.origin):
-            await self._send(transaction)
+        is_early, self._is_coming, self._is_early = self._is_early, False, False
+        if is_early:
+            await self._send_rest(transaction, transaction.part())
+        # The slot may be behind, and sends again what was applied before this run.
+        elif transaction.end_lsn <= self._taken:
+            return
+        else:
+            if self._copied:
+                self._omit_copied(transaction)
+            if transaction.origin is None or self._is_wanted(transaction.origin):
+                await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
         # As soon as they are read: transactions that are kept for longer cost the collector of
@@ -241,15 +259,58 @@ class AsyncApplyRun:
             raise OriginLoop(self._target.operation, origin)
         return not self._settings.takes_own_only
 
+    async def _take_part(self, transaction: RawTransaction[Row]) -> None:
+        """Send what has come of a large transaction, so that it is applied while the rest comes."""
+        if not self._is_coming:
+            # The transactions before it must not fail with it, nor wait for its end.
+            await self._finish()
+            self._is_coming = True
+            origin, done = transaction.origin, (self._taken, *self._copied.values())
+            self._is_early = (
+                all(transaction.commit_at >= int(lsn) for lsn in done)
+                and not self._singly
+                and (origin is None or self._is_wanted(origin))
+            )
+            if self._is_early:
+                self._begin(transaction)
+        if not self._is_early:
+            return
+        try:
+            await self._send_changes(transaction, transaction.part())
+        except RuleFailed:
+            # It is met again, and reported, once the transaction is complete.
+            await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Roll back the parts that were sent of a transaction that is not complete."""
+        if not self._is_early:
+            return
+        self._is_early = False
+        self._group, self._batch = [], Batch()
+        self._pending.clear()
+        target = self._target
+        await target.pipeline.cancel([])
+        await target.leave_pipeline()
+        target.pipeline.outcomes()
+        await target.enter_pipeline()
+
     async def _send(self, transaction: RawTransaction[Row]) -> None:
+        self._begin(transaction)
+        await self._send_rest(transaction, transaction.changes())
+
+    def _begin(self, transaction: RawTransaction[Row]) -> None:
         self._pending.append(transaction)
-        self._bytes += transaction.size
         self._group.append(transaction)
         self._target.pipeline.begin()
         self._target.begin(self._planner, transaction)
         self._number = 0
+
+    async def _send_rest(
+        self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
+    ) -> None:
+        self._bytes += transaction.size
         try:
-            await self._send_changes(transaction)
+            await self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             self._batch = Batch()
             await self._abandon(self._number, error)
@@ -266,12 +327,14 @@ class AsyncApplyRun:
             group, self._group = self._group, []
             await self._target.end(group, checks=self._shapes.has_deferred)
 
-    async def _send_changes(self, transaction: RawTransaction[Row]) -> None:
+    async def _send_changes(
+        self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
+    ) -> None:
         planner, send, batch = self._planner, self._target.pipeline.send, self._batch
         weight = 1 + transaction.total // transaction.rows // _LARGE
         is_grouped = self._settings.group > 1
         is_batched = weight == 1 and (is_grouped or transaction.rows > 1) and not self._singly
-        for change in transaction.changes():
+        for change in changes:
             self._number += 1
             try:
                 steps = planner.steps(change)
@@ -285,7 +348,8 @@ class AsyncApplyRun:
                 statement, values, formats = step
                 # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
-                await send(statement.name, statement.sql, values, formats, note, weight)
+                sql, types = statement.sql, statement.types
+                await send(statement.name, sql, values, formats, note, weight, types)
         if batch and not is_grouped:
             await self._send_batch()
 
@@ -481,7 +545,13 @@ class AsyncApplyRun:
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
         try:
-            conflicts = await self._tried_slowly(slow, transaction)
+            try:
+                conflicts = await self._tried_slowly(slow, transaction)
+            except ApplyFailed as failure:
+                if not is_of_a_definition(failure.sqlstate) or not await self._have_changed():
+                    raise
+                # The same changes, or the reason why they no longer fit.
+                conflicts = await self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
             if slow.refused is not None:
                 self._tally.conflicts[slow.refused] += 1
@@ -490,6 +560,15 @@ class AsyncApplyRun:
         self._count(transaction)
         self._sweep_later(conflicts)
         self._log(transaction, conflicts, is_kept=True)
+
+    async def _have_changed(self) -> bool:
+        """Read the subscriber's tables again; return whether one was altered meanwhile."""
+        known = {**self._shapes.tables}
+        await self._shapes.read([*known])
+        if self._shapes.tables == known:
+            return False
+        self._planner.forget()
+        return True
 
     async def _go_past(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
@@ -508,7 +587,9 @@ class AsyncApplyRun:
             await slow.skip(transaction)
             self._tally.skipped += 1
         name = self._settings.name
-        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        _log.warning(
+            "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)
+        )
         self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:

@@ -24,7 +24,10 @@ class AsyncQualifiedPgoutput(AsyncPgoutput[Row]):
 
 
 class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
-    """Committed transactions, whole and in the order of their commits."""
+    """Committed transactions, in the order of their commits.
+
+    One that takes more than ``parts_from`` bytes comes again and again until it is complete.
+    """
 
     def __init__(
         self,
@@ -32,10 +35,11 @@ class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
         plugin: AsyncPgoutput[Row],
         *,
         memory_limit: int,
+        parts_from: int | None = None,
         keeps_messages: bool = False,
     ) -> None:
         super().__init__(stream)
-        self._keeps_messages = keeps_messages
+        self._parts_from, self._keeps_messages = parts_from, keeps_messages
         self._plugin, self._memory_limit = plugin, memory_limit
 
     @property
@@ -55,5 +59,6 @@ class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
             stream.feedback,
             stop_at=stream.settings.stop_at,
             memory_limit=self._memory_limit,
+            parts_from=self._parts_from,
             keeps_messages=self._keeps_messages,
         )

@@ -37,6 +37,7 @@ from pgreplkit.errors import (
     TableNotFound,
     WaitTimeout,
 )
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -50,6 +51,7 @@ _MEANING = {
 }
 
 
+@made_by("primary.fence_writes() or primary.write_fences()", AsyncLink)
 class AsyncWriteFence(Stateful):
     """Triggers that refuse all writes to tables, except those of apply workers.
 

@@ -53,6 +53,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
 from pgreplkit.values.flags import checked_flags, optional_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -70,6 +71,7 @@ class _Refused(ServerError):
     """The server refused a statement."""
 
 
+@made_by("primary.publication(name) or primary.create_publication(name)", AsyncLink)
 class AsyncPublication(Stateful):
     """A publication, with its ``state`` when it was last read.
 

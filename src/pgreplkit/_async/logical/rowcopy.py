@@ -13,6 +13,7 @@ from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -158,7 +159,7 @@ class AsyncRowCopy:
             # A server that has no place for a second connection is alive.
             if reply.is_alive:
                 return None
-            return f"and a second connection failed: {' '.join(str(error).split())}"
+            return f"and a second connection failed: {one_line(error)}"
         if record is None:
             return "and its process has ended"
         return None if record[0] else "and its process waits for this client"

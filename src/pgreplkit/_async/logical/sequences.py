@@ -24,6 +24,7 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, schema_grant
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, sequence_changes
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -34,6 +35,7 @@ _AT_ONCE = 200
 """Sequences in one statement: each is a relation of its own, and planning grows with them."""
 
 
+@made_by("{name}.read(publisher, subscriber)")
 class AsyncSequencePlan:
     """The changes that bring a subscriber's sequences to the publisher's positions.
 

@@ -47,6 +47,7 @@ from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.tuples import RowReading, TableReader, UnknownTypes
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, table_of
@@ -68,6 +69,7 @@ class _Phase(Enum):
     ENDED = "ended"
 
 
+@made_by("server.snapshot_then_changes(slot, publications=[…])")
 class AsyncSnapshotStream(AsyncChangeStream[R]):
     """A new slot's stream that begins with the existing rows of the tables.
 

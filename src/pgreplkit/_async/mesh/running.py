@@ -15,6 +15,7 @@ from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.pruning import AsyncPruning
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
 from pgreplkit.driver.probe import probe
@@ -105,7 +106,7 @@ class AsyncMeshRun:
             if not may_succeed_later(error):
                 raise
             await self._tolerate((target,), error)
-            _log.info("mesh %s: %s", self._mesh, error)
+            _log.info("mesh %s: %s", self._mesh, one_line(error))
         else:
             self._refusals.pop((target,), None)
 
@@ -194,5 +195,5 @@ class AsyncMeshRun:
                 self._pause(stream, error)
 
     def _pause(self, stream: Stream, error: ServerError) -> None:
-        _log.warning("mesh %s: %s", self._mesh, error)
+        _log.warning("mesh %s: %s", self._mesh, one_line(error))
         self._not_before[stream] = time.monotonic() + _PAUSE

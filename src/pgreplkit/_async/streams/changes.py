@@ -11,6 +11,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.sidelink import side_link
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
@@ -31,6 +32,7 @@ from pgreplkit.protocol.pgoutput.rows import RowFactory, checked_row_factory
 from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
 from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -195,6 +197,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
 
 
+@made_by("connection.start_logical(slot) of a replication connection", AsyncSlotStream)
 class AsyncPayloadStream(AsyncSlotReader[Payload]):
     """The messages of any output plugin, undecoded.
 
@@ -259,8 +262,11 @@ class AsyncPgoutput(Generic[R]):
             origin=settings.origin,
         )
         if settings.binary:
-            names = [*self.publications]
-            published = await walsender.query(operation, PUBLISHED_TYPES, [names])
+            # Not on the walsender: the view leaves the definitions of today in its caches, by which
+            # the server would decode changes that are older than an ALTER.
+            async with side_link(walsender.conninfo) as link:
+                names = [*self.publications]
+                published = await link.all(operation, PUBLISHED_TYPES, [names])
             oids = [record["oid"] for record in published]
             # One type for one column, whatever the format: only a text can be kept as it is, or
             # be loaded where psycopg has no loader of binary values.
@@ -298,6 +304,7 @@ class AsyncPgoutput(Generic[R]):
         return RowLoading(self._adapters or connection.adapters, connection, self._types)
 
 
+@made_by("transactions() of a stream of changes", AsyncSlotStream)
 class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
     """Committed transactions, whole and in the order of their commits.
 
@@ -320,6 +327,7 @@ class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
         )
 
 
+@made_by("server.changes(slot, publications=[…])", AsyncSlotStream)
 class AsyncChangeStream(AsyncSlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
 

@@ -13,9 +13,11 @@ from pgreplkit.offline.decoder import WalDecoder
 from pgreplkit.offline.records import WalRecord
 from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.segment import SegmentSize
 
 
+@made_by("connection.read_wal(start) of a replication connection", AsyncWalsender)
 class AsyncWalRecordStream(AsyncClosing):
     """The records of a server's WAL, in order, as soon as they are flushed.
 

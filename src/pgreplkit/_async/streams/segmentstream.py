@@ -21,9 +21,11 @@ from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.segment import SegmentSize
 
 
+@made_by("connection.receive_wal(directory) of a replication connection", AsyncWalsender)
 class AsyncSegmentStream(AsyncClosing):
     """WAL that is written into a directory; iteration yields each complete segment.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from itertools import chain
 from logging import getLogger
 from typing import Protocol
 
-from psycopg import AsyncConnection, Error as PsycopgError
+from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.streams.reporter import AsyncReporter
@@ -19,14 +19,14 @@ from pgreplkit._async.streams.slotchecks import (
     check_start,
     explained,
 )
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.sidelink import side_link
 from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
@@ -345,18 +345,10 @@ class AsyncSlotStream:
         if missing is not None:
             raise missing
 
-    @asynccontextmanager
-    async def _side_link(self) -> AsyncIterator[AsyncLink]:
+    def _side_link(self) -> AbstractAsyncContextManager[AsyncLink]:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
-        conninfo = source if isinstance(source, str) else source.conninfo
-        with translate_errors(f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
-        try:
-            with answered_in_time(connection):
-                yield AsyncLink(connection)
-        finally:
-            await connection.close()
+        return side_link(source if isinstance(source, str) else source.conninfo)
 
     # Reconnecting
 
@@ -379,7 +371,7 @@ class AsyncSlotStream:
             await self._release()
         _LOGGER.warning(
             "slot %s: the connection is lost, reconnecting for up to %g s: %s",
-            *(self.slot, self.settings.reconnect, error),
+            *(self.slot, self.settings.reconnect, one_line(error)),
         )
         await self._reconnect()
 
@@ -399,7 +391,7 @@ class AsyncSlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     await self._end_lost_process(error)
-                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, one_line(error))
                 await sleep(backoff.next_pause())
 
     async def _end_lost_process(self, active: SlotActive) -> None:

@@ -9,8 +9,10 @@ from pgreplkit._async.streams.walsource import AsyncWalSource
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.protocol.walfeed import WalChunk
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 
+@made_by("connection.start_physical(start) of a replication connection", AsyncWalSource)
 class AsyncWalStream(AsyncClosing):
     """The WAL of a server, chunk after chunk, without a gap.
 

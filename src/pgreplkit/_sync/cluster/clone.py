@@ -64,6 +64,7 @@ from pgreplkit.plans.cluster.standbyconfig import (
 from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import by_name
@@ -138,6 +139,7 @@ def plan_clone(
     return ClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
 
 
+@made_by("plan_clone(conninfo, directory) or aplan_clone(conninfo, directory)")
 class ClonePlan(Closing):
     """A plan for a new standby; iterate over it for its progress, or ``run`` it.
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._hooks import html_of
-from pgreplkit._text import counted
+from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError, ServerError
@@ -33,6 +33,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 
@@ -85,6 +86,7 @@ class PlanLock(Protocol):
         ...
 
 
+@made_by("a method such as cluster.plan_switchover()")
 class Plan:
     """An operation on a cluster: its steps, and how many of them are done.
 
@@ -366,7 +368,7 @@ class Plan:
             )
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
-        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)
+        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, one_line(found))
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 

@@ -16,6 +16,7 @@ from pgreplkit._sync.server.retention import read_retention
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._text import one_line
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
@@ -195,7 +196,7 @@ class _Watched:
             _LOGGER.info("%s answers again after a gap of %.1f s", self.name, now - since)
         elif sample.error is not None and since is None:
             self._silent_since = now
-            _LOGGER.warning("%s does not answer: %s", self.name, sample.error)
+            _LOGGER.warning("%s does not answer: %s", self.name, one_line(sample.error))
         return sample
 
     def _answer(self, timeout: float) -> NodeSample:

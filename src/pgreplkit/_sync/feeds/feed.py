@@ -27,6 +27,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit._text import one_line
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
@@ -240,7 +241,7 @@ class Feed(Closing):
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING
-                _log.info("feed %s connects again: %s", self.slot, error)
+                _log.info("feed %s connects again: %s", self.slot, one_line(error))
                 sleep(goal.within(patience.next_pause()))
                 goal.check(None if self.position is None else self.position.lsn, error)
 

@@ -14,7 +14,7 @@ import attrs
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.feeds.feed import Feed
 from pgreplkit._sync.wire.closing import Closing
-from pgreplkit._text import counted
+from pgreplkit._text import counted, one_line
 from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
 from pgreplkit.feeds.states import FeedReport, FeedState
@@ -155,6 +155,7 @@ class Fleet(Closing):
         group.close()
         for name, one in self._members.items():
             _collect(name, one, time.monotonic())
+            one.attempts.stop()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {counted(len(self._members), 'feed')}>"
@@ -180,9 +181,9 @@ def _collect(name: str, one: _Member, now: float) -> None:
     if one.attempts.state is FeedState.FAILED:
         # The cause of a defect is in its traceback.
         trace = None if isinstance(error, Error) else error
-        _log.error("the feed %s has failed: %s", name, error, exc_info=trace)
+        _log.error("the feed %s has failed: %s", name, one_line(error), exc_info=trace)
     else:
-        _log.warning("the feed %s starts again: %s", name, error)
+        _log.warning("the feed %s starts again: %s", name, one_line(error))
 
 
 def _status(name: str, one: _Member, now: float) -> FeedStatus:

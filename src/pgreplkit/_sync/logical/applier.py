@@ -31,6 +31,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
@@ -80,6 +81,8 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_LARGE = 256 << 10
+"""Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
 _KEPT = timedelta(days=30)
 """The time for which conflicts are kept."""
 _BINARY_SINCE = 14
@@ -269,7 +272,7 @@ class Applier(Closing):
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
-                _log.info("applier %s connects again: %s", self.name, error)
+                _log.info("applier %s connects again: %s", self.name, one_line(error))
                 sleep(patience.next_pause())
 
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
@@ -411,7 +414,7 @@ class Applier(Closing):
             settings=plugin.settings,
         )
         try:
-            with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+            with RawStream(slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE) as stream:
                 run = ApplyRun(
                     stream,
                     target,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -18,8 +18,9 @@ from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
+from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -110,6 +111,8 @@ class ApplyRun:
         """The end of the last transaction that was sent again change by change."""
         self._number = 0
         """The number of changes that were planned of the transaction that is being sent."""
+        self._is_coming = self._is_early = False
+        """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
         self._taken = self._flushing = tally.position = position
@@ -152,6 +155,7 @@ class ApplyRun:
 
     def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
+        self._give_up()
         # A failure found here sends transactions again, so that one flush may not be enough.
         self._drain(0)
         while self._tally.position < self._taken:
@@ -160,6 +164,9 @@ class ApplyRun:
 
     def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
+        if self._is_early:
+            # To end anything here would commit a part of it.
+            return self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         self._end_group()
@@ -185,6 +192,10 @@ class ApplyRun:
         if self._unswept and left <= 0:
             self._flush()
             return None
+        return self._next(until, deadline)
+
+    def _next(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
+        """Wait for a transaction."""
         try:
             return self._stream.__next__()
         except StopIteration:
@@ -206,13 +217,20 @@ class ApplyRun:
 
     def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
-        # The slot may be behind, and sends again what was applied before this run.
-        if transaction.end_lsn <= self._taken:
+        if not transaction.is_complete:
+            self._take_part(transaction)
             return
-        if self._copied:
-            self._omit_copied(transaction)
-        if transaction.origin is None or self._is_wanted(transaction.origin):
-            self._send(transaction)
+        is_early, self._is_coming, self._is_early = self._is_early, False, False
+        if is_early:
+            self._send_rest(transaction, transaction.part())
+        # The slot may be behind, and sends again what was applied before this run.
+        elif transaction.end_lsn <= self._taken:
+            return
+        else:
+            if self._copied:
+                self._omit_copied(transaction)
+            if transaction.origin is None or self._is_wanted(transaction.origin):
+                self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
         # As soon as they are read: transactions that are kept for longer cost the collector of
@@ -240,15 +258,58 @@ class ApplyRun:
             raise OriginLoop(self._target.operation, origin)
         return not self._settings.takes_own_only
 
+    def _take_part(self, transaction: RawTransaction[Row]) -> None:
+        """Send what has come of a large transaction, so that it is applied while the rest comes."""
+        if not self._is_coming:
+            # The transactions before it must not fail with it, nor wait for its end.
+            self._finish()
+            self._is_coming = True
+            origin, done = transaction.origin, (self._taken, *self._copied.values())
+            self._is_early = (
+                all(transaction.commit_at >= int(lsn) for lsn in done)
+                and not self._singly
+                and (origin is None or self._is_wanted(origin))
+            )
+            if self._is_early:
+                self._begin(transaction)
+        if not self._is_early:
+            return
+        try:
+            self._send_changes(transaction, transaction.part())
+        except RuleFailed:
+            # It is met again, and reported, once the transaction is complete.
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Roll back the parts that were sent of a transaction that is not complete."""
+        if not self._is_early:
+            return
+        self._is_early = False
+        self._group, self._batch = [], Batch()
+        self._pending.clear()
+        target = self._target
+        target.pipeline.cancel([])
+        target.leave_pipeline()
+        target.pipeline.outcomes()
+        target.enter_pipeline()
+
     def _send(self, transaction: RawTransaction[Row]) -> None:
+        self._begin(transaction)
+        self._send_rest(transaction, transaction.changes())
+
+    def _begin(self, transaction: RawTransaction[Row]) -> None:
         self._pending.append(transaction)
-        self._bytes += transaction.size
         self._group.append(transaction)
         self._target.pipeline.begin()
         self._target.begin(self._planner, transaction)
         self._number = 0
+
+    def _send_rest(
+        self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
+    ) -> None:
+        self._bytes += transaction.size
         try:
-            self._send_changes(transaction)
+            self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             self._batch = Batch()
             self._abandon(self._number, error)
@@ -265,12 +326,14 @@ class ApplyRun:
             group, self._group = self._group, []
             self._target.end(group, checks=self._shapes.has_deferred)
 
-    def _send_changes(self, transaction: RawTransaction[Row]) -> None:
+    def _send_changes(
+        self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
+    ) -> None:
         planner, send, batch = self._planner, self._target.pipeline.send, self._batch
         weight = 1 + transaction.total // transaction.rows // _LARGE
         is_grouped = self._settings.group > 1
         is_batched = weight == 1 and (is_grouped or transaction.rows > 1) and not self._singly
-        for change in transaction.changes():
+        for change in changes:
             self._number += 1
             try:
                 steps = planner.steps(change)
@@ -284,7 +347,8 @@ class ApplyRun:
                 statement, values, formats = step
                 # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
-                send(statement.name, statement.sql, values, formats, note, weight)
+                sql, types = statement.sql, statement.types
+                send(statement.name, sql, values, formats, note, weight, types)
         if batch and not is_grouped:
             self._send_batch()
 
@@ -480,7 +544,13 @@ class ApplyRun:
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = SlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
         try:
-            conflicts = self._tried_slowly(slow, transaction)
+            try:
+                conflicts = self._tried_slowly(slow, transaction)
+            except ApplyFailed as failure:
+                if not is_of_a_definition(failure.sqlstate) or not self._have_changed():
+                    raise
+                # The same changes, or the reason why they no longer fit.
+                conflicts = self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
             if slow.refused is not None:
                 self._tally.conflicts[slow.refused] += 1
@@ -489,6 +559,15 @@ class ApplyRun:
         self._count(transaction)
         self._sweep_later(conflicts)
         self._log(transaction, conflicts, is_kept=True)
+
+    def _have_changed(self) -> bool:
+        """Read the subscriber's tables again; return whether one was altered meanwhile."""
+        known = {**self._shapes.tables}
+        self._shapes.read([*known])
+        if self._shapes.tables == known:
+            return False
+        self._planner.forget()
+        return True
 
     def _go_past(
         self, slow: SlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
@@ -507,7 +586,9 @@ class ApplyRun:
             slow.skip(transaction)
             self._tally.skipped += 1
         name = self._settings.name
-        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        _log.warning(
+            "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)
+        )
         self._attempts = 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:

@@ -29,6 +29,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -40,6 +41,7 @@ _GRANT = "SUPERUSER"
 _DEFAULT_SETS = ("default", "default_insert_only", "ddl_sql")
 
 
+@made_by("{name}.read(server)", Server)
 class PglogicalNode:
     """A database that is a pglogical node, with its replication sets and subscriptions.
 
@@ -268,6 +270,7 @@ class PglogicalNode:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+@made_by("node.subscription(name)", Link)
 class PglogicalSubscription(Stateful):
     """A pglogical subscription, with its ``state`` when it was last read.
 

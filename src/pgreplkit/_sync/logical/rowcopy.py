@@ -14,6 +14,7 @@ from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -159,7 +160,7 @@ class RowCopy:
             # A server that has no place for a second connection is alive.
             if reply.is_alive:
                 return None
-            return f"and a second connection failed: {' '.join(str(error).split())}"
+            return f"and a second connection failed: {one_line(error)}"
         if record is None:
             return "and its process has ended"
         return None if record[0] else "and its process waits for this client"

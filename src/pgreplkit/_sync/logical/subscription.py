@@ -70,12 +70,14 @@ from pgreplkit.plans.logical.subscription import (
 )
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 
+@made_by("primary.subscription(name) or primary.create_subscription(name)", Link)
 class Subscription(Stateful):
     """A subscription, with its ``state`` when it was last read.
 

@@ -54,6 +54,7 @@ from pgreplkit.plans.mesh.operations import (
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -509,6 +510,7 @@ class Mesh:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self._servers)}>"
 
 
+@made_by("mesh.node(name)", Mesh)
 class MeshNode:
     """One node of a mesh: the streams from all others to it, in a process of its own."""
 

@@ -16,6 +16,7 @@ from pgreplkit._sync.logical.applier import Applier
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.pruning import Pruning
 from pgreplkit._sync.server.server import Server
+from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
 from pgreplkit.driver.probe import probe
@@ -106,7 +107,7 @@ class MeshRun:
             if not may_succeed_later(error):
                 raise
             self._tolerate((target,), error)
-            _log.info("mesh %s: %s", self._mesh, error)
+            _log.info("mesh %s: %s", self._mesh, one_line(error))
         else:
             self._refusals.pop((target,), None)
 
@@ -195,5 +196,5 @@ class MeshRun:
                 self._pause(stream, error)
 
     def _pause(self, stream: Stream, error: ServerError) -> None:
-        _log.warning("mesh %s: %s", self._mesh, error)
+        _log.warning("mesh %s: %s", self._mesh, one_line(error))
         self._not_before[stream] = time.monotonic() + _PAUSE

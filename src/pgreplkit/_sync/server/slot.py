@@ -42,6 +42,7 @@ from pgreplkit.plans.streams.slot import not_created
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -57,6 +58,7 @@ _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
+@made_by("server.slot(name) or server.create_logical_slot(name)", Link)
 class Slot(Stateful):
     """A replication slot, with its ``state`` when it was last read.
 

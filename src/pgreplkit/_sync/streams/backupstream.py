@@ -45,6 +45,7 @@ from pgreplkit.protocol.basebackup import (
     ManifestChunk,
 )
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.manifest import BackupManifest
 from pgreplkit.values.seconds import Timeout, optional_seconds
 
@@ -84,6 +85,7 @@ class _Folder(BackupSink, Protocol):
     def give_up(self) -> None: ...
 
 
+@made_by("connection.base_backup() of a replication connection", Walsender)
 class BackupStream(Closing):
     """A base backup: iterate over its parts, or call ``save_tar`` or ``extract``.
 

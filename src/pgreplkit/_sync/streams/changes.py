@@ -12,6 +12,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
@@ -32,6 +33,7 @@ from pgreplkit.protocol.pgoutput.rows import RowFactory, checked_row_factory
 from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
 from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -196,6 +198,7 @@ class SlotReader(Closing, Generic[Item]):
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
 
 
+@made_by("connection.start_logical(slot) of a replication connection", SlotStream)
 class PayloadStream(SlotReader[Payload]):
     """The messages of any output plugin, undecoded.
 
@@ -260,8 +263,11 @@ class Pgoutput(Generic[R]):
             origin=settings.origin,
         )
         if settings.binary:
-            names = [*self.publications]
-            published = walsender.query(operation, PUBLISHED_TYPES, [names])
+            # Not on the walsender: the view leaves the definitions of today in its caches, by which
+            # the server would decode changes that are older than an ALTER.
+            with side_link(walsender.conninfo) as link:
+                names = [*self.publications]
+                published = link.all(operation, PUBLISHED_TYPES, [names])
             oids = [record["oid"] for record in published]
             # One type for one column, whatever the format: only a text can be kept as it is, or
             # be loaded where psycopg has no loader of binary values.
@@ -299,6 +305,7 @@ class Pgoutput(Generic[R]):
         return RowLoading(self._adapters or connection.adapters, connection, self._types)
 
 
+@made_by("transactions() of a stream of changes", SlotStream)
 class TransactionStream(SlotReader[Transaction[R]]):
     """Committed transactions, whole and in the order of their commits.
 
@@ -319,6 +326,7 @@ class TransactionStream(SlotReader[Transaction[R]]):
         )
 
 
+@made_by("server.changes(slot, publications=[…])", SlotStream)
 class ChangeStream(SlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
 

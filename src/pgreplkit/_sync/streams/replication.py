@@ -51,6 +51,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import by_name
 from pgreplkit.values.timeline import TimelineHistory
@@ -59,6 +60,7 @@ from pgreplkit.values.version import ServerVersion
 R = TypeVar("R")
 
 
+@made_by("{name}.connect(conninfo)", Walsender)
 class ReplicationConnection(Closing):
     """A connection to a walsender, with the commands of the replication protocol.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import chain
 from logging import getLogger
 from typing import Protocol
 
-from psycopg import Connection, Error as PsycopgError
+from psycopg import Error as PsycopgError
 
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.streams.reporter import Reporter
@@ -20,14 +20,14 @@ from pgreplkit._sync.streams.slotchecks import (
     check_start,
     explained,
 )
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
@@ -346,18 +346,10 @@ class SlotStream:
         if missing is not None:
             raise missing
 
-    @contextmanager
-    def _side_link(self) -> Iterator[Link]:
+    def _side_link(self) -> AbstractContextManager[Link]:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
-        conninfo = source if isinstance(source, str) else source.conninfo
-        with translate_errors(f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
-        try:
-            with answered_in_time(connection):
-                yield Link(connection)
-        finally:
-            connection.close()
+        return side_link(source if isinstance(source, str) else source.conninfo)
 
     # Reconnecting
 
@@ -380,7 +372,7 @@ class SlotStream:
             self._release()
         _LOGGER.warning(
             "slot %s: the connection is lost, reconnecting for up to %g s: %s",
-            *(self.slot, self.settings.reconnect, error),
+            *(self.slot, self.settings.reconnect, one_line(error)),
         )
         self._reconnect()
 
@@ -400,7 +392,7 @@ class SlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     self._end_lost_process(error)
-                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, one_line(error))
                 sleep(backoff.next_pause())
 
     def _end_lost_process(self, active: SlotActive) -> None:

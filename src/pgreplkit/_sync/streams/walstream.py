@@ -10,8 +10,10 @@ from pgreplkit._sync.streams.walsource import WalSource
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.protocol.walfeed import WalChunk
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.madeby import made_by
 
 
+@made_by("connection.start_physical(start) of a replication connection", WalSource)
 class WalStream(Closing):
     """The WAL of a server, chunk after chunk, without a gap.
 

@@ -14,6 +14,7 @@ from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.text import wrapped
 
 OLD, NEW = "old", "new"
 PREPARING = "preparation of"
@@ -61,14 +62,15 @@ class UpgradeStatus(Record):
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
-        lines = [f"{self.name}: {self.phase}"]
+        lines = wrapped(f"{self.name}: {self.phase}", then="    ")
         for node, is_fenced, subscriptions in (
             (OLD, self.old_is_fenced, self.back),
             (NEW, self.new_is_fenced, self.forward),
         ):
             lines.append(f"  {node} server: {'fenced' if is_fenced else 'not fenced'}")
-            for one in subscriptions:
-                lines += [f"    {line}" for line in str(one).splitlines()]
+            for line in [line for one in subscriptions for line in str(one).splitlines()]:
+                indent = " " * (4 + len(line) - len(line.lstrip()))
+                lines += wrapped(line.lstrip(), first=indent, then=f"{indent}  ")
         return "\n".join(lines)
 
 

@@ -1,0 +1,29 @@
+# Generated from pgreplkit/_async/wire/sidelink.py by `nox -s sync`. Do not edit.
+"""side_link: a short connection for queries beside one that streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import Connection
+
+from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.driver.conninfo import address, in_utf8
+from pgreplkit.driver.failures import translate_errors
+
+
+@contextmanager
+def side_link(conninfo: str) -> Iterator[Link]:
+    """Open a connection for queries: one that streams takes none.
+
+    Raises: ConnectionFailed.
+    """
+    with translate_errors(f"connect to {address(conninfo)}"):
+        connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
+    try:
+        with answered_in_time(connection):
+            yield Link(connection)
+    finally:
+        connection.close()
