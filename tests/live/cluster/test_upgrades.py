@@ -107,6 +107,10 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
     return stop
 
 
+FULL = "ALTER TABLE notes REPLICA IDENTITY FULL; INSERT INTO notes VALUES ('a')"
+ROWS = "INSERT INTO customers (name) VALUES ('a'); INSERT INTO orders (customer) VALUES (1)"
+ALONE = """SET session_replication_role = replica; DELETE FROM orders; DELETE FROM notes;
+    RESET session_replication_role"""
 REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
 
 
@@ -416,6 +420,38 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+def test_truncate_is_found_where_it_is_not_replicated(
+    clusters: Clusters, major: int, tmp_path: Path
+) -> None:
+    settings = {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=each, settings=settings) for each in ("10", major)]
+    with Primary.connect(nodes[0].conninfo) as old, Primary.connect(nodes[1].conninfo) as new:
+        for statement in (*TABLES, "CREATE TABLE notes (v text)", FULL, ROWS):
+            old.connection.execute(statement.encode())
+        upgrade = Upgrade(old, new, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_prepare(bindir=nodes[1].installation.bindir).run()
+        # It changes the same row of the catalog, and no rows of the table.
+        old.connection.execute("VACUUM FULL customers")
+        old.connection.execute("TRUNCATE orders, notes")
+        found = r"rows after TRUNCATE: public.notes, public.orders;"
+        with pytest.raises(PlanRefused, match=found):
+            upgrade.plan_cutover().run()
+        new.connection.execute(ALONE)
+        upgrade.plan_cutover().run()
+        new.connection.execute("TRUNCATE customers CASCADE")
+        new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
+        with pytest.raises(PlanRefused, match=r"rows after TRUNCATE: public.customers;"):
+            upgrade.plan_rollback().run()
+        old.connection.execute(
+            "SET session_replication_role = replica; DELETE FROM customers WHERE name <> 'later'"
+        )
+        upgrade.plan_rollback().run()
+        assert old.connection.execute("SELECT name FROM customers").fetchall() == [("later",)]
+    for node in nodes:
+        clusters.lab.remove(node)
 
 
 @pytest.mark.pg(">=18")

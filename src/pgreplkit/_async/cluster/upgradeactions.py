@@ -20,6 +20,7 @@ from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
+from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -142,12 +143,21 @@ class AsyncUpgradeActor:
     async def _publish(self, step: steps.PublishTables) -> None:
         server = self._server(step.node)
         try:
-            await server.create_publication(step.publication, tables=step.tables)
+            await server.create_publication(
+                step.publication, tables=step.tables, publish=self._published
+            )
         except AlreadyExists:
             # The step may be repeated after a crash. A publication of the way back is also left by
             # a rollback, and tables may have been added since.
             publication = await server.publication(step.publication)
             await publication.set_tables(*step.tables, timeout=self.timeout)
+
+    @property
+    def _published(self) -> tuple[Operation, ...] | None:
+        """The published operations: the apply worker of 10 fails at a TRUNCATE."""
+        if self.old._link.has("publication.truncate"):
+            return None
+        return (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
 
     async def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
