@@ -107,6 +107,9 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
     return stop
 
 
+REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
+
+
 class Awaited:
     """A redirect that is an object with a coroutine function."""
 
@@ -389,6 +392,28 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         with pytest.raises(PlanFailed, match="has reached another server or database"):
             await plan.run(begin)
         assert new.all("SELECT subname FROM pg_subscription WHERE subname = 'shop_1'") == []
+        await plan.resume()
+        assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
+    sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.cluster.upgradeactions._LOOK", 6.0)
+    sides.subscriber.run(*TABLES)
+
+    def refuse(progress: StepProgress) -> None:
+        # After the checks. Only the log of the new server has the reason.
+        if isinstance(progress.step, FenceTables) and progress.elapsed is None:
+            sides.subscriber.run(REFUSE)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanFailed, match="failing copy: copies of its tables have failed"):
+            await plan.run(refuse)
+        sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
 
