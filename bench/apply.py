@@ -318,9 +318,9 @@ def main() -> None:
         # Enough that the start, a tenth of a second, hardly counts.
         (f"100 000 {rows}", lambda: single_rows(100_000), 100_000, 0.45, {}),
         (f"100 000 {rows}, group=50", lambda: single_rows(100_000), 100_000, 0.80, {"group": 50}),
-        (f"600 {hundreds}", lambda: mixed(600), 60_000, 0.65, {}),
-        (f"600 {hundreds}, LastUpdateWins", lambda: mixed(600), 60_000, 0.55, WINS),
-        (f"600 {hundreds}, group=50", lambda: mixed(600), 60_000, 0.80, {"group": 50}),
+        (f"2 000 {hundreds}", lambda: mixed(2000), 200_000, 0.65, {}),
+        (f"2 000 {hundreds}, LastUpdateWins", lambda: mixed(2000), 200_000, 0.55, WINS),
+        (f"2 000 {hundreds}, group=50", lambda: mixed(2000), 200_000, 0.80, {"group": 50}),
         (f"one {one_large}, 100 000 rows", lambda: large(100_000), 100_000, 0.75, {}),
     ]
     with Lab() as lab:

@@ -31,6 +31,24 @@ def test_an_insert_adds_its_value_and_an_update_the_difference() -> None:
     assert conflict_of(Kind.UPDATE, b"d") == (ConflictKind.UPDATE_DELETED, False)
 
 
+def test_a_difference_of_nan_is_refused() -> None:
+    exact = attrs.evolve(column("n", 1700, not_null=True), type="numeric(9,2)")
+    columns = [exact if each.name == "n" else each for each in OWN.columns]
+    own = attrs.evolve(OWN, columns=tuple(columns))
+    names = iter(f"s{number}".encode() for number in range(9))
+    made = DeltaStatements(
+        match(ACCOUNTS, own, TableRule(), dumped), Stamps(2), ["n"], lambda: next(names)
+    )
+    for is_new, amount in (
+        (True, "$2::numeric(9,2)::numeric"),
+        (False, "$3::numeric(9,2)::numeric - $1::numeric(9,2)::numeric"),
+    ):
+        sql = made.upsert(is_new=is_new).sql
+        # Where the row exists, and where it does not.
+        assert sql.count(f"CASE WHEN {amount} = 'NaN' THEN") == 2
+    assert "NaN" not in statements().upsert(is_new=True).sql
+
+
 def test_versions_are_compared_by_the_kept_stamp() -> None:
     judge, hold = statements().judge(), statements().hold()
     assert hold.sql.endswith('WHERE t."id" = $1 FOR UPDATE')

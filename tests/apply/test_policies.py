@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from pgreplkit.apply import (
+    Applier,
     ApplyRemote,
     Decision,
+    DeltaColumns,
     KeepLocal,
     LastUpdateWins,
     MergeWith,
     NodePriority,
     Version,
 )
+from pgreplkit.mesh import Mesh
 from pgreplkit.rows import Severity
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +44,26 @@ def test_a_policy_reports_whether_it_converges() -> None:
         LWW.converges(nodes=1)
 
 
+@pytest.mark.parametrize("policy", ["wins", LastUpdateWins, 7])
+def test_a_mesh_refuses_a_policy_that_is_none(policy: Any) -> None:
+    with pytest.raises(TypeError, match="policy must be a policy"):
+        Mesh({"a": "port=1", "b": "port=1"}, tables=["t"], policy=policy)
+
+
+@pytest.mark.parametrize("since", ["2026-01-01", date(2026, 1, 1), datetime(2026, 1, 1), 5])
+def test_conflicts_are_listed_since_a_time_with_a_zone(since: Any) -> None:
+    one = Applier("port=1", "port=1", "one", publications=["p"])
+    mesh = Mesh({"a": "port=1", "b": "port=1"}, tables=["t"])
+    for listed in (one.conflicts, mesh.conflicts):
+        with pytest.raises(TypeError, match="since"):
+            listed(since=since)
+
+
+def test_a_difference_is_added_once() -> None:
+    with pytest.raises(ValueError, match=r"a column of public\.t is named twice: n, n"):
+        DeltaColumns({"t": ["n", "n"]})
+
+
 def test_the_node_that_is_named_first_wins() -> None:
     policy = NodePriority(["main", "shop", "till"])
     main, shop, till, other = (Version(START, node) for node in ("main", "shop", "till", None))
@@ -52,7 +76,7 @@ def test_the_node_that_is_named_first_wins() -> None:
     assert policy.decide(other, till) is Decision.APPLY
     with pytest.raises(ValueError, match="named twice"):
         NodePriority(["a", "a"])
-    with pytest.raises(ValueError, match="nodes"):
+    with pytest.raises(ValueError, match="nodes has 1; it takes at least 2"):
         NodePriority(["a"])
     with pytest.raises(TypeError, match="a node must be a str"):
         NodePriority([1, 2])  # type: ignore[list-item]

@@ -139,3 +139,34 @@ def test_a_client_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(ExtraMissing, match=r"run: pip install 'pgreplkit\[kafka\]'"):
         asyncio.run(Kafka(CONF).open("shop"))
+
+
+class Fenced:
+    """A producer that finds out by its callbacks that another one has fenced it."""
+
+    def __init__(self, found: Exception) -> None:
+        self._found = found
+
+    def poll(self, timeout: float) -> int:
+        raise self._found
+
+    def purge(self) -> None:
+        pass
+
+    def abort_transaction(self, timeout: float) -> None:
+        raise self._found
+
+    def flush(self, timeout: float) -> int:
+        raise self._found
+
+
+def test_a_fatal_error_that_comes_after_another_one_is_the_cause() -> None:
+    kafka = pytest.importorskip("confluent_kafka")
+    codes = kafka.KafkaError
+    fatal = kafka.KafkaException(codes(codes._FENCED, "fenced by a newer instance", True))
+    sink = Kafka(CONF)
+    sink._producer = Fenced(fatal)  # type: ignore[assignment]
+    first = kafka.KafkaException(codes(codes._STATE, "not allowed in this state"))
+    with pytest.raises(SinkFenced, match="by a newer instance"), sink._translated("store messages"):
+        raise first
+    sink._close()

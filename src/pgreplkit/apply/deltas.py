@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.stamped import StampedStatements, Stamps
-from pgreplkit.apply.statements import Kind, Parameters, Statement, insert_sql
+from pgreplkit.apply.statements import Kind, Parameters, Statement, declared, insert_sql
 from pgreplkit.errors import SchemaMismatch
-from pgreplkit.plans.logical.deltacolumns import delta_problems
+from pgreplkit.plans.logical.deltacolumns import INTEGERS, delta_problems
 
 _FOUND, _WINS = "current_setting('pgreplkit.found')", "current_setting('pgreplkit.wins')::boolean"
 """The xmin of the row to which the change was compared, empty if there was none; and whether it is
@@ -118,11 +118,13 @@ class DeltaStatements(StampedStatements):
             # Wider than the column: the difference of two values may not fit its type.
             added = f"{new(one)}::numeric"
             old = "" if is_new else f" - {parameters[one.position]}::{one.column.type}::numeric"
-            return added + old
+            return _without_nan(added + old) if one.column.type not in INTEGERS else added + old
 
         def inserted(one: Written) -> str:
-            if is_new or one.column.name not in self._names:
+            if one.column.name not in self._names:
                 return new(one)
+            if is_new:
+                return f"({amount(one)})::{one.column.type}"
             # Only of a row that is missing: the value of one that exists is not used.
             alone = f"({amount(one)})::{one.column.type}"
             return f"CASE WHEN {_FOUND} = '' THEN {alone} ELSE {new(one)} END"
@@ -157,7 +159,8 @@ class DeltaStatements(StampedStatements):
     def _silent(self, sql: str, parameters: Parameters) -> Statement:
         """Return a statement whose outcome is not a conflict."""
         table = str(self._match.source)
-        return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks)
+        types = declared(self._match, parameters)
+        return Statement(Kind.UPDATE, table, self._name(), sql, parameters.picks, types=types)
 
     @staticmethod
     def _column(row: str, one: Written) -> str:
@@ -176,3 +179,10 @@ class DeltaStatements(StampedStatements):
 
     def _outlives(self, stamp: str) -> str:
         return super()._outlives("NULL::timestamptz")
+
+
+def _without_nan(amount: str) -> str:
+    """Return an amount that fails if it is NaN, after which no sum could be equal on all nodes."""
+    # The text depends on the amount: a constant one would be converted when the plan is made.
+    found = f"('NaN has no difference' || left(({amount})::text, 0))::numeric"
+    return f"CASE WHEN {amount} = 'NaN' THEN {found} ELSE {amount} END"

@@ -9,6 +9,9 @@ _OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "4
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
 also stands for a binary value that is too short for its type."""
 _PRIVILEGE = "42501"
+_OF_A_DEFINITION = (PROTOCOL_VIOLATION, "0A", "22", "23502", "42")
+"""Errors that a column or table of another definition causes: one that was dropped or renamed, that
+has another type, or is new and takes no NULL."""
 
 
 def is_transient(sqlstate: str | None) -> bool:
@@ -19,6 +22,11 @@ def is_transient(sqlstate: str | None) -> bool:
 def is_lost(sqlstate: str | None) -> bool:
     """Return whether the session has ended; libpq's own errors have no SQLSTATE."""
     return sqlstate is None or is_of_lost_session(sqlstate)
+
+
+def is_of_a_definition(sqlstate: str | None) -> bool:
+    """Return whether an altered table may be the cause."""
+    return sqlstate is not None and sqlstate.startswith(_OF_A_DEFINITION)
 
 
 def is_of_a_change(sqlstate: str | None) -> bool:

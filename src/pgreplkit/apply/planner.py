@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
+import attrs
+
 from pgreplkit.apply.deltas import DeltaStatements
 from pgreplkit.apply.filtering import RuleFailed, filtered
 from pgreplkit.apply.rules import TableRule
@@ -74,6 +76,12 @@ class Planner:
         sweeps = [plan.sweep for plan in plans if isinstance(plan, StampedPlan)]
         return {sweep.table: sweep for sweep in sweeps if sweep is not None}
 
+    def forget(self) -> None:
+        """Forget the plans: the subscriber's tables were altered."""
+        self._plans.clear()
+        self._by_table.clear()
+        self._truncations.clear()
+
     def begin(self, commit_time: bytes) -> None:
         """Set the commit time of the transaction whose changes follow."""
         self._stamp[0] = commit_time
@@ -131,6 +139,7 @@ class Planner:
         # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable
+        matched = attrs.evolve(matched, is_binary=self._is_binary)
         if self._merges:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:

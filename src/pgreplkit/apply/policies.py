@@ -37,6 +37,17 @@ class Policy(Protocol):
         """Return the decision; ``local`` is None if there is no local row."""
 
 
+def checked_policy(given: Policy, argument: str = "policy") -> Policy:
+    """Return a policy.
+
+    Raises: TypeError.
+    """
+    # A class instead of an object has the method too, and would fail at the first conflict.
+    if isinstance(given, type) or not callable(getattr(given, "decide", None)):
+        raise TypeError(f"{argument} must be a policy such as ApplyRemote()")
+    return given
+
+
 @attrs.frozen
 class ApplyRemote:
     """The publisher's change wins.
@@ -183,6 +194,9 @@ def _delta_columns(
         for column in columns[name]:
             if not isinstance(column, str):
                 raise TypeError(f"a column of {name} must be a str, not {type(column).__name__}")
+        # Its differences would be added twice.
+        if len({*columns[name]}) < len(columns[name]):
+            raise ValueError(f"a column of {name} is named twice: {', '.join(columns[name])}")
     if not columns:
         raise ValueError("columns names no table")
     return columns

@@ -17,6 +17,7 @@ from pgreplkit.apply.policies import (
     MergeWith,
     NodePriority,
     Policy,
+    checked_policy,
     deltas_of,
 )
 from pgreplkit.apply.rules import TableRule
@@ -59,12 +60,7 @@ def _rules(tables: Rules | None) -> dict[TableName, TableRule]:
 
 
 def _policy(conflicts: Policy | None) -> Policy:
-    if conflicts is None:
-        return ApplyRemote()
-    # A class instead of an object has the method too, and would fail at the first conflict.
-    if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
-        raise TypeError("conflicts must be a policy such as ApplyRemote()")
-    return conflicts
+    return ApplyRemote() if conflicts is None else checked_policy(conflicts, "conflicts")
 
 
 def _membership(membership: Membership | None) -> Membership | None:

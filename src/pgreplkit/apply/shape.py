@@ -55,11 +55,23 @@ class Match:
     """The columns that identify a row; empty if all of them do, or none."""
     is_unique: bool
     """Whether the key identifies one row at most."""
+    is_binary: bool = False
+    """Whether values are sent in binary, which no other type than that of the column reads."""
 
     @property
     def width(self) -> int:
         """The number of the publisher's columns."""
         return len(self.source.columns)
+
+    def types(self, shift: int) -> dict[int, int]:
+        """Return the types of values by position; ``shift`` is the width of an old row before."""
+        width = self.width
+        return {
+            one.position + more: one.column.type_oid
+            for one in self.written
+            # The constants follow the new row.
+            for more in ({0, shift} if one.position < width else {shift})
+        }
 
     @property
     def is_full(self) -> bool:

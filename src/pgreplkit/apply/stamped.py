@@ -15,7 +15,7 @@ import attrs
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.stampedsets import StampedSets, fixed_names
-from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, insert_sql
+from pgreplkit.apply.statements import Kind, Parameters, Statement, declared, equals, insert_sql
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -259,6 +259,7 @@ class StampedStatements:
             needs_row=True,
             key=parameters.of([(one, one.position + shift) for one in self.key]),
             is_stamped=True,
+            types=declared(self._match, parameters, shift),
         )
 
 

@@ -12,11 +12,9 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
-from pgreplkit.apply.statements import Parameters, Statement, equals, insert_sql
+from pgreplkit.apply.statements import TIMESTAMPTZ, Parameters, Statement, equals, insert_sql
 from pgreplkit.catalog.logical.keytypes import has_spellings
 from pgreplkit.catalog.logical.tombstones import key_json
-
-_TIMESTAMPTZ = 1184
 
 
 def fixed_names(key: Sequence[Written]) -> set[str]:
@@ -41,7 +39,11 @@ class StampedSets:
             [f"${parameters.place(each.position) + 1 + row * width}" for each in match.written]
             for row in range(rows)
         ]
-        return self._several(one, b"i", insert_sql(match, values), rows, is_timed=False)
+        # Without the commit time, which is the last one.
+        types = one.types[:-1] * rows
+        return self._several(
+            one, b"i", insert_sql(match, values), rows, is_timed=False, types=types
+        )
 
     def check(self, one: Statement, rows: int) -> Statement:
         """Return the query for deletions that are not older than rows that were just inserted.
@@ -116,7 +118,7 @@ class StampedSets:
         )
         names = ", ".join(parameters.column(each.position) for each in ordered)
         types = tuple(each.column.type_oid for each in ordered) * rows
-        return f"(VALUES {lists}) AS v ({names})", (*types, _TIMESTAMPTZ)
+        return f"(VALUES {lists}) AS v ({names})", (*types, TIMESTAMPTZ)
 
     def _place(self, parameters: Parameters) -> str:
         return " AND ".join(

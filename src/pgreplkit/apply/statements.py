@@ -12,6 +12,8 @@ from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written, is_comparable
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
+TIMESTAMPTZ = 1184
+
 
 class Kind(Enum):
     """The kind of a statement."""
@@ -47,7 +49,10 @@ class Statement:
     is_timed: bool = False
     """Whether the last parameter is the commit time, which all rows of a transaction share."""
     types: tuple[int, ...] = ()
-    """The types of the parameters; the server infers them where none are given."""
+    """The types of the parameters; the server infers them where none are given.
+
+    A binary value must not be read as another type, if its column was altered.
+    """
 
     def bound(
         self, values: list[Octets], formats: list[int]
@@ -138,7 +143,8 @@ class Statements:
 
     def _several(self, one: Statement, rows: int) -> Statement:
         sql, _ = self._insert(rows)
-        return attrs.evolve(one, name=b"%b_%d" % (one.name, rows), sql=sql, several=None)
+        name, types = b"%b_%d" % (one.name, rows), one.types * rows
+        return attrs.evolve(one, name=name, sql=sql, several=None, types=types)
 
     def upsert(self) -> Statement | None:
         """Return the INSERT of a row that may exist; None without a unique key of the subscriber.
@@ -211,7 +217,9 @@ class Statements:
             condition += f" AND {same(parameters)}"
         sql = f"UPDATE {self._only} AS t SET {', '.join(sets)} WHERE {condition}"
         key = parameters.of(where)
-        made = self._statement(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
+        made = self._statement(
+            Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key, shift=shift
+        )
         # One that changes keys is sent alone: a row may get the key that the next one had.
         if not self._sets or has_old or not changed:
             return made
@@ -280,7 +288,7 @@ class Statements:
             is_same(one, parameters[one.position - match.width]) for one in fixed
         )
         sql = f"DELETE FROM {self._only} AS t WHERE {condition}"
-        return self._statement(Kind.TRUNCATE, sql, parameters)
+        return Statement(Kind.TRUNCATE, str(match.source), self._name(), sql, parameters.picks)
 
     def _settable(self) -> str:
         names = [one.column.name for one in self._match.written if one.column.identity != "a"]
@@ -313,9 +321,20 @@ class Statements:
         *,
         needs_row: bool = False,
         key: tuple[tuple[str, int, int], ...] = (),
+        shift: int = 0,
     ) -> Statement:
-        table = str(self._match.source)
-        return Statement(kind, table, self._name(), sql, parameters.picks, needs_row, key)
+        table, types = str(self._match.source), declared(self._match, parameters, shift)
+        return Statement(
+            kind, table, self._name(), sql, parameters.picks, needs_row, key, types=types
+        )
+
+
+def declared(match: Match, parameters: Parameters, shift: int = 0) -> tuple[int, ...]:
+    """Return the types of the parameters to declare; ``shift`` is the width of an old row."""
+    if not match.is_binary:
+        return ()
+    stamp = match.width + len(match.constants) + shift
+    return parameters.types({**match.types(shift), stamp: TIMESTAMPTZ})
 
 
 def insert_sql(match: Match, rows: Sequence[Sequence[str]], *, alias: str = "") -> str:

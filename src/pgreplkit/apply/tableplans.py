@@ -77,19 +77,22 @@ class TablePlan:
         if UNSENT in formats:
             unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
         has_old = old is not None
-        statement = self._get(
-            ("update", has_old, unsent, needs_row),
-            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
-        )
+        # Without a closure, which would be made for each change.
+        shape = "update", has_old, unsent, needs_row
+        statement = self._made.get(shape)
+        if statement is None:
+            made = self._statements.update(unsent, has_old=has_old, needs_row=needs_row)
+            statement = self._made[shape] = made
         if old is not None:
             values, formats = [*old[0], *values], [*old[1], *formats]
         return [self._bound(statement, values, formats)]
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
-        statement = self._get(
-            ("delete", needs_row), lambda: self._statements.delete(needs_row=needs_row)
-        )
+        shape = "delete", needs_row
+        statement = self._made.get(shape)
+        if statement is None:
+            statement = self._made[shape] = self._statements.delete(needs_row=needs_row)
         return self._bound(statement, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:

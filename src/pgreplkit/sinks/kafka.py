@@ -333,7 +333,9 @@ class Kafka:
             # Nothing is open, or the producer is fenced, or never began: then it fails at once.
             with suppress(KafkaException):
                 producer.abort_transaction(_CLOSING)
-        producer.flush(0)
+        # It raises a fatal error that no call has raised yet.
+        with suppress(KafkaException):
+            producer.flush(0)
 
     def _note(self, error: KafkaError | None, _: Message) -> None:
         # A purged message failed because of another one.
@@ -359,8 +361,12 @@ class Kafka:
         except KafkaException as raised:
             error = raised.args[0]
             if self._producer is not None:
-                # It is a poll that calls the callbacks.
-                self._producer.poll(0)
+                # It is a poll that calls the callbacks; a fatal error is raised instead, and is
+                # the cause of all others.
+                try:
+                    self._producer.poll(0)
+                except KafkaException as fatal:
+                    error = fatal.args[0]
             result = error_of(operation, error.name(), error.str())
             if not isinstance(result, SinkFenced) and self._failed is not None:
                 result = error_of(operation, self._failed.name(), self._failed.str())

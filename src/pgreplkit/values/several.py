@@ -32,7 +32,8 @@ def several(given: Iterable[T], argument: str, *, at_least: int = 0) -> tuple[T,
         ) from None
     several_items = tuple(items)
     if len(several_items) < at_least:
-        raise ValueError(f"{argument} is empty; it takes at least {at_least}")
+        found = f"has {len(several_items)}" if several_items else "is empty"
+        raise ValueError(f"{argument} {found}; it takes at least {at_least}")
     return several_items
 
 

@@ -107,6 +107,13 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
     return stop
 
 
+FULL = "ALTER TABLE notes REPLICA IDENTITY FULL; INSERT INTO notes VALUES ('a')"
+ROWS = "INSERT INTO customers (name) VALUES ('a'); INSERT INTO orders (customer) VALUES (1)"
+ALONE = """SET session_replication_role = replica; DELETE FROM orders; DELETE FROM notes;
+    RESET session_replication_role"""
+REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
+
+
 class Awaited:
     """A redirect that is an object with a coroutine function."""
 
@@ -391,6 +398,60 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         assert new.all("SELECT subname FROM pg_subscription WHERE subname = 'shop_1'") == []
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
+    sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.cluster.upgradeactions._LOOK", 6.0)
+    sides.subscriber.run(*TABLES)
+
+    def refuse(progress: StepProgress) -> None:
+        # After the checks. Only the log of the new server has the reason.
+        if isinstance(progress.step, FenceTables) and progress.elapsed is None:
+            sides.subscriber.run(REFUSE)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanFailed, match="failing copy: copies of its tables have failed"):
+            await plan.run(refuse)
+        sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
+        await plan.resume()
+        assert sides.rows("orders") == (100, 100)
+
+
+@pytest.mark.pg(">=18")
+def test_truncate_is_found_where_it_is_not_replicated(
+    clusters: Clusters, major: int, tmp_path: Path
+) -> None:
+    settings = {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=each, settings=settings) for each in ("10", major)]
+    with Primary.connect(nodes[0].conninfo) as old, Primary.connect(nodes[1].conninfo) as new:
+        for statement in (*TABLES, "CREATE TABLE notes (v text)", FULL, ROWS):
+            old.connection.execute(statement.encode())
+        upgrade = Upgrade(old, new, name="shop", journal=tmp_path / "journal.json")
+        upgrade.plan_prepare(bindir=nodes[1].installation.bindir).run()
+        # It changes the same row of the catalog, and no rows of the table.
+        old.connection.execute("VACUUM FULL customers")
+        old.connection.execute("TRUNCATE orders, notes")
+        found = r"rows after TRUNCATE: public.notes, public.orders;"
+        with pytest.raises(PlanRefused, match=found):
+            upgrade.plan_cutover().run()
+        new.connection.execute(ALONE)
+        upgrade.plan_cutover().run()
+        new.connection.execute("TRUNCATE customers CASCADE")
+        new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
+        with pytest.raises(PlanRefused, match=r"rows after TRUNCATE: public.customers;"):
+            upgrade.plan_rollback().run()
+        old.connection.execute(
+            "SET session_replication_role = replica; DELETE FROM customers WHERE name <> 'later'"
+        )
+        upgrade.plan_rollback().run()
+        assert old.connection.execute("SELECT name FROM customers").fetchall() == [("later",)]
+    for node in nodes:
+        clusters.lab.remove(node)
 
 
 @pytest.mark.pg(">=18")

@@ -124,6 +124,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "subscriptions": (),
         "stuck": (),
         "writing_triggers": (),
+        "truncated": (),
         **changed,
     }
     findings = [*cutover_findings(status, **given)]  # type: ignore[arg-type]
@@ -140,6 +141,7 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("new tables", Severity.CRITICAL, "late", gate(unpublished=[TableName("public", "late")])),
         ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),
         ("event triggers that write", Severity.CRITICAL, "audit", gate(writing_triggers=["audit"])),
+        ("rows after TRUNCATE", Severity.CRITICAL, "public.a", gate(truncated=["public.a"])),
         ("long writers", Severity.WARNING, "process 1", gate(writers=["process 1"])),
     ]
     for check, severity, shown, found in cases:
@@ -158,6 +160,7 @@ def rollback(
     subscriptions: Sequence[str] = (),
     unpublished: Sequence[TableName] = (),
     writing_triggers: Sequence[str] = (),
+    truncated: Sequence[str] = (),
 ) -> list[str]:
     findings = rollback_findings(
         status,
@@ -165,6 +168,7 @@ def rollback(
         unpublished=unpublished,
         subscriptions=subscriptions,
         writing_triggers=writing_triggers,
+        truncated=truncated,
     )
     return bad(findings)
 
@@ -180,6 +184,7 @@ def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
     assert rollback(CUT_OVER, ["stuck"]) == ["apply"]
     assert rollback(CUT_OVER, subscriptions=["feed"]) == ["other subscriptions"]
     assert rollback(CUT_OVER, writing_triggers=["audit"]) == ["event triggers that write"]
+    assert rollback(CUT_OVER, truncated=["public.a"]) == ["rows after TRUNCATE"]
     # Its rows would be on the new server only.
     assert rollback(CUT_OVER, unpublished=[TableName("public", "late")]) == ["new tables"]
 

@@ -20,6 +20,7 @@ from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
+from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -35,12 +36,14 @@ from pgreplkit.errors import (
     ServerError,
     SlotNotFound,
     SubscriptionNotFound,
+    SubscriptionStuck,
     WaitTimeout,
 )
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.cluster.upgradecopy import CopyLook
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -52,6 +55,8 @@ _SECTIONS: Mapping[type[Step], SchemaSection] = {
     steps.CopyKeys: SchemaSection.KEYS,
     steps.CopyIndexes: SchemaSection.REST,
 }
+_LOOK = 20.0
+"""Seconds after which the errors of the copies are counted: the server retries a copy every 5."""
 _COPY = 7 * 24 * 3600.0
 """Seconds for a copy: a week, after which something else is wrong."""
 
@@ -116,9 +121,7 @@ class AsyncUpgradeActor:
             case steps.KeepSchema():
                 await keep_schema(self.old, server, step)
             case steps.WaitCopied():
-                for name in step.subscriptions:
-                    subscription = await server.subscription(name)
-                    await subscription.wait_for_sync(timeout=_COPY, publisher=other)
+                await self._wait_copied(server, other, step.subscriptions)
             case steps.Analyze():
                 await server._link.run_alone(
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
@@ -140,12 +143,21 @@ class AsyncUpgradeActor:
     async def _publish(self, step: steps.PublishTables) -> None:
         server = self._server(step.node)
         try:
-            await server.create_publication(step.publication, tables=step.tables)
+            await server.create_publication(
+                step.publication, tables=step.tables, publish=self._published
+            )
         except AlreadyExists:
             # The step may be repeated after a crash. A publication of the way back is also left by
             # a rollback, and tables may have been added since.
             publication = await server.publication(step.publication)
             await publication.set_tables(*step.tables, timeout=self.timeout)
+
+    @property
+    def _published(self) -> tuple[Operation, ...] | None:
+        """The published operations: the apply worker of 10 fails at a TRUNCATE."""
+        if self.old._link.has("publication.truncate"):
+            return None
+        return (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
 
     async def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
@@ -243,6 +255,24 @@ class AsyncUpgradeActor:
             if missing:
                 raise
 
+    async def _wait_copied(
+        self, server: AsyncPrimary, publisher: AsyncPrimary, names: Sequence[str]
+    ) -> None:
+        """Wait until the subscriptions have copied their tables, or one of them cannot.
+
+        The server retries a copy that fails without end.
+        """
+        backoff, looks = Backoff(_COPY), {name: CopyLook() for name in names}
+        while looks:
+            for name, before in [*looks.items()]:
+                subscription = await server.subscription(name)
+                limit = min(_LOOK / len(looks), backoff.left)
+                look = await _look_at(subscription, publisher, before, limit)
+                if look is None:
+                    del looks[name]
+                else:
+                    looks[name] = look
+
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
@@ -329,6 +359,23 @@ class AsyncUpgradeActor:
                 raise ControlFailed(operation, found) from error
         finally:
             await group.close()
+
+
+async def _look_at(
+    subscription: AsyncSubscription, publisher: AsyncPrimary, before: CopyLook, limit: float
+) -> CopyLook | None:
+    """Return what a subscription shows after some seconds; None if its tables are copied.
+
+    Raises: SubscriptionStuck if waiting does not help.
+    """
+    try:
+        await subscription.wait_for_sync(timeout=limit, publisher=publisher)
+    except SubscriptionStuck as error:
+        look = before.next(await subscription.status(), error.reasons)
+        if look.is_hopeless or not limit:
+            raise
+        return look
+    return None
 
 
 async def _called(redirect: Callable[[str], object], node: str) -> None:

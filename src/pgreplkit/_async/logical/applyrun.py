@@ -19,7 +19,7 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -348,7 +348,8 @@ class AsyncApplyRun:
                 statement, values, formats = step
                 # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
-                await send(statement.name, statement.sql, values, formats, note, weight)
+                sql, types = statement.sql, statement.types
+                await send(statement.name, sql, values, formats, note, weight, types)
         if batch and not is_grouped:
             await self._send_batch()
 
@@ -544,7 +545,13 @@ class AsyncApplyRun:
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
         try:
-            conflicts = await self._tried_slowly(slow, transaction)
+            try:
+                conflicts = await self._tried_slowly(slow, transaction)
+            except ApplyFailed as failure:
+                if not is_of_a_definition(failure.sqlstate) or not await self._have_changed():
+                    raise
+                # The same changes, or the reason why they no longer fit.
+                conflicts = await self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
             if slow.refused is not None:
                 self._tally.conflicts[slow.refused] += 1
@@ -553,6 +560,15 @@ class AsyncApplyRun:
         self._count(transaction)
         self._sweep_later(conflicts)
         self._log(transaction, conflicts, is_kept=True)
+
+    async def _have_changed(self) -> bool:
+        """Read the subscriber's tables again; return whether one was altered meanwhile."""
+        known = {**self._shapes.tables}
+        await self._shapes.read([*known])
+        if self._shapes.tables == known:
+            return False
+        self._planner.forget()
+        return True
 
     async def _go_past(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row], failure: ApplyFailed

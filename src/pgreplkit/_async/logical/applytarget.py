@@ -386,7 +386,11 @@ class AsyncApplyTarget(AsyncClosing):
         self.pipeline.open()
 
     async def execute(
-        self, text: str, values: Sequence[Octets] = (), formats: Sequence[int] = ()
+        self,
+        text: str,
+        values: Sequence[Octets] = (),
+        formats: Sequence[int] = (),
+        types: Sequence[int] = (),
     ) -> PGresult:
         """Execute one statement outside of the pipeline.
 
@@ -394,7 +398,13 @@ class AsyncApplyTarget(AsyncClosing):
         """
         pgconn = self.connection.pgconn
         encoded = text.encode(self.connection.info.encoding)
-        pgconn.send_query_params(encoded, values, param_formats=formats, result_format=BINARY)
+        pgconn.send_query_params(
+            encoded,
+            values,
+            param_types=types or None,
+            param_formats=formats,
+            result_format=BINARY,
+        )
         with self.watched():
             results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
         raise_failure(results, self.connection.info.encoding)
@@ -415,7 +425,8 @@ class AsyncApplyTarget(AsyncClosing):
     async def step(self, step: Step) -> int:
         """Execute one step outside of the pipeline; return the number of changed rows."""
         statement, values, formats = step
-        return (await self.execute(statement.sql, values, formats)).command_tuples or 0
+        result = await self.execute(statement.sql, values, formats, statement.types)
+        return result.command_tuples or 0
 
     async def commit(self, transaction: RawTransaction[Row]) -> None:
         """Record the position in the open transaction, and commit it."""

@@ -26,7 +26,9 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
             raise ApplyError(operation, "it is parked no longer")
         for step in steps:
             number, table = step["number"], step["table"]
-            await target.execute(step["statement"], step["parameters"], step["formats"])
+            await target.execute(
+                step["statement"], step["parameters"], step["formats"], step["types"]
+            )
         table = None
         await target.execute("COMMIT")
     except PsycopgError as error:

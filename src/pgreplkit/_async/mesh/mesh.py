@@ -26,7 +26,7 @@ from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.policies import LastUpdateWins, Policy, deltas_of
+from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -54,6 +54,7 @@ from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.madeby import made_by
+from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -92,7 +93,7 @@ class AsyncMesh:
             raise ValueError(f"on_error must be stop or park, got {on_error!r}")
         self._servers = {node: conninfo_of(server) for node, server in nodes.items()}
         self._choice = table_choice(tables)
-        self._policy: Policy = LastUpdateWins() if policy is None else policy
+        self._policy: Policy = LastUpdateWins() if policy is None else checked_policy(policy)
         self._on_error: Literal["stop", "park"] = on_error
         self._appliers: dict[Stream, AsyncApplier] = {}
         self._is_running = self._is_stopping = False
@@ -449,6 +450,7 @@ class AsyncMesh:
 
         Raises: ConnectionFailed.
         """
+        since = checked_moment(since, "since")
         return Rows(await read_conflicts(self._servers, self.name, since))
 
     async def compare(

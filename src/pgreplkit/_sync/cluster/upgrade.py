@@ -22,6 +22,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_status,
     read_stuck,
     read_tables,
+    read_truncated,
     read_unreturned,
     read_upgrade_facts,
     read_way_back,
@@ -359,12 +360,14 @@ class _RollbackChecks:
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
         unpublished = read_unreturned(new, self.upgrade._names) if is_over else []
+        back = [one.state.subname for one in status.back]
         return [
             *rollback_findings(
                 status,
                 stuck,
                 unpublished=unpublished,
                 subscriptions=others,
+                truncated=read_truncated(new, old, back) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),
             )
         ]

@@ -67,6 +67,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -524,6 +525,7 @@ class Applier(Closing):
 
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
         """Return the recorded conflicts, oldest first."""
+        since = checked_moment(since, "since")
         records = self._asked(sql.CONFLICTS, [self.name, since])
         return Rows(ApplyConflict(**record) for record in records)
 

@@ -20,7 +20,7 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -347,7 +347,8 @@ class ApplyRun:
                 statement, values, formats = step
                 # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
-                send(statement.name, statement.sql, values, formats, note, weight)
+                sql, types = statement.sql, statement.types
+                send(statement.name, sql, values, formats, note, weight, types)
         if batch and not is_grouped:
             self._send_batch()
 
@@ -543,7 +544,13 @@ class ApplyRun:
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = SlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
         try:
-            conflicts = self._tried_slowly(slow, transaction)
+            try:
+                conflicts = self._tried_slowly(slow, transaction)
+            except ApplyFailed as failure:
+                if not is_of_a_definition(failure.sqlstate) or not self._have_changed():
+                    raise
+                # The same changes, or the reason why they no longer fit.
+                conflicts = self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
             if slow.refused is not None:
                 self._tally.conflicts[slow.refused] += 1
@@ -552,6 +559,15 @@ class ApplyRun:
         self._count(transaction)
         self._sweep_later(conflicts)
         self._log(transaction, conflicts, is_kept=True)
+
+    def _have_changed(self) -> bool:
+        """Read the subscriber's tables again; return whether one was altered meanwhile."""
+        known = {**self._shapes.tables}
+        self._shapes.read([*known])
+        if self._shapes.tables == known:
+            return False
+        self._planner.forget()
+        return True
 
     def _go_past(
         self, slow: SlowPath, transaction: RawTransaction[Row], failure: ApplyFailed

@@ -143,7 +143,7 @@ class SlowPath:
     def _stamped(self, step: Step) -> list[Conflict]:
         """Execute a step that compares versions."""
         statement, values, formats = step
-        result = self._target.execute(statement.sql, values, formats)
+        result = self._target.execute(statement.sql, values, formats, statement.types)
         answer = result.get_value(0, 0) if result.ntuples else None
         if answer is not None or not result.command_tuples:
             return [met(step, answer)]
@@ -245,7 +245,8 @@ class SlowPath:
         for change in transaction.changes():
             for statement, values, formats in self._plan(change):
                 number += 1
-                row = [parked, number, statement.table, statement.sql, [*values], [*formats]]
+                row = [parked, number, statement.table, statement.sql]
+                row += [[*values], [*formats], [*statement.types]]
                 self._target.link.all(self._target.operation, sql.ADD_STEP, row)
 
 

@@ -381,7 +381,11 @@ class ApplyTarget(Closing):
         self.pipeline.open()
 
     def execute(
-        self, text: str, values: Sequence[Octets] = (), formats: Sequence[int] = ()
+        self,
+        text: str,
+        values: Sequence[Octets] = (),
+        formats: Sequence[int] = (),
+        types: Sequence[int] = (),
     ) -> PGresult:
         """Execute one statement outside of the pipeline.
 
@@ -389,7 +393,13 @@ class ApplyTarget(Closing):
         """
         pgconn = self.connection.pgconn
         encoded = text.encode(self.connection.info.encoding)
-        pgconn.send_query_params(encoded, values, param_formats=formats, result_format=BINARY)
+        pgconn.send_query_params(
+            encoded,
+            values,
+            param_types=types or None,
+            param_formats=formats,
+            result_format=BINARY,
+        )
         with self.watched():
             results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
         raise_failure(results, self.connection.info.encoding)
@@ -410,7 +420,8 @@ class ApplyTarget(Closing):
     def step(self, step: Step) -> int:
         """Execute one step outside of the pipeline; return the number of changed rows."""
         statement, values, formats = step
-        return (self.execute(statement.sql, values, formats)).command_tuples or 0
+        result = self.execute(statement.sql, values, formats, statement.types)
+        return result.command_tuples or 0
 
     def commit(self, transaction: RawTransaction[Row]) -> None:
         """Record the position in the open transaction, and commit it."""

@@ -27,7 +27,7 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
             raise ApplyError(operation, "it is parked no longer")
         for step in steps:
             number, table = step["number"], step["table"]
-            target.execute(step["statement"], step["parameters"], step["formats"])
+            target.execute(step["statement"], step["parameters"], step["formats"], step["types"])
         table = None
         target.execute("COMMIT")
     except PsycopgError as error:

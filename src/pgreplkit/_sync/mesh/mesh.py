@@ -27,7 +27,7 @@ from pgreplkit._sync.mesh.status import read_conflicts, read_stream
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.policies import LastUpdateWins, Policy, deltas_of
+from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
@@ -55,6 +55,7 @@ from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.madeby import made_by
+from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -93,7 +94,7 @@ class Mesh:
             raise ValueError(f"on_error must be stop or park, got {on_error!r}")
         self._servers = {node: conninfo_of(server) for node, server in nodes.items()}
         self._choice = table_choice(tables)
-        self._policy: Policy = LastUpdateWins() if policy is None else policy
+        self._policy: Policy = LastUpdateWins() if policy is None else checked_policy(policy)
         self._on_error: Literal["stop", "park"] = on_error
         self._appliers: dict[Stream, Applier] = {}
         self._is_running = self._is_stopping = False
@@ -447,6 +448,7 @@ class Mesh:
 
         Raises: ConnectionFailed.
         """
+        since = checked_moment(since, "since")
         return Rows(read_conflicts(self._servers, self.name, since))
 
     def compare(

@@ -62,6 +62,7 @@ CREATE_TABLES = (
         statement text NOT NULL,
         parameters bytea[] NOT NULL,
         formats int[] NOT NULL,
+        types bigint[] NOT NULL,
         PRIMARY KEY (parked, number)
     )
     """,
@@ -266,15 +267,16 @@ ADD_PARKED = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
 """
 ADD_STEP = """
-    INSERT INTO pgreplkit.parked_step (parked, number, table_name, statement, parameters, formats)
-    VALUES (%s, %s, %s, %s, %s, %s) RETURNING number
+    INSERT INTO pgreplkit.parked_step
+        (parked, number, table_name, statement, parameters, formats, types)
+    VALUES (%s, %s, %s, %s, %s, %s, %s::bigint[]) RETURNING number
 """
 PARKED = """
     SELECT id, at, xid, lsn, commit_time, table_name AS table, change_number, sqlstate, found
     FROM pgreplkit.parked WHERE applier = %s ORDER BY id
 """
 PARKED_STEPS = """
-    SELECT number, table_name AS table, statement, parameters, formats
+    SELECT number, table_name AS table, statement, parameters, formats, types
     FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
 """
 DROP_ONE_PARKED = "DELETE FROM pgreplkit.parked WHERE id = %s RETURNING id"

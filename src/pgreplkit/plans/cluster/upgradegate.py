@@ -24,11 +24,13 @@ def cutover_findings(
     subscriptions: Sequence[str],
     stuck: Sequence[str],
     writing_triggers: Sequence[str],
+    truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
     yield _applied(stuck)
     yield _others_finding(OLD, subscriptions)
+    yield _truncated_finding(NEW, truncated)
     yield event_triggers_finding(writing_triggers)
     # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
@@ -95,6 +97,16 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
     )
 
 
+def _truncated_finding(node: str, truncated: Sequence[str]) -> Finding:
+    return named(
+        "rows after TRUNCATE",
+        truncated,
+        needed="the same rows on both servers: 10 neither sends TRUNCATE nor applies it",
+        remedy="remove the rows of {} that compare() finds only on the"
+        f" {node} server, with session_replication_role = replica there",
+    )
+
+
 def _applied(stuck: Sequence[str]) -> Finding:
     return checked(
         "apply",
@@ -119,6 +131,7 @@ def rollback_findings(
     unpublished: Sequence[TableName],
     subscriptions: Sequence[str],
     writing_triggers: Sequence[str],
+    truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
@@ -140,5 +153,6 @@ def rollback_findings(
         " refresh its subscription",
     )
     yield _others_finding(NEW, subscriptions)
+    yield _truncated_finding(OLD, truncated)
     yield event_triggers_finding(writing_triggers)
     yield _applied(stuck)

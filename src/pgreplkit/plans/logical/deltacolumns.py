@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pgreplkit.catalog.logical.applytables import TargetTable
 
-_INTEGERS = ("smallint", "integer", "bigint")
+INTEGERS = ("smallint", "integer", "bigint")
 
 
 def delta_problems(target: TargetTable, names: Sequence[str]) -> Iterator[str]:
@@ -22,7 +22,7 @@ def delta_problems(target: TargetTable, names: Sequence[str]) -> Iterator[str]:
         elif not column.not_null:
             yield f"the column {name!r} can be NULL, which has no difference"
         # Sums of other types depend on the order of the additions, or on the digits of the values.
-        elif column.type not in _INTEGERS and not column.type.startswith("numeric("):
+        elif column.type not in INTEGERS and not column.type.startswith("numeric("):
             yield (
                 f"the column {name!r} is {column.type}: differences are added to smallint, integer,"
                 " bigint and numeric(p, s)"

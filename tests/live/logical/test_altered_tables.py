@@ -1,0 +1,153 @@
+"""Tables that are altered while an applier runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import Thread
+
+import psycopg
+import pytest
+from clusters import Cluster, wait_until
+from databases import Database, Pair, make_database, remove_databases
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier
+from pgreplkit.errors import ApplyFailed, Error, SchemaMismatch
+
+pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
+CHANGES = (
+    "INSERT INTO t SELECT i, 'more', i FROM generate_series(10, 15) AS i",
+    "UPDATE t SET n = 8 WHERE id = 1",
+    "UPDATE t SET id = 20 WHERE id = 2",
+    "DELETE FROM t WHERE id = 3",
+    # An existing row: the transaction is applied change by change.
+    "INSERT INTO t VALUES (30, 'exists', 30)",
+)
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(TABLE)
+    pair.publisher.run(
+        "CREATE PUBLICATION p FOR TABLE t",
+        "INSERT INTO t SELECT i, 'name', i FROM generate_series(1, 5) AS i",
+    )
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def end(database: Database) -> LSN:
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+class Running:
+    """An applier that runs while tables are altered."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        # A transaction that meets another definition must stop it, and not be parked.
+        self.applier = Applier(
+            pair.publisher.conninfo,
+            pair.subscriber.conninfo,
+            "one",
+            publications=["p"],
+            on_error="park",
+        )
+        self.applier.run(stop_at=end(pair.publisher), timeout=30)
+        self.error: Error | None = None
+        self.thread = Thread(target=self.run, daemon=True)
+        self.thread.start()
+        pair.publisher.run("INSERT INTO t VALUES (6, 'six', 6)")
+        wait_until(lambda: pair.subscriber.one("SELECT count(*) FROM t WHERE id = 6") == 1)
+        pair.subscriber.run("INSERT INTO t VALUES (30, 'local', 1)")
+
+    def run(self) -> None:
+        try:
+            self.applier.run(timeout=60)
+        except Error as error:
+            self.error = error
+
+    def stop_after(self, *changes: str) -> Error | None:
+        """Make changes; return the error that stopped the applier, if one did."""
+        self.pair.publisher.run(*changes, "INSERT INTO t VALUES (99, 'last', 9)")
+        wait_until(lambda: not self.thread.is_alive() or self.has_last())
+        # Later, it would end the next run.
+        if self.thread.is_alive():
+            self.applier.stop()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return self.error
+
+    def has_last(self) -> bool:
+        # The table may have another name, or another column.
+        with suppress(psycopg.Error):
+            return self.pair.subscriber.one("SELECT count(*) FROM t WHERE name = 'last'") == 1
+        return False
+
+    def finish(self) -> None:
+        self.applier.run(stop_at=end(self.pair.publisher), timeout=30)
+        assert not [*self.applier.parked()]
+
+
+ROWS = "SELECT id, name, n::float8 FROM t ORDER BY id"
+
+
+@pytest.mark.parametrize("kind", ["bigint", "smallint", "real", "float8", "text", "numeric(9,3)"])
+@pytest.mark.parametrize("column", ["n", "id"])
+def test_a_column_of_another_type_gets_the_same_values(two: Pair, kind: str, column: str) -> None:
+    running = Running(two)
+    two.subscriber.run(f"ALTER TABLE t ALTER {column} TYPE {kind}")
+    assert running.stop_after(*CHANGES) is None
+    running.finish()
+    rows = ROWS if column == "n" else ROWS.replace("id,", "id::int,").replace("BY id", "BY id::int")
+    assert two.subscriber.all(rows) == two.publisher.all(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("altered", "found", "repair"),
+    [
+        ("ALTER TABLE t RENAME n TO m", "has no column 'n'", "ALTER TABLE t RENAME m TO n"),
+        ("ALTER TABLE t RENAME TO u", "no table public.t", "ALTER TABLE u RENAME TO t"),
+        (
+            "ALTER TABLE t ADD r int, DROP COLUMN name",
+            "has no column 'name'; ALTER TABLE public.t ADD COLUMN",
+            "ALTER TABLE t ADD name text; UPDATE t SET name = 'name' WHERE id < 6;"
+            " UPDATE t SET name = 'six' WHERE id = 6; UPDATE t SET name = 'local' WHERE id = 30",
+        ),
+        (
+            "ALTER TABLE t ADD r int NOT NULL DEFAULT 0; ALTER TABLE t ALTER r DROP DEFAULT",
+            "needs a value for 'r'",
+            "ALTER TABLE t DROP r",
+        ),
+    ],
+)
+def test_a_table_that_no_longer_fits_stops_before_the_transaction(
+    two: Pair, altered: str, found: str, repair: str
+) -> None:
+    running = Running(two)
+    two.subscriber.run(altered)
+    error = running.stop_after(*CHANGES)
+    assert isinstance(error, SchemaMismatch)
+    assert found in str(error)
+    two.subscriber.run(repair)
+    running.finish()
+    assert two.subscriber.all(ROWS) == two.publisher.all(ROWS)
+
+
+def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
+    running = Running(two)
+    two.subscriber.run("ALTER TABLE t ALTER n TYPE smallint")
+    assert running.stop_after("UPDATE t SET n = 70000 WHERE id = 1") is None
+    [parked] = running.applier.parked()
+    assert parked.sqlstate == "22003"
+    with pytest.raises(ApplyFailed, match="out of range"):
+        running.applier.apply_parked(parked)
+    two.subscriber.run("ALTER TABLE t ALTER n TYPE float8")
+    running.applier.apply_parked(parked)
+    running.finish()
+    assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 70000.0
