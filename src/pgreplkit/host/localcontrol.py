@@ -134,6 +134,13 @@ class LocalControl:
             raise ControlFailed(operation, found, remedy=f"chmod 0700 {self._data_dir}")
 
     def _insist_on_plain_paths(self) -> None:
+        if "\n" in str(self._data_dir):
+            raise ControlFailed(
+                f"start the server in {str(self._data_dir)!r}",
+                "its name contains a line feed: pg_ctl reads postmaster.pid, in which the directory"
+                " is one line, and would not notice that the server runs",
+                remedy="use a path without line feeds",
+            )
         for path in map(str, (self._data_dir, self._log_file)):
             if _EXPANDED.search(path):
                 raise ControlFailed(
