@@ -319,7 +319,7 @@ async def test_an_impossible_clone_is_refused_before_any_change(
     expanded = LocalControl(node.data_directory.with_name("$HOME"), bindir=control._tool)
     with pytest.raises(ControlFailed, match="to a shell in double quotes"):
         await clone(colour, cluster.primary.conninfo, expanded).run()
-    broken = LocalControl(node.data_directory.with_name("two\\nlines"), bindir=control._tool)
+    broken = LocalControl(node.data_directory.with_name("two\nlines"), bindir=control._tool)
     with pytest.raises(ControlFailed, match="contains a line feed"):
         await clone(colour, cluster.primary.conninfo, broken).run()
     nowhere = LocalControl(node.data_directory / "no" / "where", bindir=control._tool)
