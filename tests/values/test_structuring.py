@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import typing
+from typing import Any
 
 import attrs
 import cattrs
+import cattrs.preconf.json
 import pytest
 from hypothesis import given, strategies as st
+from instances import VARIANTS, Builder, public_records
 from modelfields import FIELDS, every_kind, few
 
 from pgreplkit import (
@@ -20,6 +24,7 @@ from pgreplkit import (
     WalName,
     register_cattrs,
 )
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen
@@ -52,6 +57,29 @@ def test_cattrs_reads_classes_that_have_values_as_fields() -> None:
     assert converter.structure(written, Note) == note
     identity = SystemIdentity(5, 1, LSN(7))
     assert converter.structure(converter.unstructure(identity), SystemIdentity) == identity
+
+
+@attrs.frozen
+class Secret(Record):
+    host: str
+    lsn: LSN
+    password: str = attrs.field(repr=False)
+
+
+def test_cattrs_writes_no_field_that_may_hold_a_password() -> None:
+    for converter in (cattrs.Converter(), cattrs.preconf.json.make_converter()):
+        register_cattrs(converter)
+        written = converter.unstructure({"seen": [Secret("db1", LSN("0/1"), "hidden-word")]})
+        assert written == {"seen": [{"host": "db1", "lsn": "0/1"}]}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cattrs_writes_of_every_record_the_fields_that_are_shown(variant: str) -> None:
+    converter = cattrs.Converter()
+    register_cattrs(converter)
+    for cls in public_records():
+        shown = {field.name for field in attrs.fields(typing.cast(Any, cls)) if field.repr}
+        assert converter.unstructure(Builder(variant).build(cls)).keys() == shown, cls
 
 
 @pytest.mark.parametrize(

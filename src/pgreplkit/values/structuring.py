@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Protocol, TypeVar
 
+import attrs
+
 from pgreplkit.errors import Error
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.textforms import text_forms
 from pgreplkit.values.version import ServerVersion
@@ -25,6 +29,12 @@ class Converter(Protocol):
 
     def register_unstructure_hook(self, cls: object, func: Callable[..., object], /) -> object: ...
 
+    def register_unstructure_hook_func(
+        self, check_func: Callable[[Any], bool], func: Callable[[Any], object], /
+    ) -> object: ...
+
+    def unstructure(self, obj: object, /) -> object: ...
+
 
 def register_cattrs(
     converter: Converter, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT
@@ -37,6 +47,7 @@ def register_cattrs(
     A converter for JSON, as ``cattrs.preconf.json.make_converter()``, also reads what ``to_dict()``
     of a row returns: ``converter.structure(sender.to_dict(), WalSender)``. Rows with binary data,
     steps of plans, tables of changes or hidden fields cannot be read; an error becomes its text.
+    Fields that the repr hides may hold a password, and are not written.
 
     >>> import cattrs, pgreplkit
     >>> converter = cattrs.Converter()
@@ -54,10 +65,21 @@ def register_cattrs(
     for kind, write, read in _OF_ROWS:
         converter.register_unstructure_hook(kind, write)
         converter.register_structure_hook(kind, read)
+    converter.register_unstructure_hook_func(_has_hidden, partial(_shown_fields, converter))
     converter.register_structure_hook(IPv4Address | IPv6Address, lambda text, _: _address(text))
     converter.register_structure_hook(
         WalName, lambda text, _: parse_wal_name(_text(text), segment_size=segment_size)
     )
+
+
+def _has_hidden(kind: Any) -> bool:
+    is_record = isinstance(kind, type) and issubclass(kind, Record) and attrs.has(kind)
+    return is_record and not all(field.repr for field in attrs.fields(kind))
+
+
+def _shown_fields(converter: Converter, record: attrs.AttrsInstance) -> object:
+    shown = [field.name for field in attrs.fields(type(record)) if field.repr]
+    return {name: converter.unstructure(getattr(record, name)) for name in shown}
 
 
 def _address(text: object) -> object:
