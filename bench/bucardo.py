@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgreplkit.lab import Lab, find_servers
 
 SCHEMA = Path("/usr/share/bucardo/bucardo.schema")
-PASSWORD = "bucardo"  # noqa: S105
+PASSWORD = "bucardo"
 CHANGES, LATENCIES = 50_000, 50
 
 
