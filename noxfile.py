@@ -294,5 +294,6 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/streams_physical.py")
     session.run("python", "bench/wal.py")
     session.run("python", "bench/apply.py")
+    session.run("python", "bench/bucardo.py")
     session.run("python", "bench/encode.py")
     session.run("python", "bench/feeds.py", *session.posargs)

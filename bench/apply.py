@@ -114,9 +114,9 @@ def one(node: Node, statement: str) -> object:
         return value
 
 
-def wait(holds: Callable[[], bool]) -> None:
+def wait(holds: Callable[[], bool], *, every: float = 0.002) -> None:
     while not holds():
-        time.sleep(0.002)
+        time.sleep(every)
 
 
 # The workloads: each yields groups of statements, one transaction each.

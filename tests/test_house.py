@@ -247,6 +247,18 @@ assert not new & {"attr", "attrs", "psycopg", "typing", "packaging", "pgtoolkit"
     )
 
 
+def test_a_first_connect_imports_neither_attrs_nor_rows() -> None:
+    """attrs alone would cost a tenth of the import of psycopg; the rows need it."""
+    code = """
+import sys
+import pgreplkit
+pgreplkit.connect
+names = {"attr", "pgreplkit.catalog.server.senders", "pgreplkit._sync.streams"}
+assert not names & {*sys.modules}, names & {*sys.modules}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_values_work_without_psycopg() -> None:
     code = """
 import importlib

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import attrs
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import sleep, to_thread
@@ -116,6 +115,8 @@ class AsyncStandby(AsyncStreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        import attrs
+
         from pgreplkit.catalog.server.receivers import upstream_of
 
         receiver = await self.receiver()

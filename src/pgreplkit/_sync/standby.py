@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import attrs
 from psycopg import Connection
 
 from pgreplkit._sync._io import sleep, to_thread
@@ -117,6 +116,8 @@ class Standby(StreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        import attrs
+
         from pgreplkit.catalog.server.receivers import upstream_of
 
         receiver = self.receiver()

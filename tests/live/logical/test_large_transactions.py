@@ -158,7 +158,8 @@ def test_a_conflict_before_a_large_transaction_is_decided_first(two: Pair) -> No
 @pytest.mark.one_colour
 def test_a_rule_that_fails_within_a_large_transaction_names_its_change(two: Pair) -> None:
     def refuse(row: Row) -> bool:
-        return bool(1 / (row["id"] - 2000))
+        number: Any = row["id"]
+        return bool(1 / (number - 2000))
 
     one = begun(two, tables={"t": TableRule(where=refuse)})
     two.publisher.run(LARGE.replace(f"{ROWS}", "3000"))
