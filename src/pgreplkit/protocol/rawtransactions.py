@@ -116,7 +116,7 @@ class RawTransaction(Generic[R]):
     def spool(self) -> None:
         """Move the changes to a file if they take more memory than the limit.
 
-        ``part`` does not return them any more.
+        ``part`` no longer returns them.
         """
         if self.size <= self._limit:
             return
