@@ -61,8 +61,8 @@ class UpgradeActive(ServerError):
     ) -> None:
         found = f"another session of the {node} server runs a plan of the upgrade"
         if pid is not None:
-            user = f"{application_name!r} at {client_addr or 'a local socket'}"
-            found = f"process {pid} of the {node} server runs a plan of the upgrade, for {user}"
+            client = f"{application_name!r} at {client_addr or 'a local socket'}"
+            found = f"process {pid} of the {node} server runs a plan of the upgrade, for {client}"
         super().__init__(operation, found, "55006")
         self.node, self.pid = node, pid
         self.client_addr, self.application_name = client_addr, application_name

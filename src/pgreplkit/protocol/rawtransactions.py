@@ -116,7 +116,7 @@ class RawTransaction(Generic[R]):
     def spool(self) -> None:
         """Move the changes to a file if they take more memory than the limit.
 
-        ``part`` does not return them any more.
+        ``part`` no longer returns them.
         """
         if self.size <= self._limit:
             return
@@ -324,7 +324,8 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
         current, least = self._current, self._parts_from
         if current is None or least is None or current.total < least:
             return None
-        if not self._has_more(current):
+        # A TRUNCATE of thousands of tables describes them all before its own message.
+        if not current.rows or not self._has_more(current):
             return None
         self._returned = current.messages
         return current

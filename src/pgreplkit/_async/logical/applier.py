@@ -529,7 +529,10 @@ class AsyncApplier(AsyncClosing):
             )
 
     async def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
-        """Return the recorded conflicts, oldest first."""
+        """Return the recorded conflicts, oldest first.
+
+        Raises: TypeError if ``since`` has no time zone.
+        """
         since = checked_moment(since, "since")
         records = await self._asked(sql.CONFLICTS, [self.name, since])
         return Rows(ApplyConflict(**record) for record in records)

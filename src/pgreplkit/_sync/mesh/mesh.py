@@ -446,7 +446,7 @@ class Mesh:
     def conflicts(self, *, since: datetime | None = None) -> Rows[MeshConflict]:
         """Return the conflicts that the nodes have recorded, oldest first.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; TypeError if ``since`` has no time zone.
         """
         since = checked_moment(since, "since")
         return Rows(read_conflicts(self._servers, self.name, since))
