@@ -19,19 +19,21 @@ def made_by(how: str, first: type = object) -> Callable[[type[T]], type[T]]:
     def decorate(kind: type[T]) -> type[T]:
         initialize: Callable[..., None] = kind.__init__
 
+        def reason(self: T) -> TypeError:
+            name = type(self).__name__
+            return TypeError(f"{name} is not created by calling it; use {how.format(name=name)}")
+
         @wraps(initialize)
         def checked(self: T, *args: object, **kwargs: object) -> None:
-            name = type(self).__name__
-            reason = TypeError(f"{name} is not created by calling it; use {how.format(name=name)}")
             if args and not isinstance(args[0], first):
-                raise reason
+                raise reason(self)
             try:
                 initialize(self, *args, **kwargs)
             except TypeError as error:
                 # Without a frame below this one, the arguments were not those of the signature.
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
-                raise reason from None
+                raise reason(self) from None
 
         kind.__init__ = checked  # type: ignore[method-assign, assignment]
         return kind

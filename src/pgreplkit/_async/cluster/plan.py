@@ -256,11 +256,11 @@ class AsyncPlan:
         for before, step in self._journal.undoable:
             self._insist_on_version()
             try:
+                await self._verify_lock(step)
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
                 # not leave a journal that says that an undone step is done.
                 self._keep(attrs.evolve(self._journal, done=self._journal.done[:before]))
                 self._begun, self._began_at = step, None
-                await self._verify_lock(step)
                 await self._actor.take_back(step)
             except Error as error:
                 raise self._failure(f"undo: {step}", str(error)) from error

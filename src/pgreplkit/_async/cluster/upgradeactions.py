@@ -85,7 +85,7 @@ class AsyncUpgradeActor:
         Return when a fence began to refuse writes.
         """
         refused_at = await self._perform(step)
-        # That step changes nothing on the server, which may be lost by then.
+        # That step changes nothing on a server.
         if not isinstance(step, steps.Redirect):
             await self._flush(step.node)
         return refused_at

@@ -86,7 +86,7 @@ class UpgradeActor:
         Return when a fence began to refuse writes.
         """
         refused_at = self._perform(step)
-        # That step changes nothing on the server, which may be lost by then.
+        # That step changes nothing on a server.
         if not isinstance(step, steps.Redirect):
             self._flush(step.node)
         return refused_at

@@ -10,8 +10,14 @@ FLOAT4, FLOAT8, NUMERIC = 700, 701, 1700
 _NUMBERS = {FLOAT4, FLOAT8, NUMERIC}
 _BPCHAR = 1042
 _ONE_TEXT = {
-    *(16, 17, 18, 19, 20, 21, 23, 25, 26, 650, 774, 829, 869, 1043, 1082, 1083, 1114, 1184),
-    *(1266, 1560, 1562, 2950, 3220, 3904, 3908, 3910, 3912, 3926),
+    # bool, bytea, "char", name, int8, int2, int4, text, oid, xid8, varchar, uuid, pg_lsn
+    *(16, 17, 18, 19, 20, 21, 23, 25, 26, 5069, 1043, 2950, 3220),
+    # cidr, macaddr8, macaddr, inet, bit, varbit
+    *(650, 774, 829, 869, 1560, 1562),
+    # date, time, timestamp, timestamptz, timetz
+    *(1082, 1083, 1114, 1184, 1266),
+    # int4range, tsrange, tstzrange, daterange, int8range
+    *(3904, 3908, 3910, 3912, 3926),
 }
 _ONE_TEXT_NAMES = {"ltree"}
 """Types of extensions, whose OIDs are not fixed."""
