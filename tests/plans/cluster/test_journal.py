@@ -133,7 +133,7 @@ def test_a_failure_says_the_state_and_both_ways() -> None:
     assert failure.way_on == "fix the cause, then call resume()"
     assert failure.way_back == "undo(), which does: a: restore synchronous_standby_names"
     late = after(UPGRADE, 2).failure("b: promote it", "paused", "/tmp/j")
-    assert "resume('/tmp/j')" in late.way_on
+    assert "plan_resume() with the journal '/tmp/j'" in late.way_on
     assert late.way_back.endswith("; never start the old primary as a primary again")
 
 

@@ -31,6 +31,7 @@ from pgreplkit._async.cluster.upgradefacts import (
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import read_journal
@@ -56,7 +57,7 @@ from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, 
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -287,6 +288,9 @@ class AsyncUpgrade:
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
+        await insist_on_two_databases(
+            f"plan the {journal.operation}", self._old._link, self._new._link
+        )
         actor = self._actor(redirect, bindir, owners)
         kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
         return AsyncPlan(actor, kept, checks, self._file, self._lock())
@@ -336,6 +340,9 @@ class _PrepareChecks:
 
     async def findings(self) -> list[Finding]:
         phase = phase_finding(await self.upgrade.status(), UpgradePhase.NEW)
+        # Of a prepared upgrade they would advise to remove its own objects and rows.
+        if phase.severity is not Severity.OK:
+            return [phase]
         return [phase, *(await self.upgrade.check(groups=self.groups))]
 
 

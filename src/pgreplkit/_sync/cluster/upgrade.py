@@ -32,6 +32,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import read_journal
@@ -57,7 +58,7 @@ from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, 
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -282,6 +283,7 @@ class Upgrade:
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
     ) -> Plan:
+        insist_on_two_databases(f"plan the {journal.operation}", self._old._link, self._new._link)
         actor = self._actor(redirect, bindir, owners)
         kept = attrs.evolve(journal, databases=databases_of(*self._sides))
         return Plan(actor, kept, checks, self._file, self._lock())
@@ -331,6 +333,9 @@ class _PrepareChecks:
 
     def findings(self) -> list[Finding]:
         phase = phase_finding(self.upgrade.status(), UpgradePhase.NEW)
+        # Of a prepared upgrade they would advise to remove its own objects and rows.
+        if phase.severity is not Severity.OK:
+            return [phase]
         return [phase, *(self.upgrade.check(groups=self.groups))]
 
 

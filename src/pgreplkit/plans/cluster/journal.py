@@ -275,7 +275,7 @@ class Journal:
         """
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
-            way_on += f", or from another process plan_resume({journal_file!r})"
+            way_on += f", or from another process plan_resume() with the journal {journal_file!r}"
         # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"

@@ -18,7 +18,7 @@ from pgreplkit.plans.server.readiness import (
     setting_found,
     value_of,
 )
-from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _FAULTS = {
@@ -178,8 +178,10 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
         "copies at once",
         ok=not slow,
         observed=counted(len(slow), "setting is lower", "settings are lower") if slow else "enough",
-        needed=f"{full} workers, slots and walsenders: copies that find none wait for seconds",
+        needed=f"{full} workers, slots and walsenders: copies that find none wait for seconds for"
+        " each table, so that fewer groups may be faster",
         remedy="; ".join(slow),
+        effective_after=EffectiveAfter.RESTART,
         otherwise=Severity.WARNING,
     )
     yield kept_wal_finding(facts.old)
