@@ -423,6 +423,7 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 def test_truncate_is_found_where_it_is_not_replicated(
     clusters: Clusters, major: int, tmp_path: Path
 ) -> None:
