@@ -24,7 +24,7 @@ LIVE = ["tests/live"]
 MAJORS = "10,11,12,13,14,15,16,17,18"
 # Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
 WORKERS = min(2 * (os.cpu_count() or 1), 8)
-MEMORY = 3 << 30
+MEMORY = 4 << 30
 """Bytes of the data directories of one worker, at most, in the matrix."""
 PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 

@@ -365,12 +365,16 @@ async def test_the_named_grants_are_enough_where_the_schema_is_revoked(
         "INSERT INTO one VALUES (7, 'extra')",
         "GRANT SELECT ON pg_subscription TO stranger",  # which only 10 withholds
     )
-    async with (
-        await colour.primary(pair.publisher.as_role("stranger")) as publisher,
-        await colour.primary(pair.subscriber.as_role("stranger")) as subscriber,
-    ):
-        for database in (pair.publisher, pair.subscriber):
-            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as refused:
-                await compared(publisher, subscriber, "one")
-            database.run(*granted(refused.value))
-        assert len(diffs(await compared(publisher, subscriber, "one"))) == 1000
+    try:
+        async with (
+            await colour.primary(pair.publisher.as_role("stranger")) as publisher,
+            await colour.primary(pair.subscriber.as_role("stranger")) as subscriber,
+        ):
+            for database in (pair.publisher, pair.subscriber):
+                with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as refused:
+                    await compared(publisher, subscriber, "one")
+                database.run(*granted(refused.value))
+            assert len(diffs(await compared(publisher, subscriber, "one"))) == 1000
+    finally:
+        # The catalog outlives what the test has created.
+        pair.subscriber.run("REVOKE SELECT ON pg_subscription FROM stranger")
