@@ -106,11 +106,16 @@ def schema_grant(tables: Iterable[TableName]) -> str:
     >>> schema_grant([TableName("sales", "orders"), TableName("Eu", "orders")])
     'USAGE ON SCHEMA "Eu", sales'
     """
+    return f"USAGE ON SCHEMA {schema_list(tables)}"
+
+
+def schema_list(tables: Iterable[TableName]) -> str:
+    """Return the schemas of tables or sequences, as SQL."""
     # A first connect does without tables.
     from pgreplkit.values.tablename import quoted
 
     schemas = sorted({table.schema for table in tables})
-    return f"USAGE ON SCHEMA {', '.join(quoted(schema) for schema in schemas)}"
+    return ", ".join(quoted(schema) for schema in schemas)
 
 
 def source_function(error: ServerError) -> str:

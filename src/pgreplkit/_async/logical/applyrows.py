@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
+from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
@@ -71,13 +71,7 @@ class AsyncApplyRows(AsyncClosing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = await open_at_snapshot(whole, major, snapshot)
-        try:
-            with translate_errors("copy rows"), watched(reader):
-                await reader.execute(sql.QUALIFY)
-        except BaseException:
-            await reader.close()
-            raise
+        reader = await open_qualified(whole, major, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property

@@ -14,6 +14,7 @@ from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit._text import one_line
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -55,6 +56,21 @@ async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncCon
         except BaseException:
             await reader.close()
             raise
+    return reader
+
+
+async def open_qualified(conninfo: str, major: int, snapshot: str) -> AsyncConnection[object]:
+    """Open such a session whose values name schemas, for one that has another search_path.
+
+    Raises: ConnectionFailed; ServerError.
+    """
+    reader = await open_at_snapshot(conninfo, major, snapshot)
+    try:
+        with translate_errors("copy rows"), watched(reader):
+            await reader.execute(QUALIFY)
+    except BaseException:
+        await reader.close()
+        raise
     return reader
 
 

@@ -13,7 +13,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.publication import read_published
-from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
+from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._async.logical.snapshot import table_copies
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.streams import functions_of, start_at
@@ -27,7 +27,6 @@ from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -151,10 +150,8 @@ class AsyncMeshCopy:
         self, target: AsyncApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
     ) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        reader = await open_at_snapshot(conninfo, major, snapshot)
+        reader = await open_qualified(conninfo, major, snapshot)
         try:
-            with translate_errors("copy rows"), watched(reader):
-                await reader.execute(applying.QUALIFY)
             await self._copy_all(reader, target, copies)
         finally:
             await reader.close()

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
+from pgreplkit._sync.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
@@ -72,13 +72,7 @@ class ApplyRows(Closing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = open_at_snapshot(whole, major, snapshot)
-        try:
-            with translate_errors("copy rows"), watched(reader):
-                reader.execute(sql.QUALIFY)
-        except BaseException:
-            reader.close()
-            raise
+        reader = open_qualified(whole, major, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property

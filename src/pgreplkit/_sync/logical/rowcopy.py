@@ -15,6 +15,7 @@ from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit._text import one_line
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -56,6 +57,21 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
         except BaseException:
             reader.close()
             raise
+    return reader
+
+
+def open_qualified(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+    """Open such a session whose values name schemas, for one that has another search_path.
+
+    Raises: ConnectionFailed; ServerError.
+    """
+    reader = open_at_snapshot(conninfo, major, snapshot)
+    try:
+        with translate_errors("copy rows"), watched(reader):
+            reader.execute(QUALIFY)
+    except BaseException:
+        reader.close()
+        raise
     return reader
 
 

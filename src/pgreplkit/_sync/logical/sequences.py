@@ -21,7 +21,7 @@ from pgreplkit.catalog.logical.sequences import (
     sequence_in,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, schema_grant
+from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, schema_grant, schema_list
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, sequence_changes
 from pgreplkit.values.finding import Finding, Severity
@@ -178,9 +178,8 @@ def read_sequences(
 
 
 def _read_grant(records: Sequence[DictRow]) -> str:
-    usage = schema_grant(TableName(record["schema"], record["name"]) for record in records)
-    schemas = usage.removeprefix("USAGE ON SCHEMA ")
-    return f"{usage}; SELECT ON ALL SEQUENCES IN SCHEMA {schemas}"
+    schemas = schema_list(TableName(record["schema"], record["name"]) for record in records)
+    return f"USAGE ON SCHEMA {schemas}; SELECT ON ALL SEQUENCES IN SCHEMA {schemas}"
 
 
 def _position(link: Link, place: int, record: DictRow) -> str:

@@ -14,7 +14,7 @@ from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.publication import read_published
-from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
+from pgreplkit._sync.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._sync.logical.snapshot import table_copies
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.streams import functions_of, start_at
@@ -28,7 +28,6 @@ from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -150,10 +149,8 @@ class MeshCopy:
         self, target: ApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
     ) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        reader = open_at_snapshot(conninfo, major, snapshot)
+        reader = open_qualified(conninfo, major, snapshot)
         try:
-            with translate_errors("copy rows"), watched(reader):
-                reader.execute(applying.QUALIFY)
             self._copy_all(reader, target, copies)
         finally:
             reader.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import one_line
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
 from pgreplkit.errors import ServerError
 from pgreplkit.plans.cluster.handover import (
@@ -82,7 +83,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, answer: str) -
     return Finding(
         check="connection",
         severity=Severity.OK if reply is Reply.SILENT else Severity.CRITICAL,
-        found=" ".join(observed.split()),  # libpq's texts have several lines
+        found=one_line(observed),  # libpq's texts have several lines
         needed=f"no answer of any kind from {primary}",
         remedy=remedy,
     )
@@ -108,7 +109,7 @@ def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding
     return Finding(
         check="standbys",
         severity=Severity.OK if is_lost else Severity.CRITICAL,
-        found=" ".join("; ".join(parts).split()),
+        found=one_line("; ".join(parts)),
         needed=f"no standby streams from {primary}, by the word of each standby that answers",
         remedy="" if is_lost else "wait until its standbys have lost it, or stop it",
     )

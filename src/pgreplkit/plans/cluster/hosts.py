@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
+from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
 from pgreplkit.plans.cluster.rewind import NEW_COPY
 from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
@@ -227,7 +228,7 @@ def unasked_finding(node: str, names: tuple[str, ...], error: str) -> Finding:
     return checked(
         f"ALTER SYSTEM on {node}",
         ok=False,
-        observed=f"unknown: {' '.join(error.split())}",
+        observed=f"unknown: {one_line(error)}",
         needed=f"{', '.join(names)} can be changed",
         remedy="plan again: a server that does not answer is left out",
     )
