@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier
-from pgreplkit.errors import ApplyFailed, Error, SchemaMismatch
+from pgreplkit.errors import ApplyFailed, Error, PublicationGap, SchemaMismatch
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
 
@@ -151,3 +152,54 @@ def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
     running.applier.apply_parked(parked)
     running.finish()
     assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 70000.0
+
+
+def gap(database: Database) -> None:
+    """Make changes before, in and after a time in which the publication does not exist."""
+    database.run(
+        "INSERT INTO t VALUES (7, 'before', 7)",
+        "DROP PUBLICATION p",
+        "UPDATE t SET n = 0 WHERE id = 1",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "INSERT INTO t VALUES (8, 'after', 8)",
+    )
+
+
+def test_an_applier_stops_where_its_publication_did_not_exist(two: Pair) -> None:
+    def applier(**options: Any) -> Applier:
+        return Applier(
+            two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"], **options
+        )
+
+    applier().run(stop_at=end(two.publisher), timeout=30)
+    gap(two.publisher)
+    # Each run stops there, whatever has been applied before.
+    for _ in range(2):
+        with pytest.raises(PublicationGap, match="existing='truncate'"):
+            applier(reconnect=30).run(stop_at=end(two.publisher), timeout=30)
+        assert two.subscriber.all("SELECT id FROM t WHERE id > 5") == [(7,)]
+    applier().drop()
+    applier(existing="truncate").run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all(ROWS) == two.publisher.all(ROWS)
+
+
+def test_an_applier_notices_a_gap_while_it_runs(two: Pair) -> None:
+    running = Running(two)
+    gap(two.publisher)
+    assert isinstance(running.stop_after(), PublicationGap)
+
+
+@pytest.mark.pg(">=18")
+def test_an_applier_goes_past_a_gap_on_request(two: Pair) -> None:
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        on_publication_gap="skip",
+    )
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    gap(two.publisher)
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("SELECT id FROM t WHERE id > 5 ORDER BY 1") == [(7,), (8,)]
+    assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 1

@@ -46,6 +46,7 @@ from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
     ConnectionFailed,
+    PublicationGap,
     ServerError,
     SlotActive,
     SlotLost,
@@ -124,6 +125,7 @@ class AsyncApplier(AsyncClosing):
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
         origin: Literal["any", "none"] = "any",
+        on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
         reconnect: float | None = None,
@@ -141,6 +143,7 @@ class AsyncApplier(AsyncClosing):
             truncate=truncate,
             resume=resume,
             origin=origin,
+            on_publication_gap=on_publication_gap,
             group=group,
             retries=retries,
             reconnect=reconnect,
@@ -203,8 +206,9 @@ class AsyncApplier(AsyncClosing):
         only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
-        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
-        ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
+        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
+        applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -433,6 +437,9 @@ class AsyncApplier(AsyncClosing):
         except (SlotLost, SlotNotFound) as error:
             error.remedy = self._settings.lost_slot_remedy
             raise
+        except PublicationGap as error:
+            error.remedy = self._settings.gap_remedy
+            raise
 
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
@@ -445,6 +452,7 @@ class AsyncApplier(AsyncClosing):
             stop_at=until,
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
+            on_publication_gap=self._settings.on_publication_gap,
         )
         return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 

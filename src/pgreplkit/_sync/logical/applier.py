@@ -47,6 +47,7 @@ from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
     ConnectionFailed,
+    PublicationGap,
     ServerError,
     SlotActive,
     SlotLost,
@@ -125,6 +126,7 @@ class Applier(Closing):
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
         origin: Literal["any", "none"] = "any",
+        on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
         reconnect: float | None = None,
@@ -142,6 +144,7 @@ class Applier(Closing):
             truncate=truncate,
             resume=resume,
             origin=origin,
+            on_publication_gap=on_publication_gap,
             group=group,
             retries=retries,
             reconnect=reconnect,
@@ -202,8 +205,9 @@ class Applier(Closing):
         only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
-        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
-        ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
+        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
+        applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -430,6 +434,9 @@ class Applier(Closing):
         except (SlotLost, SlotNotFound) as error:
             error.remedy = self._settings.lost_slot_remedy
             raise
+        except PublicationGap as error:
+            error.remedy = self._settings.gap_remedy
+            raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         # Older servers send everything, and the run leaves it out.
@@ -440,6 +447,7 @@ class Applier(Closing):
             stop_at=until,
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
+            on_publication_gap=self._settings.on_publication_gap,
         )
         return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 
