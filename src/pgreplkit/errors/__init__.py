@@ -35,7 +35,7 @@
     │   │   ├── ApplierActive          OriginLoop
     │   │   └── ClockSkewTooLarge
     │   ├── PublicationNotFound (also a LookupError)
-    │   │   └── PublicationGap
+    │   │   └── PublicationGap (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
     │   ├── SettingNotFound (also a LookupError)
