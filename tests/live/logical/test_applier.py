@@ -817,3 +817,33 @@ def test_a_group_is_one_transaction_of_the_subscriber(two: Pair) -> None:
     assert report.transactions == 23
     insist_on_same_rows(two)
     assert two.subscriber.one("SELECT count(DISTINCT xmin::text) FROM t") == 1
+
+
+@pytest.mark.pg(">=15")
+@pytest.mark.one_colour
+def test_columns_of_the_identity_that_are_not_published_are_found(two: Pair) -> None:
+    check = "table public.t, its replica identity"
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    assert check not in {finding.check for finding in applier(two).check().findings}
+    made = "ALTER TABLE t ADD made int GENERATED ALWAYS AS (id + 1) STORED"
+    for each in (two.publisher, two.subscriber):
+        each.run(made)
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    update = "UPDATE t SET n = n + 1"
+    # Before 18, generated columns are not part of the identity.
+    if two.publisher.node.major >= 18:
+        with pytest.raises(psycopg.errors.InvalidColumnReference):
+            two.publisher.run(update)
+        assert "it has made, which" in str(applier(two).check()[check])
+        two.publisher.run("ALTER PUBLICATION p SET (publish_generated_columns = stored)")
+    two.publisher.run(update)
+    one = applier(two)
+    assert check not in {finding.check for finding in one.check().findings}
+    one.run(stop_at=end(two.publisher), timeout=30)
+    two.publisher.run(update)
+    one.run(stop_at=end(two.publisher), timeout=30)
+    insist_on_same_rows(two)
+    two.publisher.run("ALTER PUBLICATION p SET TABLE t (id, n)")
+    with pytest.raises(psycopg.errors.InvalidColumnReference):
+        two.publisher.run(update)
+    assert "it has name" in str(one.check()[check])

@@ -68,6 +68,8 @@ class ApplyFacts:
     tables: Mapping[TableName, TableName]
     """The subscriber's table for each published one."""
     identities: Sequence[ReplicaIdentity]
+    unsent: Mapping[TableName, Sequence[str]]
+    """By published table: the columns of its replica identity that are not published."""
     targets: Mapping[TableName, TargetTable | None]
     mismatches: Mapping[TableName, str]
     """By published table: why its rows cannot be written."""
@@ -216,8 +218,22 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
         table = facts.targets.get(target)
         if table is not None:
             yield _table(check, table, identities.get(source), facts)
+            yield from _unsent(check, facts.unsent.get(source, ()))
             if facts.stamps:
                 yield from _versions(check, table, identities.get(source))
+
+
+def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
+    if columns:
+        yield checked(
+            f"{check}, its replica identity",
+            ok=False,
+            observed=f"it has {', '.join(columns)}, which the publications do not send: the"
+            " publisher refuses UPDATE and DELETE (42P10)",
+            needed="publications that send all columns of the replica identity; stored generated"
+            " columns need publish_generated_columns = stored, virtual ones cannot be sent",
+            remedy="publish these columns, or choose another replica identity",
+        )
 
 
 def unique_besides_key(table: TargetTable) -> list[str]:
