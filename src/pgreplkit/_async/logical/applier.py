@@ -346,7 +346,6 @@ class AsyncApplier(AsyncClosing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
-            sets=settings.group > 1,
         )
 
     async def _copied(
@@ -408,8 +407,7 @@ class AsyncApplier(AsyncClosing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
-        if self._settings.group > 1:
-            await target.use_sets()
+        await target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = AsyncSlotStream(

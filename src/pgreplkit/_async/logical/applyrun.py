@@ -19,7 +19,13 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
+from pgreplkit.apply.failures import (
+    is_lost,
+    is_of_a_change,
+    is_of_a_definition,
+    is_of_a_set,
+    is_transient,
+)
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -524,7 +530,7 @@ class AsyncApplyRun:
                 error.sqlstate,
             )
             await sleep(pause)
-        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+        elif failed and self._can_be_of_a_set(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -541,6 +547,12 @@ class AsyncApplyRun:
         await target.enter_pipeline()
         for transaction in again:
             await self._send(transaction)
+
+    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+        """Return whether a transaction may pass if it is sent change by change."""
+        # Where rows are merged, statements for one row fail at a conflict, too.
+        is_careful = self._settings.merges or self._repeated >= transaction.end_lsn
+        return is_of_a_set(error.sqlstate) and not is_careful
 
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)

@@ -345,7 +345,6 @@ class Applier(Closing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
-            sets=settings.group > 1,
         )
 
     def _copied(
@@ -407,8 +406,7 @@ class Applier(Closing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
-        if self._settings.group > 1:
-            target.use_sets()
+        target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = SlotStream(

@@ -20,7 +20,13 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
+from pgreplkit.apply.failures import (
+    is_lost,
+    is_of_a_change,
+    is_of_a_definition,
+    is_of_a_set,
+    is_transient,
+)
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -523,7 +529,7 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
-        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+        elif failed and self._can_be_of_a_set(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -540,6 +546,12 @@ class ApplyRun:
         target.enter_pipeline()
         for transaction in again:
             self._send(transaction)
+
+    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+        """Return whether a transaction may pass if it is sent change by change."""
+        # Where rows are merged, statements for one row fail at a conflict, too.
+        is_careful = self._settings.merges or self._repeated >= transaction.end_lsn
+        return is_of_a_set(error.sqlstate) and not is_careful
 
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = SlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
