@@ -347,8 +347,8 @@ def test_rows_of_one_statement_that_are_missing_are_conflicts_and_the_others_cha
     two.publisher.run("UPDATE t SET n = n + 1", "DELETE FROM t WHERE id > 20")
     report = one.run(stop_at=end(two.publisher), timeout=20)
     assert report.conflicts == {ConflictKind.UPDATE_MISSING: 2, ConflictKind.DELETE_MISSING: 1}
-    missing = [conflict.key_values["id"] for conflict in one.conflicts()]
-    assert missing == ["5", "30", "30"]
+    missing = [conflict.key_values for conflict in one.conflicts()]
+    assert missing == [{"id": "5"}, {"id": "30"}, {"id": "30"}]
     two.publisher.run("DELETE FROM t WHERE id = 5")
     insist_on_same_rows(two)
 
