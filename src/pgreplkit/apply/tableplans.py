@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 import attrs
@@ -41,11 +42,30 @@ class TablePlan:
         self._statements = Statements(matched, name, sets=sets)
         # One statement for each shape of change, so that it is prepared once and used again.
         self._made: dict[object, Statement] = {}
-        self._inserting: Statement | None = None
-        self._upsert: Statement | None = None
         self.needs_rows: bool = rule.needs_rows
         self.has_constants: bool = bool(self.constants)
         self._always = [one.position for one in matched.identity_always]
+
+    @cached_property
+    def _inserting(self) -> Statement:
+        return self._statements.insert()
+
+    @cached_property
+    def _upserting(self) -> Statement | None:
+        return self._statements.upsert()
+
+    @cached_property
+    def _updating(self) -> Statement:
+        return self._statements.update(has_old=False)
+
+    @cached_property
+    def _deleting(self) -> Statement:
+        return self._statements.delete()
+
+    @cached_property
+    def _removing(self) -> Statement:
+        """The DELETE of a row that may be missing."""
+        return self._statements.delete(needs_row=False)
 
     def _get(self, key: object, make: Callable[[], Statement]) -> Statement:
         made = self._made.get(key)
@@ -56,17 +76,22 @@ class TablePlan:
     def insert(self, values: list[Octets], formats: list[int]) -> Step:
         """Return the step that inserts a row."""
         statement = self._inserting
-        if statement is None:
-            statement = self._inserting = self._statements.insert()
-        if self.has_constants:
+        if self.has_constants or statement.picks is not None:
             return self._bound(statement, values, formats)
-        return statement.bound(values, formats)
+        # Without other calls, which take most of the time.
+        return statement, values, formats
 
     def update(
         self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
     ) -> list[Step]:
         """Return the steps that update a row."""
         values, formats = new
+        # Most updates.
+        if old is None and needs_row and UNSENT not in formats:
+            statement = self._updating
+            if self.has_constants or statement.picks is not None:
+                return [self._bound(statement, values, formats)]
+            return [(statement, values, formats)]
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
@@ -77,23 +102,17 @@ class TablePlan:
         if UNSENT in formats:
             unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
         has_old = old is not None
-        # Without a closure, which would be made for each change.
-        shape = "update", has_old, unsent, needs_row
-        statement = self._made.get(shape)
-        if statement is None:
-            made = self._statements.update(unsent, has_old=has_old, needs_row=needs_row)
-            statement = self._made[shape] = made
+        statement = self._get(
+            ("update", has_old, unsent, needs_row),
+            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
+        )
         if old is not None:
             values, formats = [*old[0], *values], [*old[1], *formats]
         return [self._bound(statement, values, formats)]
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
-        shape = "delete", needs_row
-        statement = self._made.get(shape)
-        if statement is None:
-            statement = self._made[shape] = self._statements.delete(needs_row=needs_row)
-        return self._bound(statement, *old)
+        return self._bound(self._deleting if needs_row else self._removing, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:
         """Return the steps after which a row exists with these values."""
@@ -101,7 +120,7 @@ class TablePlan:
         # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:
             return self.update(None, new)
-        self._upsert = statement = self._upsert or self._statements.upsert()
+        statement = self._upserting
         if statement is None:
             # Without a unique key there is nothing that a second row would conflict with.
             return [self.delete(new, needs_row=False), self.insert(values, formats)]

@@ -323,6 +323,37 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
 
 
 @NEWEST
+def test_rows_of_one_statement_that_are_missing_are_conflicts_and_the_others_change(
+    two: Pair,
+) -> None:
+    two.publisher.run("INSERT INTO t SELECT n, 'a', 0 FROM generate_series(1, 40) AS n")
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # Only statements count here, and only those that the applier sends.
+    two.subscriber.run(
+        "CREATE TABLE statements (kind text)",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO public.statements VALUES (TG_OP); RETURN NULL; END'",
+        "CREATE TRIGGER note AFTER UPDATE OR DELETE ON t EXECUTE FUNCTION note()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER note",
+    )
+    two.publisher.run("UPDATE t SET n = n + 1", "DELETE FROM t WHERE id BETWEEN 33 AND 40")
+    assert not one.run(stop_at=end(two.publisher), timeout=20).conflicts
+    insist_on_same_rows(two)
+    sent = two.subscriber.all("SELECT kind, count(*) FROM statements GROUP BY 1 ORDER BY 1")
+    assert sent == [("DELETE", 1), ("UPDATE", 2)]
+
+    two.subscriber.run("DELETE FROM t WHERE id IN (5, 30)")
+    two.publisher.run("UPDATE t SET n = n + 1", "DELETE FROM t WHERE id > 20")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert report.conflicts == {ConflictKind.UPDATE_MISSING: 2, ConflictKind.DELETE_MISSING: 1}
+    missing = [conflict.key_values for conflict in one.conflicts()]
+    assert missing == [{"id": "5"}, {"id": "30"}, {"id": "30"}]
+    two.publisher.run("DELETE FROM t WHERE id = 5")
+    insist_on_same_rows(two)
+
+
+@NEWEST
 def test_the_local_row_can_win(two: Pair) -> None:
     one = applier(two, conflicts=KeepLocal())
     one.run(stop_at=end(two.publisher), timeout=20)

@@ -100,9 +100,9 @@ class Applier(Closing):
     The position is recorded in the same transaction, and acknowledged once it is flushed: whichever
     of the three processes is killed, no change is lost or applied twice.
 
-    With a larger ``group`` up to that many transactions become one, and one statement changes
-    several rows: nothing is lost or applied twice, but queries on the subscriber see the effect of
-    all of them at once, with the commit time of the last one.
+    One statement may change several rows of a transaction. With a larger ``group`` up to that many
+    transactions become one: nothing is lost or applied twice, but queries on the subscriber see the
+    effect of all of them at once, with the commit time of the last one.
 
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
@@ -345,7 +345,6 @@ class Applier(Closing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
-            sets=settings.group > 1,
         )
 
     def _copied(
@@ -407,8 +406,7 @@ class Applier(Closing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
-        if self._settings.group > 1:
-            target.use_sets()
+        target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = SlotStream(
