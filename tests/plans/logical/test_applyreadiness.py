@@ -46,6 +46,7 @@ FACTS = ApplyFacts(
     unsent={},
     targets={T: OWN},
     mismatches={},
+    misfits={},
     setup="run what setup_sql('mover') prints",
     truncates=True,
 )
@@ -152,3 +153,9 @@ def test_a_table_without_a_key_is_a_warning() -> None:
     finding = readiness(identities=[without])["table public.t"]
     assert finding.severity is Severity.WARNING
     assert "ALTER TABLE t …" in finding.remedy
+
+
+def test_columns_that_do_not_take_every_value_are_a_warning() -> None:
+    found = readiness(misfits={T: ["the column 'n' is integer, and bigint on the publisher"]})
+    assert found.is_ready
+    assert found["table public.t, its types"].severity is Severity.WARNING

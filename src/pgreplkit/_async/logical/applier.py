@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applychecks import check_apply, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
+from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
@@ -45,6 +46,7 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
+    ApplyFailed,
     ConnectionFailed,
     PublicationGap,
     ServerError,
@@ -334,7 +336,13 @@ class AsyncApplier(AsyncClosing):
             self._tally.position = LSN.INVALID if state is None else state.position
             # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
-            await self._stream(target, shapes, planner, plugin, start, until, deadline)
+            try:
+                await self._stream(target, shapes, planner, plugin, start, until, deadline)
+            except ApplyFailed as failure:
+                mismatch = await find_mismatch(publisher.link, shapes.link, settings, failure)
+                if mismatch is None:
+                    raise
+                raise mismatch from failure
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._async.logical.applyfit import find_misfits
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.publication import read_identities, unsent_identities
 from pgreplkit._async.server.identity import read_database
@@ -66,6 +67,12 @@ async def check_apply(
             ),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
+            misfits={
+                table: [one.found for one in found]
+                for table, found in (
+                    await find_misfits(publisher, link, settings, [*tables])
+                ).items()
+            },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.last_update_wins is not None,

@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
+from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
@@ -46,6 +47,7 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
+    ApplyFailed,
     ConnectionFailed,
     PublicationGap,
     ServerError,
@@ -333,7 +335,13 @@ class Applier(Closing):
             self._tally.position = LSN.INVALID if state is None else state.position
             # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
-            self._stream(target, shapes, planner, plugin, start, until, deadline)
+            try:
+                self._stream(target, shapes, planner, plugin, start, until, deadline)
+            except ApplyFailed as failure:
+                mismatch = find_mismatch(publisher.link, shapes.link, settings, failure)
+                if mismatch is None:
+                    raise
+                raise mismatch from failure
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings

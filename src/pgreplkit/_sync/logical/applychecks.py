@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._sync.logical.applyfit import find_misfits
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.publication import read_identities, unsent_identities
 from pgreplkit._sync.server.identity import read_database
@@ -67,6 +68,10 @@ def check_apply(
             ),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
+            misfits={
+                table: [one.found for one in found]
+                for table, found in (find_misfits(publisher, link, settings, [*tables])).items()
+            },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.last_update_wins is not None,
