@@ -165,7 +165,9 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
     assert (
         two.publisher.all("SELECT 1 FROM pg_replication_slots WHERE slot_name ~ 'pgreplkit'") == []
     )
-    assert two.subscriber.all("SELECT * FROM pgreplkit.applier") == []
+    for table in ("applier", "progress"):
+        assert two.subscriber.all(f"SELECT * FROM pgreplkit.{table}") == []
+    assert two.subscriber.all("SELECT * FROM pgreplkit.progress") == []
 
 
 @NEWEST
@@ -199,7 +201,7 @@ def test_a_position_in_a_table_needs_no_origin(two: Pair) -> None:
     report = one.run(stop_at=end(two.publisher), timeout=20)
     assert report.transactions == 2
     insist_on_same_rows(two)
-    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.applier")
+    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.progress")
     assert LSN(str(stored)) == report.position
     assert not two.subscriber.all("SELECT 1 FROM pg_replication_origin WHERE roname ~ 'pgrepl'")
 
@@ -878,3 +880,52 @@ def test_columns_of_the_identity_that_are_not_published_are_found(two: Pair) -> 
     with pytest.raises(psycopg.errors.InvalidColumnReference):
         two.publisher.run(update)
     assert "it has name" in str(one.check()[check])
+
+
+SCANS = """SELECT coalesce(sum(seq_scan), 0)::int FROM pg_stat_user_tables
+    WHERE schemaname = 'pgreplkit' AND relname = 'progress'"""
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_position_in_a_table_is_found_in_spite_of_an_old_snapshot(two: Pair) -> None:
+    one = applier(two, resume="table")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    with psycopg.connect(two.subscriber.conninfo) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM t")
+        two.publisher.run(*(f"INSERT INTO t VALUES ({n}, 'n', {n})" for n in range(200)))
+        assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 200
+        # Each version of the row is still there; only a few look-ups have gone through them.
+        size = two.subscriber.one("SELECT pg_relation_size('pgreplkit.progress')")
+        assert isinstance(size, int)
+        assert size > 8192
+        assert two.subscriber.one(SCANS) in range(20)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_position_that_was_moved_elsewhere_is_found(two: Pair) -> None:
+    one = applier(two, resume="table")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # Another applier's row takes the place of the first one.
+    other = Applier(
+        two.publisher.conninfo, two.subscriber.conninfo, "other", publications=["p"], resume="table"
+    )
+    running = Thread(target=one.run)
+    running.start()
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 1)
+    with pytest.raises(ApplyError):
+        other.run(timeout=10)
+    two.subscriber.run("VACUUM FULL pgreplkit.progress")
+    # The second one is refused, and applied alone.
+    two.subscriber.run("INSERT INTO t VALUES (2, 'local', 0)")
+    two.publisher.run("INSERT INTO t VALUES (2, 'two', 2)", "INSERT INTO t VALUES (3, 'three', 3)")
+    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 3)
+    one.stop()
+    running.join()
+    insist_on_same_rows(two)
+    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.progress WHERE name = 'one'")
+    assert LSN(str(stored)) == one.position
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 0

@@ -137,7 +137,7 @@ TAKE_TOMBSTONES = """
     ON CONFLICT DO NOTHING
 """
 POSITIONS = """
-    SELECT name, position FROM pgreplkit.applier WHERE position > '0/0' AND name = ANY (%s)
+    SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
 """
 """The positions that belong to the rows of the same snapshot, with delta columns."""
 STAMPED_TABLES = """
