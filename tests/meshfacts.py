@@ -66,6 +66,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "with_rows": (),
         "without_full": (),
         "without_old_values": (),
+        "with_virtual": (),
         "with_foreign_keys": (),
         "sequences": (),
         "hidden": (),

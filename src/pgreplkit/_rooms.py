@@ -191,6 +191,7 @@ ROOMS = {
             "ExtensionMissing",
             "KeyMissing",
             "LogUnavailable",
+            "PublicationGap",
             "PublicationNotFound",
             "PublisherUnreachable",
             "ReplicaIdentityMissing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import TypeVar
 
 from pgreplkit.apply.statements import Kind, Statement
@@ -24,7 +25,7 @@ class Batch:
         self._values: list[Sequence[Octets]] = []
         self._formats: list[Sequence[int]] = []
         self._most = 0
-        self._keys: set[tuple[Octets, ...]] | None = None
+        self._keys: set[object] | None = None
         """The keys of the rows that are updated or deleted."""
 
     def __bool__(self) -> bool:
@@ -40,11 +41,15 @@ class Batch:
                 return False
             self._statement = statement
             self._most = max(_MOST_PARAMETERS // len(values), 1)
-            self._keys = None if statement.kind is Kind.INSERT else set()
+            if statement.kind is Kind.INSERT:
+                self._keys = None
+            else:
+                self._keys = set()
+                self._key_of = itemgetter(*(at for _, at, _ in statement.key))
         elif len(self._values) >= self._most:
             return False
         if self._keys is not None:
-            key = tuple([values[at] for _, at, _ in statement.key])
+            key = self._key_of(values)
             # One statement changes a row once only.
             if key in self._keys:
                 return False

@@ -35,7 +35,10 @@ _POLICIES: Mapping[str, Callable[..., Policy]] = {
 }
 """MergeWith takes a function, which a file cannot hold."""
 
-_TEXTS = ("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin")
+_TEXTS = (
+    *("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin"),
+    "on_publication_gap",
+)
 _SWITCHES = ("copy", "truncate")
 _NUMBERS = {"retries": int, "copy_workers": int, "group": int, "reconnect": (int, float)}
 _KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "membership", "tables"}

@@ -9,6 +9,8 @@ _OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "4
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
 also stands for a binary value that is too short for its type."""
 _PRIVILEGE = "42501"
+_DIVISION_BY_ZERO = "22012"
+"""The error by which a statement for several rows refuses to change fewer of them."""
 _OF_A_DEFINITION = (PROTOCOL_VIOLATION, "0A", "22", "23502", "42")
 """Errors that a column or table of another definition causes: one that was dropped or renamed, that
 has another type, or is new and takes no NULL."""
@@ -17,6 +19,11 @@ has another type, or is new and takes no NULL."""
 def is_transient(sqlstate: str | None) -> bool:
     """Return whether the same transaction may succeed at the next attempt."""
     return sqlstate in TRANSIENT
+
+
+def is_of_a_set(sqlstate: str | None) -> bool:
+    """Return whether a statement for several rows may have failed because of a conflict."""
+    return sqlstate == _DIVISION_BY_ZERO
 
 
 def is_lost(sqlstate: str | None) -> bool:

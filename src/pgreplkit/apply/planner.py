@@ -43,8 +43,7 @@ class NotPortable(Exception):
 class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
-    ``targets`` are the known tables of the subscriber; the caller may add others later. With
-    ``sets`` one statement may update or delete several rows.
+    ``targets`` are the known tables of the subscriber; the caller may add others later.
     """
 
     def __init__(
@@ -57,9 +56,8 @@ class Planner:
         is_binary: bool,
         stamps: Stamps | None = None,
         merges: bool = False,
-        sets: bool = False,
     ) -> None:
-        self._stamps, self._merges, self._sets = stamps, merges, sets
+        self._stamps, self._merges = stamps, merges
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
@@ -143,7 +141,7 @@ class Planner:
         if self._merges:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:
-            return TablePlan(matched, rule, self._dump, lambda: next(self._names), sets=self._sets)
+            return TablePlan(matched, rule, self._dump, lambda: next(self._names), sets=True)
         plan = self._stamped(matched, rule, self._stamps)
         plan.stamp = self._stamp
         return plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -116,6 +116,9 @@ class ApplySettings:
     truncate: bool = attrs.field(validator=_flag)
     resume: str = attrs.field(validator=_one_of("origin", "table"))
     origin: str = attrs.field(validator=_one_of("any", "none"))
+    on_publication_gap: Literal["raise", "skip"] = attrs.field(
+        validator=_one_of("raise", "skip"), default="raise"
+    )
     group: int = attrs.field(validator=_at_least(1), default=1)
     retries: int = attrs.field(validator=_at_least(0))
     reconnect: float | None = attrs.field(converter=reconnect_seconds)
@@ -213,6 +216,16 @@ class ApplySettings:
         if self.membership is not None:
             return "let the subscriber leave the mesh, empty its tables, and let it join again"
         return "drop() the applier, and copy the tables again"
+
+    @property
+    def gap_remedy(self) -> str:
+        """What to do if changes were made while a publication did not exist."""
+        if self.membership is not None:
+            return self.lost_slot_remedy
+        return (
+            "drop() the applier, and run it again with existing='truncate', which copies the tables"
+            " again; or, from 18 on, with on_publication_gap='skip' if no change is missing"
+        )
 
     def target_of(self, table: TableName) -> TableName:
         """Return the subscriber's table to which a table's changes are applied."""

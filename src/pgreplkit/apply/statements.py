@@ -61,6 +61,10 @@ class Statement:
         picks = self.picks
         if picks is None:
             return self, values, formats
+        # Mostly the key of a deleted row, whose other values were not sent.
+        if len(picks) == 1:
+            [at] = picks
+            return self, (values[at],), (formats[at],)
         return self, [values[at] for at in picks], [formats[at] for at in picks]
 
 

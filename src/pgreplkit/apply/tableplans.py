@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 import attrs
@@ -41,11 +42,30 @@ class TablePlan:
         self._statements = Statements(matched, name, sets=sets)
         # One statement for each shape of change, so that it is prepared once and used again.
         self._made: dict[object, Statement] = {}
-        self._inserting: Statement | None = None
-        self._upsert: Statement | None = None
         self.needs_rows: bool = rule.needs_rows
         self.has_constants: bool = bool(self.constants)
         self._always = [one.position for one in matched.identity_always]
+
+    @cached_property
+    def _inserting(self) -> Statement:
+        return self._statements.insert()
+
+    @cached_property
+    def _upserting(self) -> Statement | None:
+        return self._statements.upsert()
+
+    @cached_property
+    def _updating(self) -> Statement:
+        return self._statements.update(has_old=False)
+
+    @cached_property
+    def _deleting(self) -> Statement:
+        return self._statements.delete()
+
+    @cached_property
+    def _removing(self) -> Statement:
+        """The DELETE of a row that may be missing."""
+        return self._statements.delete(needs_row=False)
 
     def _get(self, key: object, make: Callable[[], Statement]) -> Statement:
         made = self._made.get(key)
@@ -56,44 +76,41 @@ class TablePlan:
     def insert(self, values: list[Octets], formats: list[int]) -> Step:
         """Return the step that inserts a row."""
         statement = self._inserting
-        if statement is None:
-            statement = self._inserting = self._statements.insert()
-        if self.has_constants:
+        if self.has_constants or statement.picks is not None:
             return self._bound(statement, values, formats)
-        return statement.bound(values, formats)
+        # Without other calls, which take most of the time.
+        return statement, values, formats
 
     def update(
         self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
     ) -> list[Step]:
         """Return the steps that update a row."""
         values, formats = new
+        # Most updates.
+        if old is None and needs_row and UNSENT not in formats:
+            statement = self._updating
+            if self.has_constants or statement.picks is not None:
+                return [self._bound(statement, values, formats)]
+            return [(statement, values, formats)]
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
         if old is not None and any(old[0][at] != values[at] for at in self._always):
             # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
             return [self.delete(old), self.insert(values, formats)]
-        unsent = _ALL_SENT
-        if UNSENT in formats:
-            unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
+        unsent = _unsent(formats)
         has_old = old is not None
-        # Without a closure, which would be made for each change.
-        shape = "update", has_old, unsent, needs_row
-        statement = self._made.get(shape)
-        if statement is None:
-            made = self._statements.update(unsent, has_old=has_old, needs_row=needs_row)
-            statement = self._made[shape] = made
+        statement = self._get(
+            ("update", has_old, unsent, needs_row),
+            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
+        )
         if old is not None:
             values, formats = [*old[0], *values], [*old[1], *formats]
         return [self._bound(statement, values, formats)]
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
-        shape = "delete", needs_row
-        statement = self._made.get(shape)
-        if statement is None:
-            statement = self._made[shape] = self._statements.delete(needs_row=needs_row)
-        return self._bound(statement, *old)
+        return self._bound(self._deleting if needs_row else self._removing, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:
         """Return the steps after which a row exists with these values."""
@@ -101,7 +118,7 @@ class TablePlan:
         # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:
             return self.update(None, new)
-        self._upsert = statement = self._upsert or self._statements.upsert()
+        statement = self._upserting
         if statement is None:
             # Without a unique key there is nothing that a second row would conflict with.
             return [self.delete(new, needs_row=False), self.insert(values, formats)]
@@ -136,6 +153,8 @@ class StampedPlan(TablePlan):
         self.sweep: Statement | None = stamped.sweep()
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
+        self._last: tuple[list[int], list[int]] = ([], [])
+        """The formats of the last row, without and with those of the constants and the stamp."""
         self._key = [
             (one.position, one.column.base_oid or one.column.type_oid) for one in stamped.key
         ]
@@ -154,7 +173,7 @@ class StampedPlan(TablePlan):
                 new = merged(old, new)
             if self._is_moved(old, new):
                 steps.append(self.delete(old))
-        unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
+        unsent = _unsent(new[1])
         # Under a new key the row is not expected to exist.
         statement = self._insert if steps else self._replace
         # Only an update can leave values as they are: an insert would need all of them.
@@ -183,9 +202,13 @@ class StampedPlan(TablePlan):
         return self.update(None, new)
 
     def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
-        return statement.bound(
-            values + self.constants + self.stamp, formats + self.constant_formats + [BINARY]
-        )
+        last, stamped = self._last
+        # Most rows have the same list.
+        if formats is not last:
+            stamped = [*formats, *self.constant_formats, BINARY]
+            # In one assignment: threads that copy tables share the plan.
+            self._last = formats, stamped
+        return statement.bound([*values, *self.constants, *self.stamp], stamped)
 
 
 class DeltaPlan(StampedPlan):
@@ -249,6 +272,13 @@ class MergedPlan(TablePlan):
     def find(self, row: RawValues) -> Step:
         """Return the step that finds the row with the key of this one."""
         return self._bound(self._local, *row)
+
+
+def _unsent(formats: Sequence[int]) -> frozenset[int]:
+    """Return the positions of values that were not sent; mostly none."""
+    if UNSENT not in formats:
+        return _ALL_SENT
+    return frozenset(at for at, how in enumerate(formats) if how == UNSENT)
 
 
 def merged(old: RawValues, new: RawValues) -> RawValues:

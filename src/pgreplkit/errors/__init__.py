@@ -35,6 +35,7 @@
     │   │   ├── ApplierActive          OriginLoop
     │   │   └── ClockSkewTooLarge
     │   ├── PublicationNotFound (also a LookupError)
+    │   │   └── PublicationGap (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
     │   ├── SettingNotFound (also a LookupError)
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
         ExtensionMissing as ExtensionMissing,
         KeyMissing as KeyMissing,
         LogUnavailable as LogUnavailable,
+        PublicationGap as PublicationGap,
         PublicationNotFound as PublicationNotFound,
         PublisherUnreachable as PublisherUnreachable,
         ReplicaIdentityMissing as ReplicaIdentityMissing,

@@ -9,6 +9,16 @@ class PublicationNotFound(ServerError, LookupError):
     """A publication that does not exist."""
 
 
+class PublicationGap(PublicationNotFound):
+    """Changes that were made while a publication did not exist: it was dropped and created again,
+    or created later.
+
+    The server sends none of the changes of its tables that were made in that time, and never will.
+    """
+
+    remedy = "copy the rows of its tables again"
+
+
 class TableNotFound(ServerError, LookupError):
     """A table that does not exist, or cannot be replicated."""
 

@@ -170,8 +170,8 @@ class RawTransaction(Generic[R]):
         for data in messages:
             kind = data[DATA_AT]
             try:
-                # Without a call: in most streams, most changes are inserts.
-                if kind == _INSERT:
+                # Without another call: most changes are inserts, and updates that keep the key.
+                if kind == _INSERT or (kind == _UPDATE and data[_BODY + 4] == _NEW):
                     reader = tables[data[_BODY : _BODY + 4]]
                     yield kind, reader.alone, False, None, reader.raw.last(data, _BODY + 5)
                 elif kind in _TABLES:
@@ -318,6 +318,11 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
             if transaction is not None or self.asked or self.is_over:
                 return transaction
         return self._coming()
+
+    @property
+    def coming(self) -> int:
+        """The bytes of the current transaction that have come."""
+        return 0 if self._current is None else self._current.size
 
     def _coming(self) -> RawTransaction[R] | None:
         """Return the current transaction if more of it has come, and it is large."""

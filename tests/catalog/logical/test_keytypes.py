@@ -37,6 +37,11 @@ def test_domains_enums_and_collations_count() -> None:
     assert [*unremembered(target(key))] == ["id of the type public.own"]
     assert not [*unremembered(target(attrs.evolve(key, is_enum=True)))]
     assert not [*unremembered(target(attrs.evolve(key, base_oid=25)))]
+    # A domain is what it is over, with the length of that.
+    padded = attrs.evolve(key, base_oid=1042, base_type="character(5)")
+    assert not [*unremembered(target(padded))]
+    assert [*unremembered(target(attrs.evolve(padded, base_type="bpchar")))]
+    assert not [*unremembered(target(attrs.evolve(key, base_oid=70000, base_type="ext.ltree")))]
     loose = attrs.evolve(key, base_oid=25, is_deterministic=False)
     assert [*unremembered(target(loose))] == ["id, whose collation takes different texts for equal"]
     assert has_spellings(attrs.evolve(key, base_oid=NUMERIC))

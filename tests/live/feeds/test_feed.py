@@ -21,6 +21,7 @@ from pgreplkit.errors import (
     EncodingFailed,
     FeedError,
     PositionLost,
+    PublicationGap,
     SinkNotFitting,
     SinkUnreachable,
     SlotActive,
@@ -464,3 +465,27 @@ async def test_a_check_names_what_keeps_a_feed_from_running(
     readiness = await feed_of(colour, database, "feed_check", sink=Refusing(Engine())).check()
     assert (readiness["sink"].found, readiness["sink"].remedy) == ("it removes messages", "set it")
     assert not readiness.is_ready
+
+
+async def test_a_feed_stops_where_its_publication_did_not_exist(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_gap", sink=ModelSink(engine))
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    database.run(
+        "INSERT INTO t VALUES (1, 'before')",
+        "DROP PUBLICATION p",
+        "INSERT INTO t VALUES (2, 'in')",
+        PUBLICATION,
+        "INSERT INTO t VALUES (3, 'after')",
+    )
+    for _ in range(2):
+        with pytest.raises(PublicationGap, match="on_lost='accept'"):
+            await feed.run(stop_at=end_of(database), timeout=30)
+    assert [line[2:] for line in written(await engine.read())] == [["insert", "t", "1", "before"]]
+    if database.node.major >= 18:
+        accepting = feed_of(colour, database, "feed_gap", sink=ModelSink(engine), on_lost="accept")
+        await accepting.run(stop_at=end_of(database), timeout=30)
+        assert [line[4] for line in written(await engine.read())] == ["1", "3"]

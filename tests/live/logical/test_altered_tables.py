@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,8 +13,9 @@ from clusters import Cluster, wait_until
 from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier
-from pgreplkit.errors import ApplyFailed, Error, SchemaMismatch
+from pgreplkit.apply import Applier, TableRule
+from pgreplkit.errors import ApplyFailed, Error, PublicationGap, SchemaMismatch
+from pgreplkit.rows import Severity
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
 
@@ -151,3 +153,113 @@ def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
     running.applier.apply_parked(parked)
     running.finish()
     assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 70000.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "value", "aligning"),
+    [
+        ("int", "bigint", "3000000000", "ALTER COLUMN v TYPE bigint"),
+        ("smallint", "int", "70000", "ALTER COLUMN v TYPE integer"),
+        ("varchar(3)", "varchar(10)", "'longer'", "ALTER COLUMN v TYPE character varying(10)"),
+        ("char(3)", "char(10)", "'longer'", "ALTER COLUMN v TYPE character(10)"),
+        ("numeric(4,1)", "numeric(9,2)", "123456.78", "ALTER COLUMN v TYPE numeric(9,2)"),
+        ("int[]", "bigint[]", "'{3000000000}'", "ALTER COLUMN v TYPE bigint[]"),
+        ("date", "text", "'no date'", "ALTER COLUMN v TYPE text"),
+        ("bit(3)", "bit(4)", "B'1010'", "ALTER COLUMN v TYPE bit(4)"),
+        ("int NOT NULL", "int", "NULL", "ALTER COLUMN v DROP NOT NULL"),
+        ("mood", None, "'new'", "ADD VALUE IF NOT EXISTS 'new' AFTER 'old'"),
+        ("pair", None, "'(1,2)'", "ADD ATTRIBUTE b integer"),
+    ],
+)
+def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(
+    cluster: Cluster, before: str, after: str | None, value: str, aligning: str
+) -> None:
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(
+            "CREATE TYPE mood AS ENUM ('old')",
+            "CREATE TYPE pair AS (a int)",
+            f"CREATE TABLE here (id int PRIMARY KEY, v {before})",
+        )
+    pair.publisher.run("ALTER TABLE here RENAME TO t", "ALTER TABLE t RENAME v TO w")
+    if after is None:
+        pair.publisher.run("ALTER TYPE mood ADD VALUE 'new'", "ALTER TYPE pair ADD ATTRIBUTE b int")
+    elif before.endswith("NOT NULL"):
+        pair.publisher.run("ALTER TABLE t ALTER w DROP NOT NULL")
+    else:
+        pair.publisher.run(f"ALTER TABLE t ALTER w TYPE {after}")
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    applier = Applier(
+        pair.publisher.conninfo,
+        pair.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        tables={"t": TableRule(to="here", columns={"w": "v"})},
+    )
+    applier.run(stop_at=end(pair.publisher), timeout=30)
+    assert applier.check()["table public.t, its types"].severity is Severity.WARNING
+    pair.publisher.run(f"INSERT INTO t VALUES (1, {value})")
+    with pytest.raises(SchemaMismatch) as caught:
+        applier.run(stop_at=end(pair.publisher), timeout=30)
+    assert isinstance(caught.value.__cause__, ApplyFailed)
+    [statement] = caught.value.sql
+    assert aligning in statement
+    pair.subscriber.run(statement)
+    applier.run(stop_at=end(pair.publisher), timeout=30)
+    assert pair.subscriber.all("SELECT id, v::text FROM here") == pair.publisher.all(
+        "SELECT id, w::text FROM t"
+    )
+    for each, table in ((pair.publisher, "t"), (pair.subscriber, "here")):
+        each.run(f"DROP TABLE {table}", "DROP TYPE mood, pair")
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def gap(database: Database) -> None:
+    """Make changes before, in and after a time in which the publication does not exist."""
+    database.run(
+        "INSERT INTO t VALUES (7, 'before', 7)",
+        "DROP PUBLICATION p",
+        "UPDATE t SET n = 0 WHERE id = 1",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "INSERT INTO t VALUES (8, 'after', 8)",
+    )
+
+
+def test_an_applier_stops_where_its_publication_did_not_exist(two: Pair) -> None:
+    def applier(**options: Any) -> Applier:
+        return Applier(
+            two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"], **options
+        )
+
+    applier().run(stop_at=end(two.publisher), timeout=30)
+    gap(two.publisher)
+    # Each run stops there, whatever has been applied before.
+    for _ in range(2):
+        with pytest.raises(PublicationGap, match="existing='truncate'"):
+            applier(reconnect=30).run(stop_at=end(two.publisher), timeout=30)
+        assert two.subscriber.all("SELECT id FROM t WHERE id > 5") == [(7,)]
+    applier().drop()
+    applier(existing="truncate").run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all(ROWS) == two.publisher.all(ROWS)
+
+
+def test_an_applier_notices_a_gap_while_it_runs(two: Pair) -> None:
+    running = Running(two)
+    gap(two.publisher)
+    assert isinstance(running.stop_after(), PublicationGap)
+
+
+@pytest.mark.pg(">=18")
+def test_an_applier_goes_past_a_gap_on_request(two: Pair) -> None:
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        on_publication_gap="skip",
+    )
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    gap(two.publisher)
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("SELECT id FROM t WHERE id > 5 ORDER BY 1") == [(7,), (8,)]
+    assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 1

@@ -165,7 +165,9 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
     assert (
         two.publisher.all("SELECT 1 FROM pg_replication_slots WHERE slot_name ~ 'pgreplkit'") == []
     )
-    assert two.subscriber.all("SELECT * FROM pgreplkit.applier") == []
+    for table in ("applier", "progress"):
+        assert two.subscriber.all(f"SELECT * FROM pgreplkit.{table}") == []
+    assert two.subscriber.all("SELECT * FROM pgreplkit.progress") == []
 
 
 @NEWEST
@@ -199,7 +201,7 @@ def test_a_position_in_a_table_needs_no_origin(two: Pair) -> None:
     report = one.run(stop_at=end(two.publisher), timeout=20)
     assert report.transactions == 2
     insist_on_same_rows(two)
-    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.applier")
+    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.progress")
     assert LSN(str(stored)) == report.position
     assert not two.subscriber.all("SELECT 1 FROM pg_replication_origin WHERE roname ~ 'pgrepl'")
 
@@ -320,6 +322,37 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
     assert [conflict.resolution for conflict in recorded] == ["skipped", "skipped", "applied"]
     rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
     assert rows == [(3, "remote", 3), (4, "after", 4)]
+
+
+@NEWEST
+def test_rows_of_one_statement_that_are_missing_are_conflicts_and_the_others_change(
+    two: Pair,
+) -> None:
+    two.publisher.run("INSERT INTO t SELECT n, 'a', 0 FROM generate_series(1, 40) AS n")
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # Only statements count here, and only those that the applier sends.
+    two.subscriber.run(
+        "CREATE TABLE statements (kind text)",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO public.statements VALUES (TG_OP); RETURN NULL; END'",
+        "CREATE TRIGGER note AFTER UPDATE OR DELETE ON t EXECUTE FUNCTION note()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER note",
+    )
+    two.publisher.run("UPDATE t SET n = n + 1", "DELETE FROM t WHERE id BETWEEN 33 AND 40")
+    assert not one.run(stop_at=end(two.publisher), timeout=20).conflicts
+    insist_on_same_rows(two)
+    sent = two.subscriber.all("SELECT kind, count(*) FROM statements GROUP BY 1 ORDER BY 1")
+    assert sent == [("DELETE", 1), ("UPDATE", 2)]
+
+    two.subscriber.run("DELETE FROM t WHERE id IN (5, 30)")
+    two.publisher.run("UPDATE t SET n = n + 1", "DELETE FROM t WHERE id > 20")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert report.conflicts == {ConflictKind.UPDATE_MISSING: 2, ConflictKind.DELETE_MISSING: 1}
+    missing = [conflict.key_values for conflict in one.conflicts()]
+    assert missing == [{"id": "5"}, {"id": "30"}, {"id": "30"}]
+    two.publisher.run("DELETE FROM t WHERE id = 5")
+    insist_on_same_rows(two)
 
 
 @NEWEST
@@ -817,3 +850,82 @@ def test_a_group_is_one_transaction_of_the_subscriber(two: Pair) -> None:
     assert report.transactions == 23
     insist_on_same_rows(two)
     assert two.subscriber.one("SELECT count(DISTINCT xmin::text) FROM t") == 1
+
+
+@pytest.mark.pg(">=15")
+@pytest.mark.one_colour
+def test_columns_of_the_identity_that_are_not_published_are_found(two: Pair) -> None:
+    check = "table public.t, its replica identity"
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    assert check not in {finding.check for finding in applier(two).check().findings}
+    made = "ALTER TABLE t ADD made int GENERATED ALWAYS AS (id + 1) STORED"
+    for each in (two.publisher, two.subscriber):
+        each.run(made)
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    update = "UPDATE t SET n = n + 1"
+    # Before 18, generated columns are not part of the identity.
+    if two.publisher.node.major >= 18:
+        with pytest.raises(psycopg.errors.InvalidColumnReference):
+            two.publisher.run(update)
+        assert "it has made, which" in str(applier(two).check()[check])
+        two.publisher.run("ALTER PUBLICATION p SET (publish_generated_columns = stored)")
+    two.publisher.run(update)
+    one = applier(two)
+    assert check not in {finding.check for finding in one.check().findings}
+    one.run(stop_at=end(two.publisher), timeout=30)
+    two.publisher.run(update)
+    one.run(stop_at=end(two.publisher), timeout=30)
+    insist_on_same_rows(two)
+    two.publisher.run("ALTER PUBLICATION p SET TABLE t (id, n)")
+    with pytest.raises(psycopg.errors.InvalidColumnReference):
+        two.publisher.run(update)
+    assert "it has name" in str(one.check()[check])
+
+
+SCANS = """SELECT coalesce(sum(seq_scan), 0)::int FROM pg_stat_user_tables
+    WHERE schemaname = 'pgreplkit' AND relname = 'progress'"""
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_position_in_a_table_is_found_in_spite_of_an_old_snapshot(two: Pair) -> None:
+    one = applier(two, resume="table")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    with psycopg.connect(two.subscriber.conninfo) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM t")
+        two.publisher.run(*(f"INSERT INTO t VALUES ({n}, 'n', {n})" for n in range(200)))
+        assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 200
+        # Each version of the row is still there; only a few look-ups have gone through them.
+        size = two.subscriber.one("SELECT pg_relation_size('pgreplkit.progress')")
+        assert isinstance(size, int)
+        assert size > 8192
+        assert two.subscriber.one(SCANS) in range(20)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_position_that_was_moved_elsewhere_is_found(two: Pair) -> None:
+    one = applier(two, resume="table")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # Another applier's row takes the place of the first one.
+    other = Applier(
+        two.publisher.conninfo, two.subscriber.conninfo, "other", publications=["p"], resume="table"
+    )
+    running = Thread(target=one.run)
+    running.start()
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 1)
+    with pytest.raises(ApplyError):
+        other.run(timeout=10)
+    two.subscriber.run("VACUUM FULL pgreplkit.progress")
+    # The second one is refused, and applied alone.
+    two.subscriber.run("INSERT INTO t VALUES (2, 'local', 0)")
+    two.publisher.run("INSERT INTO t VALUES (2, 'two', 2)", "INSERT INTO t VALUES (3, 'three', 3)")
+    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 3)
+    one.stop()
+    running.join()
+    insist_on_same_rows(two)
+    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.progress WHERE name = 'one'")
+    assert LSN(str(stored)) == one.position
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 0

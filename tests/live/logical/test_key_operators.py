@@ -119,3 +119,73 @@ def test_rows_are_found_by_operators_of_other_schemas(
         query = f"SELECT t::text FROM {table} AS t ORDER BY 1"
         assert two.subscriber.all(query) == two.publisher.all(query) != []
     one.drop()
+
+
+KEYS = {
+    "regclass": ("pg_class", "pg_type", "pg_proc"),
+    "pair": ("(1,a)", '(2,"b c")', "(,)"),
+    "mood[]": ("{sad}", "{ok,sad}", "{}"),
+    "mood": ("sad", "ok", "fine"),
+    "bpchar": ("a", "bb", ""),
+    "char(3)": ("a", "bb", ""),
+    "short": ("a", "bb", ""),
+    "bit(4)": ("0101", "1111", "0000"),
+    "varbit": ("01", "1", ""),
+    "varchar(2)": ("a", "bb", ""),
+    "cidr": ("10.0.0.0/8", "1.2.3.4", "::1"),
+    "interval": ("1 mon", "1 day", "-3 hours"),
+    "jsonb": ('{"a": 1.0}', "[1]", "null"),
+    "bytea": ("\\x00ff", "\\x", "abc"),
+    "int4range": ("[1,5)", "empty", "(,3]"),
+    "oidvector": ("1 2", "3", ""),
+}
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize(
+    "options", [{}, {"group": 50}, {"conflicts": MERGED}], ids=["", "group", "merge"]
+)
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_any_type_find_their_rows(
+    cluster: Cluster, kind: str, options: dict[str, object]
+) -> None:
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(
+            "CREATE TYPE pair AS (a int, b text)",
+            "CREATE TYPE mood AS ENUM ('sad', 'ok', 'fine')",
+            "CREATE DOMAIN short AS char(3)",
+            f"CREATE TABLE t (id {kind} PRIMARY KEY, n int)",
+        )
+    # A function that merges rows sees the old one.
+    identity = "FULL" if "conflicts" in options else "DEFAULT"
+    pair.publisher.run(
+        f"ALTER TABLE t REPLICA IDENTITY {identity}", "CREATE PUBLICATION p FOR TABLE t"
+    )
+    one = Applier(
+        pair.publisher.conninfo,
+        pair.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        **options,  # type: ignore[arg-type]
+    )
+    one.run(stop_at=end(pair.publisher), timeout=30)
+    first, second, third = (f"'{value}'::{kind}" for value in KEYS[kind])
+    pair.publisher.run(
+        f"INSERT INTO t VALUES ({first}, 1), ({second}, 2)",
+        f"UPDATE t SET n = 3 WHERE id = {first}; UPDATE t SET n = n + 1",
+        f"UPDATE t SET id = {third} WHERE id = {second}",
+        f"DELETE FROM t WHERE id = {first}",
+    )
+    one.run(stop_at=end(pair.publisher), timeout=30)
+    rows = "SELECT id::text, n FROM t"
+    assert (
+        pair.subscriber.all(rows)
+        == pair.publisher.all(rows)
+        == [(pair.publisher.one(f"SELECT {third}::text"), 3)]
+    )
+    assert not one.counters
+    for each in (pair.publisher, pair.subscriber):
+        each.run("DROP TABLE t", "DROP TYPE pair, mood", "DROP DOMAIN short")
+    remove_databases(pair.subscriber, pair.publisher)

@@ -389,6 +389,7 @@ async def test_unsupported_options_are_refused_before_anything_is_sent(
     source: Database, colour: Colour
 ) -> None:
     since = {"streaming": ("on", 14), "two_phase": (True, 15), "origin": ("none", 16)}
+    since["on_publication_gap"] = ("skip", 18)
     for option, (value, major) in since.items():
         if source.node.major < major:
             with pytest.raises(pgreplkit.errors.UnsupportedByServer):
@@ -403,6 +404,7 @@ async def test_unsupported_options_are_refused_before_anything_is_sent(
         *({"reconnect": True}, {"auto_acknowledge": 1}, {"advance_when_idle": None}),
         *({"binary": "yes"}, {"two_phase": None}, {"messages": "no"}, {"streaming": "some"}),
         *({"streaming": True}, {"origin": "mine"}, {"unknown": 1}, {"start": "0/1"}),
+        *({"on_publication_gap": "pass"},),
     ],
     ids=str,
 )
@@ -452,8 +454,6 @@ async def test_errors_name_the_cause(source: Database, colour: Colour) -> None:
 async def test_a_dropped_publication_raises_publication_not_found(
     source: Database, colour: Colour
 ) -> None:
-    if source.node.major >= 18:
-        pytest.skip("from 18 on the server passes over it")
     async with streaming(source, colour) as (_, stream):
         source.run("DROP PUBLICATION p", "INSERT INTO t VALUES (1)")
         with pytest.raises(pgreplkit.errors.PublicationNotFound):
@@ -461,6 +461,49 @@ async def test_a_dropped_publication_raises_publication_not_found(
         # No change follows, so that none is acknowledged implicitly.
         with pytest.raises(pgreplkit.errors.PublicationNotFound):
             await anext(stream)
+
+
+@pytest.mark.parametrize("suppressed", ["", "ALTER DATABASE {} SET client_min_messages = error"])
+async def test_a_publication_that_did_not_exist_for_a_while_is_a_gap(
+    source: Database, colour: Colour, suppressed: str
+) -> None:
+    if suppressed:
+        source.run(suppressed.format(source.name))
+    source.run(
+        "INSERT INTO t VALUES (1)",
+        "DROP PUBLICATION p",
+        "INSERT INTO t VALUES (2)",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "INSERT INTO t VALUES (3)",
+    )
+    # Again and again: nothing behind the gap is acknowledged.
+    for _ in range(2):
+        async with streaming(source, colour) as (_, stream):
+            found = await until_commit(stream)
+            assert [c.new["id"] for c in found if isinstance(c, Insert)] == [1]
+            with pytest.raises(pgreplkit.errors.PublicationGap, match="'p' did not exist"):
+                await drain(stream)
+    if source.node.major >= 18:
+        async with streaming(source, colour, on_publication_gap="skip") as (_, stream):
+            found = await until_commit(stream, 2)
+            assert [c.new["id"] for c in found if isinstance(c, Insert)] == [1, 3]
+
+
+async def test_a_publication_that_no_change_has_missed_is_no_gap(
+    source: Database, colour: Colour
+) -> None:
+    source.run(
+        "INSERT INTO t VALUES (1)",
+        "DROP PUBLICATION p",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "ALTER PUBLICATION p RENAME TO q",
+        "ALTER PUBLICATION q RENAME TO p",
+        "ALTER PUBLICATION p SET (publish = 'insert')",
+        "INSERT INTO t VALUES (2)",
+    )
+    async with streaming(source, colour) as (_, stream):
+        found = [*await until_commit(stream), *await until_commit(stream)]
+        assert [c.new["id"] for c in found if isinstance(c, Insert)] == [1, 2]
 
 
 async def test_a_value_that_cannot_be_loaded_ends_the_stream(

@@ -43,8 +43,10 @@ FACTS = ApplyFacts(
     is_same_database=False,
     tables={T: T},
     identities=[IDENTITY],
+    unsent={},
     targets={T: OWN},
     mismatches={},
+    misfits={},
     setup="run what setup_sql('mover') prints",
     truncates=True,
 )
@@ -79,6 +81,7 @@ def test_everything_is_found() -> None:
         ({"origins": 10}, "max_active_replication_origins of the subscriber"),
         ({"tables": {}}, "published tables"),
         ({"mismatches": {T: "no column 'n'"}}, "table public.t"),
+        ({"unsent": {T: ("made",)}}, "table public.t, its replica identity"),
         ({"targets": {T: attrs.evolve(OWN, lacks=("DELETE",))}}, "table public.t"),
         ({"targets": {T: attrs.evolve(OWN, hides_rows=True)}}, "table public.t"),
     ],
@@ -150,3 +153,9 @@ def test_a_table_without_a_key_is_a_warning() -> None:
     finding = readiness(identities=[without])["table public.t"]
     assert finding.severity is Severity.WARNING
     assert "ALTER TABLE t …" in finding.remedy
+
+
+def test_columns_that_do_not_take_every_value_are_a_warning() -> None:
+    found = readiness(misfits={T: ["the column 'n' is integer, and bigint on the publisher"]})
+    assert found.is_ready
+    assert found["table public.t, its types"].severity is Severity.WARNING

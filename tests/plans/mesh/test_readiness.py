@@ -142,6 +142,8 @@ def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
     columns = tuple(attrs.evolve(each, base_oid=99_999) for each in citext.columns)
     loose = node("b", tables={USERS: attrs.evolve(citext, columns=columns)})
     assert "deletions in public.users" in critical(node("a"), loose)
+    virtual = node("b", with_virtual=(USERS,))
+    assert "virtual columns of public.users" in critical(node("a"), virtual)
 
 
 def test_clocks_that_differ_and_foreign_keys_are_reported() -> None:

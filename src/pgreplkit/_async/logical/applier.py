@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applychecks import check_apply, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
+from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
@@ -45,7 +46,9 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
+    ApplyFailed,
     ConnectionFailed,
+    PublicationGap,
     ServerError,
     SlotActive,
     SlotLost,
@@ -98,9 +101,9 @@ class AsyncApplier(AsyncClosing):
     The position is recorded in the same transaction, and acknowledged once it is flushed: whichever
     of the three processes is killed, no change is lost or applied twice.
 
-    With a larger ``group`` up to that many transactions become one, and one statement changes
-    several rows: nothing is lost or applied twice, but queries on the subscriber see the effect of
-    all of them at once, with the commit time of the last one.
+    One statement may change several rows of a transaction. With a larger ``group`` up to that many
+    transactions become one: nothing is lost or applied twice, but queries on the subscriber see the
+    effect of all of them at once, with the commit time of the last one.
 
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
@@ -124,6 +127,7 @@ class AsyncApplier(AsyncClosing):
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
         origin: Literal["any", "none"] = "any",
+        on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
         reconnect: float | None = None,
@@ -141,6 +145,7 @@ class AsyncApplier(AsyncClosing):
             truncate=truncate,
             resume=resume,
             origin=origin,
+            on_publication_gap=on_publication_gap,
             group=group,
             retries=retries,
             reconnect=reconnect,
@@ -203,8 +208,9 @@ class AsyncApplier(AsyncClosing):
         only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
-        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
-        ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
+        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
+        applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -330,7 +336,13 @@ class AsyncApplier(AsyncClosing):
             self._tally.position = LSN.INVALID if state is None else state.position
             # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
-            await self._stream(target, shapes, planner, plugin, start, until, deadline)
+            try:
+                await self._stream(target, shapes, planner, plugin, start, until, deadline)
+            except ApplyFailed as failure:
+                mismatch = await find_mismatch(publisher.link, shapes.link, settings, failure)
+                if mismatch is None:
+                    raise
+                raise mismatch from failure
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -342,7 +354,6 @@ class AsyncApplier(AsyncClosing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
-            sets=settings.group > 1,
         )
 
     async def _copied(
@@ -404,8 +415,7 @@ class AsyncApplier(AsyncClosing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
-        if self._settings.group > 1:
-            await target.use_sets()
+        await target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = AsyncSlotStream(
@@ -433,6 +443,9 @@ class AsyncApplier(AsyncClosing):
         except (SlotLost, SlotNotFound) as error:
             error.remedy = self._settings.lost_slot_remedy
             raise
+        except PublicationGap as error:
+            error.remedy = self._settings.gap_remedy
+            raise
 
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
@@ -445,6 +458,7 @@ class AsyncApplier(AsyncClosing):
             stop_at=until,
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
+            on_publication_gap=self._settings.on_publication_gap,
         )
         return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._async.logical.applyfit import find_misfits
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
-from pgreplkit._async.logical.publication import read_identities
+from pgreplkit._async.logical.publication import read_identities, unsent_identities
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
@@ -57,8 +58,21 @@ async def check_apply(
             is_same_database=feeds_itself(source, await read_database(link)),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),
+            unsent=await unsent_identities(
+                publisher,
+                {
+                    copy.table.table_name: [column.name for column in copy.table.columns]
+                    for copy in copies
+                },
+            ),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
+            misfits={
+                table: [one.found for one in found]
+                for table, found in (
+                    await find_misfits(publisher, link, settings, [*tables])
+                ).items()
+            },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.last_update_wins is not None,

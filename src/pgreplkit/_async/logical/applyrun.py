@@ -19,7 +19,13 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
+from pgreplkit.apply.failures import (
+    is_lost,
+    is_of_a_change,
+    is_of_a_definition,
+    is_of_a_set,
+    is_transient,
+)
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -38,12 +44,16 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_BYTES_IN_A_BATCH = 1 << 20
+"""Bytes after which a batch ends: the subscriber keeps results back until then."""
 _PARAMETERS = 10
 """Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
 """Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
+_GATHERS = 0.0003
+"""Seconds in which more changes of a transaction come, of which there are some already."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
 _CAREFUL = 1000
@@ -114,6 +124,8 @@ class AsyncApplyRun:
         """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
+        self._unanswered = 0
+        """The size of those since the last end of a batch."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
@@ -165,13 +177,15 @@ class AsyncApplyRun:
         self, until: LSN | None, deadline: float | None
     ) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
+        if self._stream.has_part:
+            # The server sends each change by itself, and each would wake this process.
+            await sleep(_GATHERS)
         if self._is_early:
             # To end anything here would commit a part of it.
             return await self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
-        await self._end_group()
-        await pipeline.sync()
+        await self._end_batch()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -239,10 +253,10 @@ class AsyncApplyRun:
         if pipeline.has_outcomes:
             await self._settle(pipeline.outcomes())
         if pipeline.in_flight >= _MOST_GROUPS:
-            # Only by a batch, so that the subscriber has work while the next ones are sent.
+            # Only the oldest batch, so that the subscriber has work while the next ones are sent.
             await self._drain(_MOST_GROUPS - IN_A_BATCH)
         elif self._bytes > _MOST_BYTES:
-            await self._drain(0)
+            await self._drain(max(pipeline.in_flight - 1, 0))
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             await self._flush()
 
@@ -309,6 +323,7 @@ class AsyncApplyRun:
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
     ) -> None:
         self._bytes += transaction.size
+        self._unanswered += transaction.size
         try:
             await self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
@@ -318,6 +333,8 @@ class AsyncApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             await self._end_group()
+            if self._unanswered >= _BYTES_IN_A_BATCH:
+                await self._end_batch()
 
     async def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""
@@ -326,6 +343,12 @@ class AsyncApplyRun:
         if self._group:
             group, self._group = self._group, []
             await self._target.end(group, checks=self._shapes.has_deferred)
+
+    async def _end_batch(self) -> None:
+        """Let the subscriber send the results of what was sent."""
+        self._unanswered = 0
+        await self._end_group()
+        await self._target.pipeline.sync()
 
     async def _send_changes(
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
@@ -524,7 +547,7 @@ class AsyncApplyRun:
                 error.sqlstate,
             )
             await sleep(pause)
-        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+        elif failed and self._can_be_of_a_set(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -541,6 +564,12 @@ class AsyncApplyRun:
         await target.enter_pipeline()
         for transaction in again:
             await self._send(transaction)
+
+    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+        """Return whether a transaction may pass if it is sent change by change."""
+        # Where rows are merged, statements for one row fail at a conflict, too.
+        is_careful = self._settings.merges or self._repeated >= transaction.end_lsn
+        return is_of_a_set(error.sqlstate) and not is_careful
 
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)

@@ -70,6 +70,7 @@ async def read_node(
         with_rows=tuple(with_rows),
         without_full=_tables(traits, lambda row: not row["is_full"]),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
+        with_virtual=_tables(traits, lambda row: row["virtual"] and row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=await read_sequences_of(link, tables),
         hidden=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import attrs
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Literal
@@ -118,7 +119,9 @@ class AsyncMeshCopy:
 
     async def _copies(self, donor: AsyncLink) -> list[TableCopy]:
         published = await read_published(donor, [publication_name(self._mesh)])
-        return await table_copies(donor, self._operation, published)
+        # Each node computes generated columns itself, also those that are published.
+        whole = [attrs.evolve(one, columns=None) for one in published]
+        return await table_copies(donor, self._operation, whole)
 
     async def _insist_on_empty(self, target: AsyncApplyTarget, copies: Sequence[TableCopy]) -> None:
         for copy in copies:

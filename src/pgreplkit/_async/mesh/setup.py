@@ -52,6 +52,8 @@ def publishing(
     """Return the statements that create the publication, for another role if one is named."""
     # Partitions may differ between the nodes.
     options = sql.PUBLISHES + (sql.VIA_ROOT if link.has("publication.via_root") else "")
+    if link.has("publication.generated"):
+        options += sql.GENERATED
     name, listed = Identifier(publication), parts.published_list(link.require, tables)
     statements = [SQL(sql.CREATE_PUBLICATION).format(name, listed, SQL(options))]
     if owner is not None:

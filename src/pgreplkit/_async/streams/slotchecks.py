@@ -13,8 +13,13 @@ from pgreplkit.driver.failures import (
     OBJECT_IN_USE,
     UNDEFINED_OBJECT,
 )
-from pgreplkit.errors import PublicationNotFound, ServerError, SlotActive
-from pgreplkit.plans.streams.slot import missing_publications, slot_refusal, start_refusal
+from pgreplkit.errors import ServerError, SlotActive
+from pgreplkit.plans.streams.slot import (
+    missing_publications,
+    publication_gap,
+    slot_refusal,
+    start_refusal,
+)
 from pgreplkit.values.lsn import LSN
 
 _OF_THE_SLOT = {UNDEFINED_OBJECT, OBJECT_IN_USE, NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED}
@@ -62,7 +67,11 @@ async def check_start(
 
 
 async def explained(
-    walsender: AsyncWalsender, operation: str, slot: str, error: ServerError
+    walsender: AsyncWalsender,
+    operation: str,
+    slot: str,
+    names: Sequence[str],
+    error: ServerError,
 ) -> ServerError:
     """Return a better error where the slot's state says more than the server did."""
     # A connection that streams or is closed takes no query.
@@ -75,9 +84,7 @@ async def explained(
     if error.sqlstate == OBJECT_IN_USE:
         return await slot_active(walsender, operation, slot)
     if error.sqlstate == UNDEFINED_OBJECT:
-        # pgoutput looks a publication up in the catalogs as they were when the change was made.
-        found = f"{error.found}, or it did not exist yet when the change was made"
-        return PublicationNotFound(operation, found, error.sqlstate)
+        return publication_gap(operation, names, error.found)
     return error
 
 

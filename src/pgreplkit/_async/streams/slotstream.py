@@ -27,7 +27,7 @@ from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE, translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     Error,
@@ -42,6 +42,7 @@ from pgreplkit.plans.streams.slot import (
     PUBLICATIONS_CHECKED_EVERY,
     PUBLICATIONS_SKIPPED_SINCE,
     missing_publications,
+    publication_gap,
 )
 from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
@@ -58,6 +59,7 @@ class AsyncPlugin(Protocol):
     """The output plugin of a slot, as far as a stream needs it."""
 
     publications: tuple[str, ...]
+    skips_gaps: bool
 
     async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
         """Return the options of START_REPLICATION."""
@@ -183,14 +185,32 @@ class AsyncSlotStream:
         self._system_id = await check_start(walsender, operation, start, self._system_id)
         await self._reporter.adapt(walsender)
         copy = AsyncCopyBoth(walsender.connection)
+        await self._watch(walsender, copy)
         try:
             with translate_errors(operation, connection=walsender.connection, grant="REPLICATION"):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
-            raise await explained(walsender, operation, self.slot, error) from None
+            copy.unwatch()
+            raise await explained(
+                walsender, operation, self.slot, self._plugin.publications, error
+            ) from None
         walsender.has_streamed_changes = True
         self._checked_at = time.monotonic()
         return copy
+
+    async def _watch(self, walsender: AsyncWalsender, copy: AsyncCopyBoth) -> None:
+        """Let the stream end at a change that was made while a publication did not exist.
+
+        From 18 on the server only warns of it, and sends the changes of the others.
+        """
+        plugin = self._plugin
+        has_warning = walsender.version.major >= PUBLICATIONS_SKIPPED_SINCE
+        if not plugin.publications or plugin.skips_gaps or not has_warning:
+            return
+        # A setting of the role or database can suppress warnings; a caller's session keeps it.
+        if isinstance(self._source, str):
+            await walsender.run("receive warnings", "SET client_min_messages = warning")
+        copy.watch(NOT_IN_PREREQUISITE_STATE)
 
     # Reading
 
@@ -241,6 +261,7 @@ class AsyncSlotStream:
                 raise
             if batch:
                 return
+            await self._check_gap()
             if self.patience is not None and self.patience.is_over:
                 self.patience = None
                 raise WaitTimeout(
@@ -325,6 +346,17 @@ class AsyncSlotStream:
         async with self._side_link() as link:
             await self._plugin.learn(link, unknown.oids)
 
+    async def _check_gap(self) -> None:
+        """End the stream at a change that was made while a publication did not exist.
+
+        Raises: PublicationGap.
+        """
+        if self._copy is not None and self._copy.warning is not None:
+            names = self._plugin.publications
+            error = publication_gap(self._operation, names, self._copy.warning)
+            await self._end(StreamState.FAILED, error)
+            raise error
+
     async def _check_publications(self) -> None:
         """Raise PublicationNotFound if a publication was dropped and the server skips it."""
         names, walsender = self._plugin.publications, self.walsender
@@ -358,7 +390,8 @@ class AsyncSlotStream:
             return
         walsender = self.walsender
         if not isinstance(error, ConnectionFailed) and walsender is not None:
-            error = await explained(walsender, self._operation, self.slot, error)
+            names = self._plugin.publications
+            error = await explained(walsender, self._operation, self.slot, names, error)
         if self.settings.reconnect is None or not isinstance(error, ConnectionFailed):
             await self._end(StreamState.FAILED, error)
             raise error
@@ -429,6 +462,8 @@ class AsyncSlotStream:
                 await self._release()
 
     async def _release(self) -> None:
-        walsender, self.walsender, self._copy = self.walsender, None, None
+        walsender, copy, self.walsender, self._copy = self.walsender, self._copy, None, None
+        if copy is not None:
+            copy.unwatch()
         # A walsender of the caller's stays open for its other commands.
         await self._reporter.release(walsender, reusable=not isinstance(self._source, str))

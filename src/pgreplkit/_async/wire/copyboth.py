@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from psycopg import AsyncConnection, errors, generators
@@ -71,6 +71,29 @@ class AsyncCopyBoth:
         self.guard = guard()
         self.is_over = False
         """Whether the server or this side has sent its last message."""
+        self.warning: str | None = None
+        """The text of the warning that the stream ends at."""
+        self._ends_at = ""
+        self._batch: Sized = ()
+        """The messages that are being received."""
+        self._wanted = 0
+        """The number of messages of the batch that came before the warning."""
+
+    def watch(self, sqlstate: str) -> None:
+        """Deliver no message that follows a warning of this SQLSTATE."""
+        self._ends_at = sqlstate
+        self.connection.add_notice_handler(self._noticed)
+
+    def unwatch(self) -> None:
+        """Remove the handler of warnings from the connection."""
+        if self._ends_at:
+            self._ends_at = ""
+            self.connection.remove_notice_handler(self._noticed)
+
+    def _noticed(self, notice: errors.Diagnostic) -> None:
+        # libpq calls it in the order of the messages, when the server's next one is taken.
+        if notice.sqlstate == self._ends_at and self.warning is None:
+            self.warning, self._wanted = notice.message_primary or "", len(self._batch)
 
     async def start(self, command: bytes) -> list[PGresult]:
         """Begin; return the results, which are an answer if the server has nothing to stream."""
@@ -91,8 +114,9 @@ class AsyncCopyBoth:
         messages: list[T] = []
         size = 0
         with self.guard:
-            if self.is_over:
+            if self.is_over or self.warning is not None:
                 return messages
+            self._batch = messages
             receive = self.connection.pgconn.get_copy_data
             while len(messages) < _BATCH and size < _BATCH_BYTES:
                 # 1 means: do not wait for the rest of a message.
@@ -102,6 +126,9 @@ class AsyncCopyBoth:
                     break
                 messages.append(kind(data))
                 size += count
+            self._batch = ()
+            if self.warning is not None:
+                del messages[self._wanted :]
         return messages
 
     async def wait(self, timeout: float) -> bool:

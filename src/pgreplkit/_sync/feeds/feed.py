@@ -28,11 +28,19 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
+from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ConnectionFailed, FeedError, SinkFenced, SinkUnreachable, SlotActive
+from pgreplkit.errors import (
+    ConnectionFailed,
+    FeedError,
+    PublicationGap,
+    SinkFenced,
+    SinkUnreachable,
+    SlotActive,
+)
 from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.goal import RunGoal
@@ -146,7 +154,7 @@ class Feed(Closing):
         ``stop()`` ends it earlier; without ``stop_at`` it ends with ``stop()`` only.
 
         Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; PublicationNotFound;
-        UnsupportedByServer for ``messages`` before 14 and ``failover`` before 17;
+        PublicationGap; UnsupportedByServer for ``messages`` before 14 and ``failover`` before 17;
         InsufficientPrivilege; ConnectionFailed; SinkUnreachable; SinkNotFitting; SinkRefused;
         SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds, or a call of the engine
         later. What was sent stays.
@@ -281,7 +289,7 @@ class Feed(Closing):
     def _stream(
         self, runner: Runner, goal: RunGoal, position: FeedPosition, source: FeedSource
     ) -> None:
-        settings, plugin = self._settings, self._plugin(goal.stop_at)
+        settings, plugin = self._settings, self._plugin(goal.stop_at, source.server_version)
         # The stream itself does not reconnect: the sink must be opened again first, because the
         # position that it has stored decides where the stream begins.
         stream = SlotStream(
@@ -297,7 +305,14 @@ class Feed(Closing):
         ) as transactions:
             self._state = FeedState.STREAMING
             run = FeedRun(*(transactions, settings, source, runner, self._tally, position))
-            run.run(lambda: self._is_stopping, goal)
+            try:
+                run.run(lambda: self._is_stopping, goal)
+            except PublicationGap as error:
+                error.remedy = (
+                    "begin again with another slot and an empty stream; or, from 18 on, run once"
+                    " with on_lost='accept', which continues with a gap"
+                )
+                raise
 
     def _add(
         self,
@@ -338,8 +353,11 @@ class Feed(Closing):
         finally:
             runner.close()
 
-    def _plugin(self, until: LSN | None) -> Pgoutput[Row]:
+    def _plugin(self, until: LSN | None, major: int) -> Pgoutput[Row]:
+        # Before, the server itself ends the stream there.
+        skips = self._settings.accepts_gap and has("publication.gaps", major)
         settings = ChangeSettings(
+            on_publication_gap="skip" if skips else "raise",
             messages=self._settings.messages,
             stop_at=until,
             timeout=_WAITS,

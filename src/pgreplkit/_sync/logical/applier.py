@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
+from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
@@ -46,7 +47,9 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
+    ApplyFailed,
     ConnectionFailed,
+    PublicationGap,
     ServerError,
     SlotActive,
     SlotLost,
@@ -99,9 +102,9 @@ class Applier(Closing):
     The position is recorded in the same transaction, and acknowledged once it is flushed: whichever
     of the three processes is killed, no change is lost or applied twice.
 
-    With a larger ``group`` up to that many transactions become one, and one statement changes
-    several rows: nothing is lost or applied twice, but queries on the subscriber see the effect of
-    all of them at once, with the commit time of the last one.
+    One statement may change several rows of a transaction. With a larger ``group`` up to that many
+    transactions become one: nothing is lost or applied twice, but queries on the subscriber see the
+    effect of all of them at once, with the commit time of the last one.
 
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
@@ -125,6 +128,7 @@ class Applier(Closing):
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
         origin: Literal["any", "none"] = "any",
+        on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
         reconnect: float | None = None,
@@ -142,6 +146,7 @@ class Applier(Closing):
             truncate=truncate,
             resume=resume,
             origin=origin,
+            on_publication_gap=on_publication_gap,
             group=group,
             retries=retries,
             reconnect=reconnect,
@@ -202,8 +207,9 @@ class Applier(Closing):
         only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
-        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
-        ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
+        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
+        applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -329,7 +335,13 @@ class Applier(Closing):
             self._tally.position = LSN.INVALID if state is None else state.position
             # The run leaves out the transactions between the acknowledged position and this one.
             start = None if state is None or not state.is_end else state.position
-            self._stream(target, shapes, planner, plugin, start, until, deadline)
+            try:
+                self._stream(target, shapes, planner, plugin, start, until, deadline)
+            except ApplyFailed as failure:
+                mismatch = find_mismatch(publisher.link, shapes.link, settings, failure)
+                if mismatch is None:
+                    raise
+                raise mismatch from failure
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
@@ -341,7 +353,6 @@ class Applier(Closing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
-            sets=settings.group > 1,
         )
 
     def _copied(
@@ -403,8 +414,7 @@ class Applier(Closing):
         until: LSN | None,
         deadline: float | None,
     ) -> None:
-        if self._settings.group > 1:
-            target.use_sets()
+        target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = SlotStream(
@@ -430,6 +440,9 @@ class Applier(Closing):
         except (SlotLost, SlotNotFound) as error:
             error.remedy = self._settings.lost_slot_remedy
             raise
+        except PublicationGap as error:
+            error.remedy = self._settings.gap_remedy
+            raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         # Older servers send everything, and the run leaves it out.
@@ -440,6 +453,7 @@ class Applier(Closing):
             stop_at=until,
             timeout=_WAITS,
             origin="none" if is_filtered else "any",
+            on_publication_gap=self._settings.on_publication_gap,
         )
         return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._sync.logical.applyfit import find_misfits
 from pgreplkit._sync.logical.applyshapes import TargetShapes
-from pgreplkit._sync.logical.publication import read_identities
+from pgreplkit._sync.logical.publication import read_identities, unsent_identities
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
@@ -58,8 +59,19 @@ def check_apply(
             is_same_database=feeds_itself(source, read_database(link)),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
+            unsent=unsent_identities(
+                publisher,
+                {
+                    copy.table.table_name: [column.name for column in copy.table.columns]
+                    for copy in copies
+                },
+            ),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
+            misfits={
+                table: [one.found for one in found]
+                for table, found in (find_misfits(publisher, link, settings, [*tables])).items()
+            },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.last_update_wins is not None,

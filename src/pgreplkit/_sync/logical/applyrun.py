@@ -20,7 +20,13 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_of_a_definition, is_transient
+from pgreplkit.apply.failures import (
+    is_lost,
+    is_of_a_change,
+    is_of_a_definition,
+    is_of_a_set,
+    is_transient,
+)
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -39,12 +45,16 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_BYTES_IN_A_BATCH = 1 << 20
+"""Bytes after which a batch ends: the subscriber keeps results back until then."""
 _PARAMETERS = 10
 """Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
 """Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
+_GATHERS = 0.0003
+"""Seconds in which more changes of a transaction come, of which there are some already."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
 _CAREFUL = 1000
@@ -115,6 +125,8 @@ class ApplyRun:
         """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
+        self._unanswered = 0
+        """The size of those since the last end of a batch."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
@@ -164,13 +176,15 @@ class ApplyRun:
 
     def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
+        if self._stream.has_part:
+            # The server sends each change by itself, and each would wake this process.
+            sleep(_GATHERS)
         if self._is_early:
             # To end anything here would commit a part of it.
             return self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
-        self._end_group()
-        pipeline.sync()
+        self._end_batch()
         is_blocked = pipeline.flush()
         self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -238,10 +252,10 @@ class ApplyRun:
         if pipeline.has_outcomes:
             self._settle(pipeline.outcomes())
         if pipeline.in_flight >= _MOST_GROUPS:
-            # Only by a batch, so that the subscriber has work while the next ones are sent.
+            # Only the oldest batch, so that the subscriber has work while the next ones are sent.
             self._drain(_MOST_GROUPS - IN_A_BATCH)
         elif self._bytes > _MOST_BYTES:
-            self._drain(0)
+            self._drain(max(pipeline.in_flight - 1, 0))
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             self._flush()
 
@@ -308,6 +322,7 @@ class ApplyRun:
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
     ) -> None:
         self._bytes += transaction.size
+        self._unanswered += transaction.size
         try:
             self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
@@ -317,6 +332,8 @@ class ApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             self._end_group()
+            if self._unanswered >= _BYTES_IN_A_BATCH:
+                self._end_batch()
 
     def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""
@@ -325,6 +342,12 @@ class ApplyRun:
         if self._group:
             group, self._group = self._group, []
             self._target.end(group, checks=self._shapes.has_deferred)
+
+    def _end_batch(self) -> None:
+        """Let the subscriber send the results of what was sent."""
+        self._unanswered = 0
+        self._end_group()
+        self._target.pipeline.sync()
 
     def _send_changes(
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
@@ -523,7 +546,7 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
-        elif failed and self._settings.stamps and self._repeated < self._pending[0].end_lsn:
+        elif failed and self._can_be_of_a_set(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -540,6 +563,12 @@ class ApplyRun:
         target.enter_pipeline()
         for transaction in again:
             self._send(transaction)
+
+    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+        """Return whether a transaction may pass if it is sent change by change."""
+        # Where rows are merged, statements for one row fail at a conflict, too.
+        is_careful = self._settings.merges or self._repeated >= transaction.end_lsn
+        return is_of_a_set(error.sqlstate) and not is_careful
 
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = SlowPath(self._target, self._planner, self._plan, self._settings.conflicts)

@@ -13,6 +13,9 @@ from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.lsn import LSN
 
+_FEW = 4 << 10
+"""Bytes of a transaction that comes at once: waiting would only delay it."""
+
 
 class QualifiedPgoutput(Pgoutput[Row]):
     """pgoutput, whose values name the schemas of what they refer to, as those of regclass do."""
@@ -47,6 +50,11 @@ class RawStream(SlotReader[RawTransaction[Row]]):
     def reached(self) -> LSN:
         """The position before which the server has no more changes than those delivered."""
         return self._stream.feedback.reached
+
+    @property
+    def has_part(self) -> bool:
+        """Whether some of a transaction has come, more than a few changes, and its end has not."""
+        return isinstance(self._feed, RawTransactionFeed) and self._feed.coming > _FEW
 
     def pass_idle(self, lsn: LSN) -> None:
         """Count a position without a change as delivered, so that it can be acknowledged."""

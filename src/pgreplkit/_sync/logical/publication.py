@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from psycopg.sql import SQL, Composable, Identifier
 
@@ -33,6 +33,7 @@ from pgreplkit.catalog.logical.replicaidentity import (
     ReplicaIdentity,
     identities,
     identity_in,
+    whole_identities,
     written_tables,
 )
 from pgreplkit.catalog.view import table_in
@@ -411,6 +412,31 @@ def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable
     sql = published_tables(publisher.version.major)
     records = publisher.all("read the published tables", sql, [[*names]])
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
+
+
+def unsent_identities(
+    link: Link, sent: Mapping[TableName, Collection[str]]
+) -> dict[TableName, tuple[str, ...]]:
+    """Return the columns of replica identities that are not among those ``sent``, by table.
+
+    The server refuses UPDATE and DELETE of such a table.
+    """
+    names = [*sent]
+    identities: dict[TableName, tuple[str, ...]] = {}
+    # Before, an index may have generated columns, which are never sent.
+    if link.has("publication.generated"):
+        identities = {one.table: one.columns for one in read_identities(link, names)}
+    records = link.all(
+        "read the replica identities",
+        whole_identities(link.version.major),
+        [*schemas_and_names(names)],
+    )
+    identities |= {table_in(record): tuple(record["columns"]) for record in records}
+    unsent = {
+        table: tuple(name for name in columns if name not in sent[table])
+        for table, columns in identities.items()
+    }
+    return {table: columns for table, columns in unsent.items() if columns}
 
 
 def read_identities(link: Link, tables: Sequence[TableName]) -> Rows[ReplicaIdentity]:

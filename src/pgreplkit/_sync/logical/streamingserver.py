@@ -66,7 +66,7 @@ class StreamingServer(Server):
         after a crash. See ``ChangeOptions`` for the other keywords, such as ``binary=True``.
 
         Raises: when it is entered or a change is requested: SlotNotFound; SlotActive; SlotLost;
-        PublicationNotFound, also for a publication that is dropped later (18: within 30 seconds);
+        PublicationNotFound; PublicationGap at a change that was made while one did not exist;
         UnsupportedByServer; AheadOfServer for a ``start`` that the server has not reached;
         InsufficientPrivilege; ConnectionFailed, also when the server shuts down or falls silent;
         WaitTimeout; ValueNotLoadable.

@@ -69,6 +69,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         with_rows=tuple(with_rows),
         without_full=_tables(traits, lambda row: not row["is_full"]),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
+        with_virtual=_tables(traits, lambda row: row["virtual"] and row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=read_sequences_of(link, tables),
         hidden=tuple(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import attrs
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Literal
@@ -117,7 +118,9 @@ class MeshCopy:
 
     def _copies(self, donor: Link) -> list[TableCopy]:
         published = read_published(donor, [publication_name(self._mesh)])
-        return table_copies(donor, self._operation, published)
+        # Each node computes generated columns itself, also those that are published.
+        whole = [attrs.evolve(one, columns=None) for one in published]
+        return table_copies(donor, self._operation, whole)
 
     def _insist_on_empty(self, target: ApplyTarget, copies: Sequence[TableCopy]) -> None:
         for copy in copies:

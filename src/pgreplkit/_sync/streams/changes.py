@@ -213,6 +213,7 @@ class AnyPlugin:
     """An output plugin whose messages are not decoded."""
 
     publications: tuple[str, ...] = ()
+    skips_gaps = False
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._options = options
@@ -240,6 +241,7 @@ class Pgoutput(Generic[R]):
     ) -> None:
         self.publications: tuple[str, ...] = names_of(publications)
         self.settings: ChangeSettings = settings
+        self.skips_gaps: bool = settings.skips_gaps
         self.row_factory: RowFactory[R] = checked_row_factory(row_factory)
         self._adapters = adapters
         self._types: dict[int, ColumnType] = {}
@@ -249,6 +251,9 @@ class Pgoutput(Generic[R]):
         """Return the options of START_REPLICATION; look up the types of all columns before."""
         operation = "look up the types of columns"
         settings, self._connection = self.settings, walsender.connection
+        # Before, the server ends the stream there.
+        if settings.skips_gaps:
+            walsender.require("publication.gaps")
         # Before the stream begins: a walsender that streams takes no queries.
         for record in walsender.query(operation, TYPES_OF_COLUMNS):
             self._types[record["oid"]] = ColumnType(**record)

@@ -28,7 +28,7 @@ from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE, translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     Error,
@@ -43,6 +43,7 @@ from pgreplkit.plans.streams.slot import (
     PUBLICATIONS_CHECKED_EVERY,
     PUBLICATIONS_SKIPPED_SINCE,
     missing_publications,
+    publication_gap,
 )
 from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
@@ -59,6 +60,7 @@ class Plugin(Protocol):
     """The output plugin of a slot, as far as a stream needs it."""
 
     publications: tuple[str, ...]
+    skips_gaps: bool
 
     def options(self, walsender: Walsender) -> Mapping[str, str]:
         """Return the options of START_REPLICATION."""
@@ -184,14 +186,32 @@ class SlotStream:
         self._system_id = check_start(walsender, operation, start, self._system_id)
         self._reporter.adapt(walsender)
         copy = CopyBoth(walsender.connection)
+        self._watch(walsender, copy)
         try:
             with translate_errors(operation, connection=walsender.connection, grant="REPLICATION"):
                 copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
-            raise explained(walsender, operation, self.slot, error) from None
+            copy.unwatch()
+            raise explained(
+                walsender, operation, self.slot, self._plugin.publications, error
+            ) from None
         walsender.has_streamed_changes = True
         self._checked_at = time.monotonic()
         return copy
+
+    def _watch(self, walsender: Walsender, copy: CopyBoth) -> None:
+        """Let the stream end at a change that was made while a publication did not exist.
+
+        From 18 on the server only warns of it, and sends the changes of the others.
+        """
+        plugin = self._plugin
+        has_warning = walsender.version.major >= PUBLICATIONS_SKIPPED_SINCE
+        if not plugin.publications or plugin.skips_gaps or not has_warning:
+            return
+        # A setting of the role or database can suppress warnings; a caller's session keeps it.
+        if isinstance(self._source, str):
+            walsender.run("receive warnings", "SET client_min_messages = warning")
+        copy.watch(NOT_IN_PREREQUISITE_STATE)
 
     # Reading
 
@@ -242,6 +262,7 @@ class SlotStream:
                 raise
             if batch:
                 return
+            self._check_gap()
             if self.patience is not None and self.patience.is_over:
                 self.patience = None
                 raise WaitTimeout(
@@ -326,6 +347,17 @@ class SlotStream:
         with self._side_link() as link:
             self._plugin.learn(link, unknown.oids)
 
+    def _check_gap(self) -> None:
+        """End the stream at a change that was made while a publication did not exist.
+
+        Raises: PublicationGap.
+        """
+        if self._copy is not None and self._copy.warning is not None:
+            names = self._plugin.publications
+            error = publication_gap(self._operation, names, self._copy.warning)
+            self._end(StreamState.FAILED, error)
+            raise error
+
     def _check_publications(self) -> None:
         """Raise PublicationNotFound if a publication was dropped and the server skips it."""
         names, walsender = self._plugin.publications, self.walsender
@@ -359,7 +391,8 @@ class SlotStream:
             return
         walsender = self.walsender
         if not isinstance(error, ConnectionFailed) and walsender is not None:
-            error = explained(walsender, self._operation, self.slot, error)
+            names = self._plugin.publications
+            error = explained(walsender, self._operation, self.slot, names, error)
         if self.settings.reconnect is None or not isinstance(error, ConnectionFailed):
             self._end(StreamState.FAILED, error)
             raise error
@@ -430,6 +463,8 @@ class SlotStream:
                 self._release()
 
     def _release(self) -> None:
-        walsender, self.walsender, self._copy = self.walsender, None, None
+        walsender, copy, self.walsender, self._copy = self.walsender, self._copy, None, None
+        if copy is not None:
+            copy.unwatch()
         # A walsender of the caller's stays open for its other commands.
         self._reporter.release(walsender, reusable=not isinstance(self._source, str))

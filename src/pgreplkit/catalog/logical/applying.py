@@ -21,7 +21,14 @@ CREATE_TABLES = (
         name text PRIMARY KEY,
         state text NOT NULL,
         system_id text NOT NULL,
-        resume text NOT NULL,
+        resume text NOT NULL
+    )
+    """,
+    # Without an index: each transaction makes another version of the row, and none of them can be
+    # removed while someone has an older snapshot. An index would lead to all of them.
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.progress (
+        name text NOT NULL,
         position pg_lsn NOT NULL DEFAULT '0/0',
         commit_time timestamptz,
         touched timestamptz
@@ -83,14 +90,21 @@ HAS_TABLES = "SELECT to_regclass('pgreplkit.copied') IS NOT NULL AS has_tables"
 
 # The life of an applier.
 READ_APPLIER = """
-    SELECT state, system_id, resume, position FROM pgreplkit.applier WHERE name = %s
+    SELECT state, system_id, resume, position
+    FROM pgreplkit.applier JOIN pgreplkit.progress USING (name) WHERE name = %s
 """
 ADD_APPLIER = """
-    INSERT INTO pgreplkit.applier (name, state, system_id, resume)
-    VALUES (%s, 'creating', %s, %s) RETURNING name
+    WITH added AS (
+        INSERT INTO pgreplkit.applier (name, state, system_id, resume)
+        VALUES (%s, 'creating', %s, %s) RETURNING name
+    )
+    INSERT INTO pgreplkit.progress (name) SELECT name FROM added RETURNING name
 """
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
-DROP_APPLIER = "DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name"
+DROP_APPLIER = """
+    WITH dropped AS (DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name)
+    DELETE FROM pgreplkit.progress AS p USING dropped WHERE p.name = dropped.name RETURNING p.name
+"""
 DROP_COPIED = "DELETE FROM pgreplkit.copied WHERE applier = %s RETURNING lsn"
 DROP_PARKED = "DELETE FROM pgreplkit.parked WHERE applier = %s RETURNING id"
 DROP_CONFLICTS = "DELETE FROM pgreplkit.conflict WHERE applier = %s RETURNING id"
@@ -145,6 +159,8 @@ def session_settings(major: int) -> str:
         # A plan that was made while a table was empty would always read the whole table.
         "enable_seqscan": "off",
         "pgreplkit.applied": "",
+        # The place of the row with the applier's position: none yet.
+        "pgreplkit.place": "(0,0)",
     }
     if major >= 11:
         # The cost that stands for a disabled scan would have every such plan compiled.
@@ -233,15 +249,26 @@ SET_MARK = """
 """Begins the pipeline: a position is acknowledged once it is flushed, so no commit waits for it."""
 WAIT_FOR_FLUSH = "SET synchronous_commit = 'on'"
 XACT_SETUP = "SELECT {}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz)"
-MOVE_POSITION = """
-    UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz
-    WHERE name = $3::text
+_PLACE = """
+    p.ctid = coalesce(
+        (SELECT ctid FROM pgreplkit.progress
+            WHERE ctid = current_setting('pgreplkit.place')::tid AND name = {0}::text),
+        (SELECT ctid FROM pgreplkit.progress WHERE name = {0}::text)
+    )
+    RETURNING set_config('pgreplkit.place', p.ctid::text, false)
+"""
+"""Finds the row where the last transaction of the session has left it, or else by its name, as at
+first and after VACUUM FULL; a transaction that is rolled back restores the place, too."""
+MOVE_POSITION = f"""
+    UPDATE pgreplkit.progress AS p SET position = $1::pg_lsn, commit_time = $2::timestamptz
+    WHERE {_PLACE.format("$3")}
 """
 FLUSH = "SELECT {}.pg_replication_origin_session_progress(true)"
 """Flushes the WAL up to the last transaction that was applied."""
-FLUSH_TABLE = """
+FLUSH_TABLE = f"""
     WITH waiting AS (SELECT set_config('synchronous_commit', 'on', true))
-    UPDATE pgreplkit.applier SET touched = clock_timestamp() FROM waiting WHERE name = $1::text
+    UPDATE pgreplkit.progress AS p SET touched = clock_timestamp() FROM waiting
+    WHERE {_PLACE.format("$1")}
 """
 """Commits with a flush of the WAL, which covers all transactions before it."""
 

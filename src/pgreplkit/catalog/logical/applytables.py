@@ -27,10 +27,14 @@ class TargetColumn:
     """Whether its values can be stored out of line: an unchanged one is not sent."""
     equality: str = "="
     """The operator by which its unique index, or else its type, finds equal values."""
+    reads_as: str = ""
+    """The type by which a text is read before it is compared; empty if the operator does that."""
     collation: str = ""
     """The collation of its unique index, as SQL, if it is not that of the column."""
     base_oid: int = 0
     """The type of which its domain is; 0 if that is unknown."""
+    base_type: str = ""
+    """The name of that type, with the modifier that the domain or the column has."""
     is_enum: bool = False
     is_deterministic: bool = True
     """Whether only texts of the same bytes are equal: not so for some collations from 12 on."""
@@ -44,6 +48,9 @@ class TargetColumn:
     def is_equal(self, left: str, right: str) -> str:
         """Return the condition that two values are equal, as the unique index compares them."""
         collate = f" COLLATE {self.collation}" if self.collation else ""
+        # A text for regclass would be read as an oid, and one for a composite type as any record.
+        if self.reads_as:
+            right = f"{right}::{self.reads_as}"
         return f"{left} {self.equality} {right}{collate}"
 
 
@@ -156,16 +163,21 @@ def target_columns(major: int) -> str:
                 (SELECT format('%%I.%%I', s.nspname, collname) FROM pg_catalog.pg_collation AS k
                 JOIN pg_catalog.pg_namespace AS s ON s.oid = collnamespace
                 WHERE k.oid = keyed.coll) END AS collation,
-            base.oid::bigint AS base_oid, base.is_enum,
+            base.oid::bigint AS base_oid, format_type(base.oid, base.modifier) AS base_type,
+            base.is_enum,
+            CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass
+                WHERE opcintype = base.oid AND opcdefault) THEN format_type(base.oid, -1)
+            END AS reads_as,
             {deterministic} AS is_deterministic
         {_ASKED} JOIN pg_catalog.pg_attribute ON attrelid = c.oid AND attnum > 0
             AND NOT attisdropped
         CROSS JOIN LATERAL (
-            WITH RECURSIVE part (oid) AS (
-                SELECT atttypid UNION ALL
-                SELECT typbasetype FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid
+            WITH RECURSIVE part (oid, modifier) AS (
+                SELECT atttypid, atttypmod UNION ALL
+                SELECT typbasetype, CASE typtypmod WHEN -1 THEN modifier ELSE typtypmod END
+                FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid
                 WHERE typtype = 'd'
-            ) SELECT part.oid, typtype = 'e' AS is_enum
+            ) SELECT part.oid, part.modifier, typtype = 'e' AS is_enum
             FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.oid WHERE typtype <> 'd'
         ) AS base
         LEFT JOIN LATERAL (
@@ -233,7 +245,9 @@ def _column(record: Mapping[str, object]) -> TargetColumn:
         equality=str(record["equality"]),
         collation=str(record["collation"] or ""),
         base_oid=int(str(record["base_oid"])),
+        base_type=str(record["base_type"]),
         is_enum=bool(record["is_enum"]),
+        reads_as=str(record["reads_as"] or ""),
         is_deterministic=bool(record["is_deterministic"]),
     )
 

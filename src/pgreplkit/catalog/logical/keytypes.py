@@ -46,8 +46,9 @@ def unremembered(table: TargetTable) -> Iterator[str]:
 
 def _has_one_text(column: TargetColumn) -> bool:
     oid = column.base_oid or column.type_oid
+    kind = column.base_type or column.type
     # With a length, all values are padded to it.
     if oid == _BPCHAR:
-        return column.type.startswith("character(") or column.type_oid != oid
-    is_named = column.type.rpartition(".")[2] in _ONE_TEXT_NAMES
+        return kind.startswith("character(")
+    is_named = kind.rpartition(".")[2] in _ONE_TEXT_NAMES
     return column.is_enum or oid in _ONE_TEXT or is_named

@@ -91,6 +91,22 @@ ALL_TABLES = """
 """
 
 
+def whole_identities(major: int) -> str:
+    """Return the statement for all columns of those tables that have FULL.
+
+    Before 18 generated columns are not part of it.
+    """
+    generated = ""
+    if has("table.generated", major) and not has("publication.generated", major):
+        generated = "AND attgenerated = ''"
+    return f"""
+        SELECT nspname AS schema, relname AS name,
+            ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = pg_class.oid
+                AND attnum > 0 AND NOT attisdropped {generated} ORDER BY attnum) AS columns
+        FROM {ASKED_TABLES} WHERE relreplident = 'f'
+    """
+
+
 def written_tables(major: int) -> str:
     """Return the query for the OIDs of a publication's tables, with partitions for their root."""
     published = """

@@ -59,6 +59,8 @@ def no_write_function(oid: int) -> str:
 CREATE_PUBLICATION = "CREATE PUBLICATION {} FOR TABLE {} WITH ({})"
 PUBLISHES = "publish = 'insert, update, delete'"
 VIA_ROOT = ", publish_via_partition_root = true"
+GENERATED = ", publish_generated_columns = stored"
+"""From 18 on, where a table with FULL cannot be updated if one of its columns is not published."""
 DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
 GIVE_PUBLICATION = "ALTER PUBLICATION {} OWNER TO {}"
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
@@ -135,7 +137,7 @@ TAKE_TOMBSTONES = """
     ON CONFLICT DO NOTHING
 """
 POSITIONS = """
-    SELECT name, position FROM pgreplkit.applier WHERE position > '0/0' AND name = ANY (%s)
+    SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
 """
 """The positions that belong to the rows of the same snapshot, with delta columns."""
 STAMPED_TABLES = """
@@ -185,6 +187,9 @@ TRAITS = """
     SELECT n.nspname AS schema, c.relname AS name, c.relreplident = 'f' AS is_full,
         EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0
             AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
+        ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
+            WHERE attrelid = c.oid AND NOT attisdropped
+            AND to_jsonb(pg_attribute)->>'attgenerated' = 'v') AS virtual,
         EXISTS (SELECT FROM pg_catalog.pg_constraint
             WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

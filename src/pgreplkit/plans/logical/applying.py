@@ -96,7 +96,7 @@ class ApplyReport(Record):
 class ApplierStatus(Record):
     """The progress of an applier, as both servers know it.
 
-    Source: the origin or the table pgreplkit.applier of the subscriber; pg_replication_slots of
+    Source: the origin or the table pgreplkit.progress of the subscriber; pg_replication_slots of
     the publisher.
     """
 

@@ -68,9 +68,13 @@ class ApplyFacts:
     tables: Mapping[TableName, TableName]
     """The subscriber's table for each published one."""
     identities: Sequence[ReplicaIdentity]
+    unsent: Mapping[TableName, Sequence[str]]
+    """By published table: the columns of its replica identity that are not published."""
     targets: Mapping[TableName, TargetTable | None]
     mismatches: Mapping[TableName, str]
     """By published table: why its rows cannot be written."""
+    misfits: Mapping[TableName, Sequence[str]]
+    """By published table: the columns that do not take every value of the publisher's."""
     setup: str
     """The call that prints the statements that an administrator runs."""
     truncates: bool
@@ -216,8 +220,37 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
         table = facts.targets.get(target)
         if table is not None:
             yield _table(check, table, identities.get(source), facts)
+            yield from _unsent(check, facts.unsent.get(source, ()))
+            yield from _misfits(check, facts.misfits.get(source, ()))
             if facts.stamps:
                 yield from _versions(check, table, identities.get(source))
+
+
+def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
+    if columns:
+        yield checked(
+            f"{check}, its replica identity",
+            ok=False,
+            observed=f"it has {', '.join(columns)}, which the publications do not send: the"
+            " publisher refuses UPDATE and DELETE (42P10)",
+            needed="publications that send all columns of the replica identity; stored generated"
+            " columns need publish_generated_columns = stored, virtual ones cannot be sent",
+            remedy="publish these columns, or choose another replica identity",
+        )
+
+
+def _misfits(check: str, found: Sequence[str]) -> Iterator[Finding]:
+    if found:
+        yield checked(
+            f"{check}, its types",
+            ok=False,
+            observed="; ".join(found),
+            needed="columns that take every value of the publisher's: a change with another value"
+            " stops the applier, or is rounded or cut without an error",
+            remedy="align the tables, as with schema_drift()",
+            # It may be known that no such value exists.
+            otherwise=Severity.WARNING,
+        )
 
 
 def unique_besides_key(table: TargetTable) -> list[str]:

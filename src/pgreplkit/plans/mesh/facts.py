@@ -41,6 +41,8 @@ class MeshNodeFacts:
     """Tables without the replica identity FULL."""
     without_old_values: tuple[TableName, ...]
     """Tables with values that can be large, and without the replica identity FULL."""
+    with_virtual: tuple[TableName, ...]
+    """Tables with virtual generated columns, and with the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
     sequences: tuple[SequenceState, ...]
     """Sequences that a column of the tables owns."""

@@ -43,6 +43,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
             if difference
         ]
         yield from _converging(table, facts)
+        yield from _virtual(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
@@ -124,6 +125,19 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             severity=Severity.INFO,
             found="they are checked on the node that writes, and not when changes are applied",
             needed="no deletion of a row to which another node adds a reference at the same time",
+        )
+
+
+def _virtual(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    refusing = [node.name for node in facts.nodes if table in node.with_virtual]
+    if refusing:
+        yield checked(
+            f"virtual columns of {table}",
+            ok=False,
+            observed=f"it has some and REPLICA IDENTITY FULL on {', '.join(refusing)}, which then"
+            " refuses UPDATE and DELETE: they cannot be published",
+            needed="stored generated columns, or a replica identity without them",
+            remedy="make these columns STORED, or drop them",
         )
 
 

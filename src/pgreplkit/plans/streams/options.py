@@ -16,6 +16,7 @@ from pgreplkit.values.slotname import checked_slot_name
 _STREAMINGS = ("off", "on", "parallel")
 _ORIGINS = ("any", "none")
 _UNLOADABLE = ("raise", "text")
+_GAPS = ("raise", "skip")
 
 
 class StreamOptions(TypedDict, total=False):
@@ -58,6 +59,10 @@ class ChangeOptions(StreamOptions, total=False):
     on_unloadable: Literal["raise", "text"]
     """The treatment of a value that Python cannot hold, such as the date infinity: "raise" (the
     default) raises ValueNotLoadable, "text" delivers the server's text as a str."""
+    on_publication_gap: Literal["raise", "skip"]
+    """The treatment of changes that were made while a publication did not exist: "raise" (the
+    default) raises PublicationGap, "skip" delivers the changes of other publications only (18
+    on)."""
 
 
 # The body of a TypedDict may hold nothing but its items.
@@ -121,6 +126,7 @@ class ChangeSettings(StreamSettings):
     messages: bool | None = None
     origin: str = "any"
     on_unloadable: str = "raise"
+    on_publication_gap: str = "raise"
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -130,11 +136,17 @@ class ChangeSettings(StreamSettings):
         self._insist_on_choice("streaming", _STREAMINGS)
         self._insist_on_choice("origin", _ORIGINS)
         self._insist_on_choice("on_unloadable", _UNLOADABLE)
+        self._insist_on_choice("on_publication_gap", _GAPS)
 
     @property
     def keeps_text(self) -> bool:
         """Whether a value that cannot be loaded stays the text that the server sent."""
         return self.on_unloadable == "text"
+
+    @property
+    def skips_gaps(self) -> bool:
+        """Whether changes that were made while a publication did not exist are left out."""
+        return self.on_publication_gap == "skip"
 
 
 @attrs.frozen(kw_only=True)

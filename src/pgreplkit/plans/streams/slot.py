@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pgreplkit.errors import (
     AheadOfServer,
+    PublicationGap,
     PublicationNotFound,
     ServerError,
     SlotLost,
@@ -87,6 +88,20 @@ def missing_publications(
         return None
     found = f"no publication has the name {', '.join(missing)}"
     return PublicationNotFound(operation, found, _UNDEFINED_OBJECT)
+
+
+def publication_gap(operation: str, names: Sequence[str], reported: str) -> PublicationGap:
+    """Return the error for a change that was made while one of the publications did not exist.
+
+    ``reported`` is the server's message. pgoutput reads a publication in the catalogs as they were
+    when a change was made.
+    """
+    which = f"the publication {names[0]!r}" if len(names) == 1 else "one of the publications"
+    found = (
+        f"{which} did not exist when the next change was made ({reported}): it was dropped, or"
+        " created later, and changes of its tables in that time are not sent"
+    )
+    return PublicationGap(operation, found, _UNDEFINED_OBJECT)
 
 
 def start_refusal(

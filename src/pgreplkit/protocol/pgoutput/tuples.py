@@ -50,9 +50,14 @@ _MOST_SHAPES = 1000
 """Shapes that are remembered of one table."""
 
 _Shape: TypeAlias = tuple[
-    Callable[[bytes, int], tuple[bytes, ...]], tuple[bytes, ...], tuple[int, ...], list[int]
+    Callable[[bytes, int], tuple[int, ...]],
+    tuple[int, ...],
+    Callable[[bytes, int], tuple[bytes, ...]],
+    tuple[int, ...],
+    list[int],
 ]
-"""Cuts a row; the bytes between its values; the positions of NULL and unchanged; the formats."""
+"""Reads what is between the values of a row; what that must be; reads the values; the positions of
+NULL and unchanged; the formats."""
 
 
 class RawRows:
@@ -86,11 +91,10 @@ class RawRows:
         else:
             shape = shapes.get(length)
             if shape is not None:
-                cut, heads, absent, formats = shape
-                parts = cut(data, at)
-                if parts[::2] == heads:
+                between, heads, cut, absent, formats = shape
+                if between(data, at) == heads:
                     self.hits += 1
-                    values = [*parts[1::2]]
+                    values = [*cut(data, at)]
                     for position in absent:
                         values[position] = None
                     return values, formats
@@ -115,20 +119,21 @@ class RawRows:
             return
         if len(shapes) >= _MOST_SHAPES:
             shapes.clear()
-        start, length, before = at, len(data) - at, 2
-        layout, heads, absent = [">"], list[bytes](), list[int]()
+        length, absent = len(data) - at, list[int]()
+        # The number of values, and for each its kind and size, as integers: few new objects.
+        layout, places = [">H"], [">2x"]
         for position, value in enumerate(values):
-            before += 1 if value is None else 5
-            size = len(value or b"")
-            layout.append(f"{before}s{size}s")
-            heads.append(data[at : at + before])
-            at += before + size
-            before = 0
             if value is None:
+                layout.append("B")
+                places.append("1x0s")
                 absent.append(position)
-        if heads and at - start == length:
-            cut = struct.Struct("".join(layout)).unpack_from
-            shapes[length] = cut, tuple(heads), tuple(absent), formats
+            else:
+                layout.append(f"BI{len(value)}x")
+                places.append(f"5x{len(value)}s")
+        between, cut = struct.Struct("".join(layout)), struct.Struct("".join(places))
+        if values and cut.size == length:
+            heads = between.unpack_from(data, at)
+            shapes[length] = between.unpack_from, heads, cut.unpack_from, tuple(absent), formats
 
 
 def raw_values(data: bytes, at: int) -> tuple[list[Octets], list[int], int]:

@@ -1,0 +1,74 @@
+"""Find the columns of a subscriber that do not take every value of the publisher's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pgreplkit._async.logical.drift import read_shapes
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.failures import is_of_a_definition
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.catalog.logical.drift import TableShape
+from pgreplkit.errors import ApplyFailed, SchemaMismatch, ServerError
+from pgreplkit.plans.logical.columnfit import NOT_NULL_VIOLATION, Misfit, misfits, missing_nulls
+from pgreplkit.values.tablename import TableName, table_of
+
+
+async def find_mismatch(
+    publisher: AsyncLink, subscriber: AsyncLink, settings: ApplySettings, failure: ApplyFailed
+) -> SchemaMismatch | None:
+    """Return the error for a change that other types of columns refuse; None if they do not."""
+    if failure.table is None or not is_of_a_definition(failure.sqlstate):
+        return None
+    table = table_of(failure.table)
+    find = missing_nulls if failure.sqlstate == NOT_NULL_VIOLATION else misfits
+    try:
+        theirs, ours = await _shapes(publisher, subscriber, settings, [table])
+    except ServerError:
+        # The failure itself is what has to be reported, as after the publisher was stopped.
+        return None
+    [there], [here] = theirs.values() or [None], ours.values() or [None]
+    if there is None or here is None:
+        return None
+    found = [*find(there, here, _names(there, settings))]
+    sql = dict.fromkeys(statement for one in found for statement in one.ddl)
+    if not sql:
+        return None
+    problems = (failure.found, *(one.found for one in found))
+    return SchemaMismatch(failure.table, problems, tuple(sql))
+
+
+async def find_misfits(
+    publisher: AsyncLink,
+    subscriber: AsyncLink,
+    settings: ApplySettings,
+    tables: Sequence[TableName],
+) -> dict[TableName, list[Misfit]]:
+    """Return the columns whose values may not fit, by published table."""
+    theirs, ours = await _shapes(publisher, subscriber, settings, tables)
+    found = {}
+    for table, there in theirs.items():
+        here = ours.get(settings.target_of(table))
+        if here is not None:
+            names = _names(there, settings)
+            found[table] = [*misfits(there, here, names), *missing_nulls(there, here, names)]
+    return found
+
+
+async def _shapes(
+    publisher: AsyncLink,
+    subscriber: AsyncLink,
+    settings: ApplySettings,
+    tables: Sequence[TableName],
+) -> tuple[Mapping[TableName, TableShape], Mapping[TableName, TableShape]]:
+    targets = [settings.target_of(table) for table in tables]
+    return await read_shapes(publisher, tables), await read_shapes(subscriber, targets)
+
+
+def _names(table: TableShape, settings: ApplySettings) -> dict[str, str]:
+    """Return the subscriber's column for each column of the publisher that is written."""
+    rule = settings.rules.get(table.table)
+    if rule is None:
+        return {name: name for name in table.columns}
+    own = {name: rule.columns.get(name, name) for name in table.columns}
+    return {name: to for name, to in own.items() if to is not None and to not in rule.constants}

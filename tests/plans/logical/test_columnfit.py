@@ -1,0 +1,144 @@
+"""Types of columns that take, or do not take, the values of other types."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit.catalog.logical.drift import TableColumn, TableShape
+from pgreplkit.catalog.logical.types import TypeShape
+from pgreplkit.plans.logical.columnfit import misfits, missing_nulls, takes
+from pgreplkit.values.tablename import TableName
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("bigint", "integer"),
+        ("integer", "smallint"),
+        ("numeric", "bigint"),
+        ("numeric(12,2)", "integer"),
+        ("numeric", "numeric(9,3)"),
+        ("numeric(9,3)", "numeric(5,1)"),
+        ("double precision", "integer"),
+        ("double precision", "real"),
+        ("real", "smallint"),
+        ("text", "bigint"),
+        ("character varying", "public.mood"),
+        ("character varying(20)", "character varying(10)"),
+        ("character(5)", "character(3)"),
+        ("bit varying", "bit varying(3)"),
+        ("timestamp without time zone", "timestamp(3) without time zone"),
+        ("timestamp(6) with time zone", "timestamp(3) with time zone"),
+        ("text[]", "character varying(3)[]"),
+        ("public.mood", "public.mood"),
+    ],
+)
+def test_a_wider_type_takes_every_value_and_not_the_other_way(here: str, there: str) -> None:
+    assert takes(here, there)
+    assert here == there or not takes(there, here)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("bigint", "numeric"),
+        ("bigint", "real"),
+        ("numeric(10,2)", "bigint"),
+        ("numeric(9,3)", "numeric(9,2)"),
+        ("double precision", "bigint"),
+        ("double precision", "numeric"),
+        ("timestamp without time zone", "timestamp with time zone"),
+        ("date", "timestamp without time zone"),
+        ("bit(4)", "bit(3)"),
+        ("character varying(3)", "character(3)"),
+        ("integer", "text"),
+        ("integer[]", "bigint[]"),
+    ],
+)
+def test_another_type_does_not_take_every_value(here: str, there: str) -> None:
+    assert not takes(here, there)
+
+
+@given(st.integers(1, 20), st.integers(0, 9), st.integers(1, 20), st.integers(0, 9))
+def test_a_number_takes_the_largest_and_the_finest_value_of_another(
+    digits: int, scale: int, others: int, other_scale: int
+) -> None:
+    here = f"numeric({digits},{scale})"
+    there = f"numeric({others},{other_scale})"
+    finest = Decimal(1).scaleb(-other_scale)
+    largest = Decimal(10) ** (others - other_scale) - finest
+    fits = largest < Decimal(10) ** (digits - scale) and finest == round(finest, scale)
+    assert takes(here, there) == fits or here == there
+
+
+COLUMN = TableColumn(
+    name="n",
+    type="integer",
+    type_oid=23,
+    not_null=False,
+    default=None,
+    generated="",
+    identity="",
+    collation=None,
+)
+
+
+def shape(*types: TypeShape, **changes: Any) -> TableShape:
+    column = attrs.evolve(COLUMN, **changes)
+    return TableShape(
+        table=TableName("public", "t"),
+        is_partitioned=False,
+        columns={column.name: column},
+        types={one.oid: one for one in types},
+    )
+
+
+def mood(*labels: str) -> TypeShape:
+    return TypeShape(
+        oid=70000,
+        name="public.mood",
+        kind="e",
+        definition="",
+        element=None,
+        not_null=False,
+        labels=labels,
+        checks=[],
+        attributes=[],
+    )
+
+
+def found(there: TableShape, here: TableShape) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.found, one.ddl) for one in misfits(there, here, {"n": "n"})]
+
+
+def test_a_column_that_is_too_narrow_comes_with_its_alter() -> None:
+    there = shape(type="bigint", type_oid=20)
+    [[problem, ddl]] = found(there, shape())
+    assert problem == "the column 'n' is integer, and bigint on the publisher"
+    assert ddl == ("ALTER TABLE public.t ALTER COLUMN n TYPE bigint",)
+    assert not found(shape(), there)
+    assert not found(there, shape(generated="s"))
+    assert not [*misfits(there, shape(name="other"), {"n": "n"})]
+
+
+def test_a_type_of_a_schema_may_not_exist_here() -> None:
+    [[_, ddl]] = found(shape(type="public.other", type_oid=70001), shape())
+    assert ddl == ()
+
+
+def test_a_label_that_is_missing_comes_with_its_alter() -> None:
+    enum: dict[str, Any] = {"type": "public.mood", "type_oid": 70000}
+    [[problem, ddl]] = found(shape(mood("sad", "ok"), **enum), shape(mood("sad"), **enum))
+    assert "lacks the label 'ok'" in problem
+    assert ddl[0].startswith("ALTER TYPE public.mood ADD VALUE")
+
+
+def test_a_column_that_takes_no_null_comes_with_its_alter() -> None:
+    [one] = missing_nulls(shape(), shape(not_null=True), {"n": "n"})
+    assert one.ddl == ("ALTER TABLE public.t ALTER COLUMN n DROP NOT NULL",)
+    assert not [*missing_nulls(shape(not_null=True), shape(not_null=True), {"n": "n"})]
