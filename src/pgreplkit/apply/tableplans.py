@@ -98,9 +98,7 @@ class TablePlan:
         if old is not None and any(old[0][at] != values[at] for at in self._always):
             # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
             return [self.delete(old), self.insert(values, formats)]
-        unsent = _ALL_SENT
-        if UNSENT in formats:
-            unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
+        unsent = _unsent(formats)
         has_old = old is not None
         statement = self._get(
             ("update", has_old, unsent, needs_row),
@@ -155,6 +153,8 @@ class StampedPlan(TablePlan):
         self.sweep: Statement | None = stamped.sweep()
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
+        self._last: tuple[list[int], list[int]] = ([], [])
+        """The formats of the last row, without and with those of the constants and the stamp."""
         self._key = [
             (one.position, one.column.base_oid or one.column.type_oid) for one in stamped.key
         ]
@@ -173,7 +173,7 @@ class StampedPlan(TablePlan):
                 new = merged(old, new)
             if self._is_moved(old, new):
                 steps.append(self.delete(old))
-        unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
+        unsent = _unsent(new[1])
         # Under a new key the row is not expected to exist.
         statement = self._insert if steps else self._replace
         # Only an update can leave values as they are: an insert would need all of them.
@@ -202,9 +202,13 @@ class StampedPlan(TablePlan):
         return self.update(None, new)
 
     def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
-        return statement.bound(
-            values + self.constants + self.stamp, formats + self.constant_formats + [BINARY]
-        )
+        last, stamped = self._last
+        # Most rows have the same list.
+        if formats is not last:
+            stamped = [*formats, *self.constant_formats, BINARY]
+            # In one assignment: threads that copy tables share the plan.
+            self._last = formats, stamped
+        return statement.bound([*values, *self.constants, *self.stamp], stamped)
 
 
 class DeltaPlan(StampedPlan):
@@ -268,6 +272,13 @@ class MergedPlan(TablePlan):
     def find(self, row: RawValues) -> Step:
         """Return the step that finds the row with the key of this one."""
         return self._bound(self._local, *row)
+
+
+def _unsent(formats: Sequence[int]) -> frozenset[int]:
+    """Return the positions of values that were not sent; mostly none."""
+    if UNSENT not in formats:
+        return _ALL_SENT
+    return frozenset(at for at, how in enumerate(formats) if how == UNSENT)
 
 
 def merged(old: RawValues, new: RawValues) -> RawValues:

@@ -224,6 +224,58 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert new.all(LEFT) == []
 
 
+async def test_missing_rights_are_found_before_anything_is_changed(
+    sides: Pair, colour: Colour
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        "CREATE ROLE shopkeeper",
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        *(f"ALTER TABLE {table} OWNER TO shopkeeper" for table in ("customers", "orders")),
+    )
+
+    async def problems() -> dict[str, tuple[str, str]]:
+        kind = Upgrade if colour.name == "sync" else AsyncUpgrade
+        async with (
+            await colour.primary(old.as_role("mover")) as here,
+            await colour.primary(new.as_role("mover")) as there,
+        ):
+            upgrade = kind(inner(here), inner(there), name="shop")  # type: ignore[arg-type]
+            found = await colour.bound(upgrade).check()
+            return {
+                one.check: (one.found, one.remedy)
+                for one in found
+                if one.check.endswith((": rights", "reaches new", "reaches old"))
+                and one.severity is Severity.CRITICAL
+            }
+
+    try:
+        found = await problems()
+        assert found.keys() == {"old: rights", "new: rights", "old reaches new", "new reaches old"}
+        assert found["old: rights"][0] == "mover is not a superuser"
+        assert "; GRANT shopkeeper TO mover" in found["old: rights"][1]
+        # Its subscription was refused before it connected anywhere.
+        for check, node in (("old reaches new", "old"), ("new reaches old", "new")):
+            assert found[check][1].startswith(f"connect to the {node} server as a superuser")
+            assert ("pg_create_subscription" in found[check][1]) == (new.node.major >= 16)
+        for check, database in (("old: rights", old), ("new: rights", new)):
+            database.run(*found[check][1].split(": ", 1)[1].split("; "))
+        assert (await problems()).keys() == {"old reaches new", "new reaches old"}
+        if new.node.major >= 16:
+            new.run("GRANT pg_create_subscription TO mover")
+            assert await problems() == {}
+        # The tables of a superuser are for superusers.
+        old.run("ALTER TABLE orders OWNER TO postgres")
+        remedy = (await problems())["old: rights"][1]
+        old.run(*remedy.split(": ", 1)[1].split("; "))
+        assert await problems() == {}
+    finally:
+        for database in (old, new):
+            database.run("REASSIGN OWNED BY mover, shopkeeper TO postgres")
+            database.run("DROP OWNED BY mover, shopkeeper")
+        old.run("DROP ROLE mover, shopkeeper")
+
+
 @pytest.mark.pg(">=18")
 async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_write(
     sides: Pair, colour: Colour, tmp_path: Path

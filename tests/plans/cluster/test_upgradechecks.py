@@ -7,7 +7,11 @@ from datetime import timedelta
 import pytest
 from upgradefacts import NOW, facts_of, side, table
 
-from pgreplkit.plans.cluster.upgradechecks import release_finding, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import (
+    release_finding,
+    side_reach_finding,
+    upgrade_findings,
+)
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.values.finding import Severity
 
@@ -46,6 +50,30 @@ def test_a_promoted_clone_and_another_database_of_a_server_can_be_the_new_one() 
 def test_a_minor_release_has_the_faults_that_later_ones_fixed(version: int, faults: int) -> None:
     found = release_finding("old", side(16, 1, {"version": version})).found
     assert found.count("fixed in") == faults
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "remedy"),
+    [
+        # The server's own refusals come before any connection.
+        ("42501", "connect to the new server as a superuser, or GRANT pg_create_subscription TO"),
+        ("42601", "pass another connection string in replication={'old': …}"),
+        ("2F003", "pass another connection string in replication={'old': …}"),
+        ("08006", "allow it in pg_hba.conf of the old server"),
+        # Before 14, and from a comparison of the places.
+        ("XX000", "allow it in pg_hba.conf of the old server"),
+        (None, "allow it in pg_hba.conf of the old server"),
+    ],
+)
+def test_the_sqlstate_of_a_connection_decides_its_remedy(sqlstate: str | None, remedy: str) -> None:
+    new: dict[str, object] = {"connection_error": "refused", "connection_sqlstate": sqlstate}
+    [bad] = [one for one in upgrade_findings(facts_of(new=new)) if one.severity > Severity.OK]
+    assert (bad.check, bad.found) == ("new reaches old", "refused")
+    assert bad.remedy.startswith(remedy)
+    # The role of server versions that have none.
+    before = side(15, 1, {"connection_error": "refused", "connection_sqlstate": "42501"})
+    remedy = side_reach_finding("old", "new", before).remedy
+    assert remedy == "connect to the old server as a superuser"
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -105,6 +133,13 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "'new'",
         facts_of(old={"connection_error": "no pg_hba.conf entry"}),
     ),
+    (
+        "old: rights",
+        CRITICAL,
+        "old server as a superuser, or execute as one: ALTER ROLE a; GRANT b",
+        facts_of(old={"missing": ["ALTER ROLE a", "GRANT b"]}),
+    ),
+    ("new: rights", CRITICAL, "new server as a superuser", facts_of(new={"missing": ["GRANT b"]})),
     (
         "new reaches old",
         CRITICAL,

@@ -117,11 +117,11 @@ class Upgrade:
         Each finding has the remedy. The plans check the same, and refuse to start if a finding is
         critical.
 
-        Subscriptions that are rolled back show whether the servers reach each other.
+        Subscriptions that are rolled back show whether the servers reach each other. If a role
+        lacks rights, only the servers are checked.
 
         Raises: InsufficientPrivilege.
-        Needs: pg_monitor, and SELECT on the tables and sequences, on both servers; superuser, to
-        try the connections.
+        Needs: pg_monitor on both servers.
         """
         facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))

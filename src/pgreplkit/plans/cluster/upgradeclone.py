@@ -22,6 +22,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
     leftovers_finding,
     reach_finding,
     release_finding,
+    rights_finding,
     timeouts_finding,
     wal_level_finding,
 )
@@ -73,6 +74,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
+    yield rights_finding("old", old)
     yield reach_finding("new", "old", facts.connection_error)
     yield timeouts_finding("old", old)
     yield wal_level_finding("old", old)
