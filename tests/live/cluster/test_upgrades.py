@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -362,6 +363,40 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
+
+
+@pytest.mark.pg(">=11")
+async def test_a_cutover_whose_journal_folder_is_lost_continues_with_another_journal(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "lost", tmp_path / "other"
+    folder.mkdir()
+
+    def lose(progress: StepProgress) -> None:
+        if isinstance(progress.step, WaitApplied) and folder.exists():
+            shutil.rmtree(folder)
+
+    async with opened(sides, colour, folder) as upgrade:
+        await prepare(upgrade, sides)
+        with pytest.raises(PlanFailed, match="could not write the journal") as failed:
+            await (await upgrade.plan_cutover()).run(lose)
+        assert "; create its directory" in str(failed.value)
+        assert "pass another path as journal=: plan_resume() rebuilds" in failed.value.way_on
+        with pytest.raises(Exception, match="are fenced"):
+            order(sides.publisher)
+    with pytest.raises(HostFileError, match=r"create its directory, .* or use another path"):
+        async with opened(sides, colour, folder) as again:
+            await (await again.plan_resume()).resume()
+    other.mkdir()
+    # A file that is not a journal.
+    (other / "journal.json").write_text("{}")
+    async with opened(sides, colour, other) as rescued:
+        with pytest.raises(ValueError, match=r"where no file exists: plan_resume.. rebuilds"):
+            await rescued.plan_resume()
+        (other / "journal.json").unlink()
+        await (await rescued.plan_resume()).resume()
+        assert (await rescued.status()).phase is UpgradePhase.CUT_OVER
+    order(sides.subscriber)
 
 
 @pytest.mark.pg(">=11")

@@ -35,10 +35,9 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
-from pgreplkit.host.journalfile import read_journal
-from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.host.journalfile import journal_at
+from pgreplkit.plans.cluster.journal import CLONING, REBUILT, Journal
 from pgreplkit.plans.cluster.upgrade import (
-    CLONING,
     NEW,
     OLD,
     Names,
@@ -64,6 +63,10 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 from pgreplkit.values.tablename import AnyTable
+
+_LOST_JOURNAL = (
+    f"make it readable; or pass another path as journal=, where no file exists: {REBUILT}"
+)
 
 Redirect = Callable[[str], object]
 """Moves the clients to a server; called with "old" or "new"."""
@@ -251,14 +254,15 @@ class Upgrade:
         return Plan(actor, journal, None, self._file, self._lock())
 
     def _journal(self) -> Journal:
-        if self._file is not None and self._file.exists():
-            journal = read_journal(self._file)
+        journal = journal_at(self._file, remedy=_LOST_JOURNAL)
+        if journal is not None:
             journal.check_performer("upgrade")
             # Another upgrade may use the same file: its steps would act on its own objects, on
             # these servers.
             if not journal.operation.endswith(f" of {self.name}"):
                 raise ValueError(
-                    f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+                    f"could not resume {self.name!r}: {self._file} has the {journal.operation};"
+                    " pass the journal of this upgrade"
                 )
             if not journal.operation.startswith(CLONING):
                 journal.check_databases(databases_of(*self._sides))
@@ -270,7 +274,7 @@ class Upgrade:
         if rebuilt is None:
             raise ValueError(
                 f"could not resume {self.name!r}: it has no journal file, and on the servers no"
-                f" operation is incomplete: it is {status.phase}"
+                f" operation is incomplete: it is {status.phase}; plan the next operation"
             )
         return attrs.evolve(rebuilt, databases=databases_of(*self._sides))
 
@@ -315,10 +319,8 @@ class Upgrade:
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
         # Without a file no other process can have left a plan.
-        if self._file is None or not self._file.exists():
-            return ""
-        journal = read_journal(self._file)
-        return journal.operation if journal.is_unfinished else ""
+        journal = journal_at(self._file, remedy=_LOST_JOURNAL)
+        return journal.operation if journal is not None and journal.is_unfinished else ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

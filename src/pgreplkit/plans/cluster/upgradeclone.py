@@ -13,10 +13,10 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.server.access import HbaRule
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.journal import CLONING, Journal
 from pgreplkit.plans.cluster.standbyconfig import quoted
 from pgreplkit.plans.cluster.steps import DropSlots
-from pgreplkit.plans.cluster.upgrade import CLONING, NEW, OLD, Names, TableGroup
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, TableGroup
 from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
     leftovers_finding,
