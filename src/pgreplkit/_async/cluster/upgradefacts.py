@@ -40,6 +40,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -117,7 +118,7 @@ async def read_upgrade_facts(
         writing_triggers=await read_writing_triggers(old=old),
         drift=await aschema_drift(old, new, both) if both and not is_one else None,
     )
-    if facts.lack_rights:
+    if lack_rights(old_side, new_side):
         return facts
     changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
     return attrs.evolve(

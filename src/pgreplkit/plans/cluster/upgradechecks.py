@@ -57,13 +57,18 @@ _OF_COPIES = {
 def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return one finding for each precondition of the preparation."""
     yield from _servers(facts)
-    if facts.lack_rights:
+    if lack_rights(facts.old, facts.new):
         # A check that looked at nothing would say that there is no problem.
         return
     yield _truncate_finding(facts.old)
     yield from _limits(facts)
     yield from table_findings(facts)
     yield from database_findings(facts)
+
+
+def lack_rights(*sides: Side) -> bool:
+    """Return whether a role lacks rights, so that rows and sequences cannot be read."""
+    return any(side.rights.missing for side in sides)
 
 
 def _servers(facts: UpgradeFacts) -> Iterator[Finding]:

@@ -55,8 +55,3 @@ class UpgradeFacts:
     """Enabled event triggers of the old server that write to tables."""
     drift: SchemaDrift | None = None
     """The differences of the tables that exist on both servers."""
-
-    @property
-    def lack_rights(self) -> bool:
-        """Whether a role lacks rights, so that rows and sequences could not be read."""
-        return bool(self.old.rights.missing or self.new.rights.missing)
