@@ -29,6 +29,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyTables,
     FenceTables,
     OpenTables,
     Subscribe,
@@ -397,6 +398,40 @@ async def test_a_cutover_whose_journal_folder_is_lost_continues_with_another_jou
         await (await rescued.plan_resume()).resume()
         assert (await rescued.status()).phase is UpgradePhase.CUT_OVER
     order(sides.subscriber)
+
+
+@pytest.mark.pg(">=16")
+async def test_programs_that_cannot_copy_the_schema_are_found_before_the_run(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    node = sides.publisher.node
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=node.installation.bindir)
+        assert (await plan.check())["programs"].found == (
+            f"pg_dump has version {node.major}; pg_restore has version {node.major}"
+        )
+        old = tmp_path / "pg_dump"
+        old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+        old.chmod(0o755)
+        (tmp_path / "pg_restore").symlink_to(node.installation.bindir / "pg_restore")
+        for bindir, found in (
+            (tmp_path / "nowhere", r"pg_dump: No such file or directory; .*pg_restore: No such"),
+            (tmp_path, "pg_dump has version 9; pg_restore"),
+        ):
+            plan = await upgrade.plan_prepare(bindir=bindir)
+            with pytest.raises(PlanRefused, match=rf"programs: .*{found}(?s:.*) as bindir="):
+                await plan.run()
+            # Without the schema they are not needed.
+            plan = await upgrade.plan_prepare(bindir=bindir, copy_schema=False)
+            assert "programs" not in await plan.check()
+        # A plan that is resumed is not checked again.
+        plan = await upgrade.plan_prepare(bindir=node.installation.bindir)
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stopped_at(CopyTables))
+        again = await upgrade.plan_resume(bindir=tmp_path / "nowhere")
+        with pytest.raises(PlanFailed, match=r"pg_dump: No such file.*; pass .* as bindir="):
+            await again.resume()
+    assert (sides.publisher.all(LEFT), sides.subscriber.all(LEFT)) == ([], [])
 
 
 @pytest.mark.pg(">=11")

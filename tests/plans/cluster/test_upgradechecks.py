@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, strategies as st
 from upgradefacts import NOW, facts_of, side, table
 
 from pgreplkit.plans.cluster.upgradechecks import (
+    programs_finding,
     release_finding,
     side_reach_finding,
     upgrade_findings,
@@ -74,6 +76,24 @@ def test_the_sqlstate_of_a_connection_decides_its_remedy(sqlstate: str | None, r
     before = side(15, 1, {"connection_error": "refused", "connection_sqlstate": "42501"})
     remedy = side_reach_finding("old", "new", before).remedy
     assert remedy == "connect to the old server as a superuser"
+
+
+MAJORS = st.integers(10, 19)
+
+
+@given(old=MAJORS, new=MAJORS, dump=MAJORS | st.just("it is missing"), restore=MAJORS)
+def test_the_schema_is_copied_by_programs_that_know_both_servers(
+    old: int, new: int, dump: int | str, restore: int
+) -> None:
+    programs = {"pg_dump": dump, "pg_restore": restore}
+    found = programs_finding(programs, old=old, new=new)
+    if isinstance(dump, str) or dump < old or restore < dump:
+        assert found.severity is Severity.CRITICAL
+    else:
+        is_right = dump == restore == new
+        assert found.severity is (Severity.OK if is_right else Severity.WARNING)
+    assert str(dump) in found.found
+    assert found.remedy.endswith("bindir=") is (found.severity is not Severity.OK)
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from pgreplkit._async._io import insist_on_hook
+from pgreplkit._async._io import insist_on_hook, to_thread
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
 from pgreplkit._async.cluster.upgradefacts import (
@@ -35,6 +36,7 @@ from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import journal_at
+from pgreplkit.host.schemacopy import program_majors
 from pgreplkit.plans.cluster.journal import CLONING, REBUILT, Journal
 from pgreplkit.plans.cluster.upgrade import (
     NEW,
@@ -51,7 +53,7 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
@@ -184,7 +186,7 @@ class AsyncUpgrade:
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
-        checks = _PrepareChecks(self, len(chosen))
+        checks = _PrepareChecks(self, len(chosen), copy_schema, bindir)
         return await self._plan(journal, checks, None, bindir=bindir, owners=owners)
 
     async def plan_cutover(
@@ -339,13 +341,21 @@ class _PrepareChecks:
 
     upgrade: AsyncUpgrade
     groups: int
+    copies_schema: bool
+    bindir: str | os.PathLike[str] | None
 
     async def findings(self) -> list[Finding]:
         phase = phase_finding(await self.upgrade.status(), UpgradePhase.NEW)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        return [phase, *(await self.upgrade.check(groups=self.groups))]
+        found = [phase, *(await self.upgrade.check(groups=self.groups))]
+        if self.copies_schema:
+            folder = None if self.bindir is None else Path(self.bindir)
+            programs = await to_thread(partial(program_majors, folder))
+            old, new = (side.version.major for side in self.upgrade._sides)
+            found.append(programs_finding(programs, old=old, new=new))
+        return found
 
 
 @attrs.frozen

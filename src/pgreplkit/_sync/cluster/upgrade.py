@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from pgreplkit._sync._io import insist_on_hook
+from pgreplkit._sync._io import insist_on_hook, to_thread
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
@@ -36,6 +37,7 @@ from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import journal_at
+from pgreplkit.host.schemacopy import program_majors
 from pgreplkit.plans.cluster.journal import CLONING, REBUILT, Journal
 from pgreplkit.plans.cluster.upgrade import (
     NEW,
@@ -52,7 +54,7 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
@@ -181,7 +183,7 @@ class Upgrade:
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
-        checks = _PrepareChecks(self, len(chosen))
+        checks = _PrepareChecks(self, len(chosen), copy_schema, bindir)
         return self._plan(journal, checks, None, bindir=bindir, owners=owners)
 
     def plan_cutover(
@@ -332,13 +334,21 @@ class _PrepareChecks:
 
     upgrade: Upgrade
     groups: int
+    copies_schema: bool
+    bindir: str | os.PathLike[str] | None
 
     def findings(self) -> list[Finding]:
         phase = phase_finding(self.upgrade.status(), UpgradePhase.NEW)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        return [phase, *(self.upgrade.check(groups=self.groups))]
+        found = [phase, *(self.upgrade.check(groups=self.groups))]
+        if self.copies_schema:
+            folder = None if self.bindir is None else Path(self.bindir)
+            programs = to_thread(partial(program_majors, folder))
+            old, new = (side.version.major for side in self.upgrade._sides)
+            found.append(programs_finding(programs, old=old, new=new))
+        return found
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """The preconditions of a major upgrade, as findings with their remedies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -175,6 +175,27 @@ def reach_finding(name: str, other: str, error: str) -> Finding:
         needed=f"a connection with REPLICATION from the {name} server to the {other} one",
         remedy=f"allow it in pg_hba.conf of the {other} server, for a role with REPLICATION, or"
         f" pass a connection string in replication={{{other!r}: …}}",
+    )
+
+
+def programs_finding(programs: Mapping[str, int | str], *, old: int, new: int) -> Finding:
+    """Return the finding about pg_dump and pg_restore, which copy the schema.
+
+    ``programs`` has their major versions, or the errors with which they were started.
+    """
+    majors = [one for one in programs.values() if isinstance(one, int)]
+    # pg_dump refuses a newer server, and pg_restore an archive of a newer pg_dump.
+    can_copy = len(majors) == len(programs) and old <= majors[0] <= majors[1]
+    return checked(
+        "programs",
+        ok=can_copy and {*majors} == {new},
+        observed="; ".join(
+            f"{name} has version {one}" if isinstance(one, int) else one
+            for name, one in programs.items()
+        ),
+        needed=f"pg_dump and pg_restore of version {new}, as the new server",
+        remedy=f"pass the directory of the programs of version {new} as bindir=",
+        otherwise=Severity.WARNING if can_copy else Severity.CRITICAL,
     )
 
 
