@@ -185,6 +185,12 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         new.run("DELETE FROM orders WHERE total < 10")
         # Sent back again, this row would collide.
         order(new)
+        # The new server is the publisher now.
+        assert await differences(upgrade) == []
+        alone = "SET session_replication_role = replica; UPDATE orders SET total = {} WHERE id = 50"
+        old.run(alone.format(0))
+        assert [diff.kind for diff in await differences(upgrade)] == ["different"]
+        old.run(alone.format(50))
         # The way back does not replicate what is created on the new server.
         late = "CREATE TABLE late (id int PRIMARY KEY)"
         new.run(late, "INSERT INTO late VALUES (1)")
@@ -204,6 +210,7 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert orders(sides) == (92, 92)
         # The identity column continues behind the numbers of the other side.
         order(old)
+        given_up = await upgrade.plan_finish()
         with psycopg.connect(new.conninfo) as blocker:
 
             def delay(progress: StepProgress) -> None:
@@ -221,9 +228,15 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert new.all(published) == [("customers",), ("late",), ("later",), ("orders",)]
         assert moved == ["new", "old", "new"]
         assert new.one("SELECT count(*) FROM orders") == 95
+        # It was planned when no one could miss the way back.
+        with pytest.raises(PlanRefused, match="phase: shop is cut over"):
+            await given_up.run()
         await (await upgrade.plan_finish()).run()
         assert old.all(LEFT) == [("shop_fence",)]
         assert new.all(LEFT) == []
+        assert (await upgrade.status()).phase is UpgradePhase.FINISHED
+        with pytest.raises(PlanRefused, match="nothing is left to do"):
+            await (await upgrade.plan_finish()).run()
 
 
 async def test_missing_rights_are_found_before_anything_is_changed(

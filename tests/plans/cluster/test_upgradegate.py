@@ -38,6 +38,7 @@ def following(*, enabled: bool = True, copied: bool = True) -> SubscriptionStatu
     ("forward", "old", "new", "phase"),
     [
         ([], False, True, UpgradePhase.NEW),
+        ([], True, False, UpgradePhase.FINISHED),
         ([following(copied=False)], False, True, UpgradePhase.COPYING),
         ([following(), following(copied=False)], False, True, UpgradePhase.COPYING),
         ([following()], False, True, UpgradePhase.PREPARED),
@@ -214,7 +215,21 @@ def test_what_the_way_back_needs_is_checked_again_before_a_cutover(
 
 
 def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:
-    assert bad(finish_findings(CUT_OVER, [])) == bad(finish_findings(STATUS, [])) == []
+    for status in (CUT_OVER, STATUS):
+        assert bad(finish_findings(status, status.phase, [])) == []
     switching = attrs.evolve(STATUS, phase=UpgradePhase.SWITCHING)
-    assert bad(finish_findings(switching, [])) == ["phase"]
-    assert bad(finish_findings(CUT_OVER, ["stuck"])) == ["apply"]
+    assert bad(finish_findings(switching, switching.phase, [])) == ["phase"]
+    assert bad(finish_findings(CUT_OVER, CUT_OVER.phase, ["stuck"])) == ["apply"]
+
+
+def test_an_end_that_was_planned_in_another_phase_is_refused() -> None:
+    assert bad(finish_findings(STATUS, CUT_OVER.phase, [])) == ["phase"]
+    assert bad(finish_findings(CUT_OVER, STATUS.phase, [])) == ["phase"]
+
+
+def test_nothing_is_left_to_do_after_the_end() -> None:
+    finished = attrs.evolve(STATUS, phase=UpgradePhase.FINISHED)
+    [phase, _] = finish_findings(finished, finished.phase, [])
+    assert phase.severity is Severity.CRITICAL
+    assert phase.remedy is not None
+    assert "nothing is left to do" in phase.remedy

@@ -149,20 +149,28 @@ class AsyncUpgrade:
     async def compare(
         self, tables: Iterable[AnyTable] | None = None
     ) -> AsyncIterator[CompareProgress]:
-        """Compare the rows of tables, while the old server is in use; see ``compare``.
+        """Compare the rows of tables, while clients write; see ``compare``.
 
-        By default all tables of the upgrade. A table without a key cannot be compared: leave it
-        out of ``tables``.
+        After a cutover the new server is the publisher, and before it the old one. By default all
+        tables that it replicates are compared. A table without a key cannot be: leave it out of
+        ``tables``.
 
-        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
+        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
+        after a cutover without a way back.
         """
-        groups = await published_groups(self._old, self._names)
+        source, target, missing = self._old, self._new, "it has published none; prepare it first"
+        if (await self.status()).phase is UpgradePhase.CUT_OVER:
+            source, target = self._new, self._old
+            missing = "after a cutover without a way back the old server does not follow"
+            groups = await returned_groups(self._new, self._names)
+        else:
+            groups = await published_groups(self._old, self._names)
         if not groups:
-            found = f"the upgrade {self.name!r} has published none; prepare it first"
+            found = f"the upgrade {self.name!r}: {missing}"
             raise TableNotFound("compare the tables", found)
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
-        async for progress in acompare(self._old, self._new, chosen if tables is None else tables):
+        async for progress in acompare(source, target, chosen if tables is None else tables):
             yield progress
 
     async def plan_prepare(
@@ -231,10 +239,11 @@ class AsyncUpgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*await published_groups(self._old, self._names)]
+        status = await self.status()
         # Only those that exist: after a cutover without a way back there are none.
-        back = [one.state.subname for one in (await self.status()).back]
+        back = [one.state.subname for one in status.back]
         journal = finish_journal(self._names, groups, back=back)
-        return await self._plan(journal, _FinishChecks(self), None)
+        return await self._plan(journal, _FinishChecks(self, status.phase), None)
 
     async def plan_resume(
         self,
@@ -402,7 +411,10 @@ class _FinishChecks:
     """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: AsyncUpgrade
+    planned: UpgradePhase
+    """The phase when the end was planned."""
 
     async def findings(self) -> list[Finding]:
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        return [*finish_findings(status, await read_stuck(new, old, status.back))]
+        stuck = await read_stuck(new, old, status.back)
+        return [*finish_findings(status, self.planned, stuck)]

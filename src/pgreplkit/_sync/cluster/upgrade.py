@@ -146,20 +146,28 @@ class Upgrade:
         return read_status(self._old, self._new, self._names, interrupted=self._interrupted())
 
     def compare(self, tables: Iterable[AnyTable] | None = None) -> Iterator[CompareProgress]:
-        """Compare the rows of tables, while the old server is in use; see ``compare``.
+        """Compare the rows of tables, while clients write; see ``compare``.
 
-        By default all tables of the upgrade. A table without a key cannot be compared: leave it
-        out of ``tables``.
+        After a cutover the new server is the publisher, and before it the old one. By default all
+        tables that it replicates are compared. A table without a key cannot be: leave it out of
+        ``tables``.
 
-        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
+        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
+        after a cutover without a way back.
         """
-        groups = published_groups(self._old, self._names)
+        source, target, missing = self._old, self._new, "it has published none; prepare it first"
+        if (self.status()).phase is UpgradePhase.CUT_OVER:
+            source, target = self._new, self._old
+            missing = "after a cutover without a way back the old server does not follow"
+            groups = returned_groups(self._new, self._names)
+        else:
+            groups = published_groups(self._old, self._names)
         if not groups:
-            found = f"the upgrade {self.name!r} has published none; prepare it first"
+            found = f"the upgrade {self.name!r}: {missing}"
             raise TableNotFound("compare the tables", found)
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
-        for progress in compare(self._old, self._new, chosen if tables is None else tables):
+        for progress in compare(source, target, chosen if tables is None else tables):
             yield progress
 
     def plan_prepare(
@@ -226,10 +234,11 @@ class Upgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*published_groups(self._old, self._names)]
+        status = self.status()
         # Only those that exist: after a cutover without a way back there are none.
-        back = [one.state.subname for one in (self.status()).back]
+        back = [one.state.subname for one in status.back]
         journal = finish_journal(self._names, groups, back=back)
-        return self._plan(journal, _FinishChecks(self), None)
+        return self._plan(journal, _FinishChecks(self, status.phase), None)
 
     def plan_resume(
         self,
@@ -395,7 +404,10 @@ class _FinishChecks:
     """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: Upgrade
+    planned: UpgradePhase
+    """The phase when the end was planned."""
 
     def findings(self) -> list[Finding]:
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
-        return [*finish_findings(status, read_stuck(new, old, status.back))]
+        stuck = read_stuck(new, old, status.back)
+        return [*finish_findings(status, self.planned, stuck)]

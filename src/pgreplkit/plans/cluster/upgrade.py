@@ -35,6 +35,8 @@ class UpgradePhase(OpenEnum):
     """A cutover or a rollback was interrupted; resume its plan."""
     CUT_OVER = "cut over"
     """Writes go to the new server, and the old one follows."""
+    FINISHED = "finished"
+    """Writes go to the new server, and no replication is left; the old one stays fenced."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +143,8 @@ def phase_of(
         is_preparing = interrupted.startswith((PREPARING, CLONING))
         return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
     if not forward:
-        return UpgradePhase.NEW
+        # Nothing but a cutover fences the old server.
+        return UpgradePhase.FINISHED if old_is_fenced else UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}

@@ -77,12 +77,16 @@ def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:
 
 def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
     """Return the finding about the phase in which an operation is possible."""
+    is_over = status.phase is UpgradePhase.FINISHED
     return checked(
         "phase",
         ok=status.phase in needed,
         observed=f"{status.name} is {status.phase}",
         needed=" or ".join(needed),
-        remedy="complete the operation that leads there first",
+        remedy="nothing is left to do; before another upgrade of the same name, DROP SCHEMA"
+        f" {status.name}_fence CASCADE on the old server"
+        if is_over
+        else "complete the operation that leads there first",
     )
 
 
@@ -117,10 +121,17 @@ def _applied(stuck: Sequence[str]) -> Finding:
     )
 
 
-def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
-    """Return the findings of an end; ``stuck`` are subscriptions of the way back."""
+def finish_findings(
+    status: UpgradeStatus, planned: UpgradePhase, stuck: Sequence[str]
+) -> Iterator[Finding]:
+    """Return the findings of an end that was planned in a phase.
+
+    ``stuck`` are subscriptions of the way back.
+    """
     # After the preparation too: then the upgrade is abandoned.
-    yield phase_finding(status, UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
+    phases = UpgradePhase.CUT_OVER, UpgradePhase.PREPARED
+    # A cutover or a rollback since then would be ended although no one has asked for that.
+    yield phase_finding(status, *([planned] if planned in phases else phases))
     yield _applied(stuck)
 
 
