@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import attrs
 from serverfacts import settings as settings_of
 
-from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
+from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, RoleRights, UserTable
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.cluster.upgrade import Names, cutover_journal, rollback_journal
@@ -108,6 +108,8 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
     changed = dict(changed or {})
     version = changed.pop("version", major * 10000 + 20)
     connection_error = changed.pop("connection_error", "")
+    connection_sqlstate = changed.pop("connection_sqlstate", None)
+    missing = changed.pop("missing", ())
     leftovers = changed.pop("leftovers", ())
     settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
     facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
@@ -115,11 +117,13 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         version=ServerVersion(version),  # type: ignore[arg-type]
         settings=settings_of(**settings),
         facts=facts,
+        rights=RoleRights(role="mover", is_superuser=not missing, missing=missing),  # type: ignore[arg-type]
         pool=POOL,
         slots=0,
         senders=0,
         leftovers=leftovers,  # type: ignore[arg-type]
         connection_error=connection_error,  # type: ignore[arg-type]
+        connection_sqlstate=connection_sqlstate,  # type: ignore[arg-type]
     )
 
 

@@ -125,8 +125,10 @@ class DeltaStatements(StampedStatements):
                 return new(one)
             if is_new:
                 return f"({amount(one)})::{one.column.type}"
-            # Only of a row that is missing: the value of one that exists is not used.
-            alone = f"({amount(one)})::{one.column.type}"
+            # Only of a row that is missing: the value of one that exists is not used, and need not
+            # fit. The length is 0 then; before 12 a constant would be converted in any case, when
+            # the plan is made.
+            alone = f"({amount(one)} + length({_FOUND}))::{one.column.type}"
             return f"CASE WHEN {_FOUND} = '' THEN {alone} ELSE {new(one)} END"
 
         sets = [

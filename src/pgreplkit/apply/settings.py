@@ -177,6 +177,16 @@ class ApplySettings:
         return members.ranks
 
     @property
+    def ranks_of_origins(self) -> Mapping[str, int] | None:
+        """The rank of each origin on the subscriber, empty for its own writers."""
+        members, ranks = self.membership, self.ranks
+        if members is None or ranks is None:
+            return None
+        return {"": ranks[members.node]} | {
+            name: ranks[node] for name, node in members.origins.items()
+        }
+
+    @property
     def stamps(self) -> Stamps | None:
         """How statements compare versions; None if they do not."""
         members, ranks = self.membership, self.ranks

@@ -172,9 +172,9 @@ def _is_after(other: PassEntry | None, key: object) -> bool:
 
 
 @contextmanager
-def translate_os_errors(operation: str) -> Iterator[None]:
+def translate_os_errors(operation: str, *, remedy: str = "") -> Iterator[None]:
     """Translate OSError in the block into HostFileError."""
     try:
         yield
     except OSError as error:
-        raise HostFileError(operation, error.strerror or str(error)) from error
+        raise HostFileError(operation, error.strerror or str(error), remedy=remedy) from error

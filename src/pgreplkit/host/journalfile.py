@@ -1,29 +1,52 @@
-"""The journal of a plan, read from its file."""
+"""The journal of a plan, in its file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pgreplkit.host.configfiles import translate_os_errors
+from pgreplkit.host.configfiles import replace_file, translate_os_errors
 from pgreplkit.plans.cluster.journal import Journal
 
+_REMEDY = "pass the path of the operation's journal, in a file that this process may read"
 
-def read_journal(path: Path) -> Journal:
-    """Read a journal file.
+
+def read_journal(path: Path, *, remedy: str = _REMEDY) -> Journal:
+    """Read a journal file; ``remedy`` ends the text of the errors.
 
     Raises: HostFileError; ValueError if it is not a journal.
     """
-    with translate_os_errors(f"read the journal {str(path)!r}"):
+    with translate_os_errors(f"read the journal {str(path)!r}", remedy=remedy):
         text = path.read_bytes()
-    return journal_in(path, text)
+    return _journal_in(path, text, remedy)
 
 
-def journal_in(path: Path, text: bytes) -> Journal:
-    """Return the journal that a file has.
+def journal_at(path: Path | None, *, remedy: str) -> Journal | None:
+    """Read a journal file; return None if it does not exist.
 
-    Raises: ValueError if it is not a journal.
+    Raises: HostFileError; ValueError if it is not a journal.
     """
+    if path is None:
+        return None
+    with translate_os_errors(f"read the journal {str(path)!r}", remedy=remedy):
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return _journal_in(path, text, remedy)
+
+
+def _journal_in(path: Path, text: bytes, remedy: str) -> Journal:
     try:
         return Journal.from_json(text)
     except ValueError as error:
-        raise ValueError(f"{error}: {str(path)!r}") from error
+        raise ValueError(f"{error}: {str(path)!r}; {remedy}") from error
+
+
+def write_journal(path: Path, journal: Journal) -> None:
+    """Replace the content of a journal file.
+
+    Raises: HostFileError.
+    """
+    remedy = "create its directory, make it writable or free some space there, or use another path"
+    with translate_os_errors(f"write the journal {str(path)!r}", remedy=remedy):
+        replace_file(path, journal.to_json().encode())

@@ -17,6 +17,9 @@ from pgreplkit.host.programs import Programs
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.tablename import TableName
 
+_REMEDY = "pass the directory of the subscriber's pg_dump and pg_restore as bindir="
+_VERSION = 10.0
+"""Seconds for a program to print its version, also from a disk that is asleep."""
 _DUMPED = {SchemaSection.KEYS: "post-data", SchemaSection.REST: "post-data"}
 """The sections that are a part of one of pg_dump's."""
 
@@ -65,6 +68,20 @@ def copy_section(
         _run("restore the schema", [*restore, f"--dbname={there}"], dumped, timeout)
 
 
+def program_majors(bindir: Path | None) -> dict[str, int | str]:
+    """Return the major versions of pg_dump and pg_restore, or why they cannot be run."""
+    found: dict[str, int | str] = {}
+    for name in ("pg_dump", "pg_restore"):
+        try:
+            printed = _run("read the version", [_program(name, bindir), "--version"], b"", _VERSION)
+        except ControlFailed as error:
+            found[name] = error.found
+            continue
+        numbers = re.findall(rb"\d+", printed)
+        found[name] = int(numbers[0]) if numbers else f"{name} does not print its version"
+    return found
+
+
 def _part(listed: bytes, section: SchemaSection, identities: Sequence[int]) -> bytes:
     """Return the entries of the list of an archive that belong to a part of the post-data."""
     oids = b"|".join(str(oid).encode() for oid in identities) or b"none"
@@ -76,7 +93,12 @@ def _part(listed: bytes, section: SchemaSection, identities: Sequence[int]) -> b
 
 
 def _run(operation: str, arguments: Sequence[str], given: bytes, timeout: float) -> bytes:
-    run = Programs().run(operation, arguments, given=given, timeout=timeout)
+    try:
+        run = Programs().run(operation, arguments, given=given, timeout=timeout)
+    except ControlFailed as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise ControlFailed(operation, error.found, remedy=_REMEDY) from error.__cause__
     if run.returncode:
         raise ControlFailed(operation, run.text)
     return run.output

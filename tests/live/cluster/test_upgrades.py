@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyTables,
     FenceTables,
     OpenTables,
     Subscribe,
@@ -224,6 +226,58 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert new.all(LEFT) == []
 
 
+async def test_missing_rights_are_found_before_anything_is_changed(
+    sides: Pair, colour: Colour
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        "CREATE ROLE shopkeeper",
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        *(f"ALTER TABLE {table} OWNER TO shopkeeper" for table in ("customers", "orders")),
+    )
+
+    async def problems() -> dict[str, tuple[str, str]]:
+        kind = Upgrade if colour.name == "sync" else AsyncUpgrade
+        async with (
+            await colour.primary(old.as_role("mover")) as here,
+            await colour.primary(new.as_role("mover")) as there,
+        ):
+            upgrade = kind(inner(here), inner(there), name="shop")  # type: ignore[arg-type]
+            found = await colour.bound(upgrade).check()
+            return {
+                one.check: (one.found, one.remedy)
+                for one in found
+                if one.check.endswith((": rights", "reaches new", "reaches old"))
+                and one.severity is Severity.CRITICAL
+            }
+
+    try:
+        found = await problems()
+        assert found.keys() == {"old: rights", "new: rights", "old reaches new", "new reaches old"}
+        assert found["old: rights"][0] == "mover is not a superuser"
+        assert "; GRANT shopkeeper TO mover" in found["old: rights"][1]
+        # Its subscription was refused before it connected anywhere.
+        for check, node in (("old reaches new", "old"), ("new reaches old", "new")):
+            assert found[check][1].startswith(f"connect to the {node} server as a superuser")
+            assert ("pg_create_subscription" in found[check][1]) == (new.node.major >= 16)
+        for check, database in (("old: rights", old), ("new: rights", new)):
+            database.run(*found[check][1].split(": ", 1)[1].split("; "))
+        assert (await problems()).keys() == {"old reaches new", "new reaches old"}
+        if new.node.major >= 16:
+            new.run("GRANT pg_create_subscription TO mover")
+            assert await problems() == {}
+        # The tables of a superuser are for superusers.
+        old.run("ALTER TABLE orders OWNER TO postgres")
+        remedy = (await problems())["old: rights"][1]
+        old.run(*remedy.split(": ", 1)[1].split("; "))
+        assert await problems() == {}
+    finally:
+        for database in (old, new):
+            database.run("REASSIGN OWNED BY mover, shopkeeper TO postgres")
+            database.run("DROP OWNED BY mover, shopkeeper")
+        old.run("DROP ROLE mover, shopkeeper")
+
+
 @pytest.mark.pg(">=18")
 async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_write(
     sides: Pair, colour: Colour, tmp_path: Path
@@ -310,6 +364,74 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
+
+
+@pytest.mark.pg(">=11")
+async def test_a_cutover_whose_journal_folder_is_lost_continues_with_another_journal(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "lost", tmp_path / "other"
+    folder.mkdir()
+
+    def lose(progress: StepProgress) -> None:
+        if isinstance(progress.step, WaitApplied) and folder.exists():
+            shutil.rmtree(folder)
+
+    async with opened(sides, colour, folder) as upgrade:
+        await prepare(upgrade, sides)
+        with pytest.raises(PlanFailed, match="could not write the journal") as failed:
+            await (await upgrade.plan_cutover()).run(lose)
+        assert "; create its directory" in str(failed.value)
+        assert "pass another path as journal=: plan_resume() rebuilds" in failed.value.way_on
+        with pytest.raises(Exception, match="are fenced"):
+            order(sides.publisher)
+    with pytest.raises(HostFileError, match=r"create its directory, .* or use another path"):
+        async with opened(sides, colour, folder) as again:
+            await (await again.plan_resume()).resume()
+    other.mkdir()
+    # A file that is not a journal.
+    (other / "journal.json").write_text("{}")
+    async with opened(sides, colour, other) as rescued:
+        with pytest.raises(ValueError, match=r"where no file exists: plan_resume.. rebuilds"):
+            await rescued.plan_resume()
+        (other / "journal.json").unlink()
+        await (await rescued.plan_resume()).resume()
+        assert (await rescued.status()).phase is UpgradePhase.CUT_OVER
+    order(sides.subscriber)
+
+
+@pytest.mark.pg(">=16")
+async def test_programs_that_cannot_copy_the_schema_are_found_before_the_run(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    node = sides.publisher.node
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=node.installation.bindir)
+        assert (await plan.check())["programs"].found == (
+            f"pg_dump has version {node.major}; pg_restore has version {node.major}"
+        )
+        old = tmp_path / "pg_dump"
+        old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+        old.chmod(0o755)
+        (tmp_path / "pg_restore").symlink_to(node.installation.bindir / "pg_restore")
+        for bindir, found in (
+            (tmp_path / "nowhere", r"pg_dump: No such file or directory; .*pg_restore: No such"),
+            (tmp_path, "pg_dump has version 9; pg_restore"),
+        ):
+            plan = await upgrade.plan_prepare(bindir=bindir)
+            with pytest.raises(PlanRefused, match=rf"programs: .*{found}(?s:.*) as bindir="):
+                await plan.run()
+            # Without the schema they are not needed.
+            plan = await upgrade.plan_prepare(bindir=bindir, copy_schema=False)
+            assert "programs" not in await plan.check()
+        # A plan that is resumed is not checked again.
+        plan = await upgrade.plan_prepare(bindir=node.installation.bindir)
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stopped_at(CopyTables))
+        again = await upgrade.plan_resume(bindir=tmp_path / "nowhere")
+        with pytest.raises(PlanFailed, match=r"pg_dump: No such file.*; pass .* as bindir="):
+            await again.resume()
+    assert (sides.publisher.all(LEFT), sides.subscriber.all(LEFT)) == ([], [])
 
 
 @pytest.mark.pg(">=11")

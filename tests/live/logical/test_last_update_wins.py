@@ -398,3 +398,59 @@ def test_old_deletions_are_flushed_before_the_stream_has_sent_anything(both: Bot
         both.to_paris.run(stop_at=both.end(), timeout=30)
     both.exchange()
     assert both.rows() == [(1, "a", 1)]
+
+
+@pytest.mark.pg(">=10")
+def test_differences_that_overflow_on_the_way_are_added_later(both: Both) -> None:
+    for each in (both.berlin, both.paris):
+        each.run(
+            "CREATE TABLE s (id int PRIMARY KEY, n smallint NOT NULL, name text)",
+            "ALTER TABLE s REPLICA IDENTITY FULL",
+            "CREATE PUBLICATION sums FOR TABLE s",
+        )
+    names = "berlin_sums", "paris_sums"
+    ends = (both.berlin, both.paris), (both.paris, both.berlin)
+    to_paris, to_berlin = appliers = [
+        Applier(
+            source.conninfo,
+            target.conninfo,
+            name,
+            publications=["sums"],
+            conflicts=DeltaColumns({"s": ["n"]}),
+            on_error="park",
+            copy=False,
+            membership=Membership(
+                node=target.name,
+                source=source.name,
+                ranks=RANKS,
+                origins={f"pgreplkit_{name}": source.name},
+                ties=both.ties,
+            ),
+        )
+        for name, (source, target) in zip(names, ends, strict=True)
+    ]
+
+    def exchange() -> list[list[tuple[object, ...]]]:
+        until = both.end()
+        for applier in appliers:
+            applier.run(stop_at=until, timeout=30)
+        return [each.all("SELECT * FROM s ORDER BY id") for each in (both.berlin, both.paris)]
+
+    exchange()
+    both.berlin.run("INSERT INTO s VALUES (1, 0, 'first')")
+    exchange()
+    both.berlin.run("UPDATE s SET n = 30000, name = 'up'", "UPDATE s SET n = -30000")
+    both.paris.run("UPDATE s SET n = -30000, name = 'down'", "UPDATE s SET n = 30000, name = 'p'")
+    assert exchange() == [[(1, 30000, "p")], [(1, -30000, "p")]]
+    # Each node was over its limit before the other's second change had come.
+    for applier in appliers:
+        [parked] = applier.parked()
+        assert parked.sqlstate == "22003"
+        applier.apply_parked(parked)
+    # They were added once, with the times of their commits.
+    assert exchange() == [[(1, 0, "p")], [(1, 0, "p")]]
+    assert not [*to_paris.parked(), *to_berlin.parked()]
+    for applier in appliers:
+        applier.drop()
+    for each in (both.berlin, both.paris):
+        each.run("DROP TABLE s", "DROP PUBLICATION sums")

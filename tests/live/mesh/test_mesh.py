@@ -183,6 +183,32 @@ async def interrupt(nodes: dict[str, Node], journal: Path, patch: pytest.MonkeyP
     run(nodes["berlin"], "INSERT INTO t VALUES (20, 0, 'first')")
 
 
+def insist_on_differences_that_are_added_later(mesh: Mesh, berlin: Node, paris: Node) -> None:
+    """A sum that is too large on the way is put aside on both sides, and added once."""
+
+    def exchange() -> list[list[tuple[object, ...]]]:
+        with mesh.running():
+            mesh.wait_for_sync()
+        return [run(node, "SELECT n FROM counted WHERE id = 90") for node in (berlin, paris)]
+
+    with pytest.raises(NodeNotFound):
+        mesh.applier("berlin", "rome")
+    with pytest.raises(ValueError, match="no changes of its own"):
+        mesh.applier("paris", "paris")
+    run(berlin, "INSERT INTO counted VALUES (90, 0, 'first')")
+    exchange()
+    for node, sign in ((berlin, ""), (paris, "-")):
+        for n in (f"{sign}9e7", f"-{sign}9e7"):
+            run(node, f"UPDATE counted SET n = {n.replace('--', '')} WHERE id = 90")
+    assert exchange() == [[(Decimal("9e7"),)], [(Decimal("-9e7"),)]]
+    for ends in (("berlin", "paris"), ("paris", "berlin")):
+        applier = mesh.applier(*ends)
+        [parked] = applier.parked()
+        applier.apply_parked(parked)
+    assert exchange() == [[(0,)], [(0,)]]
+    assert {stream.parked for stream in mesh.status()} == {0}
+
+
 @pytest.mark.matrix
 @pytest.mark.pg(">=18")
 def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
@@ -208,6 +234,8 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         mesh.plan_create().run()
     with pytest.raises(NodeNotFound):
         mesh.plan_leave("rome")
+    parking = Mesh(pair, tables=["public.*"], policy=POLICY, on_error="park")
+    insist_on_differences_that_are_added_later(parking, berlin, paris)
     with mesh.running():
         with writers(berlin, paris, berlin) as added:
             wait_until(lambda: len(mesh.conflicts()) > 3)

@@ -76,7 +76,7 @@ def test_a_journal_is_resumed_only_where_all_its_servers_are_known() -> None:
     UPGRADE.check_servers({"b", "a", "c"}, "cluster")
     lost = attrs.evolve(UPGRADE, lost_primary=LostPrimary(primary="z", evidence=(), standbys=()))
     for journal, known in ((UPGRADE, ["a"]), (lost, ["a", "b"])):
-        with pytest.raises(ValueError, match=r"names servers outside this cluster: [bz]$"):
+        with pytest.raises(ValueError, match=r"names servers outside this cluster: [bz]; add"):
             journal.check_servers(known, "cluster")
 
 
@@ -135,6 +135,20 @@ def test_a_failure_says_the_state_and_both_ways() -> None:
     late = after(UPGRADE, 2).failure("b: promote it", "paused", "/tmp/j")
     assert "plan_resume() with the journal '/tmp/j'" in late.way_on
     assert late.way_back.endswith("; never start the old primary as a primary again")
+
+
+def test_only_the_journal_of_an_upgrade_by_rows_is_rebuilt_from_the_servers() -> None:
+    steps = (Analyze(node="new"),)
+    for operation, is_rebuilt in (
+        ("cutover of shop", True),
+        ("preparation of shop", True),
+        ("preparation by clone of shop", False),
+    ):
+        journal = Journal(operation=operation, steps=steps)
+        way_on = journal.failure("s", "disk full", "/tmp/j").way_on
+        assert ("pass another path as journal=: plan_resume() rebuilds" in way_on) == is_rebuilt
+        assert "rebuilds" not in journal.failure("s", "disk full", None).way_on
+    assert "rebuilds" not in after(UPGRADE, 1).failure("a: checkpoint", "full", "/tmp/j").way_on
 
 
 def test_a_result_describes_its_steps_and_what_was_lost() -> None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, strategies as st
 from upgradefacts import NOW, facts_of, side, table
 
-from pgreplkit.plans.cluster.upgradechecks import release_finding, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import (
+    programs_finding,
+    release_finding,
+    side_reach_finding,
+    upgrade_findings,
+)
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.values.finding import Severity
 
@@ -46,6 +52,48 @@ def test_a_promoted_clone_and_another_database_of_a_server_can_be_the_new_one() 
 def test_a_minor_release_has_the_faults_that_later_ones_fixed(version: int, faults: int) -> None:
     found = release_finding("old", side(16, 1, {"version": version})).found
     assert found.count("fixed in") == faults
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "remedy"),
+    [
+        # The server's own refusals come before any connection.
+        ("42501", "connect to the new server as a superuser, or GRANT pg_create_subscription TO"),
+        ("42601", "pass another connection string in replication={'old': …}"),
+        ("2F003", "pass another connection string in replication={'old': …}"),
+        ("08006", "allow it in pg_hba.conf of the old server"),
+        # Before 14, and from a comparison of the places.
+        ("XX000", "allow it in pg_hba.conf of the old server"),
+        (None, "allow it in pg_hba.conf of the old server"),
+    ],
+)
+def test_the_sqlstate_of_a_connection_decides_its_remedy(sqlstate: str | None, remedy: str) -> None:
+    new: dict[str, object] = {"connection_error": "refused", "connection_sqlstate": sqlstate}
+    [bad] = [one for one in upgrade_findings(facts_of(new=new)) if one.severity > Severity.OK]
+    assert (bad.check, bad.found) == ("new reaches old", "refused")
+    assert bad.remedy.startswith(remedy)
+    # The role of server versions that have none.
+    before = side(15, 1, {"connection_error": "refused", "connection_sqlstate": "42501"})
+    remedy = side_reach_finding("old", "new", before).remedy
+    assert remedy == "connect to the old server as a superuser"
+
+
+MAJORS = st.integers(10, 19)
+
+
+@given(old=MAJORS, new=MAJORS, dump=MAJORS | st.just("it is missing"), restore=MAJORS)
+def test_the_schema_is_copied_by_programs_that_know_both_servers(
+    old: int, new: int, dump: int | str, restore: int
+) -> None:
+    programs = {"pg_dump": dump, "pg_restore": restore}
+    found = programs_finding(programs, old=old, new=new)
+    if isinstance(dump, str) or dump < old or restore < dump:
+        assert found.severity is Severity.CRITICAL
+    else:
+        is_right = dump == restore == new
+        assert found.severity is (Severity.OK if is_right else Severity.WARNING)
+    assert str(dump) in found.found
+    assert found.remedy.endswith("bindir=") is (found.severity is not Severity.OK)
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -105,6 +153,13 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "'new'",
         facts_of(old={"connection_error": "no pg_hba.conf entry"}),
     ),
+    (
+        "old: rights",
+        CRITICAL,
+        "old server as a superuser, or execute as one: ALTER ROLE a; GRANT b",
+        facts_of(old={"missing": ["ALTER ROLE a", "GRANT b"]}),
+    ),
+    ("new: rights", CRITICAL, "new server as a superuser", facts_of(new={"missing": ["GRANT b"]})),
     (
         "new reaches old",
         CRITICAL,

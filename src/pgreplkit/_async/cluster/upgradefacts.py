@@ -23,10 +23,12 @@ from pgreplkit.catalog.cluster.upgrade import (
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     REWRITTEN,
+    RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
+    RoleRights,
     UserTable,
     user_table_in,
 )
@@ -38,6 +40,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -93,26 +96,34 @@ async def read_upgrade_facts(
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     available, unreadable = await _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
-    old_side = await read_side(old, names, connection_error=await _unreached(old, new, here))
+    old_side = await read_side(old, names, unreached=await _unreached(old, new, here))
     new_side = await read_side(
         new,
         names,
         available,
         extensions_error=unreadable,
-        connection_error=await _unreached(new, old, there),
+        unreached=await _unreached(new, old, there),
         # The preparation fences it, and may have been interrupted.
         may_be_fenced=True,
     )
     # One database is a finding of its own, and has nothing to compare.
     is_one = old_side.facts.place == new_side.facts.place
-    changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
-    return UpgradeFacts(
+    facts = UpgradeFacts(
         old=old_side,
         new=new_side,
         tables=tables,
         identities=await old.replica_identity(),
-        nonempty=await _nonempty(new._link, both),
+        nonempty=(),
         groups=groups,
+        writing_triggers=await read_writing_triggers(old=old),
+        drift=await aschema_drift(old, new, both) if both and not is_one else None,
+    )
+    if lack_rights(old_side, new_side):
+        return facts
+    changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
+    return attrs.evolve(
+        facts,
+        nonempty=await _nonempty(new._link, both),
         sequences=[
             finding
             for change in changes
@@ -120,8 +131,6 @@ async def read_upgrade_facts(
             if change.target is not None
             for finding in change.findings
         ],
-        writing_triggers=await read_writing_triggers(old=old),
-        drift=await aschema_drift(old, new, both) if both and not is_one else None,
     )
 
 
@@ -131,10 +140,10 @@ async def read_side(
     available: Sequence[tuple[str, str]] = (),
     *,
     extensions_error: str = "",
-    connection_error: str = "",
+    unreached: tuple[str, str | None] = ("", None),
     may_be_fenced: bool = False,
 ) -> Side:
-    """Return the facts about one server; ``connection_error`` is that with the other one.
+    """Return the facts about one server; ``unreached`` is from ``_unreached``.
 
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
@@ -162,11 +171,13 @@ async def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
+        rights=RoleRights(**await link.one("read the rights of the role", RIGHTS)),
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
         senders=len(await server.replicas()),
-        connection_error=connection_error,
+        connection_error=unreached[0],
+        connection_sqlstate=unreached[1],
     )
 
 
@@ -187,8 +198,12 @@ async def _available(link: AsyncLink) -> tuple[Sequence[tuple[str, str]], str]:
         return (), error.found
 
 
-async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | None) -> str:
-    """Return why a server cannot connect to the other one as a subscriber; empty if it can.
+async def _unreached(
+    server: AsyncPrimary, other: AsyncPrimary, conninfo: str | None
+) -> tuple[str, str | None]:
+    """Return why a server cannot connect to the other one as a subscriber, with the SQLSTATE.
+
+    The reason is empty if it can.
 
     The server tries it itself, with a subscription that is rolled back.
     """
@@ -203,8 +218,8 @@ async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | 
             await within.run(operation, statement, grant="SUPERUSER")
             raise Rollback
     except ServerError as error:
-        return error.found
-    return await led_astray(given, other, server)
+        return error.found, error.sqlstate
+    return await led_astray(given, other, server), None
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
@@ -299,8 +314,7 @@ async def read_way_back(
     conninfo: str | None,
 ) -> list[Finding]:
     """Return the findings about the replication to the old server after a cutover."""
-    error = await _unreached(old, new, conninfo)
-    here = await read_side(old, names, connection_error=error)
+    here = await read_side(old, names, unreached=await _unreached(old, new, conninfo))
     return [*way_back_findings(here, await read_side(new, names), groups)]
 
 

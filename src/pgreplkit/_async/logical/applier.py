@@ -377,7 +377,7 @@ class AsyncApplier(AsyncClosing):
         settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
-        policy, membership, ranks = settings.last_update_wins, settings.membership, settings.ranks
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
         if policy is None:
             link.require("commit.origin")
         track = await link.one(self._operation, sql.TRACKS_COMMITS)
@@ -388,16 +388,13 @@ class AsyncApplier(AsyncClosing):
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
         # The settings refuse that; the type checker cannot know.
-        if membership is None or ranks is None:
+        if ranks is None:
             return
         if policy is None:
             await ensure_functions(link, self._operation)
         else:
             await ensure_tombstones(link, tables, settings.deltas)
-        await target.use_ranks(
-            {"": ranks[membership.node]}
-            | {name: ranks[node] for name, node in membership.origins.items()}
-        )
+        await target.use_ranks(ranks)
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
             # A node that joins must get each difference once: it begins at a position that belongs
@@ -569,12 +566,21 @@ class AsyncApplier(AsyncClosing):
     async def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Raises: ApplyFailed, after which it is kept.
+        Where several servers write, it has its publisher's origin and commit time, and the applier
+        must not run meanwhile.
+
+        Raises: ApplyFailed, after which it is kept; ApplierActive.
         """
         _insist_on_parked(parked)
+        ranks = self._settings.ranks_of_origins
         async with await AsyncApplyTarget.connect(
-            self._subscriber, self.name, uses_origin=False
+            self._subscriber, self.name, uses_origin=ranks is not None
         ) as target:
+            if ranks is not None:
+                # Without the origin, other servers would get it a second time, as a local change.
+                await target.lock()
+                await target.use_ranks(ranks)
+                await target.take_origin()
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:

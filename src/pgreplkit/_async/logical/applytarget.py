@@ -440,6 +440,11 @@ class AsyncApplyTarget(AsyncClosing):
             await self.execute(sql.ending(self._functions, self._origin_id), values, formats)
         await self.execute("COMMIT")
 
+    async def name_origin(self, lsn: LSN, time: datetime) -> None:
+        """Let the open transaction have the origin, with a position that may be passed already."""
+        statement = sql.NAME_ORIGIN.format(self._functions)
+        await self.link.all(self.operation, statement, [lsn, time])
+
     async def close(self) -> None:
         """Close the connection; an unfinished transaction is rolled back."""
         await self.connection.close()

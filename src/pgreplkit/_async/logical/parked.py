@@ -30,6 +30,8 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
                 step["statement"], step["parameters"], step["formats"], step["types"]
             )
         table = None
+        if target.uses_origin and parked.commit_time is not None:
+            await target.name_origin(parked.lsn, parked.commit_time)
         await target.execute("COMMIT")
     except PsycopgError as error:
         with translate_errors(operation):

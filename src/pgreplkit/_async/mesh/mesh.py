@@ -19,7 +19,7 @@ from pgreplkit._async.mesh.actions import AsyncMeshActor
 from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks, AsyncRemoveChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import mesh_tables, read_members
-from pgreplkit._async.mesh.running import AsyncMeshRun, Stream
+from pgreplkit._async.mesh.running import AsyncMeshRun, Stream, applier_of
 from pgreplkit._async.mesh.sequences import read_sequences_of
 from pgreplkit._async.mesh.setup import node_setup
 from pgreplkit._async.mesh.status import read_conflicts, read_stream
@@ -452,6 +452,20 @@ class AsyncMesh:
         """
         since = checked_moment(since, "since")
         return Rows(await read_conflicts(self._servers, self.name, since))
+
+    async def applier(self, source: str, target: str, *, timeout: Timeout = 60.0) -> AsyncApplier:
+        """Return the applier of the changes of one node to another one.
+
+        It shows the transactions that were put aside, and applies or drops them; ``run`` runs it,
+        too, and must not run while it applies one.
+
+        Raises: NodeNotFound; ConnectionFailed; ValueError for one node.
+        """
+        stream = self._known(source), self._known(target)
+        if source == target:
+            raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
+        members = await self._members(self._site(timeout), [target])
+        return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
 
     async def compare(
         self,

@@ -17,8 +17,7 @@ from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import Error, HostFileError, ServerError
-from pgreplkit.host.configfiles import replace_file, translate_os_errors
-from pgreplkit.host.journalfile import journal_in
+from pgreplkit.host.journalfile import journal_at, write_journal
 from pgreplkit.plans.cluster.journal import (
     Journal,
     LostPrimary,
@@ -180,9 +179,8 @@ class Plan:
     ) -> PlanResult:
         kept = self._journal_file
         # Overwriting it would lose what is known about that operation.
-        with translate_os_errors(f"read the journal {str(kept)!r}"):
-            text = kept.read_bytes() if kept and kept.exists() else None
-        if kept and text is not None and journal_in(kept, text).is_unfinished:
+        before = journal_at(kept, remedy="make it readable, remove it or use another path")
+        if before is not None and before.is_unfinished:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
@@ -349,9 +347,8 @@ class Plan:
 
     def _keep(self, journal: Journal) -> None:
         if self._journal_file is not None:
-            with translate_os_errors(f"write the journal {str(self._journal_file)!r}"):
-                replace_file(self._journal_file, journal.to_json().encode())
-                self._version = _version_of(self._journal_file)
+            write_journal(self._journal_file, journal)
+            self._version = _version_of(self._journal_file)
         self._journal = journal
 
     def _insist_on_version(self) -> None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from pgreplkit._sync._io import insist_on_hook
+from pgreplkit._sync._io import insist_on_hook, to_thread
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
@@ -35,10 +36,10 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.errors import TableNotFound
-from pgreplkit.host.journalfile import read_journal
-from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.host.journalfile import journal_at
+from pgreplkit.host.schemacopy import program_majors
+from pgreplkit.plans.cluster.journal import CLONING, REBUILT, Journal
 from pgreplkit.plans.cluster.upgrade import (
-    CLONING,
     NEW,
     OLD,
     Names,
@@ -53,7 +54,7 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
@@ -64,6 +65,10 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
 from pgreplkit.values.tablename import AnyTable
+
+_LOST_JOURNAL = (
+    f"make it readable; or pass another path as journal=, where no file exists: {REBUILT}"
+)
 
 Redirect = Callable[[str], object]
 """Moves the clients to a server; called with "old" or "new"."""
@@ -117,11 +122,11 @@ class Upgrade:
         Each finding has the remedy. The plans check the same, and refuse to start if a finding is
         critical.
 
-        Subscriptions that are rolled back show whether the servers reach each other.
+        Subscriptions that are rolled back show whether the servers reach each other. If a role
+        lacks rights, only the servers are checked.
 
         Raises: InsufficientPrivilege.
-        Needs: pg_monitor, and SELECT on the tables and sequences, on both servers; superuser, to
-        try the connections.
+        Needs: pg_monitor on both servers.
         """
         facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))
@@ -178,7 +183,7 @@ class Upgrade:
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
-        checks = _PrepareChecks(self, len(chosen))
+        checks = _PrepareChecks(self, len(chosen), copy_schema, bindir)
         return self._plan(journal, checks, None, bindir=bindir, owners=owners)
 
     def plan_cutover(
@@ -251,14 +256,15 @@ class Upgrade:
         return Plan(actor, journal, None, self._file, self._lock())
 
     def _journal(self) -> Journal:
-        if self._file is not None and self._file.exists():
-            journal = read_journal(self._file)
+        journal = journal_at(self._file, remedy=_LOST_JOURNAL)
+        if journal is not None:
             journal.check_performer("upgrade")
             # Another upgrade may use the same file: its steps would act on its own objects, on
             # these servers.
             if not journal.operation.endswith(f" of {self.name}"):
                 raise ValueError(
-                    f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+                    f"could not resume {self.name!r}: {self._file} has the {journal.operation};"
+                    " pass the journal of this upgrade"
                 )
             if not journal.operation.startswith(CLONING):
                 journal.check_databases(databases_of(*self._sides))
@@ -270,7 +276,7 @@ class Upgrade:
         if rebuilt is None:
             raise ValueError(
                 f"could not resume {self.name!r}: it has no journal file, and on the servers no"
-                f" operation is incomplete: it is {status.phase}"
+                f" operation is incomplete: it is {status.phase}; plan the next operation"
             )
         return attrs.evolve(rebuilt, databases=databases_of(*self._sides))
 
@@ -315,10 +321,8 @@ class Upgrade:
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
         # Without a file no other process can have left a plan.
-        if self._file is None or not self._file.exists():
-            return ""
-        journal = read_journal(self._file)
-        return journal.operation if journal.is_unfinished else ""
+        journal = journal_at(self._file, remedy=_LOST_JOURNAL)
+        return journal.operation if journal is not None and journal.is_unfinished else ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -330,13 +334,21 @@ class _PrepareChecks:
 
     upgrade: Upgrade
     groups: int
+    copies_schema: bool
+    bindir: str | os.PathLike[str] | None
 
     def findings(self) -> list[Finding]:
         phase = phase_finding(self.upgrade.status(), UpgradePhase.NEW)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        return [phase, *(self.upgrade.check(groups=self.groups))]
+        found = [phase, *(self.upgrade.check(groups=self.groups))]
+        if self.copies_schema:
+            folder = None if self.bindir is None else Path(self.bindir)
+            programs = to_thread(partial(program_majors, folder))
+            old, new = (side.version.major for side in self.upgrade._sides)
+            found.append(programs_finding(programs, old=old, new=new))
+        return found
 
 
 @attrs.frozen

@@ -20,8 +20,8 @@ from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninf
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.journal import CLONING
 from pgreplkit.plans.cluster.upgrade import (
-    CLONING,
     OLD,
     Names,
     TableGroup,
@@ -161,7 +161,8 @@ class UpgradeClone:
         if journal.operation != f"{CLONING} {self.name}" or places != {here}:
             found = f"{journal.operation} into {', '.join(sorted(places)) or 'no directory'}"
             raise ValueError(
-                f"could not resume {self.name!r} into {here}: {self._file} has the {found}"
+                f"could not resume {self.name!r} into {here}: {self._file} has the {found};"
+                " pass the journal of this clone"
             )
         journal.check_databases(databases_of(self._old))
         return Plan(self._actor, journal, None, self._file, self._lock())

@@ -24,10 +24,12 @@ from pgreplkit.catalog.cluster.upgrade import (
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     REWRITTEN,
+    RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
+    RoleRights,
     UserTable,
     user_table_in,
 )
@@ -39,6 +41,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -94,26 +97,34 @@ def read_upgrade_facts(
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     available, unreadable = _available(new._link)
     here, there = replication.get(NEW), replication.get(OLD)
-    old_side = read_side(old, names, connection_error=_unreached(old, new, here))
+    old_side = read_side(old, names, unreached=_unreached(old, new, here))
     new_side = read_side(
         new,
         names,
         available,
         extensions_error=unreadable,
-        connection_error=_unreached(new, old, there),
+        unreached=_unreached(new, old, there),
         # The preparation fences it, and may have been interrupted.
         may_be_fenced=True,
     )
     # One database is a finding of its own, and has nothing to compare.
     is_one = old_side.facts.place == new_side.facts.place
-    changes = () if is_one else (SequencePlan.read(old, new)).changes
-    return UpgradeFacts(
+    facts = UpgradeFacts(
         old=old_side,
         new=new_side,
         tables=tables,
         identities=old.replica_identity(),
-        nonempty=_nonempty(new._link, both),
+        nonempty=(),
         groups=groups,
+        writing_triggers=read_writing_triggers(old=old),
+        drift=schema_drift(old, new, both) if both and not is_one else None,
+    )
+    if lack_rights(old_side, new_side):
+        return facts
+    changes = () if is_one else (SequencePlan.read(old, new)).changes
+    return attrs.evolve(
+        facts,
+        nonempty=_nonempty(new._link, both),
         sequences=[
             finding
             for change in changes
@@ -121,8 +132,6 @@ def read_upgrade_facts(
             if change.target is not None
             for finding in change.findings
         ],
-        writing_triggers=read_writing_triggers(old=old),
-        drift=schema_drift(old, new, both) if both and not is_one else None,
     )
 
 
@@ -132,10 +141,10 @@ def read_side(
     available: Sequence[tuple[str, str]] = (),
     *,
     extensions_error: str = "",
-    connection_error: str = "",
+    unreached: tuple[str, str | None] = ("", None),
     may_be_fenced: bool = False,
 ) -> Side:
-    """Return the facts about one server; ``connection_error`` is that with the other one.
+    """Return the facts about one server; ``unreached`` is from ``_unreached``.
 
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
@@ -163,11 +172,13 @@ def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
+        rights=RoleRights(**link.one("read the rights of the role", RIGHTS)),
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
         senders=len(server.replicas()),
-        connection_error=connection_error,
+        connection_error=unreached[0],
+        connection_sqlstate=unreached[1],
     )
 
 
@@ -188,8 +199,10 @@ def _available(link: Link) -> tuple[Sequence[tuple[str, str]], str]:
         return (), error.found
 
 
-def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
-    """Return why a server cannot connect to the other one as a subscriber; empty if it can.
+def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[str, str | None]:
+    """Return why a server cannot connect to the other one as a subscriber, with the SQLSTATE.
+
+    The reason is empty if it can.
 
     The server tries it itself, with a subscription that is rolled back.
     """
@@ -204,8 +217,8 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
             within.run(operation, statement, grant="SUPERUSER")
             raise Rollback
     except ServerError as error:
-        return error.found
-    return led_astray(given, other, server)
+        return error.found, error.sqlstate
+    return led_astray(given, other, server), None
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
@@ -296,8 +309,7 @@ def read_way_back(
     conninfo: str | None,
 ) -> list[Finding]:
     """Return the findings about the replication to the old server after a cutover."""
-    error = _unreached(old, new, conninfo)
-    here = read_side(old, names, connection_error=error)
+    here = read_side(old, names, unreached=_unreached(old, new, conninfo))
     return [*way_back_findings(here, read_side(new, names), groups)]
 
 

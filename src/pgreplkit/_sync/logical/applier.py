@@ -376,7 +376,7 @@ class Applier(Closing):
         settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
-        policy, membership, ranks = settings.last_update_wins, settings.membership, settings.ranks
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
         if policy is None:
             link.require("commit.origin")
         track = link.one(self._operation, sql.TRACKS_COMMITS)
@@ -387,16 +387,13 @@ class Applier(Closing):
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
         # The settings refuse that; the type checker cannot know.
-        if membership is None or ranks is None:
+        if ranks is None:
             return
         if policy is None:
             ensure_functions(link, self._operation)
         else:
             ensure_tombstones(link, tables, settings.deltas)
-        target.use_ranks(
-            {"": ranks[membership.node]}
-            | {name: ranks[node] for name, node in membership.origins.items()}
-        )
+        target.use_ranks(ranks)
         if policy is not None:
             target.guard_clock(policy.max_clock_skew)
             # A node that joins must get each difference once: it begins at a position that belongs
@@ -564,10 +561,21 @@ class Applier(Closing):
     def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Raises: ApplyFailed, after which it is kept.
+        Where several servers write, it has its publisher's origin and commit time, and the applier
+        must not run meanwhile.
+
+        Raises: ApplyFailed, after which it is kept; ApplierActive.
         """
         _insist_on_parked(parked)
-        with ApplyTarget.connect(self._subscriber, self.name, uses_origin=False) as target:
+        ranks = self._settings.ranks_of_origins
+        with ApplyTarget.connect(
+            self._subscriber, self.name, uses_origin=ranks is not None
+        ) as target:
+            if ranks is not None:
+                # Without the origin, other servers would get it a second time, as a local change.
+                target.lock()
+                target.use_ranks(ranks)
+                target.take_origin()
             apply_parked(target, parked)
 
     def drop_parked(self, parked: ParkedTransaction) -> None:

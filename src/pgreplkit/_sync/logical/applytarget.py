@@ -435,6 +435,11 @@ class ApplyTarget(Closing):
             self.execute(sql.ending(self._functions, self._origin_id), values, formats)
         self.execute("COMMIT")
 
+    def name_origin(self, lsn: LSN, time: datetime) -> None:
+        """Let the open transaction have the origin, with a position that may be passed already."""
+        statement = sql.NAME_ORIGIN.format(self._functions)
+        self.link.all(self.operation, statement, [lsn, time])
+
     def close(self) -> None:
         """Close the connection; an unfinished transaction is rolled back."""
         self.connection.close()

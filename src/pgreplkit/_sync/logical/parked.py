@@ -29,6 +29,8 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
             number, table = step["number"], step["table"]
             target.execute(step["statement"], step["parameters"], step["formats"], step["types"])
         table = None
+        if target.uses_origin and parked.commit_time is not None:
+            target.name_origin(parked.lsn, parked.commit_time)
         target.execute("COMMIT")
     except PsycopgError as error:
         with translate_errors(operation):

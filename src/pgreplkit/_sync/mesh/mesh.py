@@ -20,7 +20,7 @@ from pgreplkit._sync.mesh.actions import MeshActor
 from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks, RemoveChecks
 from pgreplkit._sync.mesh.compare import MeshCompare
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
-from pgreplkit._sync.mesh.running import MeshRun, Stream
+from pgreplkit._sync.mesh.running import MeshRun, Stream, applier_of
 from pgreplkit._sync.mesh.sequences import read_sequences_of
 from pgreplkit._sync.mesh.setup import node_setup
 from pgreplkit._sync.mesh.status import read_conflicts, read_stream
@@ -450,6 +450,20 @@ class Mesh:
         """
         since = checked_moment(since, "since")
         return Rows(read_conflicts(self._servers, self.name, since))
+
+    def applier(self, source: str, target: str, *, timeout: Timeout = 60.0) -> Applier:
+        """Return the applier of the changes of one node to another one.
+
+        It shows the transactions that were put aside, and applies or drops them; ``run`` runs it,
+        too, and must not run while it applies one.
+
+        Raises: NodeNotFound; ConnectionFailed; ValueError for one node.
+        """
+        stream = self._known(source), self._known(target)
+        if source == target:
+            raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
+        members = self._members(self._site(timeout), [target])
+        return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
 
     def compare(
         self,

@@ -153,27 +153,7 @@ class MeshRun:
         return members is not None and stream in self._wanted(members, target)
 
     def _applier(self, stream: Stream, members: Members) -> Applier:
-        source, target = stream
-        membership = Membership(
-            node=target,
-            source=source,
-            ranks=members.ranks,
-            origins=members.origins(self._mesh, target),
-            ties=members.ties,
-        )
-        return Applier(
-            self._servers[source],
-            self._servers[target],
-            applier_name(self._mesh, source, target),
-            publications=[publication_name(self._mesh)],
-            conflicts=self._policy,
-            membership=membership,
-            on_error=self._on_error,
-            # Each node sends its own changes: those of others would circulate without end.
-            origin="none",
-            copy=False,
-            truncate=False,
-        )
+        return applier_of(self._mesh, self._servers, self._policy, self._on_error, stream, members)
 
     def _collect(self) -> None:
         """Forget the streams that have ended; raise the error of one that cannot continue."""
@@ -198,3 +178,35 @@ class MeshRun:
     def _pause(self, stream: Stream, error: ServerError) -> None:
         _log.warning("mesh %s: %s", self._mesh, one_line(error))
         self._not_before[stream] = time.monotonic() + _PAUSE
+
+
+def applier_of(
+    mesh: str,
+    servers: Mapping[str, str],
+    policy: Policy,
+    on_error: Literal["stop", "park"],
+    stream: Stream,
+    members: Members,
+) -> Applier:
+    """Return the applier of a stream."""
+    source, target = stream
+    membership = Membership(
+        node=target,
+        source=source,
+        ranks=members.ranks,
+        origins=members.origins(mesh, target),
+        ties=members.ties,
+    )
+    return Applier(
+        servers[source],
+        servers[target],
+        applier_name(mesh, source, target),
+        publications=[publication_name(mesh)],
+        conflicts=policy,
+        membership=membership,
+        on_error=on_error,
+        # Each node sends its own changes: those of others would circulate without end.
+        origin="none",
+        copy=False,
+        truncate=False,
+    )

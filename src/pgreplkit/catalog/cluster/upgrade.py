@@ -235,6 +235,44 @@ FACTS = """
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
 """
+
+
+@attrs.frozen(kw_only=True)
+class RoleRights:
+    """The rights of the connecting role."""
+
+    role: str
+    is_superuser: bool
+    """Whether the server lets the role pass every check of privileges."""
+    missing: tuple[str, ...] = attrs.field(default=(), converter=names_in)
+    """The statements that grant what the upgrade needs; empty for a superuser."""
+
+
+RIGHTS = f"""
+    SELECT me.rolname::text AS role, me.rolsuper AS is_superuser,
+        CASE WHEN me.rolsuper THEN '{{}}' ELSE ARRAY(SELECT format(statement, me.rolname)
+            FROM (SELECT 1 AS place, 'ALTER ROLE %I REPLICATION' AS statement
+                WHERE NOT me.rolreplication
+            UNION ALL SELECT 2, format('GRANT CREATE ON DATABASE %I TO %%I', current_database())
+                WHERE NOT has_database_privilege(current_database(), 'CREATE')
+            -- The position of a subscription; by default only superusers read and set it.
+            UNION ALL SELECT 3, format('GRANT EXECUTE ON FUNCTION %s TO %%I', called)
+                FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
+                    'pg_replication_origin_advance(text, pg_lsn)']) AS called
+                WHERE NOT has_function_privilege(called, 'EXECUTE')
+            -- Read for the fingerprint of the schema.
+            UNION ALL SELECT 3, 'GRANT SELECT ON pg_user_mapping TO %I'
+                WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
+            -- Only its owner publishes and fences a table, and reads and sets every sequence.
+            UNION ALL SELECT DISTINCT 4, CASE WHEN r.rolsuper THEN 'ALTER ROLE %I SUPERUSER'
+                    ELSE format('GRANT %I TO %%I', r.rolname) END
+                FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                JOIN pg_roles r ON r.oid = relowner
+                WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
+                    AND NOT {_OF_EXTENSION} AND NOT pg_has_role(relowner, 'USAGE')) AS needed
+            ORDER BY place, statement) END AS missing
+    FROM pg_roles me WHERE me.rolname = current_user
+"""
 WRITING_EVENT_TRIGGERS = r"""
     SELECT evtname::text AS name FROM pg_event_trigger JOIN pg_proc ON pg_proc.oid = evtfoid
     WHERE evtenabled IN ('O', 'A')

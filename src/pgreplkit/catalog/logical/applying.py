@@ -259,6 +259,8 @@ _PLACE = """
 """
 """Finds the row where the last transaction of the session has left it, or else by its name, as at
 first and after VACUUM FULL; a transaction that is rolled back restores the place, too."""
+NAME_ORIGIN = "SELECT {}.pg_replication_origin_xact_setup(%s::pg_lsn, %s::timestamptz)"
+"""An older position does not move the origin back."""
 MOVE_POSITION = f"""
     UPDATE pgreplkit.progress AS p SET position = $1::pg_lsn, commit_time = $2::timestamptz
     WHERE {_PLACE.format("$3")}

@@ -16,6 +16,8 @@ from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import wrapped
 
+CLONING = "preparation by clone of"
+REBUILT = "plan_resume() rebuilds a lost journal from the objects on both servers"
 _UNCHANGED = "the operation does not change which servers accept writes"
 
 
@@ -174,7 +176,7 @@ class Journal:
         if unknown := {*self.servers}.difference(known):
             raise ValueError(
                 f"could not resume the {self.operation}: its journal names servers outside this"
-                f" {group}: {', '.join(sorted(unknown))}"
+                f" {group}: {', '.join(sorted(unknown))}; add them to it, or pass another journal"
             )
 
     def check_databases(self, databases: Sequence[str]) -> None:
@@ -188,6 +190,11 @@ class Journal:
                 f" {', '.join(self.databases)}, and these are {', '.join(databases)}; connect to"
                 " those of the journal"
             )
+
+    @property
+    def is_rebuildable(self) -> bool:
+        """Whether the objects on the servers tell how far the operation is."""
+        return self.performer == "upgrade" and not self.operation.startswith(CLONING)
 
     @property
     def remaining(self) -> tuple[Step, ...]:
@@ -276,6 +283,8 @@ class Journal:
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
             way_on += f", or from another process plan_resume() with the journal {journal_file!r}"
+            if self.is_rebuildable:
+                way_on += f"; if that file is lost, pass another path as journal=: {REBUILT}"
         # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"

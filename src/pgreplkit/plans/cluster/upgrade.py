@@ -7,7 +7,7 @@ import attrs
 from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.errors import InvalidSlotName
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import Journal, WriteStates
+from pgreplkit.plans.cluster.journal import CLONING, Journal, WriteStates
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.openenum import OpenEnum
@@ -18,7 +18,6 @@ from pgreplkit.values.text import wrapped
 
 OLD, NEW = "old", "new"
 PREPARING = "preparation of"
-CLONING = "preparation by clone of"
 _LONGEST = 40
 """Characters of a name: slots and schemas get suffixes, and may have 63."""
 

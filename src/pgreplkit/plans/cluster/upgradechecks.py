@@ -1,6 +1,6 @@
 """The preconditions of a major upgrade, as findings with their remedies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -19,7 +19,12 @@ from pgreplkit.plans.server.readiness import (
     value_of,
 )
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
+from pgreplkit.values.tablename import quoted
 
+_INSUFFICIENT_PRIVILEGE = "42501"
+_WRONG_CONNINFO = {"42601", "2F003"}
+"""SQLSTATEs of a connection string with a parameter that the server does not know, and of one
+without the password that a role needs who is not a superuser."""
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _FAULTS = {
     (16, 2): "deadlocks between applying and copying",
@@ -52,10 +57,18 @@ _OF_COPIES = {
 def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return one finding for each precondition of the preparation."""
     yield from _servers(facts)
+    if lack_rights(facts.old, facts.new):
+        # A check that looked at nothing would say that there is no problem.
+        return
     yield _truncate_finding(facts.old)
     yield from _limits(facts)
     yield from table_findings(facts)
     yield from database_findings(facts)
+
+
+def lack_rights(*sides: Side) -> bool:
+    """Return whether a role lacks rights, so that rows and sequences cannot be read."""
+    return any(side.rights.missing for side in sides)
 
 
 def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
@@ -77,7 +90,8 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
         yield release_finding(name, side)
-        yield reach_finding(name, other, side.connection_error)
+        yield rights_finding(name, side)
+        yield side_reach_finding(name, other, side)
         yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
         yield wal_level_finding(name, side)
@@ -114,6 +128,44 @@ def release_finding(name: str, side: Side) -> Finding:
     )
 
 
+def rights_finding(name: str, side: Side) -> Finding:
+    """Return the finding about the rights of the connecting role."""
+    rights = side.rights
+    kind = "a superuser" if rights.is_superuser else "not a superuser"
+    return checked(
+        f"{name}: rights",
+        ok=not rights.missing,
+        observed=f"{rights.role} is {kind}",
+        needed="a superuser, or a role with REPLICATION, CREATE on the database, the functions of"
+        " replication origins, the user mappings and the rights of the tables' owners",
+        remedy=f"connect to the {name} server as a superuser, or execute as one:"
+        f" {'; '.join(rights.missing)}",
+    )
+
+
+def side_reach_finding(name: str, other: str, side: Side) -> Finding:
+    """Return the finding about the connection of one server to the other, which it tried."""
+    found = reach_finding(name, other, side.connection_error)
+    code = side.connection_sqlstate
+    if code == _INSUFFICIENT_PRIVILEGE:
+        # The server refused the subscription before it connected.
+        may_grant = has("subscription.creator", side.major)
+        role = quoted(side.rights.role)
+        granted = (
+            f", or GRANT pg_create_subscription TO {role}; GRANT CREATE ON DATABASE"
+            f" {quoted(side.facts.database)} TO {role}"
+        )
+        return attrs.evolve(
+            found,
+            needed=f"a role of the {name} server that may create subscriptions",
+            remedy=f"connect to the {name} server as a superuser{granted if may_grant else ''}",
+        )
+    if code in _WRONG_CONNINFO:
+        remedy = f"pass another connection string in replication={{{other!r}: …}}"
+        return attrs.evolve(found, remedy=remedy)
+    return found
+
+
 def reach_finding(name: str, other: str, error: str) -> Finding:
     """Return the finding about the connection of one server to the other."""
     return checked(
@@ -121,8 +173,29 @@ def reach_finding(name: str, other: str, error: str) -> Finding:
         ok=not error,
         observed=error or "it connects",
         needed=f"a connection with REPLICATION from the {name} server to the {other} one",
-        remedy=f"allow it in pg_hba.conf of the {other} server, or pass a connection string in"
-        f" replication={{{other!r}: …}}",
+        remedy=f"allow it in pg_hba.conf of the {other} server, for a role with REPLICATION, or"
+        f" pass a connection string in replication={{{other!r}: …}}",
+    )
+
+
+def programs_finding(programs: Mapping[str, int | str], *, old: int, new: int) -> Finding:
+    """Return the finding about pg_dump and pg_restore, which copy the schema.
+
+    ``programs`` has their major versions, or the errors with which they were started.
+    """
+    majors = [one for one in programs.values() if isinstance(one, int)]
+    # pg_dump refuses a newer server, and pg_restore an archive of a newer pg_dump.
+    can_copy = len(majors) == len(programs) and old <= majors[0] <= majors[1]
+    return checked(
+        "programs",
+        ok=can_copy and {*majors} == {new},
+        observed="; ".join(
+            f"{name} has version {one}" if isinstance(one, int) else one
+            for name, one in programs.items()
+        ),
+        needed=f"pg_dump and pg_restore of version {new}, as the new server",
+        remedy=f"pass the directory of the programs of version {new} as bindir=",
+        otherwise=Severity.WARNING if can_copy else Severity.CRITICAL,
     )
 
 

@@ -13,15 +13,16 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.server.access import HbaRule
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.journal import CLONING, Journal
 from pgreplkit.plans.cluster.standbyconfig import quoted
 from pgreplkit.plans.cluster.steps import DropSlots
-from pgreplkit.plans.cluster.upgrade import CLONING, NEW, OLD, Names, TableGroup
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, TableGroup
 from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
     leftovers_finding,
     reach_finding,
     release_finding,
+    rights_finding,
     timeouts_finding,
     wal_level_finding,
 )
@@ -73,6 +74,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
+    yield rights_finding("old", old)
     yield reach_finding("new", "old", facts.connection_error)
     yield timeouts_finding("old", old)
     yield wal_level_finding("old", old)

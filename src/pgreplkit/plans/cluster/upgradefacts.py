@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
+from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, RoleRights, UserTable
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -21,6 +21,7 @@ class Side:
     version: ServerVersion
     settings: Settings
     facts: DatabaseFacts
+    rights: RoleRights
     pool: WorkerPool
     slots: int
     senders: int
@@ -28,6 +29,8 @@ class Side:
     """Objects that have the names of the upgrade's."""
     connection_error: str = ""
     """The error with which it connects to the other server; empty if it does."""
+    connection_sqlstate: str | None = None
+    """The SQLSTATE of that error."""
 
     @property
     def major(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
-from pgreplkit.plans.cluster.upgradechecks import reach_finding, wal_level_finding
+from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -64,7 +64,7 @@ def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:
     """Return the findings about the replication to the old server, which begins when no server
     accepts writes: what the preparation checked may have changed since."""
     yield wal_level_finding(NEW, new)
-    yield reach_finding(OLD, NEW, old.connection_error)
+    yield side_reach_finding(OLD, NEW, old)
     for name, side, setting, used in (
         (NEW, new, "max_replication_slots", new.slots),
         (NEW, new, "max_wal_senders", new.senders),

@@ -107,7 +107,8 @@ def check_mesh(journal: Journal, mesh: str) -> None:
     if others:
         raise ValueError(
             f"could not resume the {journal.operation}: it is of the mesh"
-            f" {', '.join(map(repr, sorted(others)))}, not of {mesh!r}"
+            f" {', '.join(map(repr, sorted(others)))}, not of {mesh!r}; pass"
+            " the journal of this mesh"
         )
 
 
