@@ -10,7 +10,7 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.logical.compare import compare
-from pgreplkit._sync.logical.drift import schema_drift
+from pgreplkit._sync.logical.drift import read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import read_blockers, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
@@ -39,13 +39,21 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
-from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
+from pgreplkit.errors import (
+    KeyMissing,
+    ServerError,
+    SlotLost,
+    SlotNotFound,
+    SubscriptionStuck,
+    TableNotFound,
+)
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     phase_finding,
+    unpublished_finding,
     way_back_findings,
 )
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -275,8 +283,12 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
     groups = published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
+        phase = phase_finding(status, UpgradePhase.PREPARED)
         # Without a preparation there is nothing else to look at.
-        return [phase_finding(status, UpgradePhase.PREPARED)]
+        if phase.severity is not Severity.OK:
+            return [phase]
+        # The new server is that of the preparation, and the old one is not.
+        return [phase, unpublished_finding(old.connection.info.dbname)]
     drift = schema_drift(old, new, published)
     tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
@@ -346,9 +358,13 @@ def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
         for part in compare(publisher, subscriber, [table]):
             diffs += len(part.diffs)
         return bool(diffs)
-    except KeyMissing:
-        # Rows without a key are not compared: at least those of an empty table are found.
+    except (KeyMissing, TableNotFound):
+        # Without a key, or after DDL, rows are not compared: at least those of an empty table are
+        # found.
         links = (publisher._link, subscriber._link)
+        shapes = [read_shapes(link, [table]) for link in links]
+        if {} in shapes:
+            return True
         here, there = [_nonempty(link, [table]) for link in links]
         return here != there
 
