@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.failures import is_lost, is_transient
+from pgreplkit.errors.apply import is_of_a_change
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,6 @@ from __future__ import annotations
 from pgreplkit.errors.server import PROTOCOL_VIOLATION
 from pgreplkit.plans.streams.retries import TRANSIENT, is_of_lost_session
 
-_OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
-"""Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
-also stands for a binary value that is too short for its type."""
-_PRIVILEGE = "42501"
 _DIVISION_BY_ZERO = "22012"
 """The error by which a statement for several rows refuses to change fewer of them."""
 _OF_A_DEFINITION = (PROTOCOL_VIOLATION, "0A", "22", "23502", "42")
@@ -34,11 +30,3 @@ def is_lost(sqlstate: str | None) -> bool:
 def is_of_a_definition(sqlstate: str | None) -> bool:
     """Return whether an altered table may be the cause."""
     return sqlstate is not None and sqlstate.startswith(_OF_A_DEFINITION)
-
-
-def is_of_a_change(sqlstate: str | None) -> bool:
-    """Return whether a change of the transaction is the cause.
-
-    A full disk or a missing privilege would refuse every transaction that follows, too.
-    """
-    return sqlstate is not None and sqlstate != _PRIVILEGE and sqlstate.startswith(_OF_A_CHANGE)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pgreplkit.errors.server import ServerError
+from pgreplkit.errors.server import PROTOCOL_VIOLATION, ServerError
+
+_OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
+"""Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
+also stands for a binary value that is too short for its type."""
+_PRIVILEGE = "42501"
+
+
+def is_of_a_change(sqlstate: str | None) -> bool:
+    """Return whether a change of the transaction is the cause.
+
+    A full disk or a missing privilege would refuse every transaction that follows, too.
+    """
+    return sqlstate is not None and sqlstate != _PRIVILEGE and sqlstate.startswith(_OF_A_CHANGE)
 
 
 class ApplyError(ServerError):
@@ -66,7 +79,9 @@ class ApplyFailed(ApplyError):
         self.xid, self.lsn, self.table, self.change_number = xid, lsn, table, change_number
         where = "" if change_number is None else f", change {change_number}"
         where += "" if table is None else f" ({table})"
-        remedy = "remove the cause and run the applier again, or use on_error='park'"
+        remedy = "remove the cause and run the applier again"
+        if is_of_a_change(sqlstate):
+            remedy += ", or use on_error='park'"
         super().__init__(f"apply transaction {xid} at {lsn}{where}", found, sqlstate, remedy=remedy)
 
     def __reduce__(

@@ -91,6 +91,8 @@ class LogUnavailable(ServerError):
 class KeyMissing(ServerError):
     """A table without a key that identifies its rows."""
 
+    remedy = "add a primary key, or leave the table out"
+
 
 class ReplicaIdentityMissing(ServerError):
     """Tables whose UPDATE or DELETE would fail on the publisher once they are published.

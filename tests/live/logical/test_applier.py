@@ -510,6 +510,30 @@ def test_a_commit_that_fails_after_the_position_was_recorded_is_applied_again(
 
 
 @NEWEST
+def test_a_session_that_ends_while_a_change_is_applied_alone_is_no_fault_of_the_change(
+    two: Pair,
+) -> None:
+    one = applier(two, on_error="park")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        "CREATE SEQUENCE attempts",
+        f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            CASE nextval('public.attempts') WHEN 1 THEN RAISE 'refused' USING ERRCODE = '23514';
+            WHEN 2 THEN {TERMINATE}; ELSE END CASE; RETURN NEW; END $$""",
+        "CREATE TRIGGER fail BEFORE INSERT ON t FOR EACH ROW EXECUTE PROCEDURE fail()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER fail",
+    )
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    with pytest.raises(ConnectionFailed):
+        one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT last_value FROM attempts") == 2
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.transactions, report.parked) == (1, 0)
+    insist_on_same_rows(two)
+    one.drop()
+
+
+@NEWEST
 def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)

@@ -24,7 +24,7 @@ from pgreplkit.apply import (
 )
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
-from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge, SchemaMismatch
+from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge, ConnectionFailed, SchemaMismatch
 from pgreplkit.rows import Severity
 
 RANKS = {"berlin": 1, "paris": 2}
@@ -369,6 +369,35 @@ def test_priorities_and_functions_decide_without_times(both: Both) -> None:
         (ConflictKind.UPDATE_ORIGIN_DIFFERS, "merged"),
         (ConflictKind.UPDATE_MISSING, "applied"),
     ]
+
+
+def test_old_deletions_are_flushed_before_the_stream_has_sent_anything(both: Both) -> None:
+    both.exchange()
+    # A table that the applier does not know, so that it does not check the constraint before.
+    both.paris.run(
+        "CREATE SEQUENCE attempts",
+        "CREATE TABLE audit (id int)",
+        """CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO public.audit VALUES (NEW.id); RETURN NULL; END $$""",
+        "CREATE TRIGGER note AFTER INSERT ON t FOR EACH ROW EXECUTE PROCEDURE note()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER note",
+        """CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('public.attempts') = 1 THEN
+                PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10);
+            END IF; RETURN NULL; END $$""",
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE PROCEDURE fail()",
+        "ALTER TABLE audit ENABLE ALWAYS TRIGGER late",
+    )
+    # Until it has decoded these rows, the server sends nothing.
+    both.berlin.run(
+        "CREATE TABLE other AS SELECT i FROM generate_series(1, 300000) AS i",
+        "INSERT INTO t VALUES (1, 'a', 1)",
+    )
+    with pytest.raises(ConnectionFailed):
+        both.to_paris.run(stop_at=both.end(), timeout=30)
+    both.exchange()
+    assert both.rows() == [(1, "a", 1)]
 
 
 @pytest.mark.pg(">=10")

@@ -78,6 +78,12 @@ def test_the_sqlstate_of_a_connection_decides_its_remedy(sqlstate: str | None, r
     assert remedy == "connect to the old server as a superuser"
 
 
+def test_the_two_databases_are_named() -> None:
+    facts = facts_of(new={"database": "postgres"})
+    found = {one.check: one.found for one in upgrade_findings(facts)}
+    assert found["databases"] == "shop of the old server, and postgres of the new one"
+
+
 MAJORS = st.integers(10, 19)
 
 

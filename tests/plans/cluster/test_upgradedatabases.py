@@ -12,7 +12,7 @@ from pgreplkit.values.finding import Severity
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("large objects", CRITICAL, "bytea", facts_of(old={"large_objects": 3})),
-    ("extensions", CRITICAL, "install", facts_of(old={"extensions": {"postgis": "3"}})),
+    ("missing extensions", CRITICAL, "install", facts_of(old={"extensions": {"postgis": "3"}})),
     # One control file that cannot be read: those that are installed need none.
     (
         "extensions",
@@ -35,8 +35,8 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
             new={"available": {}, "extensions_error": "no such file"},
         ),
     ),
-    ("owners", CRITICAL, "roles-only", facts_of(old={"owners": frozenset(["boss"])})),
-    ("roles", WARNING, "clerk", facts_of(old={"roles": frozenset(["app", "clerk"])})),
+    ("missing owners", CRITICAL, "roles-only", facts_of(old={"owners": frozenset(["boss"])})),
+    ("missing roles", WARNING, "clerk", facts_of(old={"roles": frozenset(["app", "clerk"])})),
     ("encoding", WARNING, "LATIN1", facts_of(old={"encoding": "LATIN1"})),
     ("collation", WARNING, "CREATE DATABASE", facts_of(new={"collation": "C.UTF-8"})),
     (
@@ -53,7 +53,7 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ),
     ("rows of extensions", WARNING, "cron.job", facts_of(old={"filled_extensions": ("cron.job",)})),
     (
-        "tablespaces",
+        "missing tablespaces",
         CRITICAL,
         "CREATE TABLESPACE fast",
         facts_of(old={"used_tablespaces": ["fast"]}),

@@ -13,6 +13,7 @@ from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus, phase_o
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
+    phase_finding,
     rollback_findings,
     way_back_findings,
 )
@@ -149,6 +150,25 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         assert {*found} == {check}
         assert found[check].severity is severity
         assert shown in f"{found[check].found} {found[check].remedy}"
+
+
+@pytest.mark.parametrize(
+    ("phase", "needed", "remedy"),
+    [
+        # On other servers nothing has the names of the upgrade.
+        (UpgradePhase.NEW, UpgradePhase.PREPARED, "old and new may be exchanged"),
+        (UpgradePhase.NEW, UpgradePhase.CUT_OVER, "the servers, databases and the name of the"),
+        (UpgradePhase.COPYING, UpgradePhase.PREPARED, "complete the operation that leads there"),
+        (UpgradePhase.PREPARED, UpgradePhase.NEW, "with its next operation, or give it up with"),
+    ],
+)
+def test_the_remedy_for_a_wrong_phase_depends_on_what_was_found(
+    phase: UpgradePhase, needed: UpgradePhase, remedy: str
+) -> None:
+    found = phase_finding(attrs.evolve(STATUS, phase=phase), needed)
+    assert found.severity is Severity.CRITICAL
+    assert remedy in found.remedy
+    assert phase_finding(attrs.evolve(STATUS, phase=needed), needed).remedy == ""
 
 
 def bad(findings: object) -> list[str]:

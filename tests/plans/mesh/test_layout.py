@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from meshfacts import members
 
+from pgreplkit.errors import InvalidTableName
 from pgreplkit.mesh import Mesh
 from pgreplkit.plans.mesh.layout import MemberState, applier_name, new_members, table_choice
 from pgreplkit.values.tablename import TableName
@@ -33,6 +36,12 @@ def test_tables_are_named_or_those_of_a_schema() -> None:
         TableName("shop", "a"),
         TableName("shop", "b"),
     )
+
+
+@pytest.mark.parametrize("pattern", ["*.*", ".*", "a.b.*", 's"x.*', "1a.*", f"{'x' * 64}.*"])
+def test_a_wrong_pattern_of_tables_is_shown_as_it_was_given(pattern: str) -> None:
+    with pytest.raises(InvalidTableName, match=re.escape(f"{pattern!r}: schema.* means")):
+        table_choice([pattern])
 
 
 def test_a_node_that_comes_back_keeps_its_rank_and_a_new_one_gets_the_next() -> None:

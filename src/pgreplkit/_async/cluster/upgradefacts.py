@@ -9,7 +9,7 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async.logical.compare import acompare
-from pgreplkit._async.logical.drift import aschema_drift
+from pgreplkit._async.logical.drift import aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import read_blockers, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
@@ -22,6 +22,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    READ_XML,
     REWRITTEN,
     RIGHTS,
     TABLES,
@@ -38,13 +39,22 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
-from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
+from pgreplkit.errors import (
+    KeyMissing,
+    ServerError,
+    SlotLost,
+    SlotNotFound,
+    SubscriptionStuck,
+    TableNotFound,
+)
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     phase_finding,
+    unpublished_finding,
     way_back_findings,
 )
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -121,8 +131,11 @@ async def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
+    is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
+        # On a server without libxml, the question leaves an error in its log.
+        new_reads_xml=not is_xml or await _reads_xml(new._link),
         nonempty=await _nonempty(new._link, both),
         sequences=[
             finding
@@ -222,6 +235,17 @@ async def _unreached(
     return await led_astray(given, other, server), None
 
 
+async def _reads_xml(link: AsyncLink) -> bool:
+    """Return whether the server was built with libxml."""
+    try:
+        await link.one("read XML", READ_XML)
+    except ServerError as error:
+        if error.sqlstate == FEATURE_NOT_SUPPORTED:
+            return False
+        raise
+    return True
+
+
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
     """Return those of the tables that have rows."""
     found = []
@@ -280,8 +304,12 @@ async def read_gate(
     groups = await published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
+        phase = phase_finding(status, UpgradePhase.PREPARED)
         # Without a preparation there is nothing else to look at.
-        return [phase_finding(status, UpgradePhase.PREPARED)]
+        if phase.severity is not Severity.OK:
+            return [phase]
+        # The new server is that of the preparation, and the old one is not.
+        return [phase, unpublished_finding(old.connection.info.dbname)]
     drift = await aschema_drift(old, new, published)
     tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
@@ -353,9 +381,13 @@ async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: Tab
         async for part in acompare(publisher, subscriber, [table]):
             diffs += len(part.diffs)
         return bool(diffs)
-    except KeyMissing:
-        # Rows without a key are not compared: at least those of an empty table are found.
+    except (KeyMissing, TableNotFound):
+        # Without a key, or after DDL, rows are not compared: at least those of an empty table are
+        # found.
         links = (publisher._link, subscriber._link)
+        shapes = [await read_shapes(link, [table]) for link in links]
+        if {} in shapes:
+            return True
         here, there = [await _nonempty(link, [table]) for link in links]
         return here != there
 

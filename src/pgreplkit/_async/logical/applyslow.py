@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import attrs
-from psycopg import Error as PsycopgError, errors
+from psycopg import Error as PsycopgError, InterfaceError, OperationalError, errors
 from psycopg.types.json import Jsonb
 
 from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
@@ -94,6 +95,9 @@ class AsyncSlowPath:
             await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
+            # No change is the cause: the same may pass in another session.
+            if is_lost(error.sqlstate) and isinstance(error, OperationalError | InterfaceError):
+                raise
             if isinstance(error, errors.UniqueViolation):
                 self.refused = _EXISTS.get(letter)
             raise _failed(transaction, table, number, error) from error

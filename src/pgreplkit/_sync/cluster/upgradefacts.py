@@ -10,7 +10,7 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.logical.compare import compare
-from pgreplkit._sync.logical.drift import schema_drift
+from pgreplkit._sync.logical.drift import read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import read_blockers, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
@@ -23,6 +23,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    READ_XML,
     REWRITTEN,
     RIGHTS,
     TABLES,
@@ -39,13 +40,22 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
-from pgreplkit.errors import KeyMissing, ServerError, SlotLost, SlotNotFound, SubscriptionStuck
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
+from pgreplkit.errors import (
+    KeyMissing,
+    ServerError,
+    SlotLost,
+    SlotNotFound,
+    SubscriptionStuck,
+    TableNotFound,
+)
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     phase_finding,
+    unpublished_finding,
     way_back_findings,
 )
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -122,8 +132,11 @@ def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     changes = () if is_one else (SequencePlan.read(old, new)).changes
+    is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
+        # On a server without libxml, the question leaves an error in its log.
+        new_reads_xml=not is_xml or _reads_xml(new._link),
         nonempty=_nonempty(new._link, both),
         sequences=[
             finding
@@ -221,6 +234,17 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
     return led_astray(given, other, server), None
 
 
+def _reads_xml(link: Link) -> bool:
+    """Return whether the server was built with libxml."""
+    try:
+        link.one("read XML", READ_XML)
+    except ServerError as error:
+        if error.sqlstate == FEATURE_NOT_SUPPORTED:
+            return False
+        raise
+    return True
+
+
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
     """Return those of the tables that have rows."""
     found = []
@@ -275,8 +299,12 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
     groups = published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
+        phase = phase_finding(status, UpgradePhase.PREPARED)
         # Without a preparation there is nothing else to look at.
-        return [phase_finding(status, UpgradePhase.PREPARED)]
+        if phase.severity is not Severity.OK:
+            return [phase]
+        # The new server is that of the preparation, and the old one is not.
+        return [phase, unpublished_finding(old.connection.info.dbname)]
     drift = schema_drift(old, new, published)
     tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
@@ -346,9 +374,13 @@ def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
         for part in compare(publisher, subscriber, [table]):
             diffs += len(part.diffs)
         return bool(diffs)
-    except KeyMissing:
-        # Rows without a key are not compared: at least those of an empty table are found.
+    except (KeyMissing, TableNotFound):
+        # Without a key, or after DDL, rows are not compared: at least those of an empty table are
+        # found.
         links = (publisher._link, subscriber._link)
+        shapes = [read_shapes(link, [table]) for link in links]
+        if {} in shapes:
+            return True
         here, there = [_nonempty(link, [table]) for link in links]
         return here != there
 

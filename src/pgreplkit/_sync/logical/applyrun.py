@@ -20,13 +20,7 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
-from pgreplkit.apply.failures import (
-    is_lost,
-    is_of_a_change,
-    is_of_a_definition,
-    is_of_a_set,
-    is_transient,
-)
+from pgreplkit.apply.failures import is_lost, is_of_a_definition, is_of_a_set, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
@@ -35,6 +29,7 @@ from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
+from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
@@ -129,6 +124,7 @@ class ApplyRun:
         """The size of those since the last end of a batch."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
+        self._start = position
         self._copied = copied
         """The tables with rows that are later than the stream, and the positions of the rows."""
         self._unswept = {**planner.sweeps}
@@ -517,7 +513,9 @@ class ApplyRun:
     def _acknowledge(self, position: LSN) -> None:
         self._attempts = 0
         self._tally.position = position
-        if not self._stream.is_closed:
+        # Old deletions are flushed before anything has come: the stream has not delivered that
+        # position, and the slot may be before it.
+        if position > self._start and not self._stream.is_closed:
             self._stream.acknowledge(position)
 
     # Failures

@@ -144,7 +144,8 @@ class _Comparison:
         key = self._key(published.table)
         # Rows are matched by the key, which a column list may leave out.
         if not {*key} <= {*names}:
-            raise KeyMissing(operation, f"its key ({', '.join(key)}) is not among the columns")
+            found = f"its key ({', '.join(key)}) is not among the columns"
+            raise KeyMissing(operation, found, remedy="publish the key too, or leave the table out")
         collations = {shape.name: shape.collation for shape in ours}
         shapes = columns_named(theirs, key)
         scan = TableScan(
@@ -160,7 +161,7 @@ class _Comparison:
         if scan.unreadable_key:
             which = ", ".join(scan.unreadable_key)
             found = f"its key column {which} holds floats, which servers before 12 write otherwise"
-            raise KeyMissing(operation, found)
+            raise KeyMissing(operation, found, remedy="leave the table out")
         return scan
 
     def _both_have(self, feature: str) -> bool:

@@ -77,7 +77,9 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     yield checked(
         "databases",
         ok=not same,
-        observed="one database" if same else "two databases",
+        observed=f"one database, {old.facts.database}"
+        if same
+        else f"{old.facts.database} of the old server, and {new.facts.database} of the new one",
         needed="two different databases",
         remedy="connect to the new server",
     )

@@ -97,7 +97,7 @@ def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
         )
     else:
         yield named(
-            "extensions",
+            "missing extensions",
             missing,
             needed="the packages of all extensions on the new server",
             remedy="install the packages of {} on the new server",
@@ -125,7 +125,7 @@ def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
 def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     """Check the objects that all databases of a server share: roles and tablespaces."""
     yield named(
-        "owners",
+        "missing owners",
         sorted(old.owners - new.roles),
         needed="the owners of all objects on the new server, and the roles of their privileges and"
         " policies: without them the schema cannot be copied",
@@ -133,7 +133,7 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     )
     # The others are not named in the schema.
     yield named(
-        "roles",
+        "missing roles",
         sorted(old.roles - new.roles - old.owners),
         needed="the same roles on both servers",
         remedy="pg_dumpall --roles-only from the old server: {} are missing",
@@ -155,7 +155,7 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
         otherwise=Severity.INFO,
     )
     yield named(
-        "tablespaces",
+        "missing tablespaces",
         sorted(old.used_tablespaces - new.tablespaces),
         needed="the same tablespaces on both servers",
         remedy="CREATE TABLESPACE {} LOCATION … on the new server",

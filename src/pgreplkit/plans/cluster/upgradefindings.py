@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pgreplkit.plans.logical.drift import Drift
 from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -23,6 +24,16 @@ def listed(
         # Tables may have one remedy in common.
         remedy="; ".join(dict.fromkeys(remedies.values())),
         otherwise=otherwise,
+    )
+
+
+def drift_found(drifts: Sequence[Drift]) -> str:
+    """Return what differs, with the table and the name of each column or constraint."""
+    return "; ".join(
+        f"{one.table}: {one.kind}: {one.found}"
+        if one.name == str(one.table)
+        else f"{one.table}: {one.kind}: {one.name}: {one.found}"
+        for one in drifts
     )
 
 

@@ -7,7 +7,7 @@ import attrs
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
-from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
+from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
@@ -37,7 +37,7 @@ def cutover_findings(
     yield checked(
         "schema",
         ok=not stopping,
-        observed="; ".join(f"{d.table}: {d.found}" for d in stopping) or "the same",
+        observed=drift_found(stopping) or "the same",
         needed="no DDL since the preparation",
         remedy="; ".join(drift.ddl) or "align the schemas",
     )
@@ -77,16 +77,40 @@ def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:
 
 def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
     """Return the finding about the phase in which an operation is possible."""
-    is_over = status.phase is UpgradePhase.FINISHED
     return checked(
         "phase",
         ok=status.phase in needed,
         observed=f"{status.name} is {status.phase}",
         needed=" or ".join(needed),
-        remedy="nothing is left to do; before another upgrade of the same name, DROP SCHEMA"
-        f" {status.name}_fence CASCADE on the old server"
-        if is_over
-        else "complete the operation that leads there first",
+        remedy=_phase_remedy(status, needed),
+    )
+
+
+def _phase_remedy(status: UpgradeStatus, needed: Sequence[UpgradePhase]) -> str:
+    if status.phase is UpgradePhase.FINISHED:
+        return (
+            "nothing is left to do; before another upgrade of the same name, DROP SCHEMA"
+            f" {status.name}_fence CASCADE on the old server"
+        )
+    if [*needed] == [UpgradePhase.NEW]:
+        return "continue with its next operation, or give it up with plan_finish() and begin again"
+    if status.phase is UpgradePhase.NEW:
+        # Nothing on these servers has the names of the upgrade.
+        return (
+            "prepare it first; if it is prepared, pass the servers, databases and the name of the"
+            " preparation: old and new may be exchanged"
+        )
+    return "complete the operation that leads there first"
+
+
+def unpublished_finding(database: str) -> Finding:
+    """Return the finding about an old database that is not the one of the preparation."""
+    return checked(
+        "publications",
+        ok=False,
+        observed=f"database {database} of the old server has none of the upgrade",
+        needed="the publications of the preparation",
+        remedy="pass the old server and the database of the preparation",
     )
 
 

@@ -7,7 +7,7 @@ from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
-from pgreplkit.plans.cluster.upgradefindings import listed
+from pgreplkit.plans.cluster.upgradefindings import drift_found, listed
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -20,6 +20,16 @@ _LARGE_VALUE = 1 << 28
 def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return the findings about the tables, their rows and sequences."""
     yield from replicated_findings(facts.tables, facts.identities, facts.new.major)
+    yield listed(
+        "XML columns",
+        {
+            one.table: "install a new server that is built with libxml, or change the columns to"
+            " text"
+            for one in facts.tables
+            if one.is_copied and one.xml_columns and not facts.new_reads_xml
+        },
+        needed="a new server that can read them",
+    )
     yield from _left_out(facts.tables)
     yield from _on_the_new_server(facts)
 
@@ -132,7 +142,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
     yield checked(
         "tables on the new server",
         ok=not stopping,
-        observed="; ".join(f"{d.table}: {d.found}" for d in stopping) or "none that differ",
+        observed=drift_found(stopping) or "none that differ",
         needed="the same definitions, partitions included",
         remedy="; ".join(dict.fromkeys(sql for one in stopping for sql in one.ddl))
         or "DROP TABLE on the new server, so that it is copied",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from pgreplkit.catalog.logical.applying import PREFIX
+from pgreplkit.errors import InvalidTableName
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.several import several
@@ -193,7 +194,11 @@ def table_choice(tables: Iterable[AnyTable]) -> TableChoice:
     for table in several(tables, "tables", at_least=1):
         if isinstance(table, str) and table.endswith(".*"):
             # Parsed as part of a name, so that it is folded and unquoted as SQL does.
-            schemas.append(TableName.parse(f"{table.removesuffix('.*')}.any").schema)
+            try:
+                schemas.append(TableName.parse(f"{table.removesuffix('.*')}.any").schema)
+            except InvalidTableName as error:
+                found = "schema.* means all tables of one schema, which is written as in SQL"
+                raise InvalidTableName(table, found) from error
         else:
             names.append(table_of(table))
     return TableChoice(tuple(names), tuple(schemas))
