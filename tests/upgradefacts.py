@@ -35,6 +35,7 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
         "persistence": "p",
         "of_extension": False,
         "unequal_columns": (),
+        "xml_columns": (),
         "firing": (),
         "generated": (),
         "late_constraints": (),

@@ -18,6 +18,7 @@ def table(**changed: object) -> UserTable:
         "of_extension": False,
         "joined": [["public", "u"]],
         "unequal_columns": [],
+        "xml_columns": [],
         "firing": ["audit"],
         "generated": [],
         "late_constraints": [],

@@ -400,6 +400,31 @@ async def test_a_cutover_whose_journal_folder_is_lost_continues_with_another_jou
     order(sides.subscriber)
 
 
+async def test_columns_of_xml_need_a_new_server_with_libxml(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # The type exists in builds without libxml, too.
+    old.run(
+        "CREATE DOMAIN page AS xml",
+        "CREATE TABLE docs (id int PRIMARY KEY, doc xml)",
+        "CREATE TABLE lists (id int PRIMARY KEY, docs xml[])",
+        "CREATE TABLE pages (id int PRIMARY KEY, doc page)",
+        "CREATE TABLE texts (id int PRIMARY KEY, doc text)",
+    )
+    try:
+        has_libxml = new.one("SELECT xml '<a/>' IS NOT NULL")
+    except psycopg.errors.FeatureNotSupported:
+        has_libxml = False
+    async with opened(sides, colour, tmp_path) as upgrade:
+        finding = (await upgrade.check())["XML columns"]
+    if has_libxml:
+        assert finding.severity is Severity.OK
+    else:
+        assert finding.severity is Severity.CRITICAL
+        assert finding.found == "public.docs, public.lists, public.pages"
+
+
 async def test_a_cutover_of_other_databases_is_refused_with_a_hint(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:

@@ -60,6 +60,12 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         facts_of(tables=(table("a", hides_rows=True),)),
     ),
     (
+        "XML columns",
+        CRITICAL,
+        "built with libxml",
+        facts_of(tables=(table("a", xml_columns=("x",)), table("b")), new_reads_xml=False),
+    ),
+    (
         "unlogged tables",
         WARNING,
         "ALTER TABLE public.u SET LOGGED",

@@ -22,6 +22,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    READ_XML,
     REWRITTEN,
     RIGHTS,
     TABLES,
@@ -38,6 +39,7 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
 from pgreplkit.errors import (
     KeyMissing,
     ServerError,
@@ -129,8 +131,11 @@ async def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
+    is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
+        # On a server without libxml, the question leaves an error in its log.
+        new_reads_xml=not is_xml or await _reads_xml(new._link),
         nonempty=await _nonempty(new._link, both),
         sequences=[
             finding
@@ -228,6 +233,17 @@ async def _unreached(
     except ServerError as error:
         return error.found, error.sqlstate
     return await led_astray(given, other, server), None
+
+
+async def _reads_xml(link: AsyncLink) -> bool:
+    """Return whether the server was built with libxml."""
+    try:
+        await link.one("read XML", READ_XML)
+    except ServerError as error:
+        if error.sqlstate == FEATURE_NOT_SUPPORTED:
+            return False
+        raise
+    return True
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:

@@ -23,6 +23,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    READ_XML,
     REWRITTEN,
     RIGHTS,
     TABLES,
@@ -39,6 +40,7 @@ from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
 from pgreplkit.errors import (
     KeyMissing,
     ServerError,
@@ -130,8 +132,11 @@ def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     changes = () if is_one else (SequencePlan.read(old, new)).changes
+    is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
+        # On a server without libxml, the question leaves an error in its log.
+        new_reads_xml=not is_xml or _reads_xml(new._link),
         nonempty=_nonempty(new._link, both),
         sequences=[
             finding
@@ -227,6 +232,17 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
     except ServerError as error:
         return error.found, error.sqlstate
     return led_astray(given, other, server), None
+
+
+def _reads_xml(link: Link) -> bool:
+    """Return whether the server was built with libxml."""
+    try:
+        link.one("read XML", READ_XML)
+    except ServerError as error:
+        if error.sqlstate == FEATURE_NOT_SUPPORTED:
+            return False
+        raise
+    return True
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:

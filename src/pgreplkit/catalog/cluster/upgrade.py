@@ -35,6 +35,8 @@ class UserTable:
     """Tables that it references or is a partition of."""
     unequal_columns: tuple[str, ...]
     """Columns of types without an equality operator, if its replica identity is FULL."""
+    xml_columns: tuple[str, ...]
+    """Columns of XML, whose values only a server with libxml can read."""
     firing: tuple[str, ...]
     """Triggers that fire for replicated changes too."""
     generated: tuple[str, ...]
@@ -70,6 +72,11 @@ TABLES = f"""
             AND typname IN ('json', 'xml', 'point', 'polygon', 'box', 'line', 'lseg', 'path',
                 'circle')
             ORDER BY attnum) AS unequal_columns,
+        ARRAY(SELECT attname::text FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+            -- Arrays and domains, too.
+            AND 'xml'::regtype IN (t.oid, t.typelem, t.typbasetype) ORDER BY attnum)
+            AS xml_columns,
         ARRAY(SELECT tgname::text FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
             AND tgenabled IN ('A', 'R') ORDER BY 1) AS firing,
         -- pg_attribute.attgenerated exists from version 12 on.
@@ -98,7 +105,7 @@ def user_table_in(record: dict[str, object]) -> UserTable:
     joined = tuple(TableName(*each) for each in record.pop("joined"))  # type: ignore[attr-defined]
     lists: dict[str, tuple[str, ...]] = {
         name: tuple(record.pop(name))  # type: ignore[arg-type]
-        for name in ("unequal_columns", "firing", "generated", "late_constraints")
+        for name in ("unequal_columns", "xml_columns", "firing", "generated", "late_constraints")
     }
     return UserTable(table=table_in(record), joined=joined, **lists, **record)  # type: ignore[arg-type]
 
@@ -279,6 +286,8 @@ WRITING_EVENT_TRIGGERS = r"""
         AND prosrc ~* '\m(insert|update|delete|merge|truncate|copy)\M' ORDER BY 1
 """
 """Event triggers that record DDL in tables: on a fenced server, they refuse all DDL."""
+READ_XML = "SELECT xml '<a/>' IS NOT NULL AS is_so"
+"""SQLSTATE 0A000 on a server that was built without libxml."""
 HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
 AVAILABLE = """
     SELECT ARRAY(SELECT ARRAY[name, default_version]::text[] FROM pg_available_extensions)

@@ -49,6 +49,8 @@ class UpgradeFacts:
     nonempty: Sequence[TableName]
     """Tables of the new database that have rows."""
     groups: int
+    new_reads_xml: bool = True
+    """Whether the new server was built with libxml."""
     sequences: Sequence[Finding] = ()
     """The problems of sequences that exist on both servers."""
     writing_triggers: Sequence[str] = ()
