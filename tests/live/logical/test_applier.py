@@ -509,6 +509,28 @@ def test_a_commit_that_fails_after_the_position_was_recorded_is_applied_again(
     assert two.subscriber.one("SELECT count(*) FROM pg_class WHERE relkind = 'S'") == 2
 
 
+def test_rows_of_a_table_without_columns_are_copied_and_applied(two: Pair) -> None:
+    for database in (two.publisher, two.subscriber):
+        database.run("CREATE TABLE bare ()")
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE bare", "INSERT INTO bare DEFAULT VALUES")
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT count(*) FROM bare") == 1
+    two.publisher.run("INSERT INTO bare SELECT FROM generate_series(1, 5)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT count(*) FROM bare") == 6
+
+
+def test_check_finds_a_subscriber_on_which_the_role_cannot_write(two: Pair) -> None:
+    name = two.subscriber.name
+    two.subscriber.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    problems = applier(two).check().problems
+    assert [finding.check for finding in problems] == ["read-write transactions"]
+    writing = f"{two.subscriber.conninfo} options='-c default_transaction_read_only=off'"
+    one = Applier(two.publisher.conninfo, writing, "one", publications=["p"])
+    assert one.check().is_ready
+
+
 @NEWEST
 def test_a_session_that_ends_while_a_change_is_applied_alone_is_no_fault_of_the_change(
     two: Pair,

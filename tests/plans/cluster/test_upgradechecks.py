@@ -16,6 +16,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
 )
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.tablename import TableName
 
 FAULTY = [
     *(
@@ -76,6 +77,17 @@ def test_the_sqlstate_of_a_connection_decides_its_remedy(sqlstate: str | None, r
     before = side(15, 1, {"connection_error": "refused", "connection_sqlstate": "42501"})
     remedy = side_reach_finding("old", "new", before).remedy
     assert remedy == "connect to the old server as a superuser"
+
+
+def test_servers_that_may_be_exchanged_get_no_advice_to_remove_rows() -> None:
+    rows = [TableName("public", "a")]
+    [bad] = [one for one in upgrade_findings(facts_of(nonempty=rows)) if one.severity > "ok"]
+    assert "TRUNCATE" in bad.remedy
+    # The leftovers are what a preparation creates on the old server.
+    for new in ({"version": 130020}, {"leftovers": ["slot shop_1", "publication shop_1"]}):
+        found = [*upgrade_findings(facts_of(nonempty=rows, new={**new}))]
+        assert any(one.severity is Severity.CRITICAL for one in found)
+        assert not any("TRUNCATE" in one.remedy for one in found)
 
 
 def test_the_two_databases_are_named() -> None:

@@ -62,6 +62,7 @@ def test_everything_is_found() -> None:
     assert found.severity is Severity.OK
     assert {finding.check for finding in found.findings} == {
         *("wal_level", "max_replication_slots", "role of the publisher", "two databases"),
+        "read-write transactions",
         *("schema pgreplkit", "session_replication_role", "replication origins"),
         *("max_active_replication_origins of the subscriber", "track_commit_timestamp"),
         *("published tables", "table public.t"),
@@ -75,6 +76,8 @@ def test_everything_is_found() -> None:
         ({"slots": 10}, "max_replication_slots"),
         ({"may_replicate": False}, "role of the publisher"),
         ({"is_same_database": True}, "two databases"),
+        ({"is_standby": True}, "read-write transactions"),
+        ({"is_read_only": True}, "read-write transactions"),
         ({"may_create": False}, "schema pgreplkit"),
         ({"may_set_role": False}, "session_replication_role"),
         ({"may_use_origins": False}, "replication origins"),

@@ -26,6 +26,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "membership": ("members", members("a", "b")),
     "publication of b": ("published", ()),
     "replication of b": ("may_replicate", False),
+    "read-write transactions of b": ("rights", attrs.evolve(RIGHTS, is_read_only=True)),
     "schema pgreplkit of b": ("rights", attrs.evolve(RIGHTS, may_create=False)),
     "session_replication_role of b": ("rights", attrs.evolve(RIGHTS, may_set_role=False)),
     "replication origins of b": ("rights", attrs.evolve(RIGHTS, may_use_origins=False)),
@@ -72,6 +73,11 @@ def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
     own = members("a", "b")
     both = node("a", members=own), attrs.evolve(other, members=own)
     assert not critical(*both, node("c"), new=("c",))
+
+
+def test_without_a_table_nothing_is_said_about_the_publication() -> None:
+    empty = [node(name, tables={}, owns_tables=False) for name in ("a", "b")]
+    assert critical(*empty) == {"tables"}
 
 
 def test_each_passed_check_says_what_it_found() -> None:

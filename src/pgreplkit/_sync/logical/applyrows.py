@@ -134,7 +134,9 @@ class ApplyRows(Closing):
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
         with self._target.watched():
-            with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
+            to_columns = SQL(sql.COPY_IN).format(into, columns, how)
+            to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
+            with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
                 relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount

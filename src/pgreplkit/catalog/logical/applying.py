@@ -316,6 +316,8 @@ RIGHTS = """
         CASE WHEN to_regnamespace('pgreplkit') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('pgreplkit', 'CREATE') END AS may_create,
+        pg_is_in_recovery() AS is_standby,
+        current_setting('default_transaction_read_only')::boolean AS is_read_only,
         current_setting('session_replication_role') AS session_role,
         to_regprocedure('pgreplkit.use_replica_role()') IS NOT NULL AS has_role_wrapper,
         to_regprocedure('pgreplkit.pg_replication_origin_session_setup(text)') IS NOT NULL
@@ -455,5 +457,7 @@ STAGE = "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
 SELECT_ROWS = "SELECT {} FROM {}{}{}"
 COPY_ROWS = "COPY ({}) TO STDOUT {}"
 COPY_IN = "COPY {} ({}) FROM STDIN {}"
+COPY_EMPTY_IN = "COPY {} FROM STDIN {}"
+"""For a table without columns: SQL has no empty list of them."""
 BINARY_FORMAT = "(FORMAT binary)"
 MERGE = "INSERT INTO {} ({}) {}SELECT {} FROM {} ON CONFLICT {}"

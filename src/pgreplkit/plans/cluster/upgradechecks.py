@@ -60,6 +60,9 @@ def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     if lack_rights(facts.old, facts.new):
         # A check that looked at nothing would say that there is no problem.
         return
+    if facts.new.major < facts.old.major or facts.new.leftovers:
+        # They may be exchanged: remedies such as TRUNCATE would destroy the rows of the old one.
+        return
     yield _truncate_finding(facts.old)
     yield from _limits(facts)
     yield from table_findings(facts)

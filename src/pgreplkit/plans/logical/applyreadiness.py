@@ -36,6 +36,9 @@ class ApplyRights:
 
     role: str
     is_superuser: bool
+    is_standby: bool
+    is_read_only: bool
+    """Whether transactions of the role are read-only by default."""
     has_schema: bool
     may_create: bool
     session_role: str
@@ -138,6 +141,18 @@ def rights_findings(
 ) -> Iterator[Finding]:
     """Yield the findings on the rights that a role needs on other objects than tables; ``setup`` is
     the remedy."""
+    yield checked(
+        "read-write transactions",
+        ok=not rights.is_standby and not rights.is_read_only,
+        observed="the server is a standby"
+        if rights.is_standby
+        else f"default_transaction_read_only is {'on' if rights.is_read_only else 'off'}"
+        f" for {rights.role}",
+        needed="a primary, and default_transaction_read_only = off, to write the changes",
+        remedy="choose a primary"
+        if rights.is_standby
+        else "reset that setting, or connect with options='-c default_transaction_read_only=off'",
+    )
     yield checked(
         "schema pgreplkit",
         ok=rights.may_create or rights.is_superuser,

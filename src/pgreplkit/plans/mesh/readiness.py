@@ -184,8 +184,9 @@ def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
             yield missing or checked(
                 check, ok=True, observed=f"{role} has all", needed=", ".join(_PRIVILEGES)
             )
-    # Members have a publication already, which other nodes use.
-    if node.name in facts.new:
+    # Members have a publication already, which other nodes use. That there is no table is a finding
+    # of its own.
+    if node.name in facts.new and node.tables:
         listed = ", ".join(map(str, node.published or ()))
         yield checked(
             "publication",
