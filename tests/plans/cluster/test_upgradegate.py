@@ -57,6 +57,14 @@ def test_the_phase_follows_from_the_subscriptions_and_the_fences(
     assert phase_of(forward, old_is_fenced=old, new_is_fenced=new, interrupted="") is phase
 
 
+def test_exchanged_servers_look_new_and_not_finished() -> None:
+    for follows, phase in ((True, UpgradePhase.NEW), (False, UpgradePhase.FINISHED)):
+        found = phase_of(
+            [], old_is_fenced=True, new_is_fenced=False, interrupted="", old_follows=follows
+        )
+        assert found is phase
+
+
 @pytest.mark.parametrize(
     ("operation", "phase"),
     [

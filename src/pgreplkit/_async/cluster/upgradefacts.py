@@ -278,6 +278,7 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
+        old_follows=bool(names.own_in(one.name for one in await old.subscriptions())),
     )
     return UpgradeStatus(
         name=names.upgrade,

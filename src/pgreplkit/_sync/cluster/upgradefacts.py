@@ -275,6 +275,7 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
+        old_follows=bool(names.own_in(one.name for one in old.subscriptions())),
     )
     return UpgradeStatus(
         name=names.upgrade,

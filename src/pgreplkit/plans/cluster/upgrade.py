@@ -137,14 +137,20 @@ def phase_of(
     old_is_fenced: bool,
     new_is_fenced: bool,
     interrupted: str,
+    old_follows: bool = False,
 ) -> UpgradePhase:
-    """Return the phase; ``interrupted`` is an operation of the journal that is not complete."""
+    """Return the phase; ``interrupted`` is an operation of the journal that is not complete.
+
+    ``old_follows``: the old server has subscriptions of the upgrade, in whichever direction.
+    """
     if interrupted:
         is_preparing = interrupted.startswith((PREPARING, CLONING))
         return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
     if not forward:
-        # Nothing but a cutover fences the old server.
-        return UpgradePhase.FINISHED if old_is_fenced else UpgradePhase.NEW
+        # Nothing but a cutover fences the old server. With subscriptions there, old and new are
+        # exchanged.
+        is_over = old_is_fenced and not old_follows
+        return UpgradePhase.FINISHED if is_over else UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}
