@@ -155,15 +155,15 @@ class Upgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
         after a cutover without a way back.
         """
-        source, target, missing = self._old, self._new, "it has published none; prepare it first"
+        source, target, missing = self._old, self._new, "has published none; prepare it first"
         if (self.status()).phase is UpgradePhase.CUT_OVER:
             source, target = self._new, self._old
-            missing = "after a cutover without a way back the old server does not follow"
+            missing = "has cut over without a way back: the old server does not follow"
             groups = returned_groups(self._new, self._names)
         else:
             groups = published_groups(self._old, self._names)
         if not groups:
-            found = f"the upgrade {self.name!r}: {missing}"
+            found = f"the upgrade {self.name!r} {missing}"
             raise TableNotFound("compare the tables", found)
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
