@@ -152,7 +152,8 @@ def test_an_upgrade_to_the_same_database_is_a_finding(pair: Pair) -> None:
     conninfo = pair.publisher.conninfo
     with pgreplkit.Primary.connect(conninfo) as old, pgreplkit.Primary.connect(conninfo) as new:
         found = Upgrade(old, new, name="move").check()["databases"]
-        assert (found.severity, found.found) == (Severity.CRITICAL, "one database")
+        one = f"one database, {pair.publisher.name}"
+        assert (found.severity, found.found) == (Severity.CRITICAL, one)
 
 
 def test_two_nodes_of_a_mesh_that_are_one_database_are_a_finding(pair: Pair) -> None:

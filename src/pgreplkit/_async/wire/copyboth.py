@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sized
 from typing import TypeVar
+from weakref import WeakMethod
 
 from psycopg import AsyncConnection, errors, generators
 from psycopg.pq import ExecStatus
@@ -74,6 +75,7 @@ class AsyncCopyBoth:
         self.warning: str | None = None
         """The text of the warning that the stream ends at."""
         self._ends_at = ""
+        self._listener: Callable[[errors.Diagnostic], None] | None = None
         self._batch: Sized = ()
         """The messages that are being received."""
         self._wanted = 0
@@ -82,13 +84,21 @@ class AsyncCopyBoth:
     def watch(self, sqlstate: str) -> None:
         """Deliver no message that follows a warning of this SQLSTATE."""
         self._ends_at = sqlstate
-        self.connection.add_notice_handler(self._noticed)
+        noticed = WeakMethod(self._noticed)
+
+        # A stream that is no longer used must end, which the connection would prevent.
+        def listen(notice: errors.Diagnostic) -> None:
+            if (call := noticed()) is not None:
+                call(notice)
+
+        self._listener = listen
+        self.connection.add_notice_handler(listen)
 
     def unwatch(self) -> None:
         """Remove the handler of warnings from the connection."""
-        if self._ends_at:
-            self._ends_at = ""
-            self.connection.remove_notice_handler(self._noticed)
+        if self._listener is not None:
+            self.connection.remove_notice_handler(self._listener)
+            self._listener = None
 
     def _noticed(self, notice: errors.Diagnostic) -> None:
         # libpq calls it in the order of the messages, when the server's next one is taken.
