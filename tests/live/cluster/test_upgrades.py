@@ -196,18 +196,25 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         new.run(late, "INSERT INTO late VALUES (1)")
         with pytest.raises(PlanRefused, match=r"new tables: public\.late"):
             await (await upgrade.plan_rollback(moved.append)).run()
+        made_before = await upgrade.plan_rollback(moved.append)
         new.run("ALTER PUBLICATION shop_1_back ADD TABLE late")
         old.run(late, "ALTER SUBSCRIPTION shop_1_back REFRESH PUBLICATION")
         await soon(upgrade.status, lambda status: all(one.is_synced for one in status.back))
+        # It would not fence that table.
+        with pytest.raises(PlanRefused, match="plan: altered since: shop_1_back"):
+            await made_before.run()
         await (await upgrade.plan_rollback(moved.append)).run()
         assert sides.rows("late") == (1, 1)
         # As after any DDL, the forward publications need the table for the next cutover.
+        made_before = await upgrade.plan_cutover(moved.append)
         later = "CREATE TABLE later (id int PRIMARY KEY)"
         old.run(later, "ALTER PUBLICATION shop_1 ADD TABLE late, later")
         new.run(later, "ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
         status = await upgrade.status()
         assert (status.phase, status.back) == (UpgradePhase.PREPARED, ())
         assert orders(sides) == (92, 92)
+        with pytest.raises(PlanRefused, match="plan: altered since: shop_1"):
+            await made_before.run()
         # The identity column continues behind the numbers of the other side.
         order(old)
         given_up = await upgrade.plan_finish()

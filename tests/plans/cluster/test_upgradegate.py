@@ -14,6 +14,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
     phase_finding,
+    planned_finding,
     rollback_findings,
     way_back_findings,
 )
@@ -253,6 +254,18 @@ def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:
 def test_an_end_that_was_planned_in_another_phase_is_refused() -> None:
     assert bad(finish_findings(STATUS, CUT_OVER.phase, [])) == ["phase"]
     assert bad(finish_findings(CUT_OVER, STATUS.phase, [])) == ["phase"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"s_1": ["t"]}, {"s_1": ["u", "t"], "s_2": []}, {"s_1": ["t", "u", "v"]}, {}],
+    ids=str,
+)
+def test_a_plan_is_refused_if_publications_were_altered_since(found: dict[str, list[str]]) -> None:
+    planned = {"s_1": ["t", "u"]}
+    assert bad([planned_finding(planned, found)]) == ["plan"]
+    assert bad([planned_finding(found, planned)]) == ["plan"]
+    assert bad([planned_finding(planned, {"s_1": ["u", "t"]})]) == []
 
 
 def test_nothing_is_left_to_do_after_the_end() -> None:

@@ -54,7 +54,12 @@ from pgreplkit.plans.cluster.upgrade import (
     rollback_journal,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
-from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    finish_findings,
+    phase_finding,
+    planned_finding,
+    rollback_findings,
+)
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -216,9 +221,7 @@ class AsyncUpgrade:
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return await self._plan(
-            journal, _GateChecks(self, len(groups) if way_back else 0), redirect
-        )
+        return await self._plan(journal, _GateChecks(self, groups, way_back), redirect)
 
     async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -230,7 +233,7 @@ class AsyncUpgrade:
         back = await returned_groups(self._new, self._names)
         returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
-        return await self._plan(journal, _RollbackChecks(self), redirect)
+        return await self._plan(journal, _RollbackChecks(self, {**groups, **back}), redirect)
 
     async def plan_finish(self) -> AsyncPlan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -238,12 +241,12 @@ class AsyncUpgrade:
         After a cutover there is no way back then. The server that does not accept writes stays
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
-        groups = [*await published_groups(self._old, self._names)]
+        groups = await published_groups(self._old, self._names)
         status = await self.status()
         # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, groups, back=back)
-        return await self._plan(journal, _FinishChecks(self, status.phase), None)
+        journal = finish_journal(self._names, [*groups], back=back)
+        return await self._plan(journal, _FinishChecks(self, groups, status.phase), None)
 
     async def plan_resume(
         self,
@@ -372,11 +375,15 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: AsyncUpgrade
-    way_back: int
-    """The groups that replicate to the old server afterwards."""
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications when the cutover was planned."""
+    way_back: bool
 
     async def findings(self) -> list[Finding]:
-        return await self.upgrade._gate(self.way_back)
+        one = self.upgrade
+        found = await published_groups(one._old, one._names)
+        gate = await one._gate(len(self.planned) if self.way_back else 0)
+        return [planned_finding(self.planned, found), *gate]
 
 
 @attrs.frozen
@@ -384,17 +391,22 @@ class _RollbackChecks:
     """The checks of a rollback."""
 
     upgrade: AsyncUpgrade
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications of both directions when the rollback was planned."""
 
     async def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        names = self.upgrade._names
+        forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
-        others = await read_others(new, self.upgrade._names)
+        others = await read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = await read_unreturned(new, self.upgrade._names) if is_over else []
+        unpublished = await read_unreturned(new, names) if is_over else []
         back = [one.state.subname for one in status.back]
         return [
+            planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
                 status,
                 stuck,
@@ -402,7 +414,7 @@ class _RollbackChecks:
                 subscriptions=others,
                 truncated=await read_truncated(new, old, back) if is_over else [],
                 writing_triggers=await read_writing_triggers(old=old, new=new),
-            )
+            ),
         ]
 
 
@@ -411,10 +423,16 @@ class _FinishChecks:
     """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: AsyncUpgrade
-    planned: UpgradePhase
-    """The phase when the end was planned."""
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications when the end was planned."""
+    phase: UpgradePhase
+    """The phase then."""
 
     async def findings(self) -> list[Finding]:
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        found = await published_groups(old, self.upgrade._names)
         stuck = await read_stuck(new, old, status.back)
-        return [*finish_findings(status, self.planned, stuck)]
+        return [
+            planned_finding(self.planned, found),
+            *finish_findings(status, self.phase, stuck),
+        ]

@@ -55,7 +55,12 @@ from pgreplkit.plans.cluster.upgrade import (
     rollback_journal,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
-from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    finish_findings,
+    phase_finding,
+    planned_finding,
+    rollback_findings,
+)
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -213,7 +218,7 @@ class Upgrade:
         checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return self._plan(journal, _GateChecks(self, len(groups) if way_back else 0), redirect)
+        return self._plan(journal, _GateChecks(self, groups, way_back), redirect)
 
     def plan_rollback(self, redirect: Redirect | None = None) -> Plan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -225,7 +230,7 @@ class Upgrade:
         back = returned_groups(self._new, self._names)
         returned = [table for group in back.values() for table in group]
         journal = rollback_journal(self._names, groups, returned)
-        return self._plan(journal, _RollbackChecks(self), redirect)
+        return self._plan(journal, _RollbackChecks(self, {**groups, **back}), redirect)
 
     def plan_finish(self) -> Plan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -233,12 +238,12 @@ class Upgrade:
         After a cutover there is no way back then. The server that does not accept writes stays
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
-        groups = [*published_groups(self._old, self._names)]
+        groups = published_groups(self._old, self._names)
         status = self.status()
         # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, groups, back=back)
-        return self._plan(journal, _FinishChecks(self, status.phase), None)
+        journal = finish_journal(self._names, [*groups], back=back)
+        return self._plan(journal, _FinishChecks(self, groups, status.phase), None)
 
     def plan_resume(
         self,
@@ -365,11 +370,15 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: Upgrade
-    way_back: int
-    """The groups that replicate to the old server afterwards."""
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications when the cutover was planned."""
+    way_back: bool
 
     def findings(self) -> list[Finding]:
-        return self.upgrade._gate(self.way_back)
+        one = self.upgrade
+        found = published_groups(one._old, one._names)
+        gate = one._gate(len(self.planned) if self.way_back else 0)
+        return [planned_finding(self.planned, found), *gate]
 
 
 @attrs.frozen
@@ -377,17 +386,22 @@ class _RollbackChecks:
     """The checks of a rollback."""
 
     upgrade: Upgrade
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications of both directions when the rollback was planned."""
 
     def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
+        names = self.upgrade._names
+        forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
-        others = read_others(new, self.upgrade._names)
+        others = read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = read_unreturned(new, self.upgrade._names) if is_over else []
+        unpublished = read_unreturned(new, names) if is_over else []
         back = [one.state.subname for one in status.back]
         return [
+            planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
                 status,
                 stuck,
@@ -395,7 +409,7 @@ class _RollbackChecks:
                 subscriptions=others,
                 truncated=read_truncated(new, old, back) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),
-            )
+            ),
         ]
 
 
@@ -404,10 +418,16 @@ class _FinishChecks:
     """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: Upgrade
-    planned: UpgradePhase
-    """The phase when the end was planned."""
+    planned: Mapping[str, Sequence[str]]
+    """The tables of the publications when the end was planned."""
+    phase: UpgradePhase
+    """The phase then."""
 
     def findings(self) -> list[Finding]:
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
+        found = published_groups(old, self.upgrade._names)
         stuck = read_stuck(new, old, status.back)
-        return [*finish_findings(status, self.planned, stuck)]
+        return [
+            planned_finding(self.planned, found),
+            *finish_findings(status, self.phase, stuck),
+        ]

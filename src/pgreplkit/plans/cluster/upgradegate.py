@@ -1,6 +1,6 @@
 """The checks of a cutover, a rollback and an end: the phase, lags, and the schema."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -83,6 +83,27 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
         observed=f"{status.name} is {status.phase}",
         needed=" or ".join(needed),
         remedy=_phase_remedy(status, needed),
+    )
+
+
+def planned_finding(
+    planned: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]
+) -> Finding:
+    """Return the finding about publications that were altered since the operation was planned.
+
+    Its steps would neither fence nor wait for a table that was added.
+    """
+    altered = [
+        name
+        for name in sorted({*planned, *found})
+        if name not in planned or name not in found or {*planned[name]} != {*found[name]}
+    ]
+    return checked(
+        "plan",
+        ok=not altered,
+        observed=f"altered since: {', '.join(altered)}" if altered else "current",
+        needed="the publications and tables of the time when it was made",
+        remedy="plan the operation again",
     )
 
 
