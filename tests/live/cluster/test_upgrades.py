@@ -298,6 +298,30 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         old.run("DROP ROLE mover, shopkeeper")
 
 
+async def test_a_grant_has_the_name_of_an_owner_as_it_is(sides: Pair, colour: Colour) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        'CREATE ROLE "50%s"',
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        'ALTER TABLE orders OWNER TO "50%s"',
+    )
+    try:
+        async with (
+            await colour.primary(old.as_role("mover")) as here,
+            await colour.primary(new.as_role("mover")) as there,
+        ):
+            kind = Upgrade if colour.name == "sync" else AsyncUpgrade
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            remedy = (await upgrade.check())["old: rights"].remedy
+            assert remedy is not None
+            assert 'GRANT "50%s" TO mover' in remedy
+    finally:
+        for database in (old, new):
+            database.run('REASSIGN OWNED BY mover, "50%s" TO postgres')
+            database.run('DROP OWNED BY mover, "50%s"')
+        old.run('DROP ROLE mover, "50%s"')
+
+
 @pytest.mark.pg(">=18")
 async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_write(
     sides: Pair, colour: Colour, tmp_path: Path

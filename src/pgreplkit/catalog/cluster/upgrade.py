@@ -257,22 +257,24 @@ class RoleRights:
 
 RIGHTS = f"""
     SELECT me.rolname::text AS role, me.rolsuper AS is_superuser,
-        CASE WHEN me.rolsuper THEN '{{}}' ELSE ARRAY(SELECT format(statement, me.rolname)
-            FROM (SELECT 1 AS place, 'ALTER ROLE %I REPLICATION' AS statement
+        CASE WHEN me.rolsuper THEN '{{}}' ELSE ARRAY(SELECT statement
+            FROM (SELECT 1 AS place, format('ALTER ROLE %I REPLICATION', me.rolname) AS statement
                 WHERE NOT me.rolreplication
-            UNION ALL SELECT 2, format('GRANT CREATE ON DATABASE %I TO %%I', current_database())
+            UNION ALL SELECT 2,
+                format('GRANT CREATE ON DATABASE %I TO %I', current_database(), me.rolname)
                 WHERE NOT has_database_privilege(current_database(), 'CREATE')
             -- The position of a subscription; by default only superusers read and set it.
-            UNION ALL SELECT 3, format('GRANT EXECUTE ON FUNCTION %s TO %%I', called)
+            UNION ALL SELECT 3, format('GRANT EXECUTE ON FUNCTION %s TO %I', called, me.rolname)
                 FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
                 WHERE NOT has_function_privilege(called, 'EXECUTE')
             -- Read for the fingerprint of the schema.
-            UNION ALL SELECT 3, 'GRANT SELECT ON pg_user_mapping TO %I'
+            UNION ALL SELECT 3, format('GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
                 WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
             -- Only its owner publishes and fences a table, and reads and sets every sequence.
-            UNION ALL SELECT DISTINCT 4, CASE WHEN r.rolsuper THEN 'ALTER ROLE %I SUPERUSER'
-                    ELSE format('GRANT %I TO %%I', r.rolname) END
+            UNION ALL SELECT DISTINCT 4, CASE WHEN r.rolsuper
+                    THEN format('ALTER ROLE %I SUPERUSER', me.rolname)
+                    ELSE format('GRANT %I TO %I', r.rolname, me.rolname) END
                 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                 JOIN pg_roles r ON r.oid = relowner
                 WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
