@@ -141,7 +141,7 @@ class Planner:
         if self._merges:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:
-            return TablePlan(matched, rule, self._dump, lambda: next(self._names), sets=True)
+            return TablePlan(matched, rule, self._dump, lambda: next(self._names))
         plan = self._stamped(matched, rule, self._stamps)
         plan.stamp = self._stamp
         return plan

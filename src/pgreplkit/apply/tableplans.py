@@ -32,7 +32,7 @@ class TablePlan:
         dump: Dump,
         name: Callable[[], bytes],
         *,
-        sets: bool = False,
+        sets: bool = True,
     ) -> None:
         self.match: Match = matched
         self.rule: TableRule = rule
@@ -88,10 +88,10 @@ class TablePlan:
         values, formats = new
         # Most updates.
         if old is None and needs_row and UNSENT not in formats:
-            statement = self._updating
-            if self.has_constants or statement.picks is not None:
-                return [self._bound(statement, values, formats)]
-            return [(statement, values, formats)]
+            usual = self._updating
+            if self.has_constants or usual.picks is not None:
+                return [self._bound(usual, values, formats)]
+            return [(usual, values, formats)]
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
@@ -100,10 +100,12 @@ class TablePlan:
             return [self.delete(old), self.insert(values, formats)]
         unsent = _unsent(formats)
         has_old = old is not None
-        statement = self._get(
-            ("update", has_old, unsent, needs_row),
-            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
-        )
+        # Without a closure, which would be made for each change.
+        shape = "update", has_old, unsent, needs_row
+        statement = self._made.get(shape)
+        if statement is None:
+            made = self._statements.update(unsent, has_old=has_old, needs_row=needs_row)
+            statement = self._made[shape] = made
         if old is not None:
             values, formats = [*old[0], *values], [*old[1], *formats]
         return [self._bound(statement, values, formats)]
@@ -247,7 +249,8 @@ class MergedPlan(TablePlan):
     def __init__(
         self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
     ) -> None:
-        super().__init__(matched, rule, dump, name)
+        # A set that fails does not say which of its rows is to be merged.
+        super().__init__(matched, rule, dump, name, sets=False)
         merging = Merging(matched)
         self._local, self._same = merging.local(name()), merging.same
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pgreplkit.errors.server import PROTOCOL_VIOLATION, ServerError
+from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE, PROTOCOL_VIOLATION, ServerError
 
 _OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
 also stands for a binary value that is too short for its type."""
-_PRIVILEGE = "42501"
 
 
 def is_of_a_change(sqlstate: str | None) -> bool:
@@ -17,7 +16,11 @@ def is_of_a_change(sqlstate: str | None) -> bool:
 
     A full disk or a missing privilege would refuse every transaction that follows, too.
     """
-    return sqlstate is not None and sqlstate != _PRIVILEGE and sqlstate.startswith(_OF_A_CHANGE)
+    return (
+        sqlstate is not None
+        and sqlstate != INSUFFICIENT_PRIVILEGE
+        and sqlstate.startswith(_OF_A_CHANGE)
+    )
 
 
 class ApplyError(ServerError):

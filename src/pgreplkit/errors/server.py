@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors.base import Error, OperationError
 
+INSUFFICIENT_PRIVILEGE = "42501"
 PROTOCOL_VIOLATION = "08P01"
 """An error of the session's own statement; a pooler gives it to every connection that it refuses.
 It stays until something is altered, unless the connection is lost with it."""
@@ -101,7 +102,7 @@ class InsufficientPrivilege(ServerError):
     def __init__(
         self, operation: str, role: str | None, grant: str, found: str = "permission denied"
     ) -> None:
-        super().__init__(operation, found, "42501")
+        super().__init__(operation, found, INSUFFICIENT_PRIVILEGE)
         self.role, self.grant = role, grant
         self.remedy: str
         name = quote_identifier(role) if role else "the role"

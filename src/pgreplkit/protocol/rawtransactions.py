@@ -320,7 +320,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
         return self._coming()
 
     @property
-    def coming(self) -> int:
+    def received_bytes(self) -> int:
         """The bytes of the current transaction that have come."""
         return 0 if self._current is None else self._current.size
 

@@ -156,9 +156,9 @@ class AsyncUpgrade:
     ) -> AsyncIterator[CompareProgress]:
         """Compare the rows of tables, while clients write; see ``compare``.
 
-        After a cutover the new server is the publisher, and before it the old one. By default all
-        tables that it replicates are compared. A table without a key cannot be: leave it out of
-        ``tables``.
+        Before a cutover the old server is the publisher, and after it the new one. By default all
+        tables that are replicated are compared. A table without a key cannot be compared: leave it
+        out of ``tables``.
 
         Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
         after a cutover without a way back.
@@ -327,16 +327,6 @@ class AsyncUpgrade:
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
 
-    async def _gate(self, way_back: int) -> list[Finding]:
-        """Return the findings before a cutover, with so many groups that replicate back."""
-        status = await self.status()
-        findings = await read_gate(self._old, self._new, status, self._names)
-        # Without a preparation there is nothing else to look at.
-        if way_back and status.phase is UpgradePhase.PREPARED:
-            here = self._replication.get(NEW)
-            findings += await read_way_back(self._old, self._new, self._names, way_back, here)
-        return findings
-
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
         # Without a file no other process can have left a plan.
@@ -380,10 +370,16 @@ class _GateChecks:
     way_back: bool
 
     async def findings(self) -> list[Finding]:
-        one = self.upgrade
-        found = await published_groups(one._old, one._names)
-        gate = await one._gate(len(self.planned) if self.way_back else 0)
-        return [planned_finding(self.planned, found), *gate]
+        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        names = self.upgrade._names
+        groups = await published_groups(old, names)
+        findings = [planned_finding(self.planned, groups)]
+        findings += await read_gate(old, new, status, names, groups)
+        # Without a preparation there is nothing else to look at.
+        if self.planned and self.way_back and status.phase is UpgradePhase.PREPARED:
+            here = self.upgrade._replication.get(NEW)
+            findings += await read_way_back(old, new, names, len(self.planned), here)
+        return findings
 
 
 @attrs.frozen
@@ -403,7 +399,7 @@ class _RollbackChecks:
         others = await read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = await read_unreturned(new, names) if is_over else []
+        unpublished = await read_unreturned(new, returned) if is_over else []
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),

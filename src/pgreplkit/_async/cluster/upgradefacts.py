@@ -299,10 +299,13 @@ async def _statuses(
 
 
 async def read_gate(
-    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
+    old: AsyncPrimary,
+    new: AsyncPrimary,
+    status: UpgradeStatus,
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
-    """Return the findings of the gate of a cutover."""
-    groups = await published_groups(old, names)
+    """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
         phase = phase_finding(status, UpgradePhase.PREPARED)
@@ -484,9 +487,13 @@ async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[st
     }
 
 
-async def read_unreturned(new: AsyncPrimary, names: Names) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate."""
-    groups = await returned_groups(new, names)
+async def read_unreturned(
+    new: AsyncPrimary, groups: Mapping[str, Sequence[str]]
+) -> list[TableName]:
+    """Return the tables of the new server whose rows the way back does not replicate.
+
+    ``groups`` are those of ``returned_groups``.
+    """
     returned = {TableName.parse(table) for group in groups.values() for table in group}
     # Such as a partition that was created after the cutover.
     tables = [one.table for one in await read_tables(new._link) if one.is_copied]

@@ -39,8 +39,6 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
-_BYTES_IN_A_BATCH = 1 << 20
-"""Bytes after which a batch ends: the subscriber keeps results back until then."""
 _PARAMETERS = 10
 """Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
@@ -48,7 +46,8 @@ _LARGE = 8 << 10
 _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
 _GATHERS = 0.0003
-"""Seconds in which more changes of a transaction come, of which there are some already."""
+"""Seconds to wait for more of a transaction that is arriving: each of its changes comes by itself,
+and would wake this process."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
 _CAREFUL = 1000
@@ -119,8 +118,6 @@ class AsyncApplyRun:
         """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
-        self._unanswered = 0
-        """The size of those since the last end of a batch."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._start = position
@@ -174,14 +171,14 @@ class AsyncApplyRun:
     ) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         if self._stream.has_part:
-            # The server sends each change by itself, and each would wake this process.
             await sleep(_GATHERS)
         if self._is_early:
             # To end anything here would commit a part of it.
             return await self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
-        await self._end_batch()
+        await self._end_group()
+        await pipeline.sync()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -319,7 +316,6 @@ class AsyncApplyRun:
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
     ) -> None:
         self._bytes += transaction.size
-        self._unanswered += transaction.size
         try:
             await self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
@@ -329,8 +325,6 @@ class AsyncApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             await self._end_group()
-            if self._unanswered >= _BYTES_IN_A_BATCH:
-                await self._end_batch()
 
     async def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""
@@ -339,12 +333,6 @@ class AsyncApplyRun:
         if self._group:
             group, self._group = self._group, []
             await self._target.end(group, checks=self._shapes.has_deferred)
-
-    async def _end_batch(self) -> None:
-        """Let the subscriber send the results of what was sent."""
-        self._unanswered = 0
-        await self._end_group()
-        await self._target.pipeline.sync()
 
     async def _send_changes(
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]

@@ -309,7 +309,7 @@ class AsyncApplyTarget(AsyncClosing):
         if not self.uses_origin:
             values.append(self._name_bytes)
         await self.pipeline.send(_END, self._ending, values, self._end_formats)
-        await self.pipeline.commit(group)
+        await self.pipeline.commit(group, sum([one.size for one in group]))
 
     @staticmethod
     def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:

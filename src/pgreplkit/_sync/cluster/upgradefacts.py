@@ -295,9 +295,14 @@ def _statuses(
     return [subscriptions[name].status(publisher) for name in wanted]
 
 
-def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> list[Finding]:
-    """Return the findings of the gate of a cutover."""
-    groups = published_groups(old, names)
+def read_gate(
+    old: Primary,
+    new: Primary,
+    status: UpgradeStatus,
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+) -> list[Finding]:
+    """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
         phase = phase_finding(status, UpgradePhase.PREPARED)
@@ -475,9 +480,11 @@ def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     }
 
 
-def read_unreturned(new: Primary, names: Names) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate."""
-    groups = returned_groups(new, names)
+def read_unreturned(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
+    """Return the tables of the new server whose rows the way back does not replicate.
+
+    ``groups`` are those of ``returned_groups``.
+    """
     returned = {TableName.parse(table) for group in groups.values() for table in group}
     # Such as a partition that was created after the cutover.
     tables = [one.table for one in read_tables(new._link) if one.is_copied]

@@ -40,8 +40,6 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
-_BYTES_IN_A_BATCH = 1 << 20
-"""Bytes after which a batch ends: the subscriber keeps results back until then."""
 _PARAMETERS = 10
 """Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
@@ -49,7 +47,8 @@ _LARGE = 8 << 10
 _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
 _GATHERS = 0.0003
-"""Seconds in which more changes of a transaction come, of which there are some already."""
+"""Seconds to wait for more of a transaction that is arriving: each of its changes comes by itself,
+and would wake this process."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
 _CAREFUL = 1000
@@ -120,8 +119,6 @@ class ApplyRun:
         """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
-        self._unanswered = 0
-        """The size of those since the last end of a batch."""
         self._taken = self._flushing = tally.position = position
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._start = position
@@ -173,14 +170,14 @@ class ApplyRun:
     def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         if self._stream.has_part:
-            # The server sends each change by itself, and each would wake this process.
             sleep(_GATHERS)
         if self._is_early:
             # To end anything here would commit a part of it.
             return self._next(until, deadline)
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
-        self._end_batch()
+        self._end_group()
+        pipeline.sync()
         is_blocked = pipeline.flush()
         self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -318,7 +315,6 @@ class ApplyRun:
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]
     ) -> None:
         self._bytes += transaction.size
-        self._unanswered += transaction.size
         try:
             self._send_changes(transaction, changes)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
@@ -328,8 +324,6 @@ class ApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             self._end_group()
-            if self._unanswered >= _BYTES_IN_A_BATCH:
-                self._end_batch()
 
     def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""
@@ -338,12 +332,6 @@ class ApplyRun:
         if self._group:
             group, self._group = self._group, []
             self._target.end(group, checks=self._shapes.has_deferred)
-
-    def _end_batch(self) -> None:
-        """Let the subscriber send the results of what was sent."""
-        self._unanswered = 0
-        self._end_group()
-        self._target.pipeline.sync()
 
     def _send_changes(
         self, transaction: RawTransaction[Row], changes: Iterator[RawChange[Row]]

@@ -54,7 +54,7 @@ class RawStream(SlotReader[RawTransaction[Row]]):
     @property
     def has_part(self) -> bool:
         """Whether some of a transaction has come, more than a few changes, and its end has not."""
-        return isinstance(self._feed, RawTransactionFeed) and self._feed.coming > _FEW
+        return isinstance(self._feed, RawTransactionFeed) and self._feed.received_bytes > _FEW
 
     def pass_idle(self, lsn: LSN) -> None:
         """Count a position without a change as delivered, so that it can be acknowledged."""

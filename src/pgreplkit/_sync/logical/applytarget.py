@@ -304,7 +304,7 @@ class ApplyTarget(Closing):
         if not self.uses_origin:
             values.append(self._name_bytes)
         self.pipeline.send(_END, self._ending, values, self._end_formats)
-        self.pipeline.commit(group)
+        self.pipeline.commit(group, sum([one.size for one in group]))
 
     @staticmethod
     def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:

@@ -25,6 +25,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
@@ -41,7 +42,6 @@ from pgreplkit.plans.streams.feedbacktiming import REPORTED_WITHIN
 from pgreplkit.plans.streams.options import StreamSettings
 from pgreplkit.plans.streams.slot import (
     PUBLICATIONS_CHECKED_EVERY,
-    PUBLICATIONS_SKIPPED_SINCE,
     missing_publications,
     publication_gap,
 )
@@ -205,7 +205,7 @@ class SlotStream:
         From 18 on the server only warns of it, and sends the changes of the others.
         """
         plugin = self._plugin
-        has_warning = walsender.version.major >= PUBLICATIONS_SKIPPED_SINCE
+        has_warning = has("publication.gaps", walsender.version.major)
         if not plugin.publications or plugin.skips_gaps or not has_warning:
             return
         # A setting of the role or database can suppress warnings; a caller's session keeps it.
@@ -364,7 +364,7 @@ class SlotStream:
         is_due = time.monotonic() - self._checked_at > PUBLICATIONS_CHECKED_EVERY
         if not names or not is_due or walsender is None:
             return
-        if walsender.version.major < PUBLICATIONS_SKIPPED_SINCE:
+        if not has("publication.gaps", walsender.version.major):
             return
         try:
             with self._side_link() as link:

@@ -31,6 +31,8 @@ _BEGIN, _COMMIT, _CHAIN = b"pgreplkit_begin", b"pgreplkit_commit", b"pgreplkit_c
 _GUARD, _NOTE = b"pgreplkit_guard", b"pgreplkit_note"
 IN_A_BATCH = 64
 """Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
+_BYTES_IN_A_BATCH = 1 << 20
+"""Bytes after which a batch ends: the server keeps results back until then."""
 # As integers, which are compared much faster.
 _GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
 _IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
@@ -60,6 +62,8 @@ class Pipeline(Generic[T]):
         """The first error of the batch whose results come."""
         self._in_batch = 0
         """The number of groups of the batch that is being sent."""
+        self._bytes = 0
+        """Their size."""
         self._is_begun = False
         """Whether the batch was begun."""
         self._batches = 0
@@ -138,8 +142,11 @@ class Pipeline(Generic[T]):
         pgconn.send_query_prepared(name, values, formats, _BINARY)
         expected.append(_UNNOTED if what is None else (kind, what))
 
-    def commit(self, group: T) -> None:
-        """End a group of statements; the next one belongs to the same batch."""
+    def commit(self, group: T, size: int = 0) -> None:
+        """End a group of statements with about ``size`` bytes; the next one is of the same batch.
+
+        The batch ends with it if it is large enough.
+        """
         # The outcome is known with the result of the commit itself.
         if self._chains:
             self._push(_CHAIN, "COMMIT AND CHAIN", (), (), _END_OF_GROUP, group)
@@ -148,15 +155,16 @@ class Pipeline(Generic[T]):
             self._push(_BEGIN, "BEGIN", (), ())
         self.in_flight += 1
         self._in_batch += 1
+        self._bytes += size
         self._unserved += 1
-        if self._in_batch >= IN_A_BATCH:
+        if self._in_batch >= IN_A_BATCH or self._bytes >= _BYTES_IN_A_BATCH:
             self.sync()
 
     def sync(self) -> None:
         """End the batch, if one was begun: the server then sends all of its results."""
         if not self._is_begun:
             return
-        self._is_begun, self._in_batch = False, 0
+        self._is_begun, self._in_batch, self._bytes = False, 0, 0
         self._batches += 1
         # In the transaction that follows the last group.
         self._push(_NOTE, COMPLETE, (self.mark,), (_TEXT,))

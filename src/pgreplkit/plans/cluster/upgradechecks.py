@@ -6,6 +6,7 @@ import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
+from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import named
@@ -21,7 +22,6 @@ from pgreplkit.plans.server.readiness import (
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.tablename import quoted
 
-_INSUFFICIENT_PRIVILEGE = "42501"
 _WRONG_CONNINFO = {"42601", "2F003"}
 """SQLSTATEs of a connection string with a parameter that the server does not know, and of one
 without the password that a role needs who is not a superuser."""
@@ -152,7 +152,7 @@ def side_reach_finding(name: str, other: str, side: Side) -> Finding:
     """Return the finding about the connection of one server to the other, which it tried."""
     found = reach_finding(name, other, side.connection_error)
     code = side.connection_sqlstate
-    if code == _INSUFFICIENT_PRIVILEGE:
+    if code == INSUFFICIENT_PRIVILEGE:
         # The server refused the subscription before it connected.
         may_grant = has("subscription.creator", side.major)
         role = quoted(side.rights.role)

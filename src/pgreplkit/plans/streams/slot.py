@@ -28,8 +28,6 @@ wrong, and mostly not what to do."""
 PUBLICATIONS_CHECKED_EVERY = 30.0
 """Seconds. From 18 on the server only logs a warning for a publication that was dropped, and
 streams the rest: the stream has to look. Each check opens a connection, so not more often."""
-PUBLICATIONS_SKIPPED_SINCE = 18
-"""The first major version that skips missing publications; earlier ones end the stream."""
 
 
 def slower_on_standby(error: StatementTimeout) -> StatementTimeout:
