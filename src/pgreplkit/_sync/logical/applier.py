@@ -294,9 +294,7 @@ class Applier(Closing):
         ):
             # First of all: two appliers of one name would apply each change twice.
             target.lock()
-            target.ensure_schema()
-            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
-            state = target.read_state()
+            state = target.read_state() if target.has_schema() else None
             source = read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
             copies = self._published(publisher.link)
@@ -305,7 +303,7 @@ class Applier(Closing):
             if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
-            self._use_versions(target, shapes, targets)
+            self._insist_on_commits(shapes.link)
             shapes.read(targets)
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
@@ -313,10 +311,14 @@ class Applier(Closing):
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
             is_first = state is None or state.state != "streaming"
+            if is_first and not tables:
+                listed = ", ".join(settings.publications)
+                raise TableNotFound(self._operation, f"no table is published by {listed}")
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
+            copy = None
             if is_first:
                 copy = ApplyCopy(
                     self._publisher,
@@ -328,7 +330,13 @@ class Applier(Closing):
                     settings,
                     lambda: self._is_stopping,
                 )
-                if not self._copied(copy, copies, system_id, state):
+                copy.check(copies, state)
+            # Only here: what is refused above leaves nothing behind.
+            target.ensure_schema()
+            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
+            self._use_versions(target, shapes.link, targets)
+            if copy is not None:
+                if not self._copied(copy, system_id, state):
                     return
                 state = target.read_state()
             target.take_origin()
@@ -358,26 +366,22 @@ class Applier(Closing):
     def _copied(
         self,
         copy: ApplyCopy,
-        copies: Sequence[TableCopy],
         system_id: int,
         state: ApplierState | None,
     ) -> bool:
         """Copy the tables; return whether all of them are copied."""
         try:
-            return copy.create(copies, system_id, state)
+            return copy.create(system_id, state)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
 
-    def _use_versions(
-        self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
-    ) -> None:
-        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
-        settings, link = self._settings, shapes.link
+    def _insist_on_commits(self, link: Link) -> None:
+        """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
+        settings = self._settings
         if not settings.reads_commits:
             return
-        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
-        if policy is None:
+        if settings.last_update_wins is None:
             link.require("commit.origin")
         track = link.one(self._operation, sql.TRACKS_COMMITS)
         if not track["is_on"]:
@@ -386,7 +390,11 @@ class Applier(Closing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
-        # The settings refuse that; the type checker cannot know.
+
+    def _use_versions(self, target: ApplyTarget, link: Link, tables: Sequence[TableName]) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        settings = self._settings
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
         if ranks is None:
             return
         if policy is None:
