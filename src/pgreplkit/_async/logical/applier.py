@@ -298,7 +298,8 @@ class AsyncApplier(AsyncClosing):
             state = await target.read_state() if await target.has_schema() else None
             source = await read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
-            copies = await self._published(publisher.link)
+            is_first = state is None or state.state != "streaming"
+            copies = await self._published(publisher.link, insists=is_first)
             tables = [copy.table for copy in copies]
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, await read_database(shapes.link)):
@@ -311,26 +312,12 @@ class AsyncApplier(AsyncClosing):
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
-            is_first = state is None or state.state != "streaming"
-            if is_first and not tables:
-                listed = ", ".join(settings.publications)
-                raise TableNotFound(self._operation, f"no table is published by {listed}")
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
-            copy = None
-            if is_first:
-                copy = AsyncApplyCopy(
-                    self._publisher,
-                    self._subscriber,
-                    publisher.link,
-                    target,
-                    planner,
-                    plugin,
-                    settings,
-                    lambda: self._is_stopping,
-                )
+            copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
+            if copy is not None:
                 await copy.check(copies, state)
             # Only here: what is refused above leaves nothing behind.
             await target.ensure_schema()
@@ -341,11 +328,8 @@ class AsyncApplier(AsyncClosing):
                     return
                 state = await target.read_state()
             await target.take_origin()
-            self._tally.position = LSN.INVALID if state is None else state.position
-            # The run leaves out the transactions between the acknowledged position and this one.
-            start = None if state is None or not state.is_end else state.position
             try:
-                await self._stream(target, shapes, planner, plugin, start, until, deadline)
+                await self._stream(target, shapes, planner, plugin, state, until, deadline)
             except ApplyFailed as failure:
                 mismatch = await find_mismatch(publisher.link, shapes.link, settings, failure)
                 if mismatch is None:
@@ -362,6 +346,24 @@ class AsyncApplier(AsyncClosing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
+        )
+
+    def _copy(
+        self,
+        publisher: AsyncLink,
+        target: AsyncApplyTarget,
+        planner: Planner,
+        plugin: AsyncPgoutput[Row],
+    ) -> AsyncApplyCopy:
+        return AsyncApplyCopy(
+            self._publisher,
+            self._subscriber,
+            publisher,
+            target,
+            planner,
+            plugin,
+            self._settings,
+            lambda: self._is_stopping,
         )
 
     async def _copied(
@@ -418,10 +420,13 @@ class AsyncApplier(AsyncClosing):
         shapes: AsyncTargetShapes,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
-        start: LSN | None,
+        state: ApplierState | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
+        self._tally.position = LSN.INVALID if state is None else state.position
+        # The run leaves out the transactions between the acknowledged position and this one.
+        start = None if state is None or not state.is_end else state.position
         await target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
@@ -481,10 +486,14 @@ class AsyncApplier(AsyncClosing):
                 remedy="choose another name for another publisher, or drop() the applier first",
             )
 
-    async def _published(self, link: AsyncLink) -> list[TableCopy]:
+    async def _published(self, link: AsyncLink, *, insists: bool = False) -> list[TableCopy]:
+        """Return the published tables; with ``insists`` there must be one."""
         operation = self._operation
         published = await published_in(link, operation, self._settings.publications)
         names = [one.table for one in published]
+        if not names and insists:
+            listed = ", ".join(self._settings.publications)
+            raise TableNotFound(operation, f"no table is published by {listed}")
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"

@@ -297,7 +297,8 @@ class Applier(Closing):
             state = target.read_state() if target.has_schema() else None
             source = read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
-            copies = self._published(publisher.link)
+            is_first = state is None or state.state != "streaming"
+            copies = self._published(publisher.link, insists=is_first)
             tables = [copy.table for copy in copies]
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, read_database(shapes.link)):
@@ -310,26 +311,12 @@ class Applier(Closing):
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
-            is_first = state is None or state.state != "streaming"
-            if is_first and not tables:
-                listed = ", ".join(settings.publications)
-                raise TableNotFound(self._operation, f"no table is published by {listed}")
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
-            copy = None
-            if is_first:
-                copy = ApplyCopy(
-                    self._publisher,
-                    self._subscriber,
-                    publisher.link,
-                    target,
-                    planner,
-                    plugin,
-                    settings,
-                    lambda: self._is_stopping,
-                )
+            copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
+            if copy is not None:
                 copy.check(copies, state)
             # Only here: what is refused above leaves nothing behind.
             target.ensure_schema()
@@ -340,11 +327,8 @@ class Applier(Closing):
                     return
                 state = target.read_state()
             target.take_origin()
-            self._tally.position = LSN.INVALID if state is None else state.position
-            # The run leaves out the transactions between the acknowledged position and this one.
-            start = None if state is None or not state.is_end else state.position
             try:
-                self._stream(target, shapes, planner, plugin, start, until, deadline)
+                self._stream(target, shapes, planner, plugin, state, until, deadline)
             except ApplyFailed as failure:
                 mismatch = find_mismatch(publisher.link, shapes.link, settings, failure)
                 if mismatch is None:
@@ -361,6 +345,24 @@ class Applier(Closing):
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
+        )
+
+    def _copy(
+        self,
+        publisher: Link,
+        target: ApplyTarget,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+    ) -> ApplyCopy:
+        return ApplyCopy(
+            self._publisher,
+            self._subscriber,
+            publisher,
+            target,
+            planner,
+            plugin,
+            self._settings,
+            lambda: self._is_stopping,
         )
 
     def _copied(
@@ -415,10 +417,13 @@ class Applier(Closing):
         shapes: TargetShapes,
         planner: Planner,
         plugin: Pgoutput[Row],
-        start: LSN | None,
+        state: ApplierState | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
+        self._tally.position = LSN.INVALID if state is None else state.position
+        # The run leaves out the transactions between the acknowledged position and this one.
+        start = None if state is None or not state.is_end else state.position
         target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
@@ -474,10 +479,14 @@ class Applier(Closing):
                 remedy="choose another name for another publisher, or drop() the applier first",
             )
 
-    def _published(self, link: Link) -> list[TableCopy]:
+    def _published(self, link: Link, *, insists: bool = False) -> list[TableCopy]:
+        """Return the published tables; with ``insists`` there must be one."""
         operation = self._operation
         published = published_in(link, operation, self._settings.publications)
         names = [one.table for one in published]
+        if not names and insists:
+            listed = ", ".join(self._settings.publications)
+            raise TableNotFound(operation, f"no table is published by {listed}")
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"
