@@ -75,9 +75,7 @@ async def check_apply(
             mismatches=_mismatches(copies, shapes, settings),
             misfits={
                 table: [one.found for one in found]
-                for table, found in (
-                    await find_misfits(publisher, link, settings, [*tables])
-                ).items()
+                for table, found in (await find_misfits(publisher, link, settings, copies)).items()
             },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
