@@ -165,7 +165,8 @@ def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
         ("numeric(4,1)", "numeric(9,2)", "123456.78", "ALTER COLUMN v TYPE numeric(9,2)"),
         ("int[]", "bigint[]", "'{3000000000}'", "ALTER COLUMN v TYPE bigint[]"),
         ("date", "text", "'no date'", "ALTER COLUMN v TYPE text"),
-        ("bit(3)", "bit(4)", "B'1010'", "ALTER COLUMN v TYPE bit(4)"),
+        ("bit varying(3)", "bit varying(4)", "B'1010'", "ALTER COLUMN v TYPE bit varying(4)"),
+        ("cidr", "inet", "'10.1.2.3/8'", "ALTER COLUMN v TYPE inet"),
         ("int NOT NULL", "int", "NULL", "ALTER COLUMN v DROP NOT NULL"),
         ("mood", None, "'new'", "ADD VALUE IF NOT EXISTS 'new' AFTER 'old'"),
         ("pair", None, "'(1,2)'", "ADD ATTRIBUTE b integer"),
@@ -212,6 +213,57 @@ def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(
     for each, table in ((pair.publisher, "t"), (pair.subscriber, "here")):
         each.run(f"DROP TABLE {table}", "DROP TYPE mood, pair")
     remove_databases(pair.subscriber, pair.publisher)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "value"),
+    [
+        ("timestamp", "date", "'5874897-12-31'"),
+        ("bit(3)", "bit(4)", "B'1010'"),
+        ("numeric(6,3)", "int", "1234567"),
+        ("double precision", "numeric", "1e400"),
+    ],
+)
+def test_a_type_that_would_cut_the_values_of_a_column_is_not_offered(
+    two: Pair, here: str, there: str, value: str
+) -> None:
+    two.publisher.run(f"ALTER TABLE t ADD v {there}")
+    two.subscriber.run(f"ALTER TABLE t ADD v {here}")
+    running = Running(two)
+    running.applier.stop()
+    running.thread.join(20)
+    applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    two.publisher.run(f"UPDATE t SET v = {value} WHERE id = 1")
+    with pytest.raises(SchemaMismatch, match=r"the column 'v' is .*align the tables") as caught:
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    assert caught.value.sql == ()
+    assert isinstance(caught.value.__cause__, ApplyFailed)
+
+
+@pytest.mark.pg(">=12")
+def test_a_check_does_not_compare_columns_that_are_computed_here(two: Pair) -> None:
+    applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    two.publisher.run("ALTER TABLE t ADD v int", "ALTER TABLE t ADD w bigint")
+    two.subscriber.run(
+        "ALTER TABLE t ADD v int NOT NULL GENERATED ALWAYS AS (1) STORED", "ALTER TABLE t ADD w int"
+    )
+    assert "its types" in str(applier.check())
+    two.subscriber.run("ALTER TABLE t ALTER w TYPE bigint")
+    assert "its types" not in str(applier.check())
+
+
+@pytest.mark.pg(">=15")
+def test_a_check_does_not_compare_columns_that_are_not_published(two: Pair) -> None:
+    applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    two.publisher.run("ALTER TABLE t ADD v bigint, ADD w bigint")
+    two.subscriber.run("ALTER TABLE t ADD v date, ADD w int NOT NULL DEFAULT 0")
+    assert "'v' is date" in str(applier.check())
+    two.publisher.run("ALTER PUBLICATION p SET TABLE t (id, name, n)")
+    assert "its types" not in str(applier.check())
+    two.publisher.run("ALTER PUBLICATION p SET TABLE t (id, name, n, w)")
+    found = str(applier.check())
+    assert "'w' is integer" in found
+    assert "'v'" not in found
 
 
 def gap(database: Database) -> None:

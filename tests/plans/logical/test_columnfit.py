@@ -36,6 +36,22 @@ from pgreplkit.values.tablename import TableName
         ("timestamp(6) with time zone", "timestamp(3) with time zone"),
         ("text[]", "character varying(3)[]"),
         ("public.mood", "public.mood"),
+        ("bigint", "oid"),
+        ("numeric(20,0)", "xid8"),
+        ("inet", "cidr"),
+        ("json", "jsonb"),
+        ("interval", "time(3) without time zone"),
+        ("interval", "interval day to second(3)"),
+        ("interval day", "interval year to month"),
+        ("interval(3)", "interval month"),
+        ("timestamp(6) without time zone", "timestamp(5) without time zone"),
+        ("bit varying(4)", "bit(3)"),
+        ("character varying(3)", "character(3)"),
+        ("bpchar", "character(5)"),
+        ("character varying(36)", "uuid"),
+        ("character varying(20)", "bigint"),
+        ("int8range[]", "int4range[]"),
+        ("public.geometry", "public.geometry(Point,4326)"),
     ],
 )
 def test_a_wider_type_takes_every_value_and_not_the_other_way(here: str, there: str) -> None:
@@ -55,9 +71,22 @@ def test_a_wider_type_takes_every_value_and_not_the_other_way(here: str, there: 
         ("timestamp without time zone", "timestamp with time zone"),
         ("date", "timestamp without time zone"),
         ("bit(4)", "bit(3)"),
-        ("character varying(3)", "character(3)"),
         ("integer", "text"),
         ("integer[]", "bigint[]"),
+        ("timestamp without time zone", "date"),
+        ("interval(3)", "interval"),
+        ("interval month", "interval day"),
+        ("time(0) without time zone", "time without time zone"),
+        ("character(5)", "character varying(5)"),
+        ("character varying(4)", "character(5)"),
+        ("character varying(35)", "uuid"),
+        ("bit varying(3)", "bit(4)"),
+        ("oid", "integer"),
+        ("bigint", "xid8"),
+        ("xid", "boolean"),
+        ("jsonb", "json"),
+        ("public.vector(4)", "public.vector(3)"),
+        ("public.geometry(Point)", "public.geometry"),
     ],
 )
 def test_another_type_does_not_take_every_value(here: str, there: str) -> None:
@@ -74,6 +103,13 @@ def test_a_number_takes_the_largest_and_the_finest_value_of_another(
     largest = Decimal(10) ** (others - other_scale) - finest
     fits = largest < Decimal(10) ** (digits - scale) and finest == round(finest, scale)
     assert takes(here, there) == fits or here == there
+
+
+@pytest.mark.parametrize("there", ["text", "character(3)", "citext", "integer"])
+def test_citext_keeps_any_text_in_whatever_schema_it_is(there: str) -> None:
+    assert takes("public.citext", there)
+    assert takes("citext", there)
+    assert takes("text", "public.citext")
 
 
 COLUMN = TableColumn(
@@ -126,6 +162,76 @@ def test_a_column_that_is_too_narrow_comes_with_its_alter() -> None:
     assert not [*misfits(there, shape(name="other"), {"n": "n"})]
 
 
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("timestamp without time zone", "date"),
+        ("date", "timestamp without time zone"),
+        ("bit(3)", "bit(4)"),
+        ("numeric(5,2)", "integer"),
+        ("integer", "numeric(5,2)"),
+        ("double precision", "text"),
+        ("int4range", "int8range"),
+        ("xid", "bigint"),
+    ],
+)
+def test_a_column_that_alter_would_cut_or_refuse_comes_without_one(here: str, there: str) -> None:
+    problems = found(shape(type=there), shape(type=here))
+    assert problems == [(f"the column 'n' is {here}, and {there} on the publisher", ())]
+
+
+KINDS = st.sampled_from(
+    [
+        *("boolean", "smallint", "integer", "bigint", "numeric", "real", "double precision", "oid"),
+        *("xid8", "text", "bpchar", "citext", "date", "json", "jsonb", "inet", "cidr", "uuid"),
+        *("time without time zone", "timestamp without time zone", "interval", "interval day"),
+        *("interval year", "int4range", "int8range", "numrange", "box", "polygon", "path", "lseg"),
+    ]
+)
+TYPES = st.one_of(
+    KINDS,
+    KINDS.map("{}[]".format),
+    st.builds("numeric({},{})".format, st.integers(1, 9), st.integers(0, 9)),
+    st.builds(
+        "{}({})".format,
+        st.sampled_from(["character", "character varying", "bit", "bit varying", "interval"]),
+        st.integers(1, 40),
+    ),
+    st.builds("timestamp({}) without time zone".format, st.integers(0, 6)),
+)
+
+
+@given(TYPES, TYPES)
+def test_an_alter_is_only_offered_if_its_type_takes_all_of_the_columns_values(
+    here: str, there: str
+) -> None:
+    for _, ddl in found(shape(type=there), shape(type=here)):
+        assert not takes(here, there)
+        assert not ddl or takes(there, here)
+
+
+@given(TYPES, TYPES, TYPES)
+def test_what_takes_a_wider_type_takes_the_narrower_one(one: str, two: str, three: str) -> None:
+    assert takes(one, one)
+    if takes(one, two) and takes(two, three):
+        assert takes(one, three)
+
+
+def domain(oid: int, element: int, definition: str) -> TypeShape:
+    return attrs.evolve(
+        mood(), oid=oid, name=f"public.d{oid}", kind="d", element=element, definition=definition
+    )
+
+
+def test_a_domain_is_compared_by_the_type_that_it_is_over_in_the_end() -> None:
+    over = (domain(70001, 70002, "public.d70002"), domain(70002, 20, "bigint"))
+    there = shape(*over, type="public.d70001", type_oid=70001)
+    assert not found(there, shape(type="bigint", type_oid=20))
+    [[problem, ddl]] = found(there, shape())
+    assert problem == "the column 'n' is integer, and public.d70001 on the publisher"
+    assert ddl == ("ALTER TABLE public.t ALTER COLUMN n TYPE bigint",)
+
+
 def test_a_type_of_a_schema_may_not_exist_here() -> None:
     [[_, ddl]] = found(shape(type="public.other", type_oid=70001), shape())
     assert ddl == ()
@@ -142,3 +248,13 @@ def test_a_column_that_takes_no_null_comes_with_its_alter() -> None:
     [one] = missing_nulls(shape(), shape(not_null=True), {"n": "n"})
     assert one.ddl == ("ALTER TABLE public.t ALTER COLUMN n DROP NOT NULL",)
     assert not [*missing_nulls(shape(not_null=True), shape(not_null=True), {"n": "n"})]
+
+
+def test_a_generated_column_is_computed_here_and_takes_no_null_from_the_publisher() -> None:
+    here = shape(not_null=True, generated="s")
+    assert not [*missing_nulls(shape(), here, {"n": "n"})]
+
+
+def test_an_identity_column_stays_not_null() -> None:
+    [one] = missing_nulls(shape(), shape(not_null=True, identity="d"), {"n": "n"})
+    assert one.ddl == ()

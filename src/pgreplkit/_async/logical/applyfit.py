@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pgreplkit._async.logical.drift import read_shapes
+from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_of_a_definition
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical.drift import TableShape
 from pgreplkit.errors import ApplyFailed, SchemaMismatch, ServerError
 from pgreplkit.plans.logical.columnfit import NOT_NULL_VIOLATION, Misfit, misfits, missing_nulls
+from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.values.tablename import TableName, table_of
 
 
 async def find_mismatch(
     publisher: AsyncLink, subscriber: AsyncLink, settings: ApplySettings, failure: ApplyFailed
 ) -> SchemaMismatch | None:
-    """Return the error for a change that other types of columns refuse; None if they do not."""
+    """Return the error for a change that other types of columns refuse; None if they do not.
+
+    It has no DDL for a column that would have to be narrowed, or converted: values would be lost.
+    """
     if failure.table is None or not is_of_a_definition(failure.sqlstate):
         return None
     table = table_of(failure.table)
     find = missing_nulls if failure.sqlstate == NOT_NULL_VIOLATION else misfits
+    operation = "compare the columns"
     try:
+        published = await published_in(publisher, operation, settings.publications)
+        sent = [one for one in published if one.table == table]
+        copies = await table_copies(publisher, operation, sent)
         theirs, ours = await _shapes(publisher, subscriber, settings, [table])
     except ServerError:
         # The failure itself is what has to be reported, as after the publisher was stopped.
@@ -30,10 +39,10 @@ async def find_mismatch(
     [there], [here] = theirs.values() or [None], ours.values() or [None]
     if there is None or here is None:
         return None
-    found = [*find(there, here, _names(there, settings))]
-    sql = dict.fromkeys(statement for one in found for statement in one.ddl)
-    if not sql:
+    found = [one for copy in copies for one in find(there, here, _names(copy, settings))]
+    if not found:
         return None
+    sql = dict.fromkeys(statement for one in found for statement in one.ddl)
     problems = (failure.found, *(one.found for one in found))
     return SchemaMismatch(failure.table, problems, tuple(sql))
 
@@ -42,15 +51,20 @@ async def find_misfits(
     publisher: AsyncLink,
     subscriber: AsyncLink,
     settings: ApplySettings,
-    tables: Sequence[TableName],
+    copies: Sequence[TableCopy],
 ) -> dict[TableName, list[Misfit]]:
-    """Return the columns whose values may not fit, by published table."""
+    """Return the columns whose values may not fit, by published table.
+
+    A column that no publication sends keeps the subscriber's values, whatever its type is.
+    """
+    tables = [copy.table.table_name for copy in copies]
     theirs, ours = await _shapes(publisher, subscriber, settings, tables)
     found = {}
-    for table, there in theirs.items():
-        here = ours.get(settings.target_of(table))
-        if here is not None:
-            names = _names(there, settings)
+    for copy in copies:
+        table = copy.table.table_name
+        there, here = theirs.get(table), ours.get(settings.target_of(table))
+        if there is not None and here is not None:
+            names = _names(copy, settings)
             found[table] = [*misfits(there, here, names), *missing_nulls(there, here, names)]
     return found
 
@@ -65,10 +79,11 @@ async def _shapes(
     return await read_shapes(publisher, tables), await read_shapes(subscriber, targets)
 
 
-def _names(table: TableShape, settings: ApplySettings) -> dict[str, str]:
-    """Return the subscriber's column for each column of the publisher that is written."""
-    rule = settings.rules.get(table.table)
+def _names(copy: TableCopy, settings: ApplySettings) -> dict[str, str]:
+    """Return the subscriber's column for each column that is sent, and written."""
+    sent = [column.name for column in copy.table.columns]
+    rule = settings.rules.get(copy.table.table_name)
     if rule is None:
-        return {name: name for name in table.columns}
-    own = {name: rule.columns.get(name, name) for name in table.columns}
+        return {name: name for name in sent}
+    own = {name: rule.columns.get(name, name) for name in sent}
     return {name: to for name, to in own.items() if to is not None and to not in rule.constants}
