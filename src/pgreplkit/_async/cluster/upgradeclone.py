@@ -24,6 +24,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -120,7 +121,7 @@ class AsyncUpgradeClone:
         Raises: InsufficientPrivilege; ControlFailed if a program cannot be run.
         Needs: pg_monitor on the old server.
         """
-        facts = await self._facts(groups)
+        facts = await self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     async def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> AsyncPlan:

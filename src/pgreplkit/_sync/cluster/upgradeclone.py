@@ -25,6 +25,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -121,7 +122,7 @@ class UpgradeClone:
         Raises: InsufficientPrivilege; ControlFailed if a program cannot be run.
         Needs: pg_monitor on the old server.
         """
-        facts = self._facts(groups)
+        facts = self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> Plan:
