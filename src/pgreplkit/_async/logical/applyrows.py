@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Self
 
 from psycopg import AsyncConnection
@@ -21,7 +22,7 @@ from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -86,8 +87,7 @@ class AsyncApplyRows(AsyncClosing):
 
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
-        grant = read_grant(copy.table.table_name)
-        with translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant):
+        with self._writing(copy):
             async with self._target.link.in_transaction():
                 name = copy.table.table_name
                 noted = await self._target.link.all(
@@ -110,7 +110,7 @@ class AsyncApplyRows(AsyncClosing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with watched(self._reader):
+                with self._reading(copy), watched(self._reader):
                     return await self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise ApplyError(
@@ -139,8 +139,21 @@ class AsyncApplyRows(AsyncClosing):
             to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
             async with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
-                await relay(self._reader, rows, sink, self._check_wanted)
+                with self._reading(copy):
+                    await relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount
+
+    def _writing(self, copy: TableCopy) -> AbstractContextManager[None]:
+        """Translate the errors of the subscriber."""
+        target = self._settings.target_of(copy.table.table_name)
+        grant = f"{schema_grant([target])}; SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target}"
+        connection = self._target.connection
+        return translate_errors(f"copy {copy.table}", connection=connection, grant=grant)
+
+    def _reading(self, copy: TableCopy) -> AbstractContextManager[None]:
+        """Translate the errors of the publisher."""
+        grant = read_grant(copy.table.table_name)
+        return translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant)
 
     def _check_wanted(self) -> None:
         if not self._is_wanted():
@@ -158,7 +171,8 @@ class AsyncApplyRows(AsyncClosing):
                 # As a stream would send the row.
                 change: RawChange[Row] = (ord("I"), (table_reader,), False, None, new)
                 for step in self._planner.steps(change):
-                    written += await self._target.step(step)
+                    with self._writing(copy):
+                        written += await self._target.step(step)
         return written
 
     async def _table_reader(self, copy: TableCopy) -> TableReader[Row]:

@@ -43,13 +43,16 @@ async def read_node(
     with_rows = []
     for table in found:
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and await has_rows(link, _OPERATION, table):
+        own = found[table]
+        if own.is_out_of_reach or "SELECT" in own.lacks:
+            continue
+        if await has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
     rights = await read_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = await link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    advances = await link.one(_OPERATION, applying.advance_rights())
     owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)

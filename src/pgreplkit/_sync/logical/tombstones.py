@@ -11,7 +11,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.values.tablename import TableName
 
@@ -76,7 +76,9 @@ def ensure_functions(link: Link, operation: str) -> None:
 
 def table_oid(link: Link, table: TableName) -> int:
     """Return the OID of a table."""
-    record = link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    record = link.one(
+        f"read the OID of {table}", sql.TABLE_OID, [str(table)], grant=schema_grant([table])
+    )
     return int(record["oid"])
 
 
