@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -19,6 +19,7 @@ from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
@@ -170,10 +171,12 @@ class AsyncApplyRows(AsyncClosing):
                 new = (copied_values(bytes(data), count), [TEXT] * count)
                 # As a stream would send the row.
                 change: RawChange[Row] = (ord("I"), (table_reader,), False, None, new)
-                for step in self._planner.steps(change):
-                    with self._writing(copy):
-                        written += await self._target.step(step)
+                written += await self._write(copy, self._planner.steps(change))
         return written
+
+    async def _write(self, copy: TableCopy, steps: Iterable[Step]) -> int:
+        with self._writing(copy):
+            return sum([await self._target.step(step) for step in steps])
 
     async def _table_reader(self, copy: TableCopy) -> TableReader[Row]:
         reading = self._plugin.reading(self._reader)
