@@ -27,6 +27,7 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
     CopyTables,
@@ -255,7 +256,7 @@ async def test_missing_rights_are_found_before_anything_is_changed(
     old, new = sides.publisher, sides.subscriber
     old.run(
         "CREATE ROLE shopkeeper",
-        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'",
         *(f"ALTER TABLE {table} OWNER TO shopkeeper" for table in ("customers", "orders")),
     )
 
@@ -265,8 +266,13 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             await colour.primary(old.as_role("mover")) as here,
             await colour.primary(new.as_role("mover")) as there,
         ):
-            upgrade = kind(inner(here), inner(there), name="shop")  # type: ignore[arg-type]
-            found = await colour.bound(upgrade).check()
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            found = await upgrade.check()
+            lacking = [one for one in found if one.check.endswith(": rights") and one.remedy]
+            # Before anything that the role may not read.
+            of_plan = await (await upgrade.plan_prepare(copy_schema=False)).check()
+            if lacking:
+                assert [*of_plan] == lacking
             return {
                 one.check: (one.found, one.remedy)
                 for one in found
@@ -279,6 +285,8 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         assert found.keys() == {"old: rights", "new: rights", "old reaches new", "new reaches old"}
         assert found["old: rights"][0] == "mover is not a superuser"
         assert "; GRANT shopkeeper TO mover" in found["old: rights"][1]
+        # Without it, the walsender of the standby is hidden.
+        assert "; GRANT pg_monitor TO mover" in found["old: rights"][1]
         # Its subscription was refused before it connected anywhere.
         for check, node in (("old reaches new", "old"), ("new reaches old", "new")):
             assert found[check][1].startswith(f"connect to the {node} server as a superuser")
@@ -498,6 +506,24 @@ async def test_each_phase_has_the_remedies_of_all_operations(
             await differences(upgrade)
 
 
+async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_cutover()
+        found = (await plan.check())["DDL on the new server only"]
+        assert found.severity is Severity.OK
+        sides.subscriber.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        found = (await plan.check())["DDL on the new server only"]
+        assert (found.severity, found.found) == (
+            Severity.WARNING,
+            "table public.orders was changed",
+        )
+        sides.publisher.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        assert [one.check for one in await plan.check() if one.severity > Severity.OK] == []
+
+
 async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -573,6 +599,10 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         has_libxml = False
     async with opened(sides, colour, tmp_path) as upgrade:
         finding = (await upgrade.check())["XML columns"]
+    # A clone looks at the program, because its new server does not exist yet.
+    bindir = new.node.installation.bindir
+    programs = CloneDirectories.at(tmp_path / "d", bindir=bindir, old_bindir=bindir, settings=None)
+    assert programs.reads_xml() == has_libxml
     if has_libxml:
         assert finding.severity is Severity.OK
     else:

@@ -18,6 +18,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     databases_of,
     published_groups,
     read_gate,
+    read_lacking_rights,
     read_objects,
     read_others,
     read_status,
@@ -134,10 +135,8 @@ class AsyncUpgrade:
         critical.
 
         Subscriptions that are rolled back show whether the servers reach each other. If a role
-        lacks rights, only the servers are checked.
-
-        Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers.
+        lacks rights, a finding has the statements that grant them, and only the servers are
+        checked.
         """
         facts = await read_upgrade_facts(
             self._old, self._new, self._names, groups, self._replication
@@ -355,6 +354,9 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     async def findings(self) -> list[Finding]:
+        old, new = self.upgrade._sides
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
         phase = phase_finding(await self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
@@ -363,8 +365,7 @@ class _PrepareChecks:
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = await to_thread(partial(program_majors, folder))
-            old, new = (side.version.major for side in self.upgrade._sides)
-            found.append(programs_finding(programs, old=old, new=new))
+            found.append(programs_finding(programs, old=old.version.major, new=new.version.major))
         return found
 
 
@@ -378,8 +379,10 @@ class _GateChecks:
     way_back: bool
 
     async def findings(self) -> list[Finding]:
-        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
+        status, names = await self.upgrade.status(), self.upgrade._names
         groups = await published_groups(old, names)
         findings = [planned_finding(self.planned, groups)]
         findings += await read_gate(old, new, status, names, groups)
@@ -400,8 +403,10 @@ class _RollbackChecks:
 
     async def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
-        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
+        status, names = await self.upgrade.status(), self.upgrade._names
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         others = await read_others(new, names)

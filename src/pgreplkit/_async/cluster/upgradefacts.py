@@ -57,7 +57,7 @@ from pgreplkit.plans.cluster.upgrade import (
     is_ending,
     phase_of,
 )
-from pgreplkit.plans.cluster.upgradechecks import lack_rights
+from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -66,7 +66,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -170,6 +170,7 @@ async def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
+    rights = await read_rights(link)
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -193,14 +194,28 @@ async def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
-        rights=RoleRights(**await link.one("read the rights of the role", RIGHTS)),
+        rights=rights,
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
-        senders=len(await server.replicas()),
+        # They are hidden from a role without pg_monitor, whose finding is enough.
+        senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
     )
+
+
+async def read_rights(link: AsyncLink) -> RoleRights:
+    """Return the rights of the connecting role."""
+    return RoleRights(**await link.one("read the rights of the role", RIGHTS))
+
+
+async def read_lacking_rights(**servers: AsyncPrimary) -> list[Finding]:
+    """Return a finding for each server whose role lacks rights, without which others fail."""
+    found = [
+        rights_finding(node, await read_rights(server._link)) for node, server in servers.items()
+    ]
+    return [one for one in found if one.severity is not Severity.OK]
 
 
 async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
@@ -334,7 +349,9 @@ async def read_gate(
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
     return [
-        schema_finding(kept, await read_fingerprint(old._link), await read_fingerprint(new._link)),
+        *schema_findings(
+            kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
+        ),
         *cutover_findings(
             status,
             drift,

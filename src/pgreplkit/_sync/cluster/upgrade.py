@@ -19,6 +19,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     databases_of,
     published_groups,
     read_gate,
+    read_lacking_rights,
     read_objects,
     read_others,
     read_status,
@@ -135,10 +136,8 @@ class Upgrade:
         critical.
 
         Subscriptions that are rolled back show whether the servers reach each other. If a role
-        lacks rights, only the servers are checked.
-
-        Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers.
+        lacks rights, a finding has the statements that grant them, and only the servers are
+        checked.
         """
         facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))
@@ -350,6 +349,9 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     def findings(self) -> list[Finding]:
+        old, new = self.upgrade._sides
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
         phase = phase_finding(self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
@@ -358,8 +360,7 @@ class _PrepareChecks:
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = to_thread(partial(program_majors, folder))
-            old, new = (side.version.major for side in self.upgrade._sides)
-            found.append(programs_finding(programs, old=old, new=new))
+            found.append(programs_finding(programs, old=old.version.major, new=new.version.major))
         return found
 
 
@@ -373,8 +374,10 @@ class _GateChecks:
     way_back: bool
 
     def findings(self) -> list[Finding]:
-        status, (old, new) = self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        status, names = self.upgrade.status(), self.upgrade._names
         groups = published_groups(old, names)
         findings = [planned_finding(self.planned, groups)]
         findings += read_gate(old, new, status, names, groups)
@@ -395,8 +398,10 @@ class _RollbackChecks:
 
     def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
-        status, (old, new) = self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        status, names = self.upgrade.status(), self.upgrade._names
         forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         others = read_others(new, names)

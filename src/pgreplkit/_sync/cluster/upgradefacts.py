@@ -58,7 +58,7 @@ from pgreplkit.plans.cluster.upgrade import (
     is_ending,
     phase_of,
 )
-from pgreplkit.plans.cluster.upgradechecks import lack_rights
+from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -67,7 +67,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -171,6 +171,7 @@ def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
+    rights = read_rights(link)
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -194,14 +195,26 @@ def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
-        rights=RoleRights(**link.one("read the rights of the role", RIGHTS)),
+        rights=rights,
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
-        senders=len(server.replicas()),
+        # They are hidden from a role without pg_monitor, whose finding is enough.
+        senders=0 if rights.missing else len(server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
     )
+
+
+def read_rights(link: Link) -> RoleRights:
+    """Return the rights of the connecting role."""
+    return RoleRights(**link.one("read the rights of the role", RIGHTS))
+
+
+def read_lacking_rights(**servers: Primary) -> list[Finding]:
+    """Return a finding for each server whose role lacks rights, without which others fail."""
+    found = [rights_finding(node, read_rights(server._link)) for node, server in servers.items()]
+    return [one for one in found if one.severity is not Severity.OK]
 
 
 def _fence_schemas(link: Link, names: Names, *, may_be_fence: bool) -> list[str]:
@@ -331,7 +344,7 @@ def read_gate(
     plan = SequencePlan.read(old, new)
     kept = read_kept_schema(old, names.forward(1))
     return [
-        schema_finding(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
+        *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,
             drift,

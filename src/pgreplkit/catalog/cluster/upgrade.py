@@ -268,6 +268,12 @@ RIGHTS = f"""
                 FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
                 WHERE NOT has_function_privilege(called, 'EXECUTE')
+            -- Without it, sessions and walsenders of other roles are hidden.
+            UNION ALL SELECT 3, format('GRANT pg_monitor TO %I', me.rolname)
+                WHERE NOT pg_has_role('pg_monitor', 'USAGE')
+            -- Before 14, not all columns of a subscription without its password are readable.
+            UNION ALL SELECT 3, format('GRANT SELECT ON pg_subscription TO %I', me.rolname)
+                WHERE NOT has_column_privilege('pg_subscription', 'subsynccommit', 'SELECT')
             -- Read for the fingerprint of the schema.
             UNION ALL SELECT 3, format('GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
                 WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
