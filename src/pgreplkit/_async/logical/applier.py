@@ -209,8 +209,9 @@ class AsyncApplier(AsyncClosing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
-        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
-        applied before stays.
+        InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
+        ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
+        before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -293,6 +294,9 @@ class AsyncApplier(AsyncClosing):
                 self._subscriber, self.name, uses_origin=settings.uses_origin
             ) as target,
         ):
+            if settings.on_publication_gap == "skip":
+                # An older server itself ends the stream there.
+                publisher.link.require("publication.gaps")
             # First of all: two appliers of one name would apply each change twice.
             await target.lock()
             await target.ensure_schema()
