@@ -209,6 +209,7 @@ class AsyncApplier(AsyncClosing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
         InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
         ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
         before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
@@ -294,14 +295,7 @@ class AsyncApplier(AsyncClosing):
                 self._subscriber, self.name, uses_origin=settings.uses_origin
             ) as target,
         ):
-            if settings.on_publication_gap == "skip":
-                # An older server itself ends the stream there.
-                publisher.link.require("publication.gaps")
-            # First of all: two appliers of one name would apply each change twice.
-            await target.lock()
-            await target.ensure_schema()
-            await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
-            state = await target.read_state()
+            state = await self._begin(publisher.link, target, shapes)
             source = await read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
             copies = await self._published(publisher.link)
@@ -347,6 +341,19 @@ class AsyncApplier(AsyncClosing):
                 if mismatch is None:
                     raise
                 raise mismatch from failure
+
+    async def _begin(
+        self, publisher: AsyncLink, target: AsyncApplyTarget, shapes: AsyncTargetShapes
+    ) -> ApplierState | None:
+        """Lock the applier's name, and return its state."""
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there.
+            publisher.require("publication.gaps")
+        # First of all: two appliers of one name would apply each change twice.
+        await target.lock()
+        await target.ensure_schema()
+        await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
+        return await target.read_state()
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings

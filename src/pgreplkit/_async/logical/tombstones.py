@@ -10,8 +10,10 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.keytypes import unremembered
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
+from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
 from pgreplkit.values.tablename import TableName
 
 _LOCKED_WITHIN = 60.0
@@ -25,8 +27,8 @@ async def ensure_tombstones(
 
     In the tables that are ``final``, a key cannot be used again after a deletion.
 
-    Raises: KeyMissing; TableNotFound; InsufficientPrivilege; ApplyError if another policy has
-    created the triggers.
+    Raises: KeyMissing, also for a key whose equal values have several texts; TableNotFound;
+    InsufficientPrivilege; ApplyError if another policy has created the triggers.
     Needs: TRIGGER on the tables.
     """
     operation = "record deletions"
@@ -40,6 +42,13 @@ async def ensure_tombstones(
             "it has no unique key of columns that are NOT NULL",
             remedy=f"ALTER TABLE {keyless[0]} ADD PRIMARY KEY",
         )
+    for table in tables:
+        if lost := [*unremembered(targets[table])]:
+            raise KeyMissing(
+                f"record deletions in {table}",
+                f"its key has {', '.join(lost)}: a deletion could not be found again by it",
+                remedy=KEY_REMEDY,
+            )
     await ensure_functions(link, operation)
     created = []
     # One transaction for each table: locks of several could meet those of clients in another order.

@@ -208,6 +208,7 @@ class Applier(Closing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
         InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
         ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
         before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
@@ -293,14 +294,7 @@ class Applier(Closing):
                 self._subscriber, self.name, uses_origin=settings.uses_origin
             ) as target,
         ):
-            if settings.on_publication_gap == "skip":
-                # An older server itself ends the stream there.
-                publisher.link.require("publication.gaps")
-            # First of all: two appliers of one name would apply each change twice.
-            target.lock()
-            target.ensure_schema()
-            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
-            state = target.read_state()
+            state = self._begin(publisher.link, target, shapes)
             source = read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
             copies = self._published(publisher.link)
@@ -346,6 +340,19 @@ class Applier(Closing):
                 if mismatch is None:
                     raise
                 raise mismatch from failure
+
+    def _begin(
+        self, publisher: Link, target: ApplyTarget, shapes: TargetShapes
+    ) -> ApplierState | None:
+        """Lock the applier's name, and return its state."""
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there.
+            publisher.require("publication.gaps")
+        # First of all: two appliers of one name would apply each change twice.
+        target.lock()
+        target.ensure_schema()
+        shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
+        return target.read_state()
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings
