@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import attrs
+from logicalfacts import subscribed, subscription_state
 from serverfacts import settings as settings_of
 
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, RoleRights, UserTable
@@ -12,6 +13,8 @@ from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.cluster.upgrade import Names, cutover_journal, rollback_journal
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.rows import TableState
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.version import ServerVersion
 
@@ -102,6 +105,18 @@ JOURNALS = [
     cutover_journal(NAMES, GROUPS, way_back=False),
     rollback_journal(NAMES, GROUPS),
 ]
+
+
+def following(*, enabled: bool = True, copied: bool = True) -> SubscriptionStatus:
+    """A subscription of one table."""
+    state = TableState.READY if copied else TableState.DATA_COPY
+    return SubscriptionStatus(
+        state=subscription_state(subenabled=enabled),
+        workers=(),
+        tables=(subscribed(state=state),),
+        stats=None,
+        slot=None,
+    )
 
 
 def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit import Primary
+from pgreplkit import AsyncPlan, Primary
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
 from pgreplkit.errors import (
@@ -30,12 +31,15 @@ from pgreplkit.errors import (
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
     CopyTables,
+    DropPublications,
+    DropSubscriptions,
     FenceTables,
     OpenTables,
+    Redirect,
     Subscribe,
     WaitApplied,
 )
-from pgreplkit.rows import RowDiff, Severity, StepProgress
+from pgreplkit.rows import Finding, RowDiff, Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
@@ -331,6 +335,8 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
+            await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -396,6 +402,10 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+        # A program may be called as a function, and end with the exit status 0.
+        plan = await hanging.plan_resume(lambda _: sys.exit(0))
+        with pytest.raises(PlanFailed, match=r"it has called sys.exit\(0\)"):
+            await plan.resume()
     # The journal is lost: the objects on the servers tell how far the cutover was.
     (tmp_path / "journal.json").unlink()
     async with opened(sides, colour, tmp_path) as again:
@@ -408,6 +418,114 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await again.plan_resume()
         await (await again.plan_rollback()).run()
         assert orders(sides) == (104, 104)
+
+
+async def test_each_phase_has_the_remedies_of_all_operations(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    journal = tmp_path / "journal.json"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        ends: list[tuple[UpgradePhase, AsyncPlan]] = []
+
+        async def insist_on_phase(phase: UpgradePhase, possible: set[str]) -> dict[str, Finding]:
+            """Check each operation; return what was found of the phase."""
+            assert (await upgrade.status()).phase is phase
+            plans = {
+                "prepare": await upgrade.plan_prepare(copy_schema=False),
+                "cutover": await upgrade.plan_cutover(),
+                "rollback": await upgrade.plan_rollback(),
+                "finish": await upgrade.plan_finish(),
+            }
+            found = {what: (await plan.check())["phase"] for what, plan in plans.items()}
+            passed = {what for what, one in found.items() if one.severity is Severity.OK}
+            assert passed == possible
+            # Those that were planned in the phases before, and not run yet.
+            for planned, end in ends:
+                finding = (await end.check())["phase"]
+                is_possible = "finish" in possible and planned is phase
+                assert (finding.severity is Severity.OK) == is_possible
+                if "finish" in possible and not is_possible:
+                    assert "call plan_finish() again if" in (finding.remedy or "")
+            ends.append((phase, plans["finish"]))
+            return found
+
+        async def interrupted(what: AsyncPlan, step: type[Step]) -> None:
+            with pytest.raises(RuntimeError, match="stop"):
+                await what.run(stopped_at(step))
+
+        await insist_on_phase(UpgradePhase.NEW, {"prepare"})
+        await interrupted(await upgrade.plan_prepare(copy_schema=False), Subscribe)
+        for _ in range(2):
+            await insist_on_phase(UpgradePhase.COPYING, set())
+            with pytest.raises(TableNotFound, match="copies none yet; continue its preparation"):
+                await differences(upgrade)
+            # The objects show it, too.
+            journal.unlink(missing_ok=True)
+        await (await upgrade.plan_resume()).undo()
+        await insist_on_phase(UpgradePhase.NEW, {"prepare"})
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        await insist_on_phase(UpgradePhase.PREPARED, {"cutover", "finish"})
+        await interrupted(await upgrade.plan_cutover(), WaitApplied)
+        await insist_on_phase(UpgradePhase.SWITCHING, set())
+        await (await upgrade.plan_resume()).undo()
+        await interrupted(await upgrade.plan_cutover(), Redirect)
+        order(new)
+        for _ in range(2):
+            await insist_on_phase(UpgradePhase.SWITCHING, set())
+            # The old server does not follow yet.
+            assert [one.kind for one in await differences(upgrade)] == ["missing"]
+            journal.unlink(missing_ok=True)
+        await (await upgrade.plan_resume()).resume()
+        assert await differences(upgrade) == []
+        found = await insist_on_phase(UpgradePhase.CUT_OVER, {"rollback", "finish"})
+        assert "there is no way back afterwards" in (found["prepare"].remedy or "")
+        await interrupted(await upgrade.plan_rollback(), DropSubscriptions)
+        order(old)
+        await insist_on_phase(UpgradePhase.SWITCHING, set())
+        assert await differences(upgrade) == []
+        await (await upgrade.plan_resume()).resume()
+        await insist_on_phase(UpgradePhase.PREPARED, {"cutover", "finish"})
+        await (await upgrade.plan_cutover()).run()
+        await insist_on_phase(UpgradePhase.CUT_OVER, {"rollback", "finish"})
+        await interrupted(await upgrade.plan_finish(), DropPublications)
+        for lost in ("", "DROP PUBLICATION shop_1"):
+            old.run(*[lost] if lost else ())
+            await insist_on_phase(UpgradePhase.SWITCHING, set())
+            with pytest.raises(TableNotFound, match="at present: an operation was interrupted"):
+                await differences(upgrade)
+            journal.unlink(missing_ok=True)
+        plan = await upgrade.plan_resume()
+        assert plan.operation == "end of shop"
+        await plan.resume()
+        assert (old.all(LEFT), new.all(LEFT)) == ([("shop_fence",)], [])
+        await insist_on_phase(UpgradePhase.FINISHED, set())
+        with pytest.raises(TableNotFound, match="'shop' has ended: no server follows"):
+            await differences(upgrade)
+
+
+async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_finish()
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stopped_at(DropPublications))
+        (tmp_path / "journal.json").unlink()
+        assert (await upgrade.status()).phase is UpgradePhase.SWITCHING
+        await (await upgrade.plan_resume()).resume()
+        status = await upgrade.status()
+        assert (status.phase, status.new_is_fenced) == (UpgradePhase.NEW, True)
+        assert (old.all(LEFT), new.all(LEFT)) == ([], [("shop_fence",)])
+        order(old)
+        remedy = (await upgrade.check())["rows on the new server"].remedy
+        assert remedy is not None
+        new.run(*remedy.split("; "))
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert orders(sides) == (101, 101)
 
 
 @pytest.mark.pg(">=11")

@@ -294,6 +294,7 @@ def test_two_spellings_of_a_number_are_one_key(both: Both, policy: Policy) -> No
     assert found.found == f"the key of public.loose has {columns}"
     with pytest.raises(KeyMissing, match="its key has made of the type interval"):
         both.exchange()
+    # Before anything is changed.
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'loose'::regclass"
     assert both.paris.one(triggers) == 0
 

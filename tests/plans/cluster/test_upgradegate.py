@@ -6,14 +6,19 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
-from logicalfacts import slot_state, subscribed, subscription_state
-from upgradefacts import side
+from logicalfacts import slot_state, subscribed
+from upgradefacts import following, side
 
-from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgrade import (
+    Names,
+    UpgradePhase,
+    UpgradeStatus,
+    is_ending,
+    phase_of,
+)
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
-    phase_finding,
     planned_finding,
     rollback_findings,
     way_back_findings,
@@ -23,17 +28,6 @@ from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.rows import TableState
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
-
-
-def following(*, enabled: bool = True, copied: bool = True) -> SubscriptionStatus:
-    state = TableState.READY if copied else TableState.DATA_COPY
-    return SubscriptionStatus(
-        state=subscription_state(subenabled=enabled),
-        workers=(),
-        tables=(subscribed(state=state),),
-        stats=None,
-        slot=None,
-    )
 
 
 @pytest.mark.parametrize(
@@ -58,6 +52,62 @@ def test_the_phase_follows_from_the_subscriptions_and_the_fences(
     assert phase_of(forward, old_is_fenced=old, new_is_fenced=new, interrupted="") is phase
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "is_ending", "phase"),
+    [
+        # The names of others' publications.
+        (False, False, False, UpgradePhase.NEW),
+        (False, False, True, UpgradePhase.NEW),
+        (False, True, False, UpgradePhase.COPYING),
+        (False, True, True, UpgradePhase.SWITCHING),
+        (True, False, False, UpgradePhase.SWITCHING),
+        (True, False, True, UpgradePhase.SWITCHING),
+    ],
+)
+def test_publications_without_subscriptions_are_those_of_an_interrupted_operation(
+    old: bool, new: bool, is_ending: bool, phase: UpgradePhase
+) -> None:
+    found = phase_of(
+        [],
+        old_is_fenced=old,
+        new_is_fenced=new,
+        interrupted="",
+        is_published=True,
+        is_ending=is_ending,
+    )
+    assert found is phase
+
+
+@pytest.mark.parametrize(
+    ("publications", "is_kept", "wanted"),
+    [
+        ([], True, False),
+        (["shop_1", "shop_2"], False, False),
+        (["shop_1", "shop_2"], True, True),
+        (["shop_2"], False, True),
+        (["shop_1", "shop_1_back"], False, True),
+        (["shop_1_back"], False, True),
+    ],
+    ids=str,
+)
+def test_publications_that_an_end_has_left_are_told_from_those_of_a_preparation(
+    publications: list[str], is_kept: bool, wanted: bool
+) -> None:
+    assert is_ending(Names(upgrade="shop"), publications, is_kept=is_kept) is wanted
+
+
+def test_a_fence_that_is_not_removed_is_left_by_an_interrupted_operation() -> None:
+    for enabled, old, new in ((True, False, True), (False, True, False)):
+        found = phase_of(
+            [following(enabled=enabled)],
+            old_is_fenced=old,
+            new_is_fenced=new,
+            interrupted="",
+            is_lifting=True,
+        )
+        assert found is UpgradePhase.SWITCHING
+
+
 def test_exchanged_servers_look_new_and_not_finished() -> None:
     for follows, phase in ((True, UpgradePhase.NEW), (False, UpgradePhase.FINISHED)):
         found = phase_of(
@@ -73,6 +123,7 @@ def test_exchanged_servers_look_new_and_not_finished() -> None:
         ("preparation by clone of shop", UpgradePhase.COPYING),
         ("cutover of shop", UpgradePhase.SWITCHING),
         ("rollback of shop", UpgradePhase.SWITCHING),
+        ("end of shop", UpgradePhase.SWITCHING),
     ],
 )
 def test_an_interrupted_operation_is_the_phase(operation: str, phase: UpgradePhase) -> None:
@@ -161,25 +212,6 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         assert shown in f"{found[check].found} {found[check].remedy}"
 
 
-@pytest.mark.parametrize(
-    ("phase", "needed", "remedy"),
-    [
-        # On other servers nothing has the names of the upgrade.
-        (UpgradePhase.NEW, UpgradePhase.PREPARED, "old and new may be exchanged"),
-        (UpgradePhase.NEW, UpgradePhase.CUT_OVER, "the servers, databases and the name of the"),
-        (UpgradePhase.COPYING, UpgradePhase.PREPARED, "complete the operation that leads there"),
-        (UpgradePhase.PREPARED, UpgradePhase.NEW, "with its next operation, or give it up with"),
-    ],
-)
-def test_the_remedy_for_a_wrong_phase_depends_on_what_was_found(
-    phase: UpgradePhase, needed: UpgradePhase, remedy: str
-) -> None:
-    found = phase_finding(attrs.evolve(STATUS, phase=phase), needed)
-    assert found.severity is Severity.CRITICAL
-    assert remedy in found.remedy
-    assert phase_finding(attrs.evolve(STATUS, phase=needed), needed).remedy == ""
-
-
 def bad(findings: object) -> list[str]:
     return [one.check for one in findings if one.severity > Severity.OK]  # type: ignore[attr-defined]
 
@@ -251,11 +283,6 @@ def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:
     assert bad(finish_findings(CUT_OVER, CUT_OVER.phase, ["stuck"])) == ["apply"]
 
 
-def test_an_end_that_was_planned_in_another_phase_is_refused() -> None:
-    assert bad(finish_findings(STATUS, CUT_OVER.phase, [])) == ["phase"]
-    assert bad(finish_findings(CUT_OVER, STATUS.phase, [])) == ["phase"]
-
-
 @pytest.mark.parametrize(
     "found",
     [{"s_1": ["t"]}, {"s_1": ["u", "t"], "s_2": []}, {"s_1": ["t", "u", "v"]}, {}],
@@ -266,11 +293,3 @@ def test_a_plan_is_refused_if_publications_were_altered_since(found: dict[str, l
     assert bad([planned_finding(planned, found)]) == ["plan"]
     assert bad([planned_finding(found, planned)]) == ["plan"]
     assert bad([planned_finding(planned, {"s_1": ["u", "t"]})]) == []
-
-
-def test_nothing_is_left_to_do_after_the_end() -> None:
-    finished = attrs.evolve(STATUS, phase=UpgradePhase.FINISHED)
-    [phase, _] = finish_findings(finished, finished.phase, [])
-    assert phase.severity is Severity.CRITICAL
-    assert phase.remedy is not None
-    assert "nothing is left to do" in phase.remedy

@@ -37,6 +37,7 @@ CUTOVER = cutover_journal(NAMES, GROUPS, way_back=True)
 ONE_WAY = cutover_journal(NAMES, GROUPS, way_back=False)
 ROLLBACK = rollback_journal(NAMES, GROUPS)
 FINISH = finish_journal(NAMES, [*GROUPS], back=BACK)
+GIVE_UP = finish_journal(NAMES, [*GROUPS], back=[])
 NOTHING = UpgradeObjects(
     phase=UpgradePhase.NEW,
     publications={},
@@ -103,6 +104,8 @@ def performed(objects: UpgradeObjects, journal: Journal, count: int) -> UpgradeO
         phase = UpgradePhase.NEW
     elif not objects.is_copied:
         phase = UpgradePhase.COPYING
+    elif False in objects.fences.values():
+        phase = UpgradePhase.SWITCHING
     elif {*objects.forward.values()} == {True} and fences == (False, True):
         phase = UpgradePhase.PREPARED
     elif {*objects.forward.values()} == {False} and fences == (True, False):
@@ -124,7 +127,8 @@ CASES = [
     ("rollback", all_of(PREPARE, CUTOVER), ROLLBACK),
     ("second cutover", all_of(PREPARE, CUTOVER, ROLLBACK), CUTOVER),
     ("finish", all_of(PREPARE, CUTOVER), FINISH),
-    ("give up", all_of(PREPARE), finish_journal(NAMES, [*GROUPS], back=[])),
+    ("give up", all_of(PREPARE), GIVE_UP),
+    ("give up after a rollback", all_of(PREPARE, CUTOVER, ROLLBACK), GIVE_UP),
 ]
 
 
@@ -210,9 +214,20 @@ def test_an_interrupted_clone_without_its_journal_is_refused() -> None:
     assert rebuilt(all_of(clone)) is None
 
 
-def test_tables_that_are_filled_before_a_subscription_are_not_copied_again() -> None:
-    # Of an end that was interrupted while it dropped the publications, after the preparation.
-    ended = performed(all_of(PREPARE), finish_journal(NAMES, [*GROUPS], back=()), 1)
-    left = attrs.evolve(ended, publications={"shop_2": GROUPS["shop_2"]}, kept=(), is_filled=True)
-    with pytest.raises(ValueError, match="could not resume 'shop' without its journal file"):
-        rebuilt(left)
+@pytest.mark.parametrize("before", [all_of(PREPARE), all_of(PREPARE, CUTOVER, ROLLBACK)], ids=str)
+def test_an_end_that_has_dropped_some_publications_continues(before: UpgradeObjects) -> None:
+    ended = performed(before, GIVE_UP, 1)
+    # The schema was kept as the comment of the first one.
+    left = {"shop_2": GROUPS["shop_2"]}
+    journal = rebuilt(attrs.evolve(ended, publications=left, kept=(), is_filled=True))
+    assert journal is not None
+    assert journal.operation == "end of shop"
+    assert performed(ended, journal, len(journal.steps)).publications == {}
+
+
+def test_a_cutover_without_a_way_back_does_not_get_one_from_an_earlier_cutover() -> None:
+    opened = next(n for n, step in enumerate(ONE_WAY.steps, 1) if isinstance(step, do.OpenTables))
+    journal = rebuilt(performed(all_of(PREPARE, CUTOVER, ROLLBACK), ONE_WAY, opened))
+    assert journal is not None
+    assert journal.steps == ONE_WAY.steps
+    assert isinstance(journal.remaining[0], do.Redirect)

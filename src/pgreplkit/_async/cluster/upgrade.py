@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ from pgreplkit._async._io import insist_on_hook, to_thread
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
 from pgreplkit._async.cluster.upgradefacts import (
+    compared_groups,
     databases_of,
     published_groups,
     read_gate,
@@ -48,6 +50,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
+    forward_of,
     groups_of,
     insist_on_groups,
     prepare_journal,
@@ -56,9 +59,14 @@ from pgreplkit.plans.cluster.upgrade import (
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
-    phase_finding,
     planned_finding,
     rollback_findings,
+)
+from pgreplkit.plans.cluster.upgradephases import (
+    UpgradeOperation,
+    compared_publisher,
+    not_compared,
+    phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
@@ -156,23 +164,22 @@ class AsyncUpgrade:
     ) -> AsyncIterator[CompareProgress]:
         """Compare the rows of tables, while clients write; see ``compare``.
 
-        Before a cutover the old server is the publisher, and after it the new one. By default all
-        tables that are replicated are compared. A table without a key cannot be compared: leave it
-        out of ``tables``.
+        The server that accepts writes is the publisher: the old one before a cutover, and the new
+        one after it. By default all tables that are replicated are compared. A table without a key
+        cannot be compared: leave it out of ``tables``.
 
-        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
-        after a cutover without a way back.
+        Raises: as ``compare``, among them KeyMissing; TableNotFound if none is replicated, as
+        before the preparation, after the end, and after a cutover without a way back.
         """
-        source, target, missing = self._old, self._new, "has published none; prepare it first"
-        if (await self.status()).phase is UpgradePhase.CUT_OVER:
-            source, target = self._new, self._old
-            missing = "has cut over without a way back: the old server does not follow"
-            groups = await returned_groups(self._new, self._names)
+        status, (old, new) = await self.status(), self._sides
+        if compared_publisher(status) == NEW:
+            source, target = new, old
+            groups = await compared_groups(new, await returned_groups(new, self._names))
         else:
-            groups = await published_groups(self._old, self._names)
+            source, target = old, new
+            groups = await compared_groups(old, await published_groups(old, self._names))
         if not groups:
-            found = f"the upgrade {self.name!r} {missing}"
-            raise TableNotFound("compare the tables", found)
+            raise TableNotFound("compare the tables", not_compared(status))
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         async for progress in acompare(source, target, chosen if tables is None else tables):
@@ -242,11 +249,13 @@ class AsyncUpgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = await published_groups(self._old, self._names)
+        returned = await returned_groups(self._new, self._names)
         status = await self.status()
         # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, [*groups], back=back)
-        return await self._plan(journal, _FinishChecks(self, groups, status.phase), None)
+        journal = finish_journal(self._names, forward_of(groups, returned), back=back)
+        checks = _FinishChecks(self, {**groups, **returned}, status.phase)
+        return await self._plan(journal, checks, None)
 
     async def plan_resume(
         self,
@@ -323,6 +332,7 @@ class AsyncUpgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
+            _insist_on_one_argument(redirect)
         return AsyncUpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -337,6 +347,15 @@ class AsyncUpgrade:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+def _insist_on_one_argument(redirect: Redirect) -> None:
+    try:
+        signature(redirect).bind(NEW)
+    except TypeError as error:
+        raise TypeError(f"redirect must take one argument, the server: {error}") from None
+    except ValueError:
+        pass  # A function of C that does not show its arguments.
+
+
 @attrs.frozen
 class _PrepareChecks:
     """The checks of a preparation."""
@@ -347,7 +366,7 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     async def findings(self) -> list[Finding]:
-        phase = phase_finding(await self.upgrade.status(), UpgradePhase.NEW)
+        phase = phase_finding(await self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
@@ -426,9 +445,10 @@ class _FinishChecks:
 
     async def findings(self) -> list[Finding]:
         status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        found = await published_groups(old, self.upgrade._names)
+        names = self.upgrade._names
+        forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         return [
-            planned_finding(self.planned, found),
+            planned_finding(self.planned, {**forward, **returned}),
             *finish_findings(status, self.phase, stuck),
         ]

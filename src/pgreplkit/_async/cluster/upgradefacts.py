@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.logical.drift import aschema_drift, read_shapes
-from pgreplkit._async.logical.fence import read_blockers, read_fences
+from pgreplkit._async.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import led_astray
@@ -48,15 +48,23 @@ from pgreplkit.errors import (
     SubscriptionStuck,
     TableNotFound,
 )
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgrade import (
+    NEW,
+    OLD,
+    Names,
+    UpgradePhase,
+    UpgradeStatus,
+    is_ending,
+    phase_of,
+)
 from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    phase_finding,
     unpublished_finding,
     way_back_findings,
 )
+from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
@@ -125,6 +133,7 @@ async def read_upgrade_facts(
         identities=await old.replica_identity(),
         nonempty=(),
         groups=groups,
+        new_fence=names.fence if await is_up(new._link, names.fence) else "",
         writing_triggers=await read_writing_triggers(old=old),
         drift=await aschema_drift(old, new, both) if both and not is_one else None,
     )
@@ -269,16 +278,22 @@ async def read_status(
     """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = await _statuses(new, old, names, back=False)
     back = await _statuses(old, new, names, back=True)
-    fenced = [
-        any(state.name == names.fence and state.is_up for state in await read_fences(link))
-        for link in (old._link, new._link)
+    fences = [await read_fence(one._link, names.fence) for one in (old, new)]
+    fenced = [fence is not None and fence.is_up for fence in fences]
+    publications = [
+        *names.forward_in(one.name for one in await old.publications()),
+        *names.back_in([one.name for one in await new.publications()]),
     ]
+    kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
         old_follows=bool(names.own_in(one.name for one in await old.subscriptions())),
+        is_lifting=any(fence is not None and not fence.is_up for fence in fences),
+        is_published=bool(publications),
+        is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
     return UpgradeStatus(
         name=names.upgrade,
@@ -308,7 +323,7 @@ async def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradePhase.PREPARED)
+        phase = phase_finding(status, UpgradeOperation.CUTOVER)
         # Without a preparation there is nothing else to look at.
         if phase.severity is not Severity.OK:
             return [phase]
@@ -467,6 +482,14 @@ async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema)
     kept = attrs.evolve(kept, **{step.node: await read_fingerprint(server._link)})
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     await old._link.run("keep the schema", statement, grant="the owner")
+
+
+async def compared_groups(
+    publisher: AsyncPrimary, groups: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return the groups that are replicated: a publication may be older or newer than its slot."""
+    slots = {slot.name for slot in await publisher.slots()}
+    return {name: tables for name, tables in groups.items() if name in slots}
 
 
 async def published_groups(old: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from pgreplkit._sync._io import insist_on_hook, to_thread
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
+    compared_groups,
     databases_of,
     published_groups,
     read_gate,
@@ -49,6 +51,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
+    forward_of,
     groups_of,
     insist_on_groups,
     prepare_journal,
@@ -57,9 +60,14 @@ from pgreplkit.plans.cluster.upgrade import (
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
-    phase_finding,
     planned_finding,
     rollback_findings,
+)
+from pgreplkit.plans.cluster.upgradephases import (
+    UpgradeOperation,
+    compared_publisher,
+    not_compared,
+    phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
 from pgreplkit.plans.logical.compare import CompareProgress
@@ -153,23 +161,22 @@ class Upgrade:
     def compare(self, tables: Iterable[AnyTable] | None = None) -> Iterator[CompareProgress]:
         """Compare the rows of tables, while clients write; see ``compare``.
 
-        Before a cutover the old server is the publisher, and after it the new one. By default all
-        tables that are replicated are compared. A table without a key cannot be compared: leave it
-        out of ``tables``.
+        The server that accepts writes is the publisher: the old one before a cutover, and the new
+        one after it. By default all tables that are replicated are compared. A table without a key
+        cannot be compared: leave it out of ``tables``.
 
-        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation, and
-        after a cutover without a way back.
+        Raises: as ``compare``, among them KeyMissing; TableNotFound if none is replicated, as
+        before the preparation, after the end, and after a cutover without a way back.
         """
-        source, target, missing = self._old, self._new, "has published none; prepare it first"
-        if (self.status()).phase is UpgradePhase.CUT_OVER:
-            source, target = self._new, self._old
-            missing = "has cut over without a way back: the old server does not follow"
-            groups = returned_groups(self._new, self._names)
+        status, (old, new) = self.status(), self._sides
+        if compared_publisher(status) == NEW:
+            source, target = new, old
+            groups = compared_groups(new, returned_groups(new, self._names))
         else:
-            groups = published_groups(self._old, self._names)
+            source, target = old, new
+            groups = compared_groups(old, published_groups(old, self._names))
         if not groups:
-            found = f"the upgrade {self.name!r} {missing}"
-            raise TableNotFound("compare the tables", found)
+            raise TableNotFound("compare the tables", not_compared(status))
         # As the publications have them: tables that were created later are not replicated.
         chosen = [table for group in groups.values() for table in group]
         for progress in compare(source, target, chosen if tables is None else tables):
@@ -239,11 +246,13 @@ class Upgrade:
         fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = published_groups(self._old, self._names)
+        returned = returned_groups(self._new, self._names)
         status = self.status()
         # Only those that exist: after a cutover without a way back there are none.
         back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, [*groups], back=back)
-        return self._plan(journal, _FinishChecks(self, groups, status.phase), None)
+        journal = finish_journal(self._names, forward_of(groups, returned), back=back)
+        checks = _FinishChecks(self, {**groups, **returned}, status.phase)
+        return self._plan(journal, checks, None)
 
     def plan_resume(
         self,
@@ -318,6 +327,7 @@ class Upgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
+            _insist_on_one_argument(redirect)
         return UpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -332,6 +342,15 @@ class Upgrade:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+def _insist_on_one_argument(redirect: Redirect) -> None:
+    try:
+        signature(redirect).bind(NEW)
+    except TypeError as error:
+        raise TypeError(f"redirect must take one argument, the server: {error}") from None
+    except ValueError:
+        pass  # A function of C that does not show its arguments.
+
+
 @attrs.frozen
 class _PrepareChecks:
     """The checks of a preparation."""
@@ -342,7 +361,7 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     def findings(self) -> list[Finding]:
-        phase = phase_finding(self.upgrade.status(), UpgradePhase.NEW)
+        phase = phase_finding(self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
@@ -421,9 +440,10 @@ class _FinishChecks:
 
     def findings(self) -> list[Finding]:
         status, (old, new) = self.upgrade.status(), self.upgrade._sides
-        found = published_groups(old, self.upgrade._names)
+        names = self.upgrade._names
+        forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         return [
-            planned_finding(self.planned, found),
+            planned_finding(self.planned, {**forward, **returned}),
             *finish_findings(status, self.phase, stuck),
         ]

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import read_shapes, schema_drift
-from pgreplkit._sync.logical.fence import read_blockers, read_fences
+from pgreplkit._sync.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import led_astray
@@ -49,15 +49,23 @@ from pgreplkit.errors import (
     SubscriptionStuck,
     TableNotFound,
 )
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgrade import (
+    NEW,
+    OLD,
+    Names,
+    UpgradePhase,
+    UpgradeStatus,
+    is_ending,
+    phase_of,
+)
 from pgreplkit.plans.cluster.upgradechecks import lack_rights
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    phase_finding,
     unpublished_finding,
     way_back_findings,
 )
+from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
@@ -126,6 +134,7 @@ def read_upgrade_facts(
         identities=old.replica_identity(),
         nonempty=(),
         groups=groups,
+        new_fence=names.fence if is_up(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
         drift=schema_drift(old, new, both) if both and not is_one else None,
     )
@@ -266,16 +275,22 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
     """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
-    fenced = [
-        any(state.name == names.fence and state.is_up for state in read_fences(link))
-        for link in (old._link, new._link)
+    fences = [read_fence(one._link, names.fence) for one in (old, new)]
+    fenced = [fence is not None and fence.is_up for fence in fences]
+    publications = [
+        *names.forward_in(one.name for one in old.publications()),
+        *names.back_in([one.name for one in new.publications()]),
     ]
+    kept = read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
         old_follows=bool(names.own_in(one.name for one in old.subscriptions())),
+        is_lifting=any(fence is not None and not fence.is_up for fence in fences),
+        is_published=bool(publications),
+        is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
     return UpgradeStatus(
         name=names.upgrade,
@@ -305,7 +320,7 @@ def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradePhase.PREPARED)
+        phase = phase_finding(status, UpgradeOperation.CUTOVER)
         # Without a preparation there is nothing else to look at.
         if phase.severity is not Severity.OK:
             return [phase]
@@ -460,6 +475,14 @@ def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
     kept = attrs.evolve(kept, **{step.node: read_fingerprint(server._link)})
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     old._link.run("keep the schema", statement, grant="the owner")
+
+
+def compared_groups(
+    publisher: Primary, groups: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return the groups that are replicated: a publication may be older or newer than its slot."""
+    slots = {slot.name for slot in publisher.slots()}
+    return {name: tables for name, tables in groups.items() if name in slots}
 
 
 def published_groups(old: Primary, names: Names) -> dict[str, tuple[str, ...]]:

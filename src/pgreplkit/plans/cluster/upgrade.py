@@ -1,6 +1,6 @@
 """A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -26,13 +26,13 @@ class UpgradePhase(OpenEnum):
     """The phase of an upgrade, recognized by the objects on both servers."""
 
     NEW = "new"
-    """Nothing is prepared."""
+    """Nothing is prepared, or the upgrade was given up: then the new server is still fenced."""
     COPYING = "copying"
     """The preparation is not complete: tables are missing or being copied."""
     PREPARED = "prepared"
     """The new server follows; writes go to the old one."""
     SWITCHING = "switching"
-    """A cutover or a rollback was interrupted; resume its plan."""
+    """A cutover, a rollback or an end was interrupted; resume its plan."""
     CUT_OVER = "cut over"
     """Writes go to the new server, and the old one follows."""
     FINISHED = "finished"
@@ -138,10 +138,16 @@ def phase_of(
     new_is_fenced: bool,
     interrupted: str,
     old_follows: bool = False,
+    is_lifting: bool = False,
+    is_published: bool = False,
+    is_ending: bool = False,
 ) -> UpgradePhase:
     """Return the phase; ``interrupted`` is an operation of the journal that is not complete.
 
     ``old_follows``: the old server has subscriptions of the upgrade, in whichever direction.
+    ``is_lifting``: a fence that permits writes is not removed, which is the last step of an
+    operation. ``is_published``: publications of the upgrade exist. ``is_ending`` is from the
+    function of that name.
     """
     if interrupted:
         is_preparing = interrupted.startswith((PREPARING, CLONING))
@@ -150,16 +156,31 @@ def phase_of(
         # Nothing but a cutover fences the old server. With subscriptions there, old and new are
         # exchanged.
         is_over = old_is_fenced and not old_follows
+        # Without a fence, they only have the names of an upgrade's.
+        if is_published and (old_is_fenced or new_is_fenced):
+            return UpgradePhase.SWITCHING if is_over or is_ending else UpgradePhase.COPYING
         return UpgradePhase.FINISHED if is_over else UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}
     # Anything between the two is a step of an interrupted operation.
+    if is_lifting:
+        return UpgradePhase.SWITCHING
     if enabled == {True} and new_is_fenced and not old_is_fenced:
         return UpgradePhase.PREPARED
     if enabled == {False} and old_is_fenced and not new_is_fenced:
         return UpgradePhase.CUT_OVER
     return UpgradePhase.SWITCHING
+
+
+def is_ending(names: Names, publications: Collection[str], *, is_kept: bool) -> bool:
+    """Return whether an end left these publications, without subscriptions of the new server.
+
+    ``is_kept``: the schema of the new server was kept, which completes a preparation. An
+    interrupted one has published the groups in order, and none of the way back.
+    """
+    is_first = names.forward(1) in publications
+    return bool(publications) and (is_kept or not is_first or bool(names.back_in(publications)))
 
 
 def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
@@ -326,6 +347,11 @@ def rollback_journal(
         do.RemoveFence(OLD, names.fence),
     ]
     return _switching(f"rollback of {names.upgrade}", steps, NEW, OLD)
+
+
+def forward_of(groups: Iterable[str], returned: Iterable[str]) -> list[str]:
+    """Return the forward names of publications, where those of either direction may be left."""
+    return [*dict.fromkeys([*groups, *(name.removesuffix("_back") for name in returned)])]
 
 
 def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) -> Journal:

@@ -49,6 +49,8 @@ class UpgradeFacts:
     nonempty: Sequence[TableName]
     """Tables of the new database that have rows."""
     groups: int
+    new_fence: str = ""
+    """The fence of the new server, which refuses TRUNCATE too; empty if it has none."""
     new_reads_xml: bool = True
     """Whether the new server was built with libxml."""
     sequences: Sequence[Finding] = ()

@@ -8,6 +8,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatu
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
+from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
@@ -27,7 +28,7 @@ def cutover_findings(
     truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
-    yield phase_finding(status, UpgradePhase.PREPARED)
+    yield phase_finding(status, UpgradeOperation.CUTOVER)
     yield _applied(stuck)
     yield _others_finding(OLD, subscriptions)
     yield _truncated_finding(NEW, truncated)
@@ -75,17 +76,6 @@ def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:
         yield attrs.evolve(places, check=f"{name}: {setting}")
 
 
-def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
-    """Return the finding about the phase in which an operation is possible."""
-    return checked(
-        "phase",
-        ok=status.phase in needed,
-        observed=f"{status.name} is {status.phase}",
-        needed=" or ".join(needed),
-        remedy=_phase_remedy(status, needed),
-    )
-
-
 def planned_finding(
     planned: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]
 ) -> Finding:
@@ -105,23 +95,6 @@ def planned_finding(
         needed="the publications and tables of the time when it was made",
         remedy="plan the operation again",
     )
-
-
-def _phase_remedy(status: UpgradeStatus, needed: Sequence[UpgradePhase]) -> str:
-    if status.phase is UpgradePhase.FINISHED:
-        return (
-            "nothing is left to do; before another upgrade of the same name, DROP SCHEMA"
-            f" {status.name}_fence CASCADE on the old server"
-        )
-    if [*needed] == [UpgradePhase.NEW]:
-        return "continue with its next operation, or give it up with plan_finish() and begin again"
-    if status.phase is UpgradePhase.NEW:
-        # Nothing on these servers has the names of the upgrade.
-        return (
-            "prepare it first; if it is prepared, pass the servers, databases and the name of the"
-            " preparation: old and new may be exchanged"
-        )
-    return "complete the operation that leads there first"
 
 
 def unpublished_finding(database: str) -> Finding:
@@ -173,10 +146,7 @@ def finish_findings(
 
     ``stuck`` are subscriptions of the way back.
     """
-    # After the preparation too: then the upgrade is abandoned.
-    phases = UpgradePhase.CUT_OVER, UpgradePhase.PREPARED
-    # A cutover or a rollback since then would be ended although no one has asked for that.
-    yield phase_finding(status, *([planned] if planned in phases else phases))
+    yield phase_finding(status, UpgradeOperation.FINISH, planned=planned)
     yield _applied(stuck)
 
 
@@ -190,7 +160,7 @@ def rollback_findings(
     truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
-    yield phase_finding(status, UpgradePhase.CUT_OVER)
+    yield phase_finding(status, UpgradeOperation.ROLLBACK)
     # A subscription that was disabled for a while is behind, and its slot may be lost.
     running = [one for one in status.back if one.state.subenabled and one.is_synced]
     yield checked(

@@ -18,6 +18,8 @@ from pgreplkit.plans.cluster.upgrade import (
     UpgradePhase,
     cutover_journal,
     finish_journal,
+    forward_of,
+    is_ending,
     prepare_journal,
     rollback_journal,
 )
@@ -79,17 +81,22 @@ def _operation(
     if (not groups and not is_back) or _is_complete(objects):
         return None
     # The publications of the old server are dropped before those of the new one.
-    of_back = (name.removesuffix("_back") for name in objects.back_publications)
-    finish = finish_journal(names, [*dict.fromkeys([*groups, *of_back])], back=[*objects.back])
+    forward = forward_of(groups, objects.back_publications)
+    finish = finish_journal(names, forward, back=[*objects.back])
     # A preparation by rows begins with the fence, and one by clone adds it to filled tables.
     if not objects.fences and NEW not in objects.kept:
         raise _unknown(names)
+    published = [*groups, *objects.back_publications]
+    if not objects.forward and is_ending(names, published, is_kept=NEW in objects.kept):
+        return finish
     if not objects.refuses(NEW):
-        # Before a cutover lets the new server accept writes, all slots exist.
-        is_ending = len(objects.back_slots) < len(objects.back_publications)
-        if is_ending or not objects.forward or not objects.refuses(OLD):
+        # Before a cutover lets the new server accept writes, all slots exist. Without a way back
+        # there are none, but publications of an earlier cutover may exist.
+        has_slots = len(objects.back_slots) == len(objects.back_publications)
+        is_complete = not has_slots and NEW not in objects.fences
+        if is_complete or not objects.forward or not objects.refuses(OLD):
             return finish
-        return cutover_journal(names, groups, way_back=is_back)
+        return cutover_journal(names, groups, way_back=is_back and has_slots)
     if objects.refuses(OLD):
         # Only a rollback fences the new server while the old one follows it.
         if objects.back:
@@ -97,8 +104,6 @@ def _operation(
         return cutover_journal(names, groups, way_back=is_back)
     if OLD in objects.fences or objects.back:
         return rollback_journal(names, groups, returned)
-    if NEW in objects.kept and not objects.forward:
-        return finish
     if objects.is_filled:
         raise _unknown(names)
     return prepare_journal(names, _groups(groups, tables), copies_schema=True)

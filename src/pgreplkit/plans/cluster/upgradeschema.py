@@ -17,8 +17,8 @@ class KeptSchema:
     """The fingerprints of both servers: that of the old one before the copy of its rows begins,
     and that of the new one when the preparation is complete."""
 
-    old: Fingerprint
-    new: Fingerprint
+    old: Fingerprint = attrs.field(factory=dict)
+    new: Fingerprint = attrs.field(factory=dict)
 
     @classmethod
     def from_text(cls, text: str | None) -> "KeptSchema":
@@ -27,7 +27,7 @@ class KeptSchema:
             kept = json.loads(text or "")["pgreplkit"]
             return cls(old=dict(kept["old"]), new=dict(kept["new"]))
         except (ValueError, KeyError, TypeError):
-            return cls(old={}, new={})
+            return cls()
 
     def to_text(self) -> str:
         """Return the fingerprints as the comment of a publication."""

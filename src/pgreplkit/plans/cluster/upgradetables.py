@@ -131,9 +131,12 @@ def _left_out(tables: Sequence[UserTable]) -> Iterator[Finding]:
 
 
 def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
+    # A preparation that is undone lifts it, and an upgrade that is given up leaves it.
+    unfence = f"DROP SCHEMA {facts.new_fence} CASCADE; " if facts.new_fence else ""
     yield listed(
         "rows on the new server",
-        {table: f"TRUNCATE {table} CASCADE" for table in facts.nonempty},
+        {table: f"{unfence}TRUNCATE {table} CASCADE" for table in facts.nonempty[:1]}
+        | {table: f"TRUNCATE {table} CASCADE" for table in facts.nonempty[1:]},
         needed="empty tables; the statements are for the new server",
     )
     drifts = [] if facts.drift is None else list(facts.drift)
