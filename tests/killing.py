@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,14 @@ class Process:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, as a supervisor does; insist that it ends well."""
+        self.process.terminate()
+        status = self.process.wait(60)
+        # It may just have been starting: then SIGTERM ends it as it ends every program.
+        if status not in (0, 1, -signal.SIGTERM):
+            raise SystemExit(f"status {status}: {Path(self._log.name).read_text()[-2000:]}")
 
     def ensure(self) -> None:
         status = self.process.poll()

@@ -17,6 +17,7 @@ from pgreplkit.errors import SchemaMismatch
         (target(column("id"), column("name", TEXT)), TableRule(), "no column 'n'"),
         (OWN, TableRule(constants={"x": 1}), "no column 'x', which is a constant"),
         (OWN, TableRule(columns={"nowhere": "n"}), "'nowhere', which is not published"),
+        (OWN, TableRule(columns={"name": "n"}), "several published columns are mapped to 'n'"),
         (OWN, TableRule(columns={"id": None}), "'id'|replica identity"),
         (OWN, TableRule(key=("n",)), "'n' is not part of the replica identity"),
         (

@@ -6,6 +6,7 @@ doubled transaction makes the counters differ, or leaves a conflict.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import tempfile
@@ -18,17 +19,38 @@ from killing import Process, Writers, applier_command, commit_or_roll_back, posi
 from pgreplkit.apply import Applier
 from pgreplkit.lab import Lab, Node
 
+SETTINGS = {
+    "wal_level": "logical",
+    "restart_after_crash": "on",
+    # Writers change the same keys in any order: a deadlock takes that long.
+    "deadlock_timeout": "20ms",
+}
 SETUP = (
     "CREATE TABLE t (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0, pad text)",
     "CREATE TABLE log (at bigint PRIMARY KEY, who int)",
 )
 WRITERS, KEYS = 3, 200
+KINDS = ("applier", "stop", "source", "target", "walsender", "session")
+"""``stop`` is a SIGTERM; ``walsender`` and ``session`` end the applier's sessions on a server."""
+SESSIONS = {
+    "walsender": "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots",
+    "session": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN"
+    " (SELECT pid FROM pg_locks WHERE locktype = 'advisory')",
+}
 
 
 def write(writer: psycopg.Connection, chance: random.Random, number: int) -> None:
     """Run a transaction of one change or of many; one of ten is rolled back."""
-    for _ in range(chance.choice([1, 1, 3, 40, 40, 2000])):
-        change(writer, chance)
+    size = chance.choice([1, 1, 1, 1, 3, 3, 40, 2000])
+    if size == 2000:
+        change_many(writer, chance)
+    else:
+        for _ in range(size):
+            change(writer, chance)
+    if chance.random() < 0.2:
+        with contextlib.suppress(psycopg.errors.DivisionByZero), writer.transaction():
+            change(writer, chance)
+            writer.execute("SELECT 1 / 0")
     entry = [time.time_ns(), number]
     writer.execute("INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING", entry)
     commit_or_roll_back(writer, chance)
@@ -43,10 +65,29 @@ def change(writer: psycopg.Connection, chance: random.Random) -> None:
             "INSERT INTO t VALUES (%s, 0, repeat('x', %s)) ON CONFLICT DO NOTHING",
             [key, chance.choice([10, 5000])],
         )
-    elif kind < 0.9:
+    elif kind < 0.85:
         writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [key])
+    elif kind < 0.9:
+        writer.execute(
+            "UPDATE t SET id = %s WHERE id = %s AND NOT EXISTS (SELECT FROM t WHERE id = %s)",
+            [other := chance.randrange(KEYS), key, other],
+        )
     else:
         writer.execute("DELETE FROM t WHERE id = %s", [key])
+
+
+def change_many(writer: psycopg.Connection, chance: random.Random) -> None:
+    """Make a transaction that is applied while it comes."""
+    writer.execute(
+        "INSERT INTO t SELECT id, 0, repeat('y', 3000) FROM generate_series(0, %s) AS id"
+        " ON CONFLICT DO NOTHING",
+        [KEYS - 1],
+    )
+    for _ in range(chance.randint(1, 10)):
+        writer.execute(
+            "UPDATE t SET n = n + 1, pad = pad || 'z' WHERE id % 3 = %s", [chance.randrange(3)]
+        )
+    writer.execute("DELETE FROM t WHERE id % 7 = %s", [chance.randrange(7)])
 
 
 def main() -> None:
@@ -55,9 +96,8 @@ def main() -> None:
     group = int(sys.argv[5]) if len(sys.argv) > 5 else 1
     chance = random.Random(seed)
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
-        settings = {"wal_level": "logical", "restart_after_crash": "on"}
-        source = lab.primary(name="source", version=versions[0], settings=settings)
-        target = lab.primary(name="target", version=versions[-1], settings=settings)
+        source = lab.primary(name="source", version=versions[0], settings=SETTINGS)
+        target = lab.primary(name="target", version=versions[-1], settings=SETTINGS)
         for node in (source, target):
             set_up(node)
         with psycopg.connect(source.conninfo, autocommit=True) as connection:
@@ -73,14 +113,21 @@ def main() -> None:
         writers = Writers(source, seed, WRITERS, write)
         process = Process(applier_command(config), log)
         nodes = {"source": source, "target": target}
-        killed = {"applier": 0, "source": 0, "target": 0}
+        killed = dict.fromkeys(KINDS, 0)
         try:
             for _ in range(kills):
-                time.sleep(chance.uniform(0.1, 0.8))
-                who = chance.choice([*killed])
+                # Otherwise most kills would meet an applier that has just started.
+                if chance.random() < 0.7:
+                    wait_for_progress(process, target)
+                time.sleep(chance.uniform(0, 0.5))
+                who = chance.choice(KINDS)
                 killed[who] += 1
                 if who == "applier":
                     process.kill()
+                elif who == "stop":
+                    process.stop()
+                elif who in SESSIONS:
+                    execute(source if who == "walsender" else target, SESSIONS[who])
                 else:
                     crash(nodes[who])
                 process.ensure()
@@ -90,17 +137,35 @@ def main() -> None:
         applier.run(stop_at=position(source), timeout=120)
         insist_on_same_rows(source, target)
         conflicts = applier.conflicts()
-        with psycopg.connect(target.conninfo) as connection:
-            [rows] = connection.execute("SELECT count(*) FROM log").fetchone() or [0]
-        print(f"{killed} seed {seed}: {rows} transactions, the same rows")
+        print(f"{killed} seed {seed}: {count(target)} transactions, the same rows", flush=True)
         if conflicts:
             raise SystemExit(f"conflicts: {conflicts[:3]}")
 
 
 def set_up(node: Node) -> None:
+    for statement in SETUP:
+        execute(node, statement)
+
+
+def execute(node: Node, statement: str) -> None:
     with psycopg.connect(node.conninfo, autocommit=True) as connection:
-        for statement in SETUP:
-            connection.execute(statement.encode())
+        connection.execute(statement.encode())
+
+
+def wait_for_progress(process: Process, target: Node) -> None:
+    """Wait until another transaction is applied."""
+    before, end = count(target), time.monotonic() + 60
+    while count(target) == before:
+        process.ensure()
+        if time.monotonic() > end:
+            raise SystemExit("no transaction was applied for 60 s")
+        time.sleep(0.05)
+
+
+def count(target: Node) -> int:
+    with psycopg.connect(target.conninfo) as connection:
+        [rows] = connection.execute("SELECT count(*) FROM log").fetchone() or [0]
+    return int(rows)
 
 
 def crash(node: Node) -> None:

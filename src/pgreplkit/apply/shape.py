@@ -139,6 +139,7 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         # With a misspelt name, another column seems to be missing.
         problems += unknown
         ddl.clear()
+    problems += _written_twice(written)
     problems += _left_out(target, written)
     key = _key(source, target, rule, written, problems)
     if problems:
@@ -152,6 +153,14 @@ def _unknown(source: Table, rule: TableRule) -> Iterator[str]:
     for name in rule.columns:
         if name not in names:
             yield f"the rule maps the column {name!r}, which is not published"
+
+
+def _written_twice(written: Sequence[Written]) -> Iterator[str]:
+    """Find columns that a rule maps to the name that another published column has."""
+    names = [one.column.name for one in written]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"several published columns are mapped to {name!r}"
 
 
 def _left_out(target: TargetTable, written: Sequence[Written]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -342,6 +343,8 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
+            await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -407,6 +410,10 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+        # A program may be called as a function, and end with the exit status 0.
+        plan = await hanging.plan_resume(lambda _: sys.exit(0))
+        with pytest.raises(PlanFailed, match=r"it has called sys.exit\(0\)"):
+            await plan.resume()
     # The journal is lost: the objects on the servers tell how far the cutover was.
     (tmp_path / "journal.json").unlink()
     async with opened(sides, colour, tmp_path) as again:

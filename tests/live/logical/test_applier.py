@@ -16,6 +16,7 @@ import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
 from databases import Database, Pair, drop_origins, make_database, remove_databases
+from psycopg.conninfo import make_conninfo
 
 import pgreplkit
 from pgreplkit import LSN
@@ -38,8 +39,8 @@ from pgreplkit.errors import (
     ApplyFailed,
     ConnectionFailed,
     SchemaMismatch,
+    ServerError,
     SlotNotFound,
-    TableNotFound,
     WaitTimeout,
 )
 from pgreplkit.supervised import DONE, MISCONFIGURED
@@ -721,10 +722,36 @@ def test_an_answer_to_a_probe_counts_although_nothing_listens_for_it(two: Pair) 
     two.publisher.run("SELECT pg_drop_replication_slot('s')")
 
 
-@NEWEST
-def test_a_rule_for_an_unpublished_table_is_refused(two: Pair) -> None:
-    with pytest.raises(TableNotFound, match=r"public\.nowhere"):
-        applier(two, tables={"nowhere": TableRule()}).run(timeout=5)
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"tables": {"nowhere": TableRule()}}, r"public\.nowhere"),
+        ({"tables": {"t": TableRule(columns={"name": "n"})}}, "are mapped to 'n'"),
+        ({"tables": {"t": TableRule(to="nowhere")}}, r"no table public\.nowhere"),
+        ({"publications": ["nowhere"]}, "no publication has the name nowhere"),
+        ({"publications": ["nothing"]}, "no table is published by nothing"),
+        ({}, r"public\.t has rows"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_nothing(
+    two: Pair, options: dict[str, Any], error: str
+) -> None:
+    two.publisher.run("CREATE PUBLICATION nothing")
+    two.subscriber.run("INSERT INTO t VALUES (1, 'local', 1)")
+    with pytest.raises(ServerError, match=error):
+        applier(two, **options).run(timeout=5)
+    for objects in ("pg_replication_slots", "pg_replication_origin"):
+        assert not two.subscriber.all(f"SELECT FROM {objects} AS o WHERE o::text ~ 'pgreplkit'")
+    assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")
+    assert two.subscriber.all("SELECT * FROM t") == [(1, "local", 1)]
+
+
+def test_a_subscriber_that_takes_no_writes_is_told_from_a_standby(two: Pair) -> None:
+    conninfo = make_conninfo(two.subscriber.conninfo, options="-c default_transaction_read_only=on")
+    one = Applier(two.publisher.conninfo, conninfo, "one", publications=["p"])
+    with pytest.raises(ServerError, match="default_transaction_read_only is on"):
+        one.run(timeout=5)
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, drop_origins
+from databases import Database, drop_origins, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit.apply import DeltaColumns
-from pgreplkit.errors import ConnectionFailed, NodeNotFound, PlanRefused
+from pgreplkit.errors import ConnectionFailed, NodeNotFound, PlanRefused, ServerError
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import AsyncMesh, Mesh
 
@@ -293,3 +293,26 @@ def test_a_mesh_ends_if_a_node_refuses_it_and_waits_for_one_that_is_down(
     down = make_conninfo(refused, hostaddr="127.0.0.1", port=1)
     with Mesh({"berlin": down, "paris": down}, tables=["t"]).running():
         wait_until(lambda: len(caplog.messages) > attempts + 20)
+
+
+@pytest.mark.pg(">=18")
+def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_members(
+    pgreplkit_lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = pgreplkit_lab.primary(name="mesh-exchanged", settings=SETTINGS)
+    databases = [make_database(server) for _ in range(2)]
+    for database in databases:
+        database.run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    berlin, paris = (database.conninfo for database in databases)
+    Mesh({"berlin": berlin, "paris": paris}, tables=["t"]).plan_create().run()
+    slots = databases[0].all("SELECT slot_name FROM pg_replication_slots ORDER BY 1")
+    exchanged = Mesh({"berlin": paris, "paris": berlin}, tables=["t"])
+    threading.Timer(5, exchanged.stop).start()
+    # Without that, it would create other streams beside those of the mesh.
+    with pytest.raises(ServerError, match="correct the connection strings"):
+        exchanged.run()
+    assert databases[0].all("SELECT slot_name FROM pg_replication_slots ORDER BY 1") == slots
+    others = Mesh({"rome": paris, "oslo": berlin}, tables=["t"])
+    with others.running():
+        wait_until(lambda: "rome is no active member" in caplog.text)
+    remove_databases(*databases)

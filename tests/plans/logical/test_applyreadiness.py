@@ -10,6 +10,7 @@ from applyfacts import OWN
 from logicalfacts import RIGHTS
 from serverfacts import settings
 
+from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import identity_in
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
 from pgreplkit.rows import Readiness, Severity
@@ -44,6 +45,8 @@ FACTS = ApplyFacts(
     tables={T: T},
     identities=[IDENTITY],
     unsent={},
+    operations={T: {*Operation}},
+    sends_truncate=True,
     targets={T: OWN},
     mismatches={},
     misfits={},
@@ -95,6 +98,20 @@ def test_a_missing_requirement_is_critical(changes: dict[str, Any], check: str) 
     assert finding.needed
 
 
+@pytest.mark.parametrize("missing", [*Operation])
+def test_changes_that_are_not_published_are_found(missing: Operation) -> None:
+    sent = {T: {*Operation} - {missing}}
+    check = "table public.t, its changes"
+    found = readiness(operations=sent)[check]
+    assert found.severity is Severity.WARNING
+    assert missing.value.upper() in found.found
+    # A TRUNCATE that is not to be applied, or cannot be sent, does not matter.
+    is_truncate = missing is Operation.TRUNCATE
+    for changes in ({"truncates": False}, {"sends_truncate": False}, {"stamps": True}):
+        others = {finding.check for finding in readiness(operations=sent, **changes).findings}
+        assert (check not in others) == is_truncate
+
+
 LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2], is_large=True)))
 
 
@@ -109,6 +126,7 @@ LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2]
             "table public.t, other unique indexes",
         ),
         ({"targets": {T: LARGE}}, "table public.t, large values"),
+        ({"operations": {T: {Operation.INSERT}}}, "table public.t, its changes"),
     ],
 )
 def test_last_update_wins_needs_more(changes: dict[str, Any], check: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -330,6 +331,7 @@ class AsyncUpgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
+            _insist_on_one_argument(redirect)
         return AsyncUpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -342,6 +344,15 @@ class AsyncUpgrade:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _insist_on_one_argument(redirect: Redirect) -> None:
+    try:
+        signature(redirect).bind(NEW)
+    except TypeError as error:
+        raise TypeError(f"redirect must take one argument, the server: {error}") from None
+    except ValueError:
+        pass  # A function of C that does not show its arguments.
 
 
 @attrs.frozen

@@ -379,7 +379,11 @@ async def _look_at(
 
 
 async def _called(redirect: Callable[[str], object], node: str) -> None:
-    await completed(await to_thread(lambda: redirect(node)))
+    try:
+        await completed(await to_thread(lambda: redirect(node)))
+    except SystemExit as error:
+        # The program would end as if the operation were complete, perhaps with exit status 0.
+        raise RuntimeError(f"it has called sys.exit({error.code!r})") from error
 
 
 async def move_origin(subscriber: AsyncPrimary, subscription: AsyncSubscription, lsn: LSN) -> None:

@@ -23,7 +23,11 @@ from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRa
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
-from pgreplkit._async.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._async.logical.tombstones import (
+    ensure_functions,
+    ensure_tombstones,
+    insist_on_keys,
+)
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
@@ -209,8 +213,10 @@ class AsyncApplier(AsyncClosing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
-        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
-        applied before stays.
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
+        InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
+        ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
+        before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -295,49 +301,41 @@ class AsyncApplier(AsyncClosing):
         ):
             # First of all: two appliers of one name would apply each change twice.
             await target.lock()
-            await target.ensure_schema()
-            await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
-            state = await target.read_state()
+            state = await target.read_state() if await target.has_schema() else None
             source = await read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
-            copies = await self._published(publisher.link)
+            is_first = state is None or state.state != "streaming"
+            copies = await self._published(publisher.link, insists=is_first)
             tables = [copy.table for copy in copies]
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, await read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
-            await self._use_versions(target, shapes, targets)
             await shapes.read(targets)
+            await self._insist_on_versions(shapes)
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
-            is_first = state is None or state.state != "streaming"
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
-            if is_first:
-                copy = AsyncApplyCopy(
-                    self._publisher,
-                    self._subscriber,
-                    publisher.link,
-                    target,
-                    planner,
-                    plugin,
-                    settings,
-                    lambda: self._is_stopping,
-                )
-                if not await self._copied(copy, copies, system_id, state):
+            copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
+            if copy is not None:
+                await copy.check(copies, state)
+            # Only here: what is refused above leaves nothing behind.
+            await target.ensure_schema()
+            await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
+            await self._use_versions(target, shapes.link, targets)
+            if copy is not None:
+                if not await self._copied(copy, system_id, state):
                     return
                 state = await target.read_state()
             await target.take_origin()
-            self._tally.position = LSN.INVALID if state is None else state.position
-            # The run leaves out the transactions between the acknowledged position and this one.
-            start = None if state is None or not state.is_end else state.position
             try:
-                await self._stream(target, shapes, planner, plugin, start, until, deadline)
+                await self._stream(target, shapes, planner, plugin, state, until, deadline)
             except ApplyFailed as failure:
                 mismatch = await find_mismatch(publisher.link, shapes.link, settings, failure)
                 if mismatch is None:
@@ -356,29 +354,43 @@ class AsyncApplier(AsyncClosing):
             merges=settings.merges,
         )
 
+    def _copy(
+        self,
+        publisher: AsyncLink,
+        target: AsyncApplyTarget,
+        planner: Planner,
+        plugin: AsyncPgoutput[Row],
+    ) -> AsyncApplyCopy:
+        return AsyncApplyCopy(
+            self._publisher,
+            self._subscriber,
+            publisher,
+            target,
+            planner,
+            plugin,
+            self._settings,
+            lambda: self._is_stopping,
+        )
+
     async def _copied(
         self,
         copy: AsyncApplyCopy,
-        copies: Sequence[TableCopy],
         system_id: int,
         state: ApplierState | None,
     ) -> bool:
         """Copy the tables; return whether all of them are copied."""
         try:
-            return await copy.create(copies, system_id, state)
+            return await copy.create(system_id, state)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
 
-    async def _use_versions(
-        self, target: AsyncApplyTarget, shapes: AsyncTargetShapes, tables: Sequence[TableName]
-    ) -> None:
-        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+    async def _insist_on_versions(self, shapes: AsyncTargetShapes) -> None:
+        """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
         settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
-        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
-        if policy is None:
+        if settings.last_update_wins is None:
             link.require("commit.origin")
         track = await link.one(self._operation, sql.TRACKS_COMMITS)
         if not track["is_on"]:
@@ -387,7 +399,16 @@ class AsyncApplier(AsyncClosing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
-        # The settings refuse that; the type checker cannot know.
+        if settings.last_update_wins is not None:
+            # The planner refuses a table that does not exist.
+            insist_on_keys(table for table in shapes.tables.values() if table is not None)
+
+    async def _use_versions(
+        self, target: AsyncApplyTarget, link: AsyncLink, tables: Sequence[TableName]
+    ) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        settings = self._settings
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
         if ranks is None:
             return
         if policy is None:
@@ -408,10 +429,13 @@ class AsyncApplier(AsyncClosing):
         shapes: AsyncTargetShapes,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
-        start: LSN | None,
+        state: ApplierState | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
+        self._tally.position = LSN.INVALID if state is None else state.position
+        # The run leaves out the transactions between the acknowledged position and this one.
+        start = None if state is None or not state.is_end else state.position
         await target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
@@ -447,6 +471,9 @@ class AsyncApplier(AsyncClosing):
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
     ) -> AsyncPgoutput[Row]:
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there; the rows would have been copied in vain.
+            publisher.require("publication.gaps")
         # Older servers send everything, and the run leaves it out.
         is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
         settings = ChangeSettings(
@@ -471,10 +498,14 @@ class AsyncApplier(AsyncClosing):
                 remedy="choose another name for another publisher, or drop() the applier first",
             )
 
-    async def _published(self, link: AsyncLink) -> list[TableCopy]:
+    async def _published(self, link: AsyncLink, *, insists: bool = False) -> list[TableCopy]:
+        """Return the published tables; with ``insists`` there must be one."""
         operation = self._operation
         published = await published_in(link, operation, self._settings.publications)
         names = [one.table for one in published]
+        if not names and insists:
+            listed = ", ".join(self._settings.publications)
+            raise TableNotFound(operation, f"no table is published by {listed}")
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyfit import find_misfits
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
-from pgreplkit._async.logical.publication import read_identities, unsent_identities
+from pgreplkit._async.logical.publication import (
+    read_identities,
+    read_operations,
+    unsent_identities,
+)
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
@@ -65,6 +69,8 @@ async def check_apply(
                     for copy in copies
                 },
             ),
+            operations=await read_operations(publisher, settings.publications),
+            sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
             misfits={

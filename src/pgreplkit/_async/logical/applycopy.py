@@ -62,27 +62,32 @@ class AsyncApplyCopy:
         self.rows = 0
         """The number of copied rows."""
 
-    async def create(
-        self, copies: Sequence[TableCopy], system_id: int, state: ApplierState | None
-    ) -> bool:
+    async def check(self, copies: Sequence[TableCopy], state: ApplierState | None) -> None:
+        """Check everything that can be checked before anything is created.
+
+        Raises: AlreadyExists; ApplyError for a table with rows.
+        """
+        settings, target = self._settings, self._target
+        await self._insist_on_slot(state, has_slot=await self._has_slot())
+        if settings.copy:
+            # Without a state, the table that it is read from may not exist yet.
+            copied = {} if state is None else await target.read_copied()
+            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
+            tables = [copy.table.table_name for copy in self._left]
+            await insist_on_all_rows(self._publisher, target.operation, tables)
+            # Each copy checks its table again.
+            if settings.existing == "refuse":
+                for copy in self._left:
+                    await insist_on_empty(target.link, copy, settings)
+
+    async def create(self, system_id: int, state: ApplierState | None) -> bool:
         """Create the slot, and copy the tables that are not copied yet.
 
         Return whether all of them are; False if the applier was stopped in between.
 
-        Raises: AlreadyExists; ApplyError for a table with rows; StatementTimeout.
+        Raises: ApplyError for a table with rows; StatementTimeout.
         """
-        settings, target = self._settings, self._target
-        has_slot = bool(await self._publisher.all("read the slots", sql.SLOT_EXISTS, [self._slot]))
-        await self._insist_on_slot(state, has_slot=has_slot)
-        if settings.copy:
-            copied = await target.read_copied()
-            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
-            tables = [copy.table.table_name for copy in self._left]
-            await insist_on_all_rows(self._publisher, target.operation, tables)
-            # Before anything is created; each copy checks its table again.
-            if settings.existing == "refuse":
-                for copy in self._left:
-                    await insist_on_empty(target.link, copy, settings)
+        target, has_slot = self._target, await self._has_slot()
         if state is None:
             await target.create(system_id)
         is_first = not has_slot or state is None or state.state != "copying"
@@ -92,6 +97,9 @@ class AsyncApplyCopy:
             return False
         await target.set_state("streaming")
         return True
+
+    async def _has_slot(self) -> bool:
+        return bool(await self._publisher.all("read the slots", sql.SLOT_EXISTS, [self._slot]))
 
     async def _insist_on_slot(self, state: ApplierState | None, *, has_slot: bool) -> None:
         """Refuse a slot without an applier, and an interrupted copy without its slot."""

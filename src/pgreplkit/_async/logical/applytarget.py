@@ -165,11 +165,7 @@ class AsyncApplyTarget(AsyncClosing):
             await within.all(self.operation, sql.LOCK_SCHEMA)
             schema = "CREATE ON DATABASE " + self.connection.info.dbname
             for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
-                with (
-                    translate_errors(self.operation, connection=self.connection, grant=schema),
-                    self.watched(),
-                ):
-                    await within.connection.execute(statement.encode())
+                await within.run(self.operation, SQL(statement).format(), grant=schema)
 
     async def read_state(self) -> ApplierState | None:
         """Return the applier's state on the subscriber; None if it was never run."""

@@ -423,6 +423,18 @@ async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[Pub
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
+async def read_operations(
+    publisher: AsyncLink, names: Iterable[str]
+) -> dict[TableName, set[Operation]]:
+    """Return the kinds of changes that publications send of each table."""
+    operations: dict[TableName, set[Operation]] = {}
+    for name in names:
+        state = await read_publication(publisher, name)
+        for one in await read_published(publisher, [name]):
+            operations.setdefault(one.table, set()).update(state.publish)
+    return operations
+
+
 async def unsent_identities(
     link: AsyncLink, sent: Mapping[TableName, Collection[str]]
 ) -> dict[TableName, tuple[str, ...]]:

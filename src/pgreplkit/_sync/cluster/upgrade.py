@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -325,6 +326,7 @@ class Upgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
+            _insist_on_one_argument(redirect)
         return UpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -337,6 +339,15 @@ class Upgrade:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _insist_on_one_argument(redirect: Redirect) -> None:
+    try:
+        signature(redirect).bind(NEW)
+    except TypeError as error:
+        raise TypeError(f"redirect must take one argument, the server: {error}") from None
+    except ValueError:
+        pass  # A function of C that does not show its arguments.
 
 
 @attrs.frozen

@@ -374,7 +374,11 @@ def _look_at(
 
 
 def _called(redirect: Callable[[str], object], node: str) -> None:
-    completed(to_thread(lambda: redirect(node)))
+    try:
+        completed(to_thread(lambda: redirect(node)))
+    except SystemExit as error:
+        # The program would end as if the operation were complete, perhaps with exit status 0.
+        raise RuntimeError(f"it has called sys.exit({error.code!r})") from error
 
 
 def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> None:

@@ -24,7 +24,11 @@ from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
-from pgreplkit._sync.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._sync.logical.tombstones import (
+    ensure_functions,
+    ensure_tombstones,
+    insist_on_keys,
+)
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
@@ -208,8 +212,10 @@ class Applier(Closing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
-        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
-        applied before stays.
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
+        InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
+        ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
+        before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -294,49 +300,41 @@ class Applier(Closing):
         ):
             # First of all: two appliers of one name would apply each change twice.
             target.lock()
-            target.ensure_schema()
-            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
-            state = target.read_state()
+            state = target.read_state() if target.has_schema() else None
             source = read_database(publisher.link)
             self._check_source(state, system_id := int(source.system_id))
-            copies = self._published(publisher.link)
+            is_first = state is None or state.state != "streaming"
+            copies = self._published(publisher.link, insists=is_first)
             tables = [copy.table for copy in copies]
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
-            self._use_versions(target, shapes, targets)
             shapes.read(targets)
+            self._insist_on_versions(shapes)
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
-            is_first = state is None or state.state != "streaming"
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
-            if is_first:
-                copy = ApplyCopy(
-                    self._publisher,
-                    self._subscriber,
-                    publisher.link,
-                    target,
-                    planner,
-                    plugin,
-                    settings,
-                    lambda: self._is_stopping,
-                )
-                if not self._copied(copy, copies, system_id, state):
+            copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
+            if copy is not None:
+                copy.check(copies, state)
+            # Only here: what is refused above leaves nothing behind.
+            target.ensure_schema()
+            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
+            self._use_versions(target, shapes.link, targets)
+            if copy is not None:
+                if not self._copied(copy, system_id, state):
                     return
                 state = target.read_state()
             target.take_origin()
-            self._tally.position = LSN.INVALID if state is None else state.position
-            # The run leaves out the transactions between the acknowledged position and this one.
-            start = None if state is None or not state.is_end else state.position
             try:
-                self._stream(target, shapes, planner, plugin, start, until, deadline)
+                self._stream(target, shapes, planner, plugin, state, until, deadline)
             except ApplyFailed as failure:
                 mismatch = find_mismatch(publisher.link, shapes.link, settings, failure)
                 if mismatch is None:
@@ -355,29 +353,43 @@ class Applier(Closing):
             merges=settings.merges,
         )
 
+    def _copy(
+        self,
+        publisher: Link,
+        target: ApplyTarget,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+    ) -> ApplyCopy:
+        return ApplyCopy(
+            self._publisher,
+            self._subscriber,
+            publisher,
+            target,
+            planner,
+            plugin,
+            self._settings,
+            lambda: self._is_stopping,
+        )
+
     def _copied(
         self,
         copy: ApplyCopy,
-        copies: Sequence[TableCopy],
         system_id: int,
         state: ApplierState | None,
     ) -> bool:
         """Copy the tables; return whether all of them are copied."""
         try:
-            return copy.create(copies, system_id, state)
+            return copy.create(system_id, state)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
 
-    def _use_versions(
-        self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
-    ) -> None:
-        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+    def _insist_on_versions(self, shapes: TargetShapes) -> None:
+        """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
         settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
-        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
-        if policy is None:
+        if settings.last_update_wins is None:
             link.require("commit.origin")
         track = link.one(self._operation, sql.TRACKS_COMMITS)
         if not track["is_on"]:
@@ -386,7 +398,14 @@ class Applier(Closing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
-        # The settings refuse that; the type checker cannot know.
+        if settings.last_update_wins is not None:
+            # The planner refuses a table that does not exist.
+            insist_on_keys(table for table in shapes.tables.values() if table is not None)
+
+    def _use_versions(self, target: ApplyTarget, link: Link, tables: Sequence[TableName]) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        settings = self._settings
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
         if ranks is None:
             return
         if policy is None:
@@ -407,10 +426,13 @@ class Applier(Closing):
         shapes: TargetShapes,
         planner: Planner,
         plugin: Pgoutput[Row],
-        start: LSN | None,
+        state: ApplierState | None,
         until: LSN | None,
         deadline: float | None,
     ) -> None:
+        self._tally.position = LSN.INVALID if state is None else state.position
+        # The run leaves out the transactions between the acknowledged position and this one.
+        start = None if state is None or not state.is_end else state.position
         target.use_sets()
         # It writes only the log of conflicts from here on, for which no change has to wait.
         shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
@@ -442,6 +464,9 @@ class Applier(Closing):
             raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there; the rows would have been copied in vain.
+            publisher.require("publication.gaps")
         # Older servers send everything, and the run leaves it out.
         is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
         settings = ChangeSettings(
@@ -466,10 +491,14 @@ class Applier(Closing):
                 remedy="choose another name for another publisher, or drop() the applier first",
             )
 
-    def _published(self, link: Link) -> list[TableCopy]:
+    def _published(self, link: Link, *, insists: bool = False) -> list[TableCopy]:
+        """Return the published tables; with ``insists`` there must be one."""
         operation = self._operation
         published = published_in(link, operation, self._settings.publications)
         names = [one.table for one in published]
+        if not names and insists:
+            listed = ", ".join(self._settings.publications)
+            raise TableNotFound(operation, f"no table is published by {listed}")
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"

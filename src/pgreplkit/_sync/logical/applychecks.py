@@ -7,7 +7,11 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyfit import find_misfits
 from pgreplkit._sync.logical.applyshapes import TargetShapes
-from pgreplkit._sync.logical.publication import read_identities, unsent_identities
+from pgreplkit._sync.logical.publication import (
+    read_identities,
+    read_operations,
+    unsent_identities,
+)
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
@@ -66,6 +70,8 @@ def check_apply(
                     for copy in copies
                 },
             ),
+            operations=read_operations(publisher, settings.publications),
+            sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
             misfits={

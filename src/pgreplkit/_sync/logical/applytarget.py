@@ -162,11 +162,7 @@ class ApplyTarget(Closing):
             within.all(self.operation, sql.LOCK_SCHEMA)
             schema = "CREATE ON DATABASE " + self.connection.info.dbname
             for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
-                with (
-                    translate_errors(self.operation, connection=self.connection, grant=schema),
-                    self.watched(),
-                ):
-                    within.connection.execute(statement.encode())
+                within.run(self.operation, SQL(statement).format(), grant=schema)
 
     def read_state(self) -> ApplierState | None:
         """Return the applier's state on the subscriber; None if it was never run."""

@@ -414,6 +414,16 @@ def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
+def read_operations(publisher: Link, names: Iterable[str]) -> dict[TableName, set[Operation]]:
+    """Return the kinds of changes that publications send of each table."""
+    operations: dict[TableName, set[Operation]] = {}
+    for name in names:
+        state = read_publication(publisher, name)
+        for one in read_published(publisher, [name]):
+            operations.setdefault(one.table, set()).update(state.publish)
+    return operations
+
+
 def unsent_identities(
     link: Link, sent: Mapping[TableName, Collection[str]]
 ) -> dict[TableName, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from pgreplkit._sync.server.server import Server
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
+from pgreplkit.catalog.logical.applying import READ_APPLIER
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ClockSkewTooLarge, ServerError
 from pgreplkit.plans.cluster.failover import Reply
@@ -73,6 +74,8 @@ class MeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._idle: set[str] = set()
+        """The nodes of which the log says that they are no members."""
         self._pruning = Pruning(mesh, servers)
 
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
@@ -129,6 +132,14 @@ class MeshRun:
         members = self._members.get(target)
         if members is None:
             return
+        if target in members.active:
+            self._idle.discard(target)
+        elif target not in self._idle:
+            # It may join later.
+            self._idle.add(target)
+            _log.warning(
+                "mesh %s: %s is no active member, so no stream to it runs", self._mesh, target
+            )
         wanted = self._wanted(members, target)
         for stream, one in self._running.items():
             # Ranks and origins are given to an applier when it is made.
@@ -137,7 +148,26 @@ class MeshRun:
         for stream in wanted - self._running.keys():
             if time.monotonic() >= self._not_before.get(stream, 0):
                 applier = self._appliers[stream] = self._applier(stream, members)
-                self._running[stream] = _Running(applier, group.start(applier.run), members)
+                job = group.start(partial(self._run_stream, stream, applier))
+                self._running[stream] = _Running(applier, job, members)
+
+    def _run_stream(self, stream: Stream, applier: Applier) -> ApplyReport:
+        """Run a stream that a plan has created: an applier alone would create another one.
+
+        Raises: ServerError if the node does not have the stream; the errors of an applier.
+        """
+        source, target = stream
+        operation = f"run the stream from {source} to {target}"
+        with Server.connect(self._servers[target]) as server:
+            if not server._link.all(operation, READ_APPLIER, [applier.name]):
+                raise ServerError(
+                    operation,
+                    f"the server of {target!r} has no stream from {source!r}, though both are"
+                    " members",
+                    remedy="correct the connection strings: each node must have the name with which"
+                    " it became a member",
+                )
+        return applier.run()
 
     def _wanted(self, members: Members, target: str) -> set[Stream]:
         # A node that joins gets its rows first; one that has left gets nothing.

@@ -7,6 +7,7 @@ import attrs
 from pgreplkit._text import counted
 from pgreplkit.catalog.cluster.upgrade import RoleRights
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.server.session import TIMEOUTS
 from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
@@ -26,7 +27,6 @@ from pgreplkit.values.tablename import quoted
 _WRONG_CONNINFO = {"42601", "2F003"}
 """SQLSTATEs of a connection string with a parameter that the server does not know, and of one
 without the password that a role needs who is not a superuser."""
-_TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _FAULTS = {
     (16, 2): "deadlocks between applying and copying",
     (16, 3): "copies that race with the apply worker",
@@ -206,15 +206,23 @@ def programs_finding(programs: Mapping[str, int | str], *, old: int, new: int) -
 
 
 def timeouts_finding(name: str, side: Side) -> Finding:
-    """Return the finding about timeouts of the role."""
+    """Return the finding about time limits of the role's sessions."""
     # A limit is a timedelta; 0 means that there is none.
-    limits = [setting for setting in _TIMEOUTS if value_of(side.settings, setting)]
+    limits = [setting for setting in TIMEOUTS if value_of(side.settings, setting)]
+    # A setting of the role in this database is stronger than any other in the catalogs.
+    alter = f"ALTER ROLE CURRENT_USER IN DATABASE {quoted(side.facts.database)} SET"
+    remedies = [
+        f"remove {limit} from the connection string"
+        if side.settings[limit].source == "client"
+        else f"{alter} {limit} = 0"
+        for limit in limits
+    ]
     return checked(
         f"{name}: timeouts",
         ok=not limits,
         observed=names_of(limits),
-        needed="none: they end copies, and the slots wait for transactions",
-        remedy="; ".join(f"ALTER ROLE CURRENT_USER SET {setting} = 0" for setting in limits),
+        needed="none in a new connection: they end copies, and the slots wait for transactions",
+        remedy="; ".join(remedies),
         otherwise=Severity.WARNING,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -10,6 +10,7 @@ from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.server.readiness import (
     Readiness,
@@ -73,6 +74,10 @@ class ApplyFacts:
     identities: Sequence[ReplicaIdentity]
     unsent: Mapping[TableName, Sequence[str]]
     """By published table: the columns of its replica identity that are not published."""
+    operations: Mapping[TableName, Collection[Operation]]
+    """The kinds of changes that the publications send of each table."""
+    sends_truncate: bool
+    """Whether the publisher can send TRUNCATE."""
     targets: Mapping[TableName, TargetTable | None]
     mismatches: Mapping[TableName, str]
     """By published table: why its rows cannot be written."""
@@ -236,6 +241,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
         if table is not None:
             yield _table(check, table, identities.get(source), facts)
             yield from _unsent(check, facts.unsent.get(source, ()))
+            yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
             if facts.stamps:
                 yield from _versions(check, table, identities.get(source))
@@ -251,6 +257,29 @@ def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
             needed="publications that send all columns of the replica identity; stored generated"
             " columns need publish_generated_columns = stored, virtual ones cannot be sent",
             remedy="publish these columns, or choose another replica identity",
+        )
+
+
+def _unpublished(check: str, sent: Collection[Operation], facts: ApplyFacts) -> Iterator[Finding]:
+    wanted = [Operation.INSERT, Operation.UPDATE, Operation.DELETE]
+    # A mesh refuses TRUNCATE on every node.
+    if facts.truncates and facts.sends_truncate and not facts.stamps:
+        wanted.append(Operation.TRUNCATE)
+    missing = [operation for operation in wanted if operation not in sent]
+    if missing:
+        listed = ", ".join(operation.value.upper() for operation in missing)
+        remedy = "ALTER PUBLICATION … SET (publish = …)"
+        if missing == [Operation.TRUNCATE]:
+            remedy += ", or use truncate=False"
+        yield checked(
+            f"{check}, its changes",
+            ok=False,
+            observed=f"its publications do not publish {listed}",
+            needed="publications that publish every kind of change: after one that is not sent, the"
+            " rows of both servers differ",
+            remedy=remedy,
+            # A table that only grows needs no other changes.
+            otherwise=Severity.CRITICAL if facts.stamps else Severity.WARNING,
         )
 
 
