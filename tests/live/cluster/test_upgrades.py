@@ -116,6 +116,10 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
 
 FULL = "ALTER TABLE notes REPLICA IDENTITY FULL; INSERT INTO notes VALUES ('a')"
 ROWS = "INSERT INTO customers (name) VALUES ('a'); INSERT INTO orders (customer) VALUES (1)"
+INSERT = {
+    "customers": b"INSERT INTO customers (name) VALUES ('b')",
+    "notes": b"INSERT INTO notes VALUES ('b')",
+}
 ALONE = """SET session_replication_role = replica; DELETE FROM orders; DELETE FROM notes;
     RESET session_replication_role"""
 REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
@@ -806,14 +810,43 @@ def test_truncate_is_found_where_it_is_not_replicated(
         with pytest.raises(PlanRefused, match=found):
             upgrade.plan_cutover().run()
         new.connection.execute(ALONE)
+
+        def truncating(server: Primary, table: str) -> Callable[[StepProgress], None]:
+            """Return a function that truncates a table after the checks, and before the fence."""
+
+            def truncate(progress: StepProgress) -> None:
+                if isinstance(progress.step, FenceTables) and progress.elapsed is None:
+                    server.connection.execute(f"TRUNCATE {table} CASCADE".encode())
+
+            return truncate
+
+        # Before the checks it has another file than its first one, and the same rows.
+        old.connection.execute("VACUUM FULL customers")
+        for table in ("customers", "notes"):
+            old.connection.execute(INSERT[table])
+            plan = upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                plan.run(truncating(old, table))
+            # As another process.
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                upgrade.plan_resume().resume()
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                old.connection.execute(INSERT[table])
+            upgrade.plan_resume().undo()
+            new.connection.execute(ALONE.replace("orders", table))
+            old.connection.execute(INSERT[table])
         upgrade.plan_cutover().run()
         new.connection.execute("TRUNCATE customers CASCADE")
         new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         with pytest.raises(PlanRefused, match=r"rows after TRUNCATE: public.customers;"):
             upgrade.plan_rollback().run()
-        old.connection.execute(
-            "SET session_replication_role = replica; DELETE FROM customers WHERE name <> 'later'"
-        )
+        remove = b"SET session_replication_role = replica; DELETE FROM customers"
+        old.connection.execute(remove + b" WHERE name <> 'later'")
+        with pytest.raises(PlanFailed, match=r"TRUNCATE of public.customers was not replicated"):
+            upgrade.plan_rollback().run(truncating(new, "customers"))
+        upgrade.plan_resume().undo()
+        old.connection.execute(remove)
+        new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         upgrade.plan_rollback().run()
         assert old.connection.execute("SELECT name FROM customers").fetchall() == [("later",)]
     for node in nodes:

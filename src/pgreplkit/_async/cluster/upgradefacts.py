@@ -19,6 +19,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    FILES,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -400,18 +401,58 @@ async def read_truncated(
     publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
-    pair = (publisher._link, subscriber._link)
-    if all(link.has("publication.truncate") for link in pair):
+    if _replicate_truncate(publisher, subscriber):
         return []
-    records = await pair[0].all("look for TRUNCATE", REWRITTEN, [[*publications]])
+    records = await publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
     return [
         str(table)
         for table in map(table_in, records)
-        if await _differs(publisher, subscriber, table)
+        if await _differs(publisher, subscriber, table, count=False)
     ]
 
 
-async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName) -> bool:
+async def read_files(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
+) -> dict[TableName, int]:
+    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
+    if _replicate_truncate(publisher, subscriber):
+        return {}
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    return {table_in(record): record["file"] for record in records}
+
+
+async def truncated_since(
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    publications: Iterable[str],
+    files: Mapping[TableName, int],
+) -> list[str]:
+    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
+
+    ``files`` are those of the checks; without them, as in another process, all tables that do not
+    have their first file are compared.
+    """
+    if _replicate_truncate(publisher, subscriber):
+        return []
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    changed = [
+        table
+        for record in records
+        if record["file"] != files.get(table := table_in(record), record["first"])
+    ]
+    return [
+        str(table) for table in changed if await _differs(publisher, subscriber, table, count=True)
+    ]
+
+
+def _replicate_truncate(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> bool:
+    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
+
+
+async def _differs(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName, *, count: bool
+) -> bool:
+    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
     try:
         diffs = 0
         async for part in acompare(publisher, subscriber, [table]):
@@ -424,8 +465,12 @@ async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: Tab
         shapes = [await read_shapes(link, [table]) for link in links]
         if {} in shapes:
             return True
-        here, there = [await _nonempty(link, [table]) for link in links]
-        return here != there
+        if count:
+            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
+            here, there = [await link.one("count the rows", counted, grant=_READ) for link in links]
+            return bool(here != there)
+        empty = [await _nonempty(link, [table]) for link in links]
+        return empty[0] != empty[1]
 
 
 async def read_others(server: AsyncPrimary, names: Names) -> list[str]:

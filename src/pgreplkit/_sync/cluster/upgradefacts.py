@@ -20,6 +20,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    FILES,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -393,16 +394,54 @@ def read_truncated(
     publisher: Primary, subscriber: Primary, publications: Iterable[str]
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
-    pair = (publisher._link, subscriber._link)
-    if all(link.has("publication.truncate") for link in pair):
+    if _replicate_truncate(publisher, subscriber):
         return []
-    records = pair[0].all("look for TRUNCATE", REWRITTEN, [[*publications]])
+    records = publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
     return [
-        str(table) for table in map(table_in, records) if _differs(publisher, subscriber, table)
+        str(table)
+        for table in map(table_in, records)
+        if _differs(publisher, subscriber, table, count=False)
     ]
 
 
-def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
+def read_files(
+    publisher: Primary, subscriber: Primary, publications: Iterable[str]
+) -> dict[TableName, int]:
+    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
+    if _replicate_truncate(publisher, subscriber):
+        return {}
+    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    return {table_in(record): record["file"] for record in records}
+
+
+def truncated_since(
+    publisher: Primary,
+    subscriber: Primary,
+    publications: Iterable[str],
+    files: Mapping[TableName, int],
+) -> list[str]:
+    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
+
+    ``files`` are those of the checks; without them, as in another process, all tables that do not
+    have their first file are compared.
+    """
+    if _replicate_truncate(publisher, subscriber):
+        return []
+    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    changed = [
+        table
+        for record in records
+        if record["file"] != files.get(table := table_in(record), record["first"])
+    ]
+    return [str(table) for table in changed if _differs(publisher, subscriber, table, count=True)]
+
+
+def _replicate_truncate(publisher: Primary, subscriber: Primary) -> bool:
+    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
+
+
+def _differs(publisher: Primary, subscriber: Primary, table: TableName, *, count: bool) -> bool:
+    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
     try:
         diffs = 0
         for part in compare(publisher, subscriber, [table]):
@@ -415,8 +454,12 @@ def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
         shapes = [read_shapes(link, [table]) for link in links]
         if {} in shapes:
             return True
-        here, there = [_nonempty(link, [table]) for link in links]
-        return here != there
+        if count:
+            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
+            here, there = [link.one("count the rows", counted, grant=_READ) for link in links]
+            return bool(here != there)
+        empty = [_nonempty(link, [table]) for link in links]
+        return empty[0] != empty[1]
 
 
 def read_others(server: Primary, names: Names) -> list[str]:
