@@ -13,7 +13,7 @@ from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.rowcopy import has_rows
-from pgreplkit._async.mesh.members import mesh_tables, read_members
+from pgreplkit._async.mesh.members import mesh_tables, read_members, read_other_meshes
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.server.settings import read_settings
@@ -82,6 +82,7 @@ async def read_node(
             if not is_readable
         ),
         members=await read_members(link, mesh),
+        others=await read_other_meshes(link, mesh, tables),
         published=tuple(await mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],

@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.rowcopy import has_rows
-from pgreplkit._sync.mesh.members import mesh_tables, read_members
+from pgreplkit._sync.mesh.members import mesh_tables, read_members, read_other_meshes
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
@@ -79,6 +79,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
             name for name, is_readable in (owned_sequences(link, tables)).items() if not is_readable
         ),
         members=read_members(link, mesh),
+        others=read_other_meshes(link, mesh, tables),
         published=tuple(mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],
