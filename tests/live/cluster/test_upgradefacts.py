@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from clusters import Cluster
 from databases import Database, make_database, remove_databases
+from psycopg.sql import SQL
 
 from pgreplkit import Primary
 from pgreplkit.catalog.cluster.upgrade import FACTS, TABLES
@@ -170,6 +171,68 @@ def test_the_connection_string_that_is_given_is_tried_also_if_it_is_empty(
         assert "TRUNCATE" not in str(found)
         with pytest.raises(ValueError, match="groups must be an int >= 1, got 0"):
             upgrade.check(groups=0)
+
+
+UNTRUSTED = """
+    SELECT DISTINCT name::text FROM pg_available_extension_versions
+    WHERE superuser AND NOT trusted AND name IN ('amcheck', 'pageinspect')
+"""
+
+
+@pytest.mark.pg(">=16")  # Before, only superusers subscribe.
+def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
+    database: Database, cluster: Cluster
+) -> None:
+    other = make_database(cluster.primary)
+    password = "it's \\ \"% =;"
+    database.run(
+        "CREATE ROLE shopkeeper",
+        SQL(
+            "CREATE ROLE mover LOGIN REPLICATION IN ROLE pg_monitor,"
+            " pg_create_subscription PASSWORD {}"
+        )
+        .format(password)
+        .as_string(),
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "ALTER TABLE t OWNER TO shopkeeper",
+    )
+    other.run(
+        f'GRANT CREATE ON DATABASE "{other.name}" TO mover',
+        "GRANT SELECT ON pg_user_mapping TO mover",
+        *(
+            f"GRANT EXECUTE ON FUNCTION pg_replication_origin_{function} TO mover"
+            for function in ("progress(text, boolean)", "advance(text, pg_lsn)")
+        ),
+    )
+    try:
+        with (
+            Primary.connect(database.conninfo) as old,
+            Primary.connect(other.conninfo, user="mover", password=password) as new,
+        ):
+            upgrade = Upgrade(old, new, name="shop")
+            found = upgrade.check()["owners"]
+            assert (found.severity, found.remedy) == ("critical", "GRANT shopkeeper TO mover")
+            without_owners = upgrade.plan_prepare(owners=False)
+            for plan in (without_owners, upgrade.plan_prepare(copy_schema=False)):
+                assert plan.check()["owners"].severity == "ok"
+            other.run(found.remedy)
+            assert upgrade.check()["owners"].severity == "ok"
+            # As the schema public before 15.
+            database.run("ALTER SCHEMA public OWNER TO postgres")
+            owners = upgrade.check()["owners"]
+            assert owners.found == "mover is no member of postgres"
+            assert owners.remedy.endswith("or prepare with owners=False")
+            # Some builds of the server have no such extension.
+            for (name,) in database.all(UNTRUSTED):
+                database.run(f"CREATE EXTENSION {name}")
+                refused = upgrade.check()["extensions of superusers"]
+                assert refused.remedy.startswith(f"CREATE EXTENSION {name}, as a superuser")
+                other.run(f"CREATE EXTENSION {name}")
+                assert upgrade.check()["extensions of superusers"].severity == "ok"
+    finally:
+        other.run("DROP OWNED BY mover CASCADE")
+        remove_databases(other)
+        database.run("ALTER TABLE t OWNER TO postgres", "DROP ROLE mover, shopkeeper")
 
 
 def test_time_limits_from_any_source_are_found_and_the_remedies_remove_them(

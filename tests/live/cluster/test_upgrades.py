@@ -205,6 +205,11 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         new.run(late, "INSERT INTO late VALUES (1)")
         with pytest.raises(PlanRefused, match=r"new tables: public\.late"):
             await (await upgrade.plan_rollback(moved.append)).run()
+        # A table of the old server that the new one no longer has.
+        new.run("ALTER TABLE customers RENAME TO people")
+        with pytest.raises(PlanRefused, match=r"missing tables: public\.customers"):
+            await (await upgrade.plan_rollback(moved.append)).run()
+        new.run("ALTER TABLE people RENAME TO customers")
         made_before = await upgrade.plan_rollback(moved.append)
         new.run("ALTER PUBLICATION shop_1_back ADD TABLE late")
         old.run(late, "ALTER SUBSCRIPTION shop_1_back REFRESH PUBLICATION")

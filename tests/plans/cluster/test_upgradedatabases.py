@@ -12,6 +12,14 @@ from pgreplkit.values.finding import Severity
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("large objects", CRITICAL, "bytea", facts_of(old={"large_objects": 3})),
+    ("extensions of superusers", CRITICAL, "EXTENSION x, as", facts_of(refused_extensions=["x"])),
+    ("owners", CRITICAL, "GRANT b TO a", facts_of(refused_owners={"b": "GRANT b TO a"})),
+    (
+        "owners",
+        CRITICAL,
+        "connect to the new server as a superuser, or prepare with owners=False",
+        facts_of(refused_owners={"b": "GRANT b TO a", "postgres": None}),
+    ),
     ("missing extensions", CRITICAL, "install", facts_of(old={"extensions": {"postgis": "3"}})),
     # One control file that cannot be read: those that are installed need none.
     (

@@ -223,10 +223,12 @@ def rollback(
     unpublished: Sequence[TableName] = (),
     writing_triggers: Sequence[str] = (),
     truncated: Sequence[str] = (),
+    gone: Sequence[TableName] = (),
 ) -> list[str]:
     findings = rollback_findings(
         status,
         stuck,
+        gone=gone,
         unpublished=unpublished,
         subscriptions=subscriptions,
         writing_triggers=writing_triggers,
@@ -247,6 +249,7 @@ def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
     assert rollback(CUT_OVER, subscriptions=["feed"]) == ["other subscriptions"]
     assert rollback(CUT_OVER, writing_triggers=["audit"]) == ["event triggers that write"]
     assert rollback(CUT_OVER, truncated=["public.a"]) == ["rows after TRUNCATE"]
+    assert rollback(CUT_OVER, gone=[TableName("public", "a")]) == ["missing tables"]
     # Its rows would be on the new server only.
     assert rollback(CUT_OVER, unpublished=[TableName("public", "late")]) == ["new tables"]
 

@@ -20,6 +20,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     published_groups,
     read_files,
     read_gate,
+    read_gone,
     read_lacking_rights,
     read_objects,
     read_others,
@@ -141,9 +142,9 @@ class AsyncUpgrade:
         lacks rights, a finding has the statements that grant them, and only the servers are
         checked.
         """
-        return await self._check(groups, copies_schema=True)
+        return await self._check(groups, copies_schema=True, copies_owners=True)
 
-    async def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
+    async def _check(self, groups: int, *, copies_schema: bool, copies_owners: bool) -> Readiness:
         facts = await read_upgrade_facts(
             self._old,
             self._new,
@@ -151,6 +152,7 @@ class AsyncUpgrade:
             checked_count(groups, "groups"),
             self._replication,
             copies_schema=copies_schema,
+            copies_owners=copies_owners,
         )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
@@ -205,8 +207,9 @@ class AsyncUpgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``owners=False``, the objects belong to the
+        role that copies them. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
@@ -215,7 +218,7 @@ class AsyncUpgrade:
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
-        checks = _PrepareChecks(self, len(chosen), copy_schema, bindir)
+        checks = _PrepareChecks(self, len(chosen), copy_schema, owners, bindir)
         return await self._plan(journal, checks, None, bindir=bindir, owners=owners)
 
     async def plan_cutover(
@@ -381,6 +384,7 @@ class _PrepareChecks:
     upgrade: AsyncUpgrade
     groups: int
     copies_schema: bool
+    copies_owners: bool
     bindir: str | os.PathLike[str] | None
 
     async def findings(self) -> list[Finding]:
@@ -391,7 +395,9 @@ class _PrepareChecks:
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        checked = await self.upgrade._check(self.groups, copies_schema=self.copies_schema)
+        checked = await self.upgrade._check(
+            self.groups, copies_schema=self.copies_schema, copies_owners=self.copies_owners
+        )
         found = [phase, *checked]
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
@@ -459,6 +465,7 @@ class _RollbackChecks:
             *rollback_findings(
                 status,
                 stuck,
+                gone=await read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
                 subscriptions=others,
                 truncated=await read_truncated(new, old, back) if is_over else [],

@@ -20,9 +20,12 @@ from pgreplkit.catalog.cluster.upgrade import (
     COPIED_TABLES,
     FACTS,
     FILES,
+    FOR_SUPERUSERS,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    NOT_A_MEMBER,
+    OWNERS,
     READ_XML,
     REWRITTEN,
     RIGHTS,
@@ -109,6 +112,7 @@ async def read_upgrade_facts(
     replication: Mapping[str, str],
     *,
     copies_schema: bool,
+    copies_owners: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = await read_tables(old._link)
@@ -137,6 +141,7 @@ async def read_upgrade_facts(
         nonempty=(),
         there=theirs,
         copies_schema=copies_schema,
+        copies_owners=copies_schema and copies_owners,
         groups=groups,
         new_fence=names.fence if await is_up(new._link, names.fence) else "",
         writing_triggers=await read_writing_triggers(old=old),
@@ -144,21 +149,30 @@ async def read_upgrade_facts(
     )
     if lack_rights(old_side, new_side):
         return facts
-    changes = () if is_one else (await AsyncSequencePlan.read(old, new)).changes
     is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or await _reads_xml(new._link),
         nonempty=await _nonempty(new._link, both),
-        sequences=[
-            finding
-            for change in changes
-            # The others are created by the copy of the schema.
-            if change.target is not None
-            for finding in change.findings
-        ],
+        # The list cannot be read if one of their files cannot.
+        refused_extensions=await _refused_extensions(
+            new._link, () if unreadable else old_side.facts.extensions
+        ),
+        refused_owners=await _refused_owners(old._link, new._link),
+        sequences=[] if is_one else await _sequence_findings(old, new),
     )
+
+
+async def _sequence_findings(old: AsyncPrimary, new: AsyncPrimary) -> list[Finding]:
+    """Return the problems of the sequences that exist on both servers."""
+    return [
+        finding
+        for change in (await AsyncSequencePlan.read(old, new)).changes
+        # The others are created by the copy of the schema.
+        if change.target is not None
+        for finding in change.findings
+    ]
 
 
 async def read_side(
@@ -273,6 +287,22 @@ async def _reads_xml(link: AsyncLink) -> bool:
             return False
         raise
     return True
+
+
+async def _refused_owners(old: AsyncLink, new: AsyncLink) -> dict[str, str | None]:
+    """Return the owners of objects to whom the role of the new server cannot give them."""
+    operation = "read the owners"
+    owners = [record["name"] for record in await old.all(operation, OWNERS)]
+    refused = await new.all(operation, NOT_A_MEMBER, [owners])
+    return {record["name"]: record["statement"] for record in refused}
+
+
+async def _refused_extensions(new: AsyncLink, names: Iterable[str]) -> list[str]:
+    """Return the extensions that the role of the new server cannot create."""
+    if not (asked := [*names]):
+        return []
+    records = await new.all("read the extensions", FOR_SUPERUSERS, [asked])
+    return [record["name"] for record in records]
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
@@ -574,6 +604,13 @@ async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[st
         name: tuple(str(one.table) for one in await publications[name].tables())
         for name in names.back_in(publications)
     }
+
+
+async def read_gone(new: AsyncPrimary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
+    """Return the tables of publications that the new server no longer has."""
+    there = {one.table for one in await read_tables(new._link)}
+    published = sorted({TableName.parse(table) for group in groups.values() for table in group})
+    return [table for table in published if table not in there]
 
 
 async def read_unreturned(

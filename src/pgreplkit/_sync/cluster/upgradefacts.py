@@ -21,9 +21,12 @@ from pgreplkit.catalog.cluster.upgrade import (
     COPIED_TABLES,
     FACTS,
     FILES,
+    FOR_SUPERUSERS,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    NOT_A_MEMBER,
+    OWNERS,
     READ_XML,
     REWRITTEN,
     RIGHTS,
@@ -110,6 +113,7 @@ def read_upgrade_facts(
     replication: Mapping[str, str],
     *,
     copies_schema: bool,
+    copies_owners: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = read_tables(old._link)
@@ -138,6 +142,7 @@ def read_upgrade_facts(
         nonempty=(),
         there=theirs,
         copies_schema=copies_schema,
+        copies_owners=copies_schema and copies_owners,
         groups=groups,
         new_fence=names.fence if is_up(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
@@ -145,21 +150,30 @@ def read_upgrade_facts(
     )
     if lack_rights(old_side, new_side):
         return facts
-    changes = () if is_one else (SequencePlan.read(old, new)).changes
     is_xml = any(one.is_copied and one.xml_columns for one in tables)
     return attrs.evolve(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or _reads_xml(new._link),
         nonempty=_nonempty(new._link, both),
-        sequences=[
-            finding
-            for change in changes
-            # The others are created by the copy of the schema.
-            if change.target is not None
-            for finding in change.findings
-        ],
+        # The list cannot be read if one of their files cannot.
+        refused_extensions=_refused_extensions(
+            new._link, () if unreadable else old_side.facts.extensions
+        ),
+        refused_owners=_refused_owners(old._link, new._link),
+        sequences=[] if is_one else _sequence_findings(old, new),
     )
+
+
+def _sequence_findings(old: Primary, new: Primary) -> list[Finding]:
+    """Return the problems of the sequences that exist on both servers."""
+    return [
+        finding
+        for change in (SequencePlan.read(old, new)).changes
+        # The others are created by the copy of the schema.
+        if change.target is not None
+        for finding in change.findings
+    ]
 
 
 def read_side(
@@ -270,6 +284,22 @@ def _reads_xml(link: Link) -> bool:
             return False
         raise
     return True
+
+
+def _refused_owners(old: Link, new: Link) -> dict[str, str | None]:
+    """Return the owners of objects to whom the role of the new server cannot give them."""
+    operation = "read the owners"
+    owners = [record["name"] for record in old.all(operation, OWNERS)]
+    refused = new.all(operation, NOT_A_MEMBER, [owners])
+    return {record["name"]: record["statement"] for record in refused}
+
+
+def _refused_extensions(new: Link, names: Iterable[str]) -> list[str]:
+    """Return the extensions that the role of the new server cannot create."""
+    if not (asked := [*names]):
+        return []
+    records = new.all("read the extensions", FOR_SUPERUSERS, [asked])
+    return [record["name"] for record in records]
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
@@ -561,6 +591,13 @@ def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
         name: tuple(str(one.table) for one in publications[name].tables())
         for name in names.back_in(publications)
     }
+
+
+def read_gone(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
+    """Return the tables of publications that the new server no longer has."""
+    there = {one.table for one in read_tables(new._link)}
+    published = sorted({TableName.parse(table) for group in groups.values() for table in group})
+    return [table for table in published if table not in there]
 
 
 def read_unreturned(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:

@@ -318,6 +318,35 @@ RIGHTS = f"""
             ORDER BY place, statement) END AS missing
     FROM pg_roles me WHERE me.rolname = current_user
 """
+OWNERS = f"""
+    SELECT DISTINCT pg_get_userbyid(owner)::text AS name FROM (
+        SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS place, relowner AS owner
+            FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
+        UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proowner FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, typowner FROM pg_type
+            WHERE typrelid = 0 AND typtype <> 'b'
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, oid, nspowner FROM pg_namespace
+    ) AS c JOIN pg_namespace n ON n.oid = place
+    WHERE {_OURS} AND pg_get_userbyid(owner) <> 'pg_database_owner'
+        AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = catalog AND e.objid = c.oid
+            AND e.deptype = 'e')
+"""
+"""The owners of the objects that a copy of the schema creates, and of the schema public."""
+NOT_A_MEMBER = """
+    SELECT CASE WHEN rolsuper THEN NULL ELSE format('GRANT %%I TO %%I', rolname, current_user) END
+        AS statement, rolname::text AS name
+    FROM pg_roles WHERE rolname = ANY (%s::text[]) AND NOT pg_has_role(oid, 'MEMBER') ORDER BY 2
+"""
+"""The roles to which the connecting role cannot give objects; no statement for a superuser."""
+FOR_SUPERUSERS = """
+    SELECT name::text FROM pg_available_extensions JOIN pg_available_extension_versions v
+        USING (name)
+    WHERE version = default_version AND superuser AND installed_version IS NULL
+        -- Before 13, each of them is for superusers.
+        AND to_jsonb(v) ->> 'trusted' IS DISTINCT FROM 'true' AND name = ANY (%s::text[])
+        AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1
+"""
+"""The extensions that the connecting role cannot create."""
 WRITING_EVENT_TRIGGERS = r"""
     SELECT evtname::text AS name FROM pg_event_trigger JOIN pg_proc ON pg_proc.oid = evtfoid
     WHERE evtenabled IN ('O', 'A')

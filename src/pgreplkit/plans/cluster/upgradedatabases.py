@@ -7,8 +7,9 @@ from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
-from pgreplkit.plans.server.readiness import checked
+from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import quoted
 
 _SAFE_PATH = 17
 """The first major version that builds indexes with a safe search_path."""
@@ -26,6 +27,15 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     yield from _extensions(old, new)
     yield from _globals(old, new)
+    yield _owners_finding(facts)
+    refused = facts.refused_extensions if facts.copies_schema else ()
+    yield named(
+        "extensions of superusers",
+        refused,
+        needed="none that the role of the new server cannot create",
+        remedy="; ".join(f"CREATE EXTENSION {quoted(one)}" for one in refused)
+        + ", as a superuser of the new server",
+    )
     yield from _collations(old, new)
     yield functions_finding(old, facts.new.major)
     yield named(
@@ -159,6 +169,22 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
         sorted(old.used_tablespaces - new.tablespaces),
         needed="the same tablespaces on both servers",
         remedy="CREATE TABLESPACE {} LOCATION … on the new server",
+    )
+
+
+def _owners_finding(facts: UpgradeFacts) -> Finding:
+    refused = facts.refused_owners if facts.copies_owners else {}
+    grants = [statement for statement in refused.values() if statement is not None]
+    # Before 15, a superuser owns the schema public.
+    superuser = "connect to the new server as a superuser, or prepare with owners=False"
+    return checked(
+        "owners",
+        ok=not refused,
+        observed=f"{facts.new.rights.role} is no member of {names_of([*refused])}"
+        if refused
+        else "the copy of the schema can set them, or need not",
+        needed="a role of the new server that can give the objects to their owners",
+        remedy="; ".join(grants if len(grants) == len(refused) else [superuser]),
     )
 
 

@@ -1,6 +1,6 @@
 """The facts about the two servers of a major upgrade."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -52,6 +52,13 @@ class UpgradeFacts:
     """The tables of the new database."""
     copies_schema: bool = True
     """Whether the preparation creates the tables there."""
+    copies_owners: bool = True
+    """Whether it gives them to their owners."""
+    refused_extensions: Sequence[str] = ()
+    """The extensions that the role of the new server cannot create."""
+    refused_owners: Mapping[str, str | None] = attrs.field(factory=dict)
+    """The owners to whom the role of the new server cannot give objects, with the statement that
+    changes this; None for a superuser, to whom only superusers give them."""
     groups: int
     new_fence: str = ""
     """The fence of the new server, which refuses TRUNCATE too; empty if it has none."""

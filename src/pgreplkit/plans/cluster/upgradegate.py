@@ -154,6 +154,7 @@ def rollback_findings(
     status: UpgradeStatus,
     stuck: Sequence[str],
     *,
+    gone: Sequence[TableName],
     unpublished: Sequence[TableName],
     subscriptions: Sequence[str],
     writing_triggers: Sequence[str],
@@ -169,6 +170,13 @@ def rollback_findings(
         observed=f"{len(running)} of {len(status.forward)} groups replicate to the old server",
         needed="all of them, since the cutover",
         remedy="none after a cutover with way_back=False",
+    )
+    yield checked(
+        "missing tables",
+        ok=not gone,
+        observed=names_of([str(table) for table in gone]),
+        needed="all tables of the old server on the new one, under the same names",
+        remedy="rename or drop them on the old server too, as on the new one",
     )
     yield checked(
         "new tables",
