@@ -196,8 +196,10 @@ class AsyncUpgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``copy_schema=False`` the new server must
+        have the schema already, indexes and triggers included; with ``owners=False`` no owners and
+        privileges are copied. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -60,3 +61,26 @@ def schema_finding(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Find
 
 def _change(before: str | None) -> str:
     return "is new" if before is None else "was changed"
+
+
+_BY_DEFINITION = ("index ", "constraint ")
+"""Objects that have other names where they belong to partitions: they are compared as tables."""
+_AFTER_THE_ROWS = ("trigger ", "rule ", "policy ", "event trigger ", "statistics ")
+"""Objects of pg_dump's post-data section, besides indexes and constraints."""
+_PRIVILEGES = "default privileges "
+
+
+def uncopied(
+    section: SchemaSection, old: Fingerprint, new: Fingerprint, *, privileges: bool
+) -> list[str]:
+    """Return the objects of a section that the new server lacks, without keys and indexes."""
+    missing = [
+        name for name in sorted(old.keys() - new.keys()) if not name.startswith(_BY_DEFINITION)
+    ]
+    late = (*_AFTER_THE_ROWS, _PRIVILEGES)
+    match section:
+        case SchemaSection.PRE_DATA:
+            return [name for name in missing if not name.startswith(late)]
+        case SchemaSection.KEYS:
+            return []
+    return [name for name in missing if name.startswith(late if privileges else _AFTER_THE_ROWS)]
