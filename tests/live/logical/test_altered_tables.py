@@ -14,7 +14,13 @@ from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
-from pgreplkit.errors import ApplyFailed, Error, PublicationGap, SchemaMismatch
+from pgreplkit.errors import (
+    ApplyFailed,
+    Error,
+    PublicationGap,
+    SchemaMismatch,
+    UnsupportedByServer,
+)
 from pgreplkit.rows import Severity
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
@@ -315,3 +321,20 @@ def test_an_applier_goes_past_a_gap_on_request(two: Pair) -> None:
     applier.run(stop_at=end(two.publisher), timeout=30)
     assert two.subscriber.all("SELECT id FROM t WHERE id > 5 ORDER BY 1") == [(7,), (8,)]
     assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 1
+
+
+@pytest.mark.pg("<18")
+def test_an_older_publisher_cannot_go_past_a_gap(two: Pair) -> None:
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        on_publication_gap="skip",
+    )
+    with pytest.raises(UnsupportedByServer, match="use on_publication_gap='skip': it needs"):
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    # Before anything is changed.
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
+    assert two.publisher.one(slots) == 0
+    assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")

@@ -12,7 +12,12 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
-from pgreplkit._sync.cluster.upgradefacts import keep_schema, read_fingerprint, read_tables
+from pgreplkit._sync.cluster.upgradefacts import (
+    keep_schema,
+    read_fingerprint,
+    read_tables,
+    truncated_since,
+)
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
@@ -51,6 +56,7 @@ from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
+from pgreplkit.values.tablename import TableName
 
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
     steps.CopyTables: SchemaSection.PRE_DATA,
@@ -74,6 +80,8 @@ class UpgradeActor:
     bindir: str | os.PathLike[str] | None
     owners: bool
     timeout: float
+    files: Mapping[TableName, int] = attrs.field(factory=dict)
+    """The files of the published tables at the checks, if this process has run them."""
 
     def _server(self, node: str) -> Primary:
         return self.old if node == OLD else self.new
@@ -129,11 +137,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
-                # The other server is fenced, so that nothing comes after the marker.
-                lsn = other.write_marker()
-                for name in step.subscriptions:
-                    subscription = server.subscription(name)
-                    subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=other)
+                self._wait_applied(server, other, step.subscriptions)
             case steps.SetSequences():
                 # The plan reads both sides when it runs.
                 plan = SequencePlan(other, server, (), margin=0, names=None)
@@ -274,6 +278,22 @@ class UpgradeActor:
                     del looks[name]
                 else:
                     looks[name] = look
+
+    def _wait_applied(self, server: Primary, publisher: Primary, names: Sequence[str]) -> None:
+        # The publisher is fenced, so that nothing comes after the marker.
+        lsn = publisher.write_marker()
+        for name in names:
+            subscription = server.subscription(name)
+            subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=publisher)
+        # Each publication has the name of its subscription.
+        if truncated := truncated_since(publisher, server, names, self.files):
+            raise ServerError(
+                "have all changes applied",
+                f"TRUNCATE of {', '.join(truncated)} was not replicated: 10 neither sends nor"
+                " applies it",
+                remedy="undo() the plan, remove the rows that compare() finds only on the"
+                " subscriber, and plan it again",
+            )
 
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)

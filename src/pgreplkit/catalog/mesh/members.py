@@ -17,6 +17,30 @@ HAS_MEMBERS = "SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_memb
 MEMBERS = """
     SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
 """
+OTHER_MESHES = """
+    WITH RECURSIVE asked AS (
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+            ON n.nspname = asked.schema AND c.relname = asked.name
+    ), taken AS (
+        SELECT mesh, c.oid, n.nspname AS schema, c.relname AS name
+        FROM (SELECT DISTINCT mesh FROM pgreplkit.mesh_node
+            WHERE mesh <> %s AND state <> 'left') AS other
+        JOIN pg_catalog.pg_publication_tables ON pubname = %s || mesh
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = schemaname
+        JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = tablename
+    ), above (own, oid) AS (
+        SELECT oid, oid FROM (SELECT oid FROM asked UNION SELECT oid FROM taken) AS own
+        UNION SELECT own, inhparent FROM above
+            JOIN pg_catalog.pg_inherits ON inhrelid = above.oid
+    )
+    SELECT DISTINCT mesh, schema, name FROM taken JOIN asked
+        ON (asked.oid, taken.oid) IN (SELECT own, oid FROM above)
+            OR (taken.oid, asked.oid) IN (SELECT own, oid FROM above)
+    ORDER BY 1, 2, 3
+"""
+"""Tables of other meshes that share rows with some tables: they are the same, or partitions."""
 REMOVE_OTHERS = (
     "DELETE FROM pgreplkit.mesh_node WHERE mesh = %s AND node <> ALL (%s) RETURNING node"
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from pgreplkit._text import counted
+from pgreplkit.catalog.cluster.upgrade import RoleRights
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.session import TIMEOUTS
 from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE
@@ -95,7 +96,7 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
         yield release_finding(name, side)
-        yield rights_finding(name, side)
+        yield rights_finding(name, side.rights)
         yield side_reach_finding(name, other, side)
         yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
@@ -133,16 +134,16 @@ def release_finding(name: str, side: Side) -> Finding:
     )
 
 
-def rights_finding(name: str, side: Side) -> Finding:
+def rights_finding(name: str, rights: RoleRights) -> Finding:
     """Return the finding about the rights of the connecting role."""
-    rights = side.rights
     kind = "a superuser" if rights.is_superuser else "not a superuser"
     return checked(
         f"{name}: rights",
         ok=not rights.missing,
         observed=f"{rights.role} is {kind}",
-        needed="a superuser, or a role with REPLICATION, CREATE on the database, the functions of"
-        " replication origins, the user mappings and the rights of the tables' owners",
+        needed="a superuser, or a role with REPLICATION, pg_monitor, CREATE on the database, the"
+        " functions of replication origins, the subscriptions, the user mappings and the rights of"
+        " the tables' owners",
         remedy=f"connect to the {name} server as a superuser, or execute as one:"
         f" {'; '.join(rights.missing)}",
     )

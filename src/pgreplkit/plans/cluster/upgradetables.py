@@ -20,18 +20,23 @@ _LARGE_VALUE = 1 << 28
 def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return the findings about the tables, their rows and sequences."""
     yield from replicated_findings(facts.tables, facts.identities, facts.new.major)
-    yield listed(
+    yield xml_finding(facts.tables, reads_xml=facts.new_reads_xml)
+    yield from _left_out(facts.tables)
+    yield from _on_the_new_server(facts)
+
+
+def xml_finding(tables: Sequence[UserTable], *, reads_xml: bool) -> Finding:
+    """Return the finding about values that the new server cannot receive."""
+    return listed(
         "XML columns",
         {
             one.table: "install a new server that is built with libxml, or change the columns to"
             " text"
-            for one in facts.tables
-            if one.is_copied and one.xml_columns and not facts.new_reads_xml
+            for one in tables
+            if one.is_copied and one.xml_columns and not reads_xml
         },
         needed="a new server that can read them",
     )
-    yield from _left_out(facts.tables)
-    yield from _on_the_new_server(facts)
 
 
 def replicated_findings(
