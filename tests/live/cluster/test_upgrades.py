@@ -28,8 +28,10 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyIndexes,
     CopyTables,
     DropPublications,
     DropSubscriptions,
@@ -115,6 +117,10 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
 
 FULL = "ALTER TABLE notes REPLICA IDENTITY FULL; INSERT INTO notes VALUES ('a')"
 ROWS = "INSERT INTO customers (name) VALUES ('a'); INSERT INTO orders (customer) VALUES (1)"
+INSERT = {
+    "customers": b"INSERT INTO customers (name) VALUES ('b')",
+    "notes": b"INSERT INTO notes VALUES ('b')",
+}
 ALONE = """SET session_replication_role = replica; DELETE FROM orders; DELETE FROM notes;
     RESET session_replication_role"""
 REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
@@ -256,7 +262,7 @@ async def test_missing_rights_are_found_before_anything_is_changed(
     old, new = sides.publisher, sides.subscriber
     old.run(
         "CREATE ROLE shopkeeper",
-        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'",
         *(f"ALTER TABLE {table} OWNER TO shopkeeper" for table in ("customers", "orders")),
     )
 
@@ -266,8 +272,13 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             await colour.primary(old.as_role("mover")) as here,
             await colour.primary(new.as_role("mover")) as there,
         ):
-            upgrade = kind(inner(here), inner(there), name="shop")  # type: ignore[arg-type]
-            found = await colour.bound(upgrade).check()
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            found = await upgrade.check()
+            lacking = [one for one in found if one.check.endswith(": rights") and one.remedy]
+            # Before anything that the role may not read.
+            of_plan = await (await upgrade.plan_prepare(copy_schema=False)).check()
+            if lacking:
+                assert [*of_plan] == lacking
             return {
                 one.check: (one.found, one.remedy)
                 for one in found
@@ -280,6 +291,8 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         assert found.keys() == {"old: rights", "new: rights", "old reaches new", "new reaches old"}
         assert found["old: rights"][0] == "mover is not a superuser"
         assert "; GRANT shopkeeper TO mover" in found["old: rights"][1]
+        # Without it, the walsender of the standby is hidden.
+        assert "; GRANT pg_monitor TO mover" in found["old: rights"][1]
         # Its subscription was refused before it connected anywhere.
         for check, node in (("old reaches new", "old"), ("new reaches old", "new")):
             assert found[check][1].startswith(f"connect to the {node} server as a superuser")
@@ -505,6 +518,24 @@ async def test_each_phase_has_the_remedies_of_all_operations(
             await differences(upgrade)
 
 
+async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_cutover()
+        found = (await plan.check())["DDL on the new server only"]
+        assert found.severity is Severity.OK
+        sides.subscriber.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        found = (await plan.check())["DDL on the new server only"]
+        assert (found.severity, found.found) == (
+            Severity.WARNING,
+            "table public.orders was changed",
+        )
+        sides.publisher.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        assert [one.check for one in await plan.check() if one.severity > Severity.OK] == []
+
+
 async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -580,6 +611,10 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         has_libxml = False
     async with opened(sides, colour, tmp_path) as upgrade:
         finding = (await upgrade.check())["XML columns"]
+    # A clone looks at the program, because its new server does not exist yet.
+    bindir = new.node.installation.bindir
+    programs = CloneDirectories.at(tmp_path / "d", bindir=bindir, old_bindir=bindir, settings=None)
+    assert programs.reads_xml() == has_libxml
     if has_libxml:
         assert finding.severity is Severity.OK
     else:
@@ -736,6 +771,16 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
 
 
 @pytest.mark.pg(">=18")
+async def test_the_actor_of_a_plan_does_not_show_passwords(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    secret = {"old": "password=topsecret"}
+    async with opened(sides, colour, tmp_path, replication=secret) as upgrade:
+        plan = inner(await upgrade.plan_finish())
+        assert "topsecret" not in repr(plan._actor)  # type: ignore[attr-defined]
+
+
+@pytest.mark.pg(">=18")
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -757,6 +802,43 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         assert sides.rows("orders") == (100, 100)
 
 
+NOTED = (
+    "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    *(
+        f"CREATE TRIGGER {name} AFTER INSERT ON customers FOR EACH ROW EXECUTE PROCEDURE noted()"
+        for name in ("first", "second")
+    ),
+)
+
+
+@pytest.mark.pg(">=16")
+async def test_a_schema_that_the_new_server_has_in_part_is_not_taken_for_a_copy(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # Without other indexes and foreign keys.
+    old.run("DROP TABLE orders", *NOTED)
+    new.run(TABLES[0])
+
+    def interfere(progress: StepProgress) -> None:
+        if isinstance(progress.step, CopyIndexes) and progress.elapsed is None:
+            new.run(NOTED[1])
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=old.node.installation.bindir)
+        # The function is missing.
+        with pytest.raises(PlanFailed, match='relation "customers" already exists'):
+            await plan.run()
+        new.run("DROP TABLE customers")
+        # The second trigger is missing.
+        with pytest.raises(PlanFailed, match=r'trigger "first" .* already exists'):
+            await plan.resume(interfere)
+        new.run("DROP TRIGGER first ON customers")
+        await plan.resume()
+        triggers = "SELECT tgname::text FROM pg_trigger WHERE tgname IN ('first', 'second')"
+        assert new.all(f"{triggers} ORDER BY 1") == [("first",), ("second",)]
+
+
 @pytest.mark.pg(">=18")
 @pytest.mark.matrix
 def test_truncate_is_found_where_it_is_not_replicated(
@@ -776,14 +858,43 @@ def test_truncate_is_found_where_it_is_not_replicated(
         with pytest.raises(PlanRefused, match=found):
             upgrade.plan_cutover().run()
         new.connection.execute(ALONE)
+
+        def truncating(server: Primary, table: str) -> Callable[[StepProgress], None]:
+            """Return a function that truncates a table after the checks, and before the fence."""
+
+            def truncate(progress: StepProgress) -> None:
+                if isinstance(progress.step, FenceTables) and progress.elapsed is None:
+                    server.connection.execute(f"TRUNCATE {table} CASCADE".encode())
+
+            return truncate
+
+        # Before the checks it has another file than its first one, and the same rows.
+        old.connection.execute("VACUUM FULL customers")
+        for table in ("customers", "notes"):
+            old.connection.execute(INSERT[table])
+            plan = upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                plan.run(truncating(old, table))
+            # As another process.
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                upgrade.plan_resume().resume()
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                old.connection.execute(INSERT[table])
+            upgrade.plan_resume().undo()
+            new.connection.execute(ALONE.replace("orders", table))
+            old.connection.execute(INSERT[table])
         upgrade.plan_cutover().run()
         new.connection.execute("TRUNCATE customers CASCADE")
         new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         with pytest.raises(PlanRefused, match=r"rows after TRUNCATE: public.customers;"):
             upgrade.plan_rollback().run()
-        old.connection.execute(
-            "SET session_replication_role = replica; DELETE FROM customers WHERE name <> 'later'"
-        )
+        remove = b"SET session_replication_role = replica; DELETE FROM customers"
+        old.connection.execute(remove + b" WHERE name <> 'later'")
+        with pytest.raises(PlanFailed, match=r"TRUNCATE of public.customers was not replicated"):
+            upgrade.plan_rollback().run(truncating(new, "customers"))
+        upgrade.plan_resume().undo()
+        old.connection.execute(remove)
+        new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         upgrade.plan_rollback().run()
         assert old.connection.execute("SELECT name FROM customers").fetchall() == [("later",)]
     for node in nodes:

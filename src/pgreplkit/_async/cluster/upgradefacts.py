@@ -19,6 +19,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    FILES,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -57,7 +58,7 @@ from pgreplkit.plans.cluster.upgrade import (
     is_ending,
     phase_of,
 )
-from pgreplkit.plans.cluster.upgradechecks import lack_rights
+from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -66,7 +67,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -106,6 +107,8 @@ async def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = await read_tables(old._link)
@@ -132,6 +135,8 @@ async def read_upgrade_facts(
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if await is_up(new._link, names.fence) else "",
         writing_triggers=await read_writing_triggers(old=old),
@@ -170,6 +175,7 @@ async def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
+    rights = await read_rights(link)
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -193,14 +199,28 @@ async def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
-        rights=RoleRights(**await link.one("read the rights of the role", RIGHTS)),
+        rights=rights,
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
-        senders=len(await server.replicas()),
+        # They are hidden from a role without pg_monitor, whose finding is enough.
+        senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
     )
+
+
+async def read_rights(link: AsyncLink) -> RoleRights:
+    """Return the rights of the connecting role."""
+    return RoleRights(**await link.one("read the rights of the role", RIGHTS))
+
+
+async def read_lacking_rights(**servers: AsyncPrimary) -> list[Finding]:
+    """Return a finding for each server whose role lacks rights, without which others fail."""
+    found = [
+        rights_finding(node, await read_rights(server._link)) for node, server in servers.items()
+    ]
+    return [one for one in found if one.severity is not Severity.OK]
 
 
 async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
@@ -230,9 +250,9 @@ async def _unreached(
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:
@@ -334,7 +354,9 @@ async def read_gate(
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
     return [
-        schema_finding(kept, await read_fingerprint(old._link), await read_fingerprint(new._link)),
+        *schema_findings(
+            kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
+        ),
         *cutover_findings(
             status,
             drift,
@@ -383,18 +405,58 @@ async def read_truncated(
     publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
-    pair = (publisher._link, subscriber._link)
-    if all(link.has("publication.truncate") for link in pair):
+    if _replicate_truncate(publisher, subscriber):
         return []
-    records = await pair[0].all("look for TRUNCATE", REWRITTEN, [[*publications]])
+    records = await publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
     return [
         str(table)
         for table in map(table_in, records)
-        if await _differs(publisher, subscriber, table)
+        if await _differs(publisher, subscriber, table, count=False)
     ]
 
 
-async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName) -> bool:
+async def read_files(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
+) -> dict[TableName, int]:
+    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
+    if _replicate_truncate(publisher, subscriber):
+        return {}
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    return {table_in(record): record["file"] for record in records}
+
+
+async def truncated_since(
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    publications: Iterable[str],
+    files: Mapping[TableName, int],
+) -> list[str]:
+    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
+
+    ``files`` are those of the checks; without them, as in another process, all tables that do not
+    have their first file are compared.
+    """
+    if _replicate_truncate(publisher, subscriber):
+        return []
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    changed = [
+        table
+        for record in records
+        if record["file"] != files.get(table := table_in(record), record["first"])
+    ]
+    return [
+        str(table) for table in changed if await _differs(publisher, subscriber, table, count=True)
+    ]
+
+
+def _replicate_truncate(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> bool:
+    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
+
+
+async def _differs(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName, *, count: bool
+) -> bool:
+    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
     try:
         diffs = 0
         async for part in acompare(publisher, subscriber, [table]):
@@ -407,8 +469,12 @@ async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: Tab
         shapes = [await read_shapes(link, [table]) for link in links]
         if {} in shapes:
             return True
-        here, there = [await _nonempty(link, [table]) for link in links]
-        return here != there
+        if count:
+            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
+            here, there = [await link.one("count the rows", counted, grant=_READ) for link in links]
+            return bool(here != there)
+        empty = [await _nonempty(link, [table]) for link in links]
+        return empty[0] != empty[1]
 
 
 async def read_others(server: AsyncPrimary, names: Names) -> list[str]:

@@ -73,6 +73,8 @@ class AsyncApplyCopy:
         """
         settings, target = self._settings, self._target
         await self._insist_on_slot(state, has_slot=await self._has_slot())
+        if state is None:
+            await target.insist_on_new_origin()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else await target.read_copied()

@@ -20,6 +20,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    FILES,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -58,7 +59,7 @@ from pgreplkit.plans.cluster.upgrade import (
     is_ending,
     phase_of,
 )
-from pgreplkit.plans.cluster.upgradechecks import lack_rights
+from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
@@ -67,7 +68,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -107,6 +108,8 @@ def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = read_tables(old._link)
@@ -133,6 +136,8 @@ def read_upgrade_facts(
         tables=tables,
         identities=old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if is_up(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
@@ -171,6 +176,7 @@ def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
+    rights = read_rights(link)
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -194,14 +200,26 @@ def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
-        rights=RoleRights(**link.one("read the rights of the role", RIGHTS)),
+        rights=rights,
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
-        senders=len(server.replicas()),
+        # They are hidden from a role without pg_monitor, whose finding is enough.
+        senders=0 if rights.missing else len(server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
     )
+
+
+def read_rights(link: Link) -> RoleRights:
+    """Return the rights of the connecting role."""
+    return RoleRights(**link.one("read the rights of the role", RIGHTS))
+
+
+def read_lacking_rights(**servers: Primary) -> list[Finding]:
+    """Return a finding for each server whose role lacks rights, without which others fail."""
+    found = [rights_finding(node, read_rights(server._link)) for node, server in servers.items()]
+    return [one for one in found if one.severity is not Severity.OK]
 
 
 def _fence_schemas(link: Link, names: Names, *, may_be_fence: bool) -> list[str]:
@@ -229,9 +247,9 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:
@@ -331,7 +349,7 @@ def read_gate(
     plan = SequencePlan.read(old, new)
     kept = read_kept_schema(old, names.forward(1))
     return [
-        schema_finding(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
+        *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,
             drift,
@@ -380,16 +398,54 @@ def read_truncated(
     publisher: Primary, subscriber: Primary, publications: Iterable[str]
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
-    pair = (publisher._link, subscriber._link)
-    if all(link.has("publication.truncate") for link in pair):
+    if _replicate_truncate(publisher, subscriber):
         return []
-    records = pair[0].all("look for TRUNCATE", REWRITTEN, [[*publications]])
+    records = publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
     return [
-        str(table) for table in map(table_in, records) if _differs(publisher, subscriber, table)
+        str(table)
+        for table in map(table_in, records)
+        if _differs(publisher, subscriber, table, count=False)
     ]
 
 
-def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
+def read_files(
+    publisher: Primary, subscriber: Primary, publications: Iterable[str]
+) -> dict[TableName, int]:
+    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
+    if _replicate_truncate(publisher, subscriber):
+        return {}
+    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    return {table_in(record): record["file"] for record in records}
+
+
+def truncated_since(
+    publisher: Primary,
+    subscriber: Primary,
+    publications: Iterable[str],
+    files: Mapping[TableName, int],
+) -> list[str]:
+    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
+
+    ``files`` are those of the checks; without them, as in another process, all tables that do not
+    have their first file are compared.
+    """
+    if _replicate_truncate(publisher, subscriber):
+        return []
+    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    changed = [
+        table
+        for record in records
+        if record["file"] != files.get(table := table_in(record), record["first"])
+    ]
+    return [str(table) for table in changed if _differs(publisher, subscriber, table, count=True)]
+
+
+def _replicate_truncate(publisher: Primary, subscriber: Primary) -> bool:
+    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
+
+
+def _differs(publisher: Primary, subscriber: Primary, table: TableName, *, count: bool) -> bool:
+    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
     try:
         diffs = 0
         for part in compare(publisher, subscriber, [table]):
@@ -402,8 +458,12 @@ def _differs(publisher: Primary, subscriber: Primary, table: TableName) -> bool:
         shapes = [read_shapes(link, [table]) for link in links]
         if {} in shapes:
             return True
-        here, there = [_nonempty(link, [table]) for link in links]
-        return here != there
+        if count:
+            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
+            here, there = [link.one("count the rows", counted, grant=_READ) for link in links]
+            return bool(here != there)
+        empty = [_nonempty(link, [table]) for link in links]
+        return empty[0] != empty[1]
 
 
 def read_others(server: Primary, names: Names) -> list[str]:

@@ -74,6 +74,8 @@ class ApplyCopy:
         """
         settings, target = self._settings, self._target
         self._insist_on_slot(state, has_slot=self._has_slot())
+        if state is None:
+            target.insist_on_new_origin()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else target.read_copied()

@@ -298,6 +298,12 @@ RIGHTS = f"""
                 FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
                 WHERE NOT has_function_privilege(called, 'EXECUTE')
+            -- Without it, sessions and walsenders of other roles are hidden.
+            UNION ALL SELECT 3, format('GRANT pg_monitor TO %I', me.rolname)
+                WHERE NOT pg_has_role('pg_monitor', 'USAGE')
+            -- Before 14, not all columns of a subscription without its password are readable.
+            UNION ALL SELECT 3, format('GRANT SELECT ON pg_subscription TO %I', me.rolname)
+                WHERE NOT has_column_privilege('pg_subscription', 'subsynccommit', 'SELECT')
             -- Read for the fingerprint of the schema.
             UNION ALL SELECT 3, format('GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
                 WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
@@ -336,12 +342,16 @@ COPIED_TABLES = """
     WHERE srsubstate <> 'r' OR srsublsn IS NOT NULL
 """
 """Tables whose rows a subscription copies; without a copy they are ready without a position."""
-REWRITTEN = """
-    SELECT nspname AS schema, relname AS name FROM pg_publication
-    JOIN pg_publication_rel r ON prpubid = pg_publication.oid
+_PUBLISHED = """
+    SELECT nspname AS schema, relname AS name, relfilenode::bigint AS file, c.oid::bigint AS first
+    FROM pg_publication JOIN pg_publication_rel r ON prpubid = pg_publication.oid
     JOIN pg_class c ON c.oid = prrelid JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE pubname = ANY (%s::text[]) AND age(c.xmin) < age(r.xmin) ORDER BY 1, 2
+    WHERE pubname = ANY (%s::text[])
 """
+FILES = f"{_PUBLISHED} ORDER BY 1, 2"
+"""The tables of publications with their files: TRUNCATE gives a table another one, and some DDL
+does. The first one has the number of the table."""
+REWRITTEN = f"{_PUBLISHED} AND age(c.xmin) < age(r.xmin) ORDER BY 1, 2"
 """Tables whose row of pg_class is newer than their publication: after TRUNCATE, and some DDL."""
 MAY_READ_PASSWORDS = "SELECT has_table_privilege('pg_authid', 'SELECT') AS is_so"
 MD5_ROLES = "SELECT rolname::text AS role FROM pg_authid WHERE rolpassword ~ '^md5' ORDER BY 1"
