@@ -31,6 +31,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyIndexes,
     CopyTables,
     DropPublications,
     DropSubscriptions,
@@ -791,6 +792,16 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
 
 
 @pytest.mark.pg(">=18")
+async def test_the_actor_of_a_plan_does_not_show_passwords(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    secret = {"old": "password=topsecret"}
+    async with opened(sides, colour, tmp_path, replication=secret) as upgrade:
+        plan = inner(await upgrade.plan_finish())
+        assert "topsecret" not in repr(plan._actor)  # type: ignore[attr-defined]
+
+
+@pytest.mark.pg(">=18")
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -810,6 +821,43 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
+
+
+NOTED = (
+    "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    *(
+        f"CREATE TRIGGER {name} AFTER INSERT ON customers FOR EACH ROW EXECUTE PROCEDURE noted()"
+        for name in ("first", "second")
+    ),
+)
+
+
+@pytest.mark.pg(">=16")
+async def test_a_schema_that_the_new_server_has_in_part_is_not_taken_for_a_copy(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # Without other indexes and foreign keys.
+    old.run("DROP TABLE orders", *NOTED)
+    new.run(TABLES[0])
+
+    def interfere(progress: StepProgress) -> None:
+        if isinstance(progress.step, CopyIndexes) and progress.elapsed is None:
+            new.run(NOTED[1])
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=old.node.installation.bindir)
+        # The function is missing.
+        with pytest.raises(PlanFailed, match='relation "customers" already exists'):
+            await plan.run()
+        new.run("DROP TABLE customers")
+        # The second trigger is missing.
+        with pytest.raises(PlanFailed, match=r'trigger "first" .* already exists'):
+            await plan.resume(interfere)
+        new.run("DROP TRIGGER first ON customers")
+        await plan.resume()
+        triggers = "SELECT tgname::text FROM pg_trigger WHERE tgname IN ('first', 'second')"
+        assert new.all(f"{triggers} ORDER BY 1") == [("first",), ("second",)]
 
 
 @pytest.mark.pg(">=18")

@@ -34,10 +34,12 @@ from pgreplkit.applycommand import main
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
+    AlreadyExists,
     ApplierActive,
     ApplyError,
     ApplyFailed,
     ConnectionFailed,
+    InsufficientPrivilege,
     SchemaMismatch,
     ServerError,
     SlotNotFound,
@@ -790,6 +792,94 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
         with psycopg.connect(two.subscriber.as_role(mover)) as connection:
             connection.execute(f"SELECT {call}('pgreplkit_one', '0/1')".encode())
     one.drop()
+
+
+@NEWEST
+def test_the_origin_of_another_applier_is_not_taken_for_its_own(two: Pair) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # What is left has a position: a new applier would take no change before it.
+    two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+    two.subscriber.run("DROP SCHEMA pgreplkit CASCADE", "DELETE FROM t")
+    with pytest.raises(AlreadyExists, match="replication origin 'pgreplkit_one' at"):
+        one.run(timeout=5)
+    assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")
+    two.subscriber.run("SELECT pg_replication_origin_drop('pgreplkit_one')")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+def reversed_grants(statement: str) -> list[str]:
+    """Return the statements that take away what one of setup_sql gives."""
+    if statement.endswith(" REPLICATION"):
+        return [statement.replace(" REPLICATION", " NOREPLICATION")]
+    # The schema exists by then, so that it need not be created.
+    if not statement.startswith("GRANT ") or "CREATE ON DATABASE" in statement:
+        return []
+    [what, role] = statement.removeprefix("GRANT ").split(" TO ")
+    [privileges, on] = what.split(" ON ")
+    return [f"REVOKE {one} ON {on} FROM {role}" for one in privileges.split(", ")]
+
+
+@pytest.mark.matrix
+def test_each_right_that_is_taken_away_is_found(two: Pair, mover: str) -> None:
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    for database in (two.publisher, two.subscriber):
+        database.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    setup = applier(two).setup_sql(mover)
+    for _ in range(2):
+        two.publisher.run(*setup.publisher)
+        two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    # Which the role created, and now finds without it.
+    two.subscriber.run(f"REVOKE CREATE ON DATABASE {two.subscriber.name} FROM {mover}")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    one.drop()
+    number = 0
+    for database, statements in (
+        (two.publisher, setup.publisher),
+        (two.subscriber, setup.subscriber),
+    ):
+        for statement in statements:
+            for taken in reversed_grants(statement):
+                database.run(taken)
+                assert not one.check().is_ready, taken
+                number += 1
+                database.run(statement)
+    assert number >= 16
+    assert one.check().is_ready
+
+
+@pytest.mark.matrix
+def test_a_role_that_is_not_prepared_is_told_what_is_missing(two: Pair, mover: str) -> None:
+    two.publisher.run(*applier(two).setup_sql(mover).publisher)
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    with pytest.raises(ServerError, match=r"setup_sql\(\)|SET ON PARAMETER"):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    function = "pg_replication_origin_create(text)"
+    schema = applying.functions(two.subscriber.node.major, is_superuser=False)
+    two.subscriber.run(f"REVOKE ALL ON FUNCTION {schema}.{function} FROM {mover}")
+    with pytest.raises(InsufficientPrivilege, match=rf"GRANT EXECUTE ON FUNCTION {schema}\."):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    two.subscriber.run(f"REVOKE INSERT ON t FROM {mover}")
+    with pytest.raises(InsufficientPrivilege, match=r"INSERT, .* ON public\.t"):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(f"REVOKE UPDATE ON t FROM {mover}")
+    two.publisher.run("UPDATE t SET n = 2")
+    with pytest.raises(ServerError, match="permission denied") as caught:
+        one.run(stop_at=end(two.publisher), timeout=5)
+    assert "pg_monitor" not in str(caught.value)
 
 
 @NEWEST

@@ -70,7 +70,7 @@ def test_groups_that_leave_out_a_table_or_have_it_twice_are_refused() -> None:
 
 def test_a_name_leaves_room_for_suffixes() -> None:
     assert checked_upgrade_name("shop18") == "shop18"
-    for name in ("", "Shop", "a" * 41, "a-b"):
+    for name in ("", "Shop", "a" * 41, "a-b", "pg_shop"):
         with pytest.raises(InvalidSlotName):
             checked_upgrade_name(name)
 

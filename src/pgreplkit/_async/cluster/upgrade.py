@@ -50,6 +50,7 @@ from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
     UpgradePhase,
     UpgradeStatus,
+    checked_count,
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
@@ -142,8 +143,16 @@ class AsyncUpgrade:
         lacks rights, a finding has the statements that grant them, and only the servers are
         checked.
         """
+        return await self._check(groups, copies_schema=True)
+
+    async def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
         facts = await read_upgrade_facts(
-            self._old, self._new, self._names, groups, self._replication
+            self._old,
+            self._new,
+            self._names,
+            checked_count(groups, "groups"),
+            self._replication,
+            copies_schema=copies_schema,
         )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
@@ -200,8 +209,10 @@ class AsyncUpgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``copy_schema=False`` the new server must
+        have the schema already, indexes and triggers included; with ``owners=False`` no owners and
+        privileges are copied. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
@@ -390,7 +401,8 @@ class _PrepareChecks:
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        found = [phase, *(await self.upgrade.check(groups=self.groups))]
+        checked = await self.upgrade._check(self.groups, copies_schema=self.copies_schema)
+        found = [phase, *checked]
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = await to_thread(partial(program_majors, folder))
@@ -449,7 +461,8 @@ class _RollbackChecks:
         others = await read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = await read_unreturned(new, returned) if is_over else []
+        # Without a way back nothing is published there, which is a finding of its own.
+        unpublished = await read_unreturned(new, returned) if is_over and returned else []
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),

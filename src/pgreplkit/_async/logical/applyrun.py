@@ -57,6 +57,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
+_GRANT = (
+    "SELECT, INSERT, UPDATE, DELETE ON the subscriber's tables; EXECUTE ON the functions of"
+    " replication origins"
+)
+
 _log = logging.getLogger("pgreplkit.apply")
 
 Stops: TypeAlias = Callable[[], bool]
@@ -140,7 +145,8 @@ class AsyncApplyRun:
 
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
-        with translate_errors(self._target.operation, connection=self._target.connection):
+        target = self._target
+        with translate_errors(target.operation, connection=target.connection, grant=_GRANT):
             await self._target.enter_pipeline()
             turns = 0
             while not stops():

@@ -51,6 +51,7 @@ from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
     UpgradePhase,
     UpgradeStatus,
+    checked_count,
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
@@ -143,7 +144,17 @@ class Upgrade:
         lacks rights, a finding has the statements that grant them, and only the servers are
         checked.
         """
-        facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
+        return self._check(groups, copies_schema=True)
+
+    def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
+        facts = read_upgrade_facts(
+            self._old,
+            self._new,
+            self._names,
+            checked_count(groups, "groups"),
+            self._replication,
+            copies_schema=copies_schema,
+        )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
     def groups(self, count: int = 1) -> Rows[TableGroup]:
@@ -197,8 +208,10 @@ class Upgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``copy_schema=False`` the new server must
+        have the schema already, indexes and triggers included; with ``owners=False`` no owners and
+        privileges are copied. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
@@ -385,7 +398,8 @@ class _PrepareChecks:
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        found = [phase, *(self.upgrade.check(groups=self.groups))]
+        checked = self.upgrade._check(self.groups, copies_schema=self.copies_schema)
+        found = [phase, *checked]
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = to_thread(partial(program_majors, folder))
@@ -444,7 +458,8 @@ class _RollbackChecks:
         others = read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = read_unreturned(new, returned) if is_over else []
+        # Without a way back nothing is published there, which is a finding of its own.
+        unpublished = read_unreturned(new, returned) if is_over and returned else []
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),

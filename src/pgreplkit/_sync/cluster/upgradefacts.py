@@ -113,6 +113,8 @@ def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = read_tables(old._link)
@@ -139,6 +141,8 @@ def read_upgrade_facts(
         tables=tables,
         identities=old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if is_up(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
@@ -248,9 +252,9 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:

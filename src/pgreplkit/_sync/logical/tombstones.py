@@ -12,7 +12,7 @@ from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import unremembered
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
 from pgreplkit.values.tablename import TableName
@@ -93,7 +93,9 @@ def ensure_functions(link: Link, operation: str) -> None:
 
 def table_oid(link: Link, table: TableName) -> int:
     """Return the OID of a table."""
-    record = link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    record = link.one(
+        f"read the OID of {table}", sql.TABLE_OID, [str(table)], grant=schema_grant([table])
+    )
     return int(record["oid"])
 
 

@@ -123,9 +123,12 @@ def checked_upgrade_name(name: str) -> str:
     """Return the name of an upgrade.
 
     Raises:
-        InvalidSlotName: If it is not a valid slot name, or longer than 40 characters.
+        InvalidSlotName: If it is not a valid slot name, longer than 40 characters, or begins with
+            ``pg_``.
     """
     checked_slot_name(name)
+    if name.startswith("pg_"):
+        raise InvalidSlotName(name, "it begins with pg_, which no schema of a fence may")
     if len(name) > _LONGEST:
         raise InvalidSlotName(name, f"it is longer than {_LONGEST} characters; suffixes are added")
     return name
@@ -184,14 +187,24 @@ def is_ending(names: Names, publications: Collection[str], *, is_kept: bool) -> 
     return bool(publications) and (is_kept or not is_first or bool(names.back_in(publications)))
 
 
+def checked_count(count: int, name: str) -> int:
+    """Return a number of groups.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if type(count) is not int or count < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {count!r}")
+    return count
+
+
 def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
     """Distribute tables to groups of similar size; tables joined by foreign keys stay together.
 
     Raises:
         ValueError: If ``count`` is not positive.
     """
-    if type(count) is not int or count < 1:
-        raise ValueError(f"count must be an int >= 1, got {count!r}")
+    checked_count(count, "count")
     known = {one.table: one for one in tables}
     leader = {one.table: one.table for one in tables}
 
