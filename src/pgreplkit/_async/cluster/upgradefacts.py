@@ -63,8 +63,13 @@ from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    unpublished_finding,
     way_back_findings,
+)
+from pgreplkit.plans.cluster.upgradepairing import (
+    NamedObjects,
+    WrongServers,
+    servers_finding,
+    wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -301,17 +306,15 @@ async def read_status(
     back = await _statuses(old, new, names, back=True)
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    publications = [
-        *names.forward_in(one.name for one in await old.publications()),
-        *names.back_in([one.name for one in await new.publications()]),
-    ]
+    here, there = await read_named(old, names), await read_named(new, names)
+    publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        old_follows=bool(names.own_in(one.name for one in await old.subscriptions())),
+        are_wrong=wrong_servers(names, old=here, new=there) is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
@@ -324,6 +327,33 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+
+
+async def read_named(server: AsyncPrimary, names: Names) -> NamedObjects:
+    """Return the names of the objects of a server's database."""
+    database = server.connection.info.dbname
+    return NamedObjects(
+        publications=[one.name for one in await server.publications()],
+        subscriptions=[one.name for one in await server.subscriptions()],
+        slots=[one.name for one in await server.slots() if one.state.database == database],
+        has_fence=await read_fence(server._link, names.fence) is not None,
+    )
+
+
+async def read_wrong_servers(
+    old: AsyncPrimary, new: AsyncPrimary, names: Names
+) -> WrongServers | None:
+    """Return what shows that the servers are not those of the preparation; None if nothing does."""
+    here, there = await read_named(old, names), await read_named(new, names)
+    return wrong_servers(names, old=here, new=there)
+
+
+async def read_obstacles(old: AsyncPrimary, new: AsyncPrimary, names: Names) -> list[Finding]:
+    """Return the findings with which all others are meaningless, or cannot be read."""
+    if lacking := await read_lacking_rights(old=old, new=new):
+        return lacking
+    wrong = await read_wrong_servers(old, new, names)
+    return [] if wrong is None else [servers_finding(wrong)]
 
 
 async def _statuses(
@@ -344,12 +374,8 @@ async def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradeOperation.CUTOVER)
-        # Without a preparation there is nothing else to look at.
-        if phase.severity is not Severity.OK:
-            return [phase]
-        # The new server is that of the preparation, and the old one is not.
-        return [phase, unpublished_finding(old.connection.info.dbname)]
+        # There is nothing else to look at.
+        return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = await aschema_drift(old, new, published)
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))

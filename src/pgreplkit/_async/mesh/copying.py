@@ -261,10 +261,12 @@ class AsyncMeshCopy:
         for copy in copies:
             table, columns = parts.table(copy.table.table_name), _columns(copy)
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
-            stage = SQL(sql.STAGE_ROWS).format(columns, table)
-            take = SQL(sql.TAKE_ROWS).format(table, columns, columns)
+            stage = SQL(sql.STAGE_ROWS).format()
+            take = SQL(sql.TAKE_ROWS).format(table, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+                await target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 await _copy_stamped(reader, rows, target, stage, take)
+                await target.run(SQL(sql.DROP_ROW_TYPE))
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
             await _copy_stamped(

@@ -140,14 +140,14 @@ def phase_of(
     old_is_fenced: bool,
     new_is_fenced: bool,
     interrupted: str,
-    old_follows: bool = False,
+    are_wrong: bool = False,
     is_lifting: bool = False,
     is_published: bool = False,
     is_ending: bool = False,
 ) -> UpgradePhase:
     """Return the phase; ``interrupted`` is an operation of the journal that is not complete.
 
-    ``old_follows``: the old server has subscriptions of the upgrade, in whichever direction.
+    ``are_wrong``: these are not the servers of the preparation, so that nothing is known.
     ``is_lifting``: a fence that permits writes is not removed, which is the last step of an
     operation. ``is_published``: publications of the upgrade exist. ``is_ending`` is from the
     function of that name.
@@ -155,14 +155,15 @@ def phase_of(
     if interrupted:
         is_preparing = interrupted.startswith((PREPARING, CLONING))
         return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
+    if are_wrong:
+        return UpgradePhase.NEW
     if not forward:
-        # Nothing but a cutover fences the old server. With subscriptions there, old and new are
-        # exchanged.
-        is_over = old_is_fenced and not old_follows
-        # Without a fence, they only have the names of an upgrade's.
+        # Without a fence, they only have the names of an upgrade's. Nothing but a cutover fences
+        # the old server.
         if is_published and (old_is_fenced or new_is_fenced):
-            return UpgradePhase.SWITCHING if is_over or is_ending else UpgradePhase.COPYING
-        return UpgradePhase.FINISHED if is_over else UpgradePhase.NEW
+            is_over = old_is_fenced or is_ending
+            return UpgradePhase.SWITCHING if is_over else UpgradePhase.COPYING
+        return UpgradePhase.FINISHED if old_is_fenced else UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}
