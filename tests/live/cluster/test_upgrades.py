@@ -791,6 +791,41 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         assert sides.rows("orders") == (100, 100)
 
 
+@pytest.mark.pg(">=16")
+async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_row_is_lost(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        "CREATE TABLE events (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (10)",
+    )
+    part = "CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (10) TO (20)"
+
+    def create(progress: StepProgress) -> None:
+        if progress.elapsed is None and isinstance(progress.step, FenceTables):
+            database = old if progress.step.node == "old" else new
+            database.run(part, "INSERT INTO events VALUES (15)", "CREATE TABLE empty (id int)")
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        # The checks report it: who uses force knows that its rows stay behind.
+        old.run("CREATE TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)")
+        cutover = await upgrade.plan_cutover()
+        late = r"public\.empty, public\.events_2: created after the checks"
+        with pytest.raises(PlanFailed, match=late):
+            await cutover.run(create, force=True)
+        await cutover.undo()
+        old.run("DROP TABLE empty, events_2", "INSERT INTO scratch VALUES (2)")
+        await (await upgrade.plan_cutover()).run(force=True)
+        rollback = await upgrade.plan_rollback()
+        # The other one is empty, as many may be in a rollback.
+        with pytest.raises(PlanFailed, match=r" server: public\.events_2: created"):
+            await rollback.run(create)
+        await rollback.undo()
+        order(new)
+
+
 @pytest.mark.pg(">=18")
 async def test_the_actor_of_a_plan_does_not_show_passwords(
     sides: Pair, colour: Colour, tmp_path: Path

@@ -421,6 +421,81 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     assert one.parked() == []
 
 
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
+    one = applier(two, on_error="park", origin="none")
+    two.subscriber.run("CREATE PUBLICATION back FOR TABLE t")
+    back = Applier(
+        two.subscriber.conninfo,
+        two.publisher.conninfo,
+        "back",
+        publications=["back"],
+        origin="none",
+        copy=False,
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    back.run(stop_at=end(two.subscriber), timeout=20)
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 200)", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    [parked] = one.parked()
+    running = Thread(target=one.run, daemon=True)
+    running.start()
+    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    with pytest.raises(ApplierActive):
+        one.apply_parked(parked)
+    one.stop()
+    running.join(20)
+    position = one.status().position
+    one.apply_parked(parked)
+    assert one.status().position == position
+    # The transactions of the other direction come from here, and only they do.
+    two.subscriber.run("INSERT INTO t VALUES (4, 'd', 4)")
+    assert back.run(stop_at=end(two.subscriber), timeout=20).transactions == 1
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+LIMITS = {
+    "statement_timeout": 10,
+    "lock_timeout": 10,
+    "idle_in_transaction_session_timeout": 10,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_the_time_limits_of_clients_do_not_end_an_applier(two: Pair) -> None:
+    major = two.publisher.node.major
+    one = applier(two, conflicts=KeepLocal())
+    running = Thread(target=one.run, daemon=True)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    # The slot waits for this transaction.
+    with psycopg.connect(two.publisher.conninfo) as other:
+        other.execute("INSERT INTO t VALUES (2, 'b', 2)")
+        for each in (two.publisher, two.subscriber):
+            for name, since in LIMITS.items():
+                if major >= since:
+                    each.run(f"ALTER DATABASE {each.name} SET {name} = '400ms'")
+        running.start()
+        time.sleep(1)
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    time.sleep(1)
+    two.subscriber.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'local', 3)")
+    two.publisher.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'c', 3, 3)")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4, 4)")
+    wait_until(lambda: two.subscriber.all("SELECT m FROM t WHERE id = 4") == [(4,)])
+    one.stop()
+    running.join(20)
+    [conflict] = one.conflicts()
+    assert conflict.kind is ConflictKind.INSERT_EXISTS
+
+
 @NEWEST
 def test_a_function_parks_or_skips_what_the_subscriber_refuses(two: Pair) -> None:
     met: list[RefusedChange] = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from threading import Thread
+
+import psycopg
 import pytest
 from clusters import Clusters
 from databases import Database, make_database
@@ -83,10 +87,20 @@ def test_the_widest_table_is_copied_and_written_in_a_mesh(
 ) -> None:
     for database in databases.values():
         database.run(*WIDE)
+        # The limits of clients do not end a plan.
+        database.run(f"ALTER DATABASE {database.name} SET statement_timeout = '300ms'")
     # Just written, so that each row is copied with the time of its commit.
     databases["a"].run(ODD)
     mesh = Mesh(servers, tables=["wide"])
-    mesh.plan_create().run()
+    plan = mesh.plan_create()
+    # The slots wait for this transaction.
+    with psycopg.connect(servers["a"]) as other:
+        other.execute("SELECT txid_current()")
+        creating = Thread(target=plan.run)
+        creating.start()
+        time.sleep(1)
+    creating.join(60)
+    assert not plan.remaining
     assert databases["b"].all(ROWS) == databases["a"].all(ROWS)
     with mesh.running():
         databases["b"].run("UPDATE wide SET c1599 = 1, name = 'b' WHERE id = 1")

@@ -28,6 +28,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     RoleRights,
@@ -376,7 +377,6 @@ async def read_gate(
         # There is nothing else to look at.
         return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = await aschema_drift(old, new, published)
-    tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
     return [
@@ -386,9 +386,7 @@ async def read_gate(
         *cutover_findings(
             status,
             drift,
-            unpublished=[
-                one.table for one in tables if one.is_copied and one.table not in published
-            ],
+            unpublished=await read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in await read_blockers(old._link, published)],
             subscriptions=await read_others(old, names),
@@ -602,14 +600,10 @@ async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[st
     }
 
 
-async def read_unreturned(
-    new: AsyncPrimary, groups: Mapping[str, Sequence[str]]
+async def read_unpublished(
+    server: AsyncPrimary, publications: Iterable[str], *, with_rows: bool = False
 ) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate.
-
-    ``groups`` are those of ``returned_groups``.
-    """
-    returned = {TableName.parse(table) for group in groups.values() for table in group}
-    # Such as a partition that was created after the cutover.
-    tables = [one.table for one in await read_tables(new._link) if one.is_copied]
-    return await _nonempty(new._link, [table for table in tables if table not in returned])
+    """Return the tables of a server that none of the publications has."""
+    records = await server._link.all("read the tables", UNPUBLISHED, [[*publications]])
+    tables = [table_in(record) for record in records]
+    return await _nonempty(server._link, tables) if with_rows else tables

@@ -542,7 +542,7 @@ class AsyncApplyRun:
                 error.sqlstate,
             )
             await sleep(pause)
-        elif failed and self._can_be_of_a_set(error, self._pending[0]):
+        elif failed and self._may_pass_singly(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -560,7 +560,7 @@ class AsyncApplyRun:
         for transaction in again:
             await self._send(transaction)
 
-    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+    def _may_pass_singly(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
         """Return whether a transaction may pass if it is sent change by change."""
         # Where rows are merged, statements for one row fail at a conflict, too.
         is_careful = self._settings.merges or self._repeated >= transaction.end_lsn

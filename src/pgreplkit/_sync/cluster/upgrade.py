@@ -28,7 +28,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_stuck,
     read_tables,
     read_truncated,
-    read_unreturned,
+    read_unpublished,
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
@@ -241,7 +241,8 @@ class Upgrade:
         """
         checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
-        journal = cutover_journal(self._names, groups, way_back=way_back)
+        left_out = read_unpublished(self._old, groups)
+        journal = cutover_journal(self._names, groups, way_back=way_back, left_out=left_out)
         files: dict[TableName, int] = {}
         checks = _GateChecks(self, groups, way_back, files)
         return self._plan(journal, checks, redirect, files=files)
@@ -255,7 +256,8 @@ class Upgrade:
         groups = published_groups(self._old, self._names)
         back = returned_groups(self._new, self._names)
         returned = [table for group in back.values() for table in group]
-        journal = rollback_journal(self._names, groups, returned)
+        left_out = read_unpublished(self._new, back)
+        journal = rollback_journal(self._names, groups, returned, left_out=left_out)
         files: dict[TableName, int] = {}
         checks = _RollbackChecks(self, {**groups, **back}, files)
         return self._plan(journal, checks, redirect, files=files)
@@ -459,7 +461,9 @@ class _RollbackChecks:
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
         # Without a way back nothing is published there, which is a finding of its own.
-        unpublished = read_unreturned(new, returned) if is_over and returned else []
+        unpublished: Sequence[TableName] = ()
+        if is_over and returned:
+            unpublished = read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),

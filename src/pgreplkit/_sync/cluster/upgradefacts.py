@@ -29,6 +29,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     RoleRights,
@@ -369,7 +370,6 @@ def read_gate(
         # There is nothing else to look at.
         return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = schema_drift(old, new, published)
-    tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
     kept = read_kept_schema(old, names.forward(1))
     return [
@@ -377,9 +377,7 @@ def read_gate(
         *cutover_findings(
             status,
             drift,
-            unpublished=[
-                one.table for one in tables if one.is_copied and one.table not in published
-            ],
+            unpublished=read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in read_blockers(old._link, published)],
             subscriptions=read_others(old, names),
@@ -587,12 +585,10 @@ def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     }
 
 
-def read_unreturned(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate.
-
-    ``groups`` are those of ``returned_groups``.
-    """
-    returned = {TableName.parse(table) for group in groups.values() for table in group}
-    # Such as a partition that was created after the cutover.
-    tables = [one.table for one in read_tables(new._link) if one.is_copied]
-    return _nonempty(new._link, [table for table in tables if table not in returned])
+def read_unpublished(
+    server: Primary, publications: Iterable[str], *, with_rows: bool = False
+) -> list[TableName]:
+    """Return the tables of a server that none of the publications has."""
+    records = server._link.all("read the tables", UNPUBLISHED, [[*publications]])
+    tables = [table_in(record) for record in records]
+    return _nonempty(server._link, tables) if with_rows else tables

@@ -305,9 +305,16 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
 
 
 def cutover_journal(
-    names: Names, groups: Mapping[str, Sequence[str]], *, way_back: bool
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    way_back: bool,
+    left_out: Iterable[TableName] = (),
 ) -> Journal:
-    """Return the steps that move writes to the new server; ``groups`` are the publications."""
+    """Return the steps that move writes to the new server; ``groups`` are the publications.
+
+    ``left_out`` are the tables of the old server that no publication has.
+    """
     forward = [*groups]
     back = [names.back(name) for name in forward]
     fenced = tuple(table for group in groups.values() for table in group)
@@ -320,7 +327,7 @@ def cutover_journal(
         # The slow steps come before the fence.
         *(publish if way_back else ()),
         do.FenceTables(OLD, names.fence, fenced, hint),
-        do.WaitApplied(NEW, forward),
+        do.WaitApplied(NEW, forward, map(str, left_out)),
         do.SetSequences(NEW, OLD),
         # From here on nothing comes from the old server, so that no change can come back to it.
         do.StopSubscriptions(NEW, forward),
@@ -335,11 +342,16 @@ def cutover_journal(
 
 
 def rollback_journal(
-    names: Names, groups: Mapping[str, Sequence[str]], returned: Iterable[str] = ()
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+    returned: Iterable[str] = (),
+    *,
+    left_out: Iterable[TableName] = (),
 ) -> Journal:
     """Return the steps that move writes back to the old server, with all that was written.
 
     ``returned`` are the tables of the way back: some may have been added after the cutover.
+    ``left_out`` are the tables of the new server that are not replicated back.
     """
     forward = [*groups]
     back = [names.back(name) for name in forward]
@@ -348,7 +360,7 @@ def rollback_journal(
     hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
     steps: list[Step] = [
         do.FenceTables(NEW, names.fence, tables, hint),
-        do.WaitApplied(OLD, back),
+        do.WaitApplied(OLD, back, map(str, left_out)),
         do.SetSequences(OLD, NEW),
         do.StopSubscriptions(OLD, back),
         # Both servers have the same rows now, and the old one gets no more from the new one.
