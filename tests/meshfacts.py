@@ -71,6 +71,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "sequences": (),
         "hidden": (),
         "members": Members(all=(), ties="rank"),
+        "others": {},
         "published": None,
         "owns_tables": True,
         "may_replicate": True,

@@ -63,7 +63,7 @@ ENDS = {
     "prepare": UpgradePhase.PREPARED,
     "cutover": UpgradePhase.CUT_OVER,
     "rollback": UpgradePhase.PREPARED,
-    "finish": UpgradePhase.NEW,
+    "finish": UpgradePhase.FINISHED,
 }
 """The phases in which the operations end."""
 
@@ -325,6 +325,7 @@ def perform_all(run: Run, options: set[str]) -> int:
         kills += perform(run, what, killing=killing or losing, losing=losing)
         # Before the first cutover, and before the rollback.
         if number < 2:
+            compared(run)
             undone = "cutover" if what == "prepare" else "rollback"
             print(f"  {undone} undone at {undo_everywhere(run, undone)} points", flush=True)
         time.sleep(0.2)  # writes between the phases
@@ -443,6 +444,15 @@ def complete(lab: Lab, major: str) -> Installation:
             if one.version.major == int(major) and (one.bindir / "pg_upgrade").exists()
         )
     )
+
+
+def compared(run: Run) -> None:
+    """Compare the rows of both servers while clients write."""
+    rows = 0
+    for progress in run.upgrade.compare():
+        assert not progress.diffs, progress.diffs
+        rows = progress.rows_done
+    print(f"  {rows} rows compared", flush=True)
 
 
 def caught_up(run: Run) -> None:

@@ -56,7 +56,7 @@ FEATURES = {
     "publication.all_sequences": Feature(
         "ALL SEQUENCES in a publication (SequencePlan copies sequences before)", 19
     ),
-    "publication.gaps": Feature("on_publication_gap='skip' (before, the stream ends there)", 18),
+    "publication.gaps": Feature("on_publication_gap='skip'", 18),
     "publication.set_all": Feature("SET ALL TABLES of an existing publication", 19),
     "subscription.copy_data": Feature("copy_data of a subscription", 10),
     "subscription.create_slot": Feature("create_slot of a subscription", 10),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
     HBA_FILE,
     OWN_HBA,
     TRUSTED,
+    WITHOUT_LIBXML,
     initdb_arguments,
     recovery_configuration,
     upgrade_arguments,
@@ -47,6 +49,7 @@ class CloneDirectories:
 
     new: LocalControl
     copy: LocalControl
+    bindir: str
     old_bindir: str
     settings: Mapping[str, str]
 
@@ -66,7 +69,7 @@ class CloneDirectories:
         target = Path(directory).absolute()
         copy = LocalControl(target.with_name(f"{target.name}.copy"), bindir=old_bindir)
         new = LocalControl(target, bindir=bindir)
-        return cls(new, copy, os.fspath(old_bindir), dict(settings or {}))
+        return cls(new, copy, os.fspath(bindir), os.fspath(old_bindir), dict(settings or {}))
 
     def majors(self) -> dict[str, int]:
         """Return the major versions of the programs of both directories."""
@@ -74,6 +77,21 @@ class CloneDirectories:
             "bindir": program_major(self.new, "pg_upgrade"),
             "old_bindir": program_major(self.copy, "postgres"),
         }
+
+    def reads_xml(self) -> bool:
+        """Return whether the new server's program was built with libxml.
+
+        Raises: ControlFailed if it cannot be read.
+        """
+        try:
+            with (
+                Path(self.bindir, "postgres").open("rb") as program,
+                mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                return content.find(WITHOUT_LIBXML) < 0
+        except OSError as error:
+            operation = "find out whether the new server reads XML"
+            raise ControlFailed(operation, f"{error}", remedy="make it readable") from error
 
     def contents(self) -> dict[str, list[str]]:
         """Return the files in both directories."""

@@ -99,6 +99,12 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
                 journal=tmp_path / "journal.json",
             )
         )
+        run(old, "CREATE TABLE docs (id int PRIMARY KEY, doc xml)")
+        # The type exists in builds without libxml, too, and its values can be neither sent nor
+        # received.
+        with pytest.raises(PlanRefused, match=r"XML columns: public\.docs"):
+            await (await clone.plan_prepare()).run()
+        run(old, "DROP TABLE docs")
         await (await clone.plan_prepare()).run(watch)
         (tmp_path / "journal.json").rename(tmp_path / "kept.json")
         second = await clone.plan_prepare()
@@ -147,3 +153,29 @@ async def test_the_old_server_is_not_taken_for_the_new_one(
         )
         found = (await clone.check())["address"]
     assert (found.severity, found.found) == (Severity.CRITICAL, "the old server answers")
+
+
+async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements(
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    primary = cluster.primary
+    run(primary, "CREATE ROLE mover LOGIN REPLICATION PASSWORD 'mover'")
+    conninfo = make_conninfo(primary.conninfo, user="mover", password="mover")
+    try:
+        async with await colour.primary(conninfo) as old:
+            clone = colour.bound(
+                (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
+                    inner(old),  # type: ignore[arg-type]
+                    make_conninfo(primary.conninfo, port="1"),
+                    name="shop",
+                    directory=tmp_path / "new",
+                    bindir=complete(clusters.lab, 18).bindir,
+                    old_bindir=complete(clusters.lab, cluster.major).bindir,
+                )
+            )
+            # The walsender of the standby is hidden from it.
+            found = (await clone.check())["old: rights"]
+    finally:
+        run(primary, "DROP ROLE mover")
+    assert found.severity is Severity.CRITICAL
+    assert "; GRANT pg_monitor TO mover" in (found.remedy or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -27,8 +28,10 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyIndexes,
     CopyTables,
     DropPublications,
     DropSubscriptions,
@@ -114,6 +117,10 @@ def stopped_at(kind: type[Step]) -> Callable[[StepProgress], None]:
 
 FULL = "ALTER TABLE notes REPLICA IDENTITY FULL; INSERT INTO notes VALUES ('a')"
 ROWS = "INSERT INTO customers (name) VALUES ('a'); INSERT INTO orders (customer) VALUES (1)"
+INSERT = {
+    "customers": b"INSERT INTO customers (name) VALUES ('b')",
+    "notes": b"INSERT INTO notes VALUES ('b')",
+}
 ALONE = """SET session_replication_role = replica; DELETE FROM orders; DELETE FROM notes;
     RESET session_replication_role"""
 REFUSE = "ALTER TABLE orders ADD CONSTRAINT small CHECK (total < 50)"
@@ -255,7 +262,7 @@ async def test_missing_rights_are_found_before_anything_is_changed(
     old, new = sides.publisher, sides.subscriber
     old.run(
         "CREATE ROLE shopkeeper",
-        "CREATE ROLE mover LOGIN PASSWORD 'mover'; GRANT pg_monitor TO mover",
+        "CREATE ROLE mover LOGIN PASSWORD 'mover'",
         *(f"ALTER TABLE {table} OWNER TO shopkeeper" for table in ("customers", "orders")),
     )
 
@@ -265,8 +272,13 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             await colour.primary(old.as_role("mover")) as here,
             await colour.primary(new.as_role("mover")) as there,
         ):
-            upgrade = kind(inner(here), inner(there), name="shop")  # type: ignore[arg-type]
-            found = await colour.bound(upgrade).check()
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            found = await upgrade.check()
+            lacking = [one for one in found if one.check.endswith(": rights") and one.remedy]
+            # Before anything that the role may not read.
+            of_plan = await (await upgrade.plan_prepare(copy_schema=False)).check()
+            if lacking:
+                assert [*of_plan] == lacking
             return {
                 one.check: (one.found, one.remedy)
                 for one in found
@@ -279,6 +291,8 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         assert found.keys() == {"old: rights", "new: rights", "old reaches new", "new reaches old"}
         assert found["old: rights"][0] == "mover is not a superuser"
         assert "; GRANT shopkeeper TO mover" in found["old: rights"][1]
+        # Without it, the walsender of the standby is hidden.
+        assert "; GRANT pg_monitor TO mover" in found["old: rights"][1]
         # Its subscription was refused before it connected anywhere.
         for check, node in (("old reaches new", "old"), ("new reaches old", "new")):
             assert found[check][1].startswith(f"connect to the {node} server as a superuser")
@@ -334,6 +348,8 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
+            await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -399,6 +415,10 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+        # A program may be called as a function, and end with the exit status 0.
+        plan = await hanging.plan_resume(lambda _: sys.exit(0))
+        with pytest.raises(PlanFailed, match=r"it has called sys.exit\(0\)"):
+            await plan.resume()
     # The journal is lost: the objects on the servers tell how far the cutover was.
     (tmp_path / "journal.json").unlink()
     async with opened(sides, colour, tmp_path) as again:
@@ -498,6 +518,24 @@ async def test_each_phase_has_the_remedies_of_all_operations(
             await differences(upgrade)
 
 
+async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_cutover()
+        found = (await plan.check())["DDL on the new server only"]
+        assert found.severity is Severity.OK
+        sides.subscriber.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        found = (await plan.check())["DDL on the new server only"]
+        assert (found.severity, found.found) == (
+            Severity.WARNING,
+            "table public.orders was changed",
+        )
+        sides.publisher.run("ALTER TABLE orders ALTER total SET DEFAULT 5")
+        assert [one.check for one in await plan.check() if one.severity > Severity.OK] == []
+
+
 async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -573,6 +611,10 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         has_libxml = False
     async with opened(sides, colour, tmp_path) as upgrade:
         finding = (await upgrade.check())["XML columns"]
+    # A clone looks at the program, because its new server does not exist yet.
+    bindir = new.node.installation.bindir
+    programs = CloneDirectories.at(tmp_path / "d", bindir=bindir, old_bindir=bindir, settings=None)
+    assert programs.reads_xml() == has_libxml
     if has_libxml:
         assert finding.severity is Severity.OK
     else:
@@ -580,24 +622,45 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         assert finding.found == "public.docs, public.lists, public.pages"
 
 
-async def test_a_cutover_of_other_databases_is_refused_with_a_hint(
+async def test_operations_on_other_databases_than_those_of_the_preparation_are_refused(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
     elsewhere = Database(old.node, "postgres")
 
+    async def insist_on_refusals() -> None:
+        there = [database.all(LEFT) for database in (old, new)]
+        for one, other, found in (
+            (new, old, "the old server has the subscription shop_1, as the new one"),
+            (new, elsewhere, "the old server has the subscription shop_1, as the new one"),
+            (elsewhere, old, "the new server has the publication shop_1, as the old one"),
+            (old, elsewhere, "the new server has no "),
+            (elsewhere, new, "the old server has no publication shop_1, to which the new"),
+        ):
+            # Without the journal, which names the right databases.
+            async with opened(Pair(one, other), colour, tmp_path / "no") as wrong:
+                assert (await wrong.status()).phase is UpgradePhase.NEW
+                for plan in (
+                    await wrong.plan_prepare(copy_schema=False),
+                    await wrong.plan_cutover(),
+                    await wrong.plan_rollback(),
+                    await wrong.plan_finish(),
+                ):
+                    with pytest.raises(PlanRefused, match="servers: ") as refused:
+                        await plan.run()
+                    assert found in " ".join(str(refused.value).split())
+                with pytest.raises(ValueError, match=f"could not resume 'shop': {found}"):
+                    await wrong.plan_resume()
+                with pytest.raises(TableNotFound, match=found):
+                    await differences(wrong)
+        assert [database.all(LEFT) for database in (old, new)] == there
+
     async with opened(sides, colour, tmp_path) as upgrade:
         await prepare(upgrade, sides)
-    for one, other, found in (
-        (new, old, "old and new may be exchanged"),
-        (old, elsewhere, "pass the servers, databases and the name of the preparation"),
-        (elsewhere, new, "publications: database postgres of the old server has none"),
-    ):
-        async with opened(Pair(one, other), colour, tmp_path / "no") as wrong:
-            with pytest.raises(PlanRefused, match="cutover of shop") as refused:
-                await (await wrong.plan_cutover()).run()
-            # Its line breaks are those of the text.
-            assert found in " ".join(str(refused.value).split())
+        await insist_on_refusals()
+        await (await upgrade.plan_cutover()).run()
+        await insist_on_refusals()
+        await (await upgrade.plan_rollback()).run()
     old.run("ALTER TABLE orders ADD extra text")
     async with opened(sides, colour, tmp_path) as upgrade:
         found = "column missing: extra: the subscriber does not have it"
@@ -728,6 +791,51 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         assert sides.rows("orders") == (100, 100)
 
 
+@pytest.mark.pg(">=16")
+async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_row_is_lost(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        "CREATE TABLE events (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (10)",
+    )
+    part = "CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (10) TO (20)"
+
+    def create(progress: StepProgress) -> None:
+        if progress.elapsed is None and isinstance(progress.step, FenceTables):
+            database = old if progress.step.node == "old" else new
+            database.run(part, "INSERT INTO events VALUES (15)", "CREATE TABLE empty (id int)")
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        # The checks report it: who uses force knows that its rows stay behind.
+        old.run("CREATE TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)")
+        cutover = await upgrade.plan_cutover()
+        late = r"public\.empty, public\.events_2: created after the checks"
+        with pytest.raises(PlanFailed, match=late):
+            await cutover.run(create, force=True)
+        await cutover.undo()
+        old.run("DROP TABLE empty, events_2", "INSERT INTO scratch VALUES (2)")
+        await (await upgrade.plan_cutover()).run(force=True)
+        rollback = await upgrade.plan_rollback()
+        # The other one is empty, as many may be in a rollback.
+        with pytest.raises(PlanFailed, match=r" server: public\.events_2: created"):
+            await rollback.run(create)
+        await rollback.undo()
+        order(new)
+
+
+@pytest.mark.pg(">=18")
+async def test_the_actor_of_a_plan_does_not_show_passwords(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    secret = {"old": "password=topsecret"}
+    async with opened(sides, colour, tmp_path, replication=secret) as upgrade:
+        plan = inner(await upgrade.plan_finish())
+        assert "topsecret" not in repr(plan._actor)  # type: ignore[attr-defined]
+
+
 @pytest.mark.pg(">=18")
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -750,6 +858,43 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         assert sides.rows("orders") == (100, 100)
 
 
+NOTED = (
+    "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    *(
+        f"CREATE TRIGGER {name} AFTER INSERT ON customers FOR EACH ROW EXECUTE PROCEDURE noted()"
+        for name in ("first", "second")
+    ),
+)
+
+
+@pytest.mark.pg(">=16")
+async def test_a_schema_that_the_new_server_has_in_part_is_not_taken_for_a_copy(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # Without other indexes and foreign keys.
+    old.run("DROP TABLE orders", *NOTED)
+    new.run(TABLES[0])
+
+    def interfere(progress: StepProgress) -> None:
+        if isinstance(progress.step, CopyIndexes) and progress.elapsed is None:
+            new.run(NOTED[1])
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=old.node.installation.bindir)
+        # The function is missing.
+        with pytest.raises(PlanFailed, match='relation "customers" already exists'):
+            await plan.run()
+        new.run("DROP TABLE customers")
+        # The second trigger is missing.
+        with pytest.raises(PlanFailed, match=r'trigger "first" .* already exists'):
+            await plan.resume(interfere)
+        new.run("DROP TRIGGER first ON customers")
+        await plan.resume()
+        triggers = "SELECT tgname::text FROM pg_trigger WHERE tgname IN ('first', 'second')"
+        assert new.all(f"{triggers} ORDER BY 1") == [("first",), ("second",)]
+
+
 @pytest.mark.pg(">=18")
 @pytest.mark.matrix
 def test_truncate_is_found_where_it_is_not_replicated(
@@ -769,14 +914,43 @@ def test_truncate_is_found_where_it_is_not_replicated(
         with pytest.raises(PlanRefused, match=found):
             upgrade.plan_cutover().run()
         new.connection.execute(ALONE)
+
+        def truncating(server: Primary, table: str) -> Callable[[StepProgress], None]:
+            """Return a function that truncates a table after the checks, and before the fence."""
+
+            def truncate(progress: StepProgress) -> None:
+                if isinstance(progress.step, FenceTables) and progress.elapsed is None:
+                    server.connection.execute(f"TRUNCATE {table} CASCADE".encode())
+
+            return truncate
+
+        # Before the checks it has another file than its first one, and the same rows.
+        old.connection.execute("VACUUM FULL customers")
+        for table in ("customers", "notes"):
+            old.connection.execute(INSERT[table])
+            plan = upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                plan.run(truncating(old, table))
+            # As another process.
+            with pytest.raises(PlanFailed, match=rf"TRUNCATE of public.{table} was not repl"):
+                upgrade.plan_resume().resume()
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                old.connection.execute(INSERT[table])
+            upgrade.plan_resume().undo()
+            new.connection.execute(ALONE.replace("orders", table))
+            old.connection.execute(INSERT[table])
         upgrade.plan_cutover().run()
         new.connection.execute("TRUNCATE customers CASCADE")
         new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         with pytest.raises(PlanRefused, match=r"rows after TRUNCATE: public.customers;"):
             upgrade.plan_rollback().run()
-        old.connection.execute(
-            "SET session_replication_role = replica; DELETE FROM customers WHERE name <> 'later'"
-        )
+        remove = b"SET session_replication_role = replica; DELETE FROM customers"
+        old.connection.execute(remove + b" WHERE name <> 'later'")
+        with pytest.raises(PlanFailed, match=r"TRUNCATE of public.customers was not replicated"):
+            upgrade.plan_rollback().run(truncating(new, "customers"))
+        upgrade.plan_resume().undo()
+        old.connection.execute(remove)
+        new.connection.execute("INSERT INTO customers (name) VALUES ('later')")
         upgrade.plan_rollback().run()
         assert old.connection.execute("SELECT name FROM customers").fetchall() == [("later",)]
     for node in nodes:

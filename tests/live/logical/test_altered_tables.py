@@ -14,7 +14,13 @@ from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
-from pgreplkit.errors import ApplyFailed, Error, PublicationGap, SchemaMismatch
+from pgreplkit.errors import (
+    ApplyFailed,
+    Error,
+    PublicationGap,
+    SchemaMismatch,
+    UnsupportedByServer,
+)
 from pgreplkit.rows import Severity
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
@@ -240,6 +246,56 @@ def test_a_type_that_would_cut_the_values_of_a_column_is_not_offered(
     assert isinstance(caught.value.__cause__, ApplyFailed)
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "value", "aligning"),
+    [
+        ("varchar(3)", "varchar(10)", "'longer'", "v TYPE character varying(10)"),
+        ("int", "bigint", "3000000000", "v TYPE bigint"),
+        ("int NOT NULL", "int", "NULL", "v DROP NOT NULL"),
+        ("bit(3)", "bit(4)", "B'1010'", None),
+    ],
+)
+@pytest.mark.parametrize("existing", ["refuse", "merge"])
+def test_a_copied_value_that_does_not_fit_names_the_column(
+    two: Pair, here: str, there: str, value: str, aligning: str | None, existing: Any
+) -> None:
+    for each, kind in ((two.publisher, there), (two.subscriber, here)):
+        each.run(f"CREATE TABLE u (id int PRIMARY KEY, v {kind})")
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE u", f"INSERT INTO u VALUES (1, {value})")
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        existing=existing,
+    )
+    with pytest.raises(SchemaMismatch, match=r"changes of public.u: .*the column 'v' is") as caught:
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    assert caught.value.table == "public.u"
+    assert [statement[-len(aligning or "") :] for statement in caught.value.sql] == (
+        [aligning] if aligning else []
+    )
+    two.subscriber.run(*caught.value.sql or ["ALTER TABLE u ALTER v TYPE bit(4)"])
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("TABLE u") == two.publisher.all("TABLE u")
+
+
+@pytest.mark.pg(">=11")
+def test_a_truncate_of_several_tables_that_is_refused_names_them(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY)")
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE u")
+    two.subscriber.run("CREATE TABLE c (id int REFERENCES u)")
+    applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    two.publisher.run("TRUNCATE t, u")
+    with pytest.raises(ApplyFailed, match="referenced in a foreign key"):
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    two.subscriber.run("DROP TABLE c")
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("TABLE t") == []
+
+
 @pytest.mark.pg(">=12")
 def test_a_check_does_not_compare_columns_that_are_computed_here(two: Pair) -> None:
     applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
@@ -315,3 +371,20 @@ def test_an_applier_goes_past_a_gap_on_request(two: Pair) -> None:
     applier.run(stop_at=end(two.publisher), timeout=30)
     assert two.subscriber.all("SELECT id FROM t WHERE id > 5 ORDER BY 1") == [(7,), (8,)]
     assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 1
+
+
+@pytest.mark.pg("<18")
+def test_an_older_publisher_cannot_go_past_a_gap(two: Pair) -> None:
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        on_publication_gap="skip",
+    )
+    with pytest.raises(UnsupportedByServer, match="use on_publication_gap='skip': it needs"):
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    # Before anything is changed.
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
+    assert two.publisher.one(slots) == 0
+    assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")

@@ -24,7 +24,13 @@ from pgreplkit.apply import (
 )
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
-from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge, ConnectionFailed, SchemaMismatch
+from pgreplkit.errors import (
+    ApplyFailed,
+    ClockSkewTooLarge,
+    ConnectionFailed,
+    KeyMissing,
+    SchemaMismatch,
+)
 from pgreplkit.rows import Severity
 
 RANKS = {"berlin": 1, "paris": 2}
@@ -286,6 +292,11 @@ def test_two_spellings_of_a_number_are_one_key(both: Both, policy: Policy) -> No
     assert found.severity is Severity.CRITICAL
     columns = "made of the type interval, code of the type bpchar"
     assert found.found == f"the key of public.loose has {columns}"
+    with pytest.raises(KeyMissing, match="its key has made of the type interval"):
+        both.exchange()
+    # Before anything is changed.
+    triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'loose'::regclass"
+    assert both.paris.one(triggers) == 0
 
 
 @pytest.mark.pg(">=18")

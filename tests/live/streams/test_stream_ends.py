@@ -15,9 +15,11 @@ from operator import attrgetter
 import pytest
 from clusters import soon
 from databases import Database
+from psycopg.conninfo import make_conninfo
+from relays import Relay
 
 import pgreplkit
-from pgreplkit import Primary
+from pgreplkit import AsyncReplicationConnection, Primary
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit._sync.wire.copyboth import CopyBoth
@@ -171,3 +173,24 @@ async def test_another_task_can_close_the_stream_of_a_slow_server(source: Databa
             assert time.monotonic() - began < 3
             assert await reading is None
         assert is_free(source)
+
+
+@pytest.mark.pg(">=18")
+def test_a_start_that_is_cancelled_leaves_no_handler_on_the_callers_connection(
+    source: Database,
+) -> None:
+    async def start(conninfo: str) -> None:
+        opened = AsyncReplicationConnection.connect(conninfo, database=source.name)
+        async with await opened as connection:
+            # What psycopg returns to no one else.
+            handlers = connection.connection._notice_handlers
+            before = [*handlers]
+            stream = connection.changes("s", publications=["p"])
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await anext(stream)
+            assert handlers == before
+
+    # The server never answers the command that starts the stream.
+    with Relay(source.node.port, frozen_by=b"START_REPLICATION") as relay:
+        asyncio.run(start(make_conninfo(source.conninfo, host="127.0.0.1", port=relay.port)))

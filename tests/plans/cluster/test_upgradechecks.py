@@ -187,14 +187,19 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     (
         "new: timeouts",
         WARNING,
-        "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
+        "ALTER ROLE CURRENT_USER IN DATABASE shop SET statement_timeout = 0",
         facts_of(new={"settings": {"statement_timeout": 5}}),
     ),
     (
         "old: timeouts",
         WARNING,
-        "ALTER ROLE CURRENT_USER SET lock_timeout = 0",
+        "ALTER ROLE CURRENT_USER IN DATABASE shop SET lock_timeout = 0",
         facts_of(old={"settings": {"lock_timeout": 5}}),
+    ),
+    *(
+        ("new: timeouts", WARNING, f"SET {limit} = 0", facts_of(new={"settings": {limit: 5}}))
+        # These exist from 17 and 14 on.
+        for limit in ("transaction_timeout", "idle_session_timeout")
     ),
     # For the way back.
     *(

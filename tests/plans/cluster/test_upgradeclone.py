@@ -155,6 +155,13 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             "16.11",
             facts_of(old={"version": 160011}, majors={"bindir": 18, "old_bindir": 16}),
         ),
+        ("old: rights", CRITICAL, "GRANT b", facts_of(old={"missing": ["GRANT b"]})),
+        (
+            "XML columns",
+            CRITICAL,
+            "built with libxml",
+            facts_of(tables=[table("a", xml_columns=("x",)), table("b")], new_reads_xml=False),
+        ),
         ("tables", CRITICAL, "0 tables", facts_of(tables=[])),
         ("replica identity", CRITICAL, "a", facts_of(identities=(NO_KEY,))),
         (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings, uncopied
+from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.finding import Severity
 
 KEPT = KeptSchema(old={"a": "1", "b": "2"}, new={"a": "1", "b": "20"})
@@ -30,9 +31,33 @@ KEPT = KeptSchema(old={"a": "1", "b": "2"}, new={"a": "1", "b": "20"})
 def test_ddl_on_the_old_server_is_found_until_the_new_one_has_it(
     old: dict[str, str], new: dict[str, str], found: str
 ) -> None:
-    finding = schema_finding(KEPT, old, new)
+    finding, _ = schema_findings(KEPT, old, new)
     assert finding.found == found
     assert finding.severity is (Severity.CRITICAL if found else Severity.OK)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "20"}, ""),
+        ({"a": "1", "b": "2"}, {"a": "8", "b": "20"}, "a was changed"),
+        ({"a": "1", "b": "2"}, {"a": "1"}, "b was dropped"),
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "20", "c": "5"}, "c is new"),
+        # Now it is written as on the old server.
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "2"}, ""),
+        # The same DDL on both servers, in the same or in other words, and on the old one only.
+        ({"a": "9", "b": "3"}, {"a": "9", "b": "33"}, ""),
+        ({"a": "1"}, {"a": "1"}, ""),
+        ({"a": "1", "b": "2", "c": "5"}, {"a": "1", "b": "20", "c": "50"}, ""),
+        ({"a": "3", "b": "2"}, {"a": "1", "b": "20"}, ""),
+    ],
+)
+def test_ddl_on_the_new_server_only_is_a_warning(
+    old: dict[str, str], new: dict[str, str], found: str
+) -> None:
+    _, finding = schema_findings(KEPT, old, new)
+    assert finding.found == found
+    assert finding.severity is (Severity.WARNING if found else Severity.OK)
 
 
 def test_the_kept_schema_survives_its_text_and_other_comments_are_none() -> None:
@@ -40,5 +65,24 @@ def test_the_kept_schema_survives_its_text_and_other_comments_are_none() -> None
     for text in (None, "", "our tables", "[]", '{"pgreplkit": 1}'):
         kept = KeptSchema.from_text(text)
         assert (kept.old, kept.new) == ({}, {})
-        finding = schema_finding(kept, {"a": "1"}, {"a": "1"})
+        [finding] = schema_findings(kept, {"a": "1"}, {"a": "1"})
         assert (finding.severity, finding.found[:7]) == (Severity.INFO, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("section", "privileges", "found"),
+    [
+        (SchemaSection.PRE_DATA, True, ["function f()", "table public.t"]),
+        (SchemaSection.KEYS, True, []),
+        (SchemaSection.REST, True, ["default privileges r", "policy p", "trigger g"]),
+        (SchemaSection.REST, False, ["policy p", "trigger g"]),
+    ],
+)
+def test_the_objects_of_each_section_are_missed(
+    section: SchemaSection, privileges: bool, found: list[str]
+) -> None:
+    # Keys and indexes are compared by their definitions.
+    names = "function f()", "index i", "policy p", "table public.t", "trigger g", "constraint c"
+    old = dict.fromkeys([*names, "default privileges r", "view v"], "1")
+    new = {"view v": "another definition", "trigger alone": "1"}
+    assert uncopied(section, old, new, privileges=privileges) == found

@@ -32,6 +32,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "replication origins of b": ("rights", attrs.evolve(RIGHTS, may_use_origins=False)),
     "sequences of b": ("hidden", (USERS,)),
     "privileges on public.users of b": ("tables", {USERS: table(lacks=("TRIGGER",))}),
+    "other meshes": ("others", {"two": (USERS,)}),
     "ties": ("major", 13),
     "max_replication_slots of b": ("slots", 10),
     "max_wal_senders of b": ("senders", 10),
@@ -87,6 +88,7 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["encodings"] == "UTF8 on a, UTF8 on b"
     assert ready["membership"] == "no mesh 'shop' has a, b"
     assert ready["members"] == "all members have the same members and ranks stored"
+    assert ready["other meshes"] == "no other mesh has these tables"
     assert ready["ties"] == "decided by rank on all nodes"
     assert ready["sequences of b"] == "mover may read those of the tables"
     assert ready["privileges on public.users of b"] == "mover has all"

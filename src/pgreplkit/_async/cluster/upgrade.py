@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -17,17 +18,20 @@ from pgreplkit._async.cluster.upgradefacts import (
     compared_groups,
     databases_of,
     published_groups,
+    read_files,
     read_gate,
     read_objects,
+    read_obstacles,
     read_others,
     read_status,
     read_stuck,
     read_tables,
     read_truncated,
-    read_unreturned,
+    read_unpublished,
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
+    read_wrong_servers,
     returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
@@ -46,6 +50,7 @@ from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
     UpgradePhase,
     UpgradeStatus,
+    checked_count,
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
@@ -61,6 +66,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     planned_finding,
     rollback_findings,
 )
+from pgreplkit.plans.cluster.upgradepairing import servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
     UpgradeOperation,
     compared_publisher,
@@ -75,7 +81,7 @@ from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
-from pgreplkit.values.tablename import AnyTable
+from pgreplkit.values.tablename import AnyTable, TableName
 
 _LOST_JOURNAL = (
     f"make it readable; or pass another path as journal=, where no file exists: {REBUILT}"
@@ -134,13 +140,19 @@ class AsyncUpgrade:
         critical.
 
         Subscriptions that are rolled back show whether the servers reach each other. If a role
-        lacks rights, only the servers are checked.
-
-        Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers.
+        lacks rights, a finding has the statements that grant them, and only the servers are
+        checked.
         """
+        return await self._check(groups, copies_schema=True)
+
+    async def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
         facts = await read_upgrade_facts(
-            self._old, self._new, self._names, groups, self._replication
+            self._old,
+            self._new,
+            self._names,
+            checked_count(groups, "groups"),
+            self._replication,
+            copies_schema=copies_schema,
         )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
@@ -171,6 +183,8 @@ class AsyncUpgrade:
         before the preparation, after the end, and after a cutover without a way back.
         """
         status, (old, new) = await self.status(), self._sides
+        if (wrong := await read_wrong_servers(old, new, self._names)) is not None:
+            raise TableNotFound("compare the tables", wrong.found, remedy=wrong.remedy)
         if compared_publisher(status) == NEW:
             source, target = new, old
             groups = await compared_groups(new, await returned_groups(new, self._names))
@@ -195,8 +209,10 @@ class AsyncUpgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``copy_schema=False`` the new server must
+        have the schema already, indexes and triggers included; with ``owners=False`` no owners and
+        privileges are copied. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
@@ -226,8 +242,11 @@ class AsyncUpgrade:
         """
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
-        journal = cutover_journal(self._names, groups, way_back=way_back)
-        return await self._plan(journal, _GateChecks(self, groups, way_back), redirect)
+        left_out = await read_unpublished(self._old, groups)
+        journal = cutover_journal(self._names, groups, way_back=way_back, left_out=left_out)
+        files: dict[TableName, int] = {}
+        checks = _GateChecks(self, groups, way_back, files)
+        return await self._plan(journal, checks, redirect, files=files)
 
     async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -238,8 +257,11 @@ class AsyncUpgrade:
         groups = await published_groups(self._old, self._names)
         back = await returned_groups(self._new, self._names)
         returned = [table for group in back.values() for table in group]
-        journal = rollback_journal(self._names, groups, returned)
-        return await self._plan(journal, _RollbackChecks(self, {**groups, **back}), redirect)
+        left_out = await read_unpublished(self._new, back)
+        journal = rollback_journal(self._names, groups, returned, left_out=left_out)
+        files: dict[TableName, int] = {}
+        checks = _RollbackChecks(self, {**groups, **back}, files)
+        return await self._plan(journal, checks, redirect, files=files)
 
     async def plan_finish(self) -> AsyncPlan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -277,7 +299,7 @@ class AsyncUpgrade:
             raise ValueError(
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
-        actor = self._actor(redirect, bindir, owners)
+        actor = self._actor(redirect, bindir, owners, {})
         return AsyncPlan(actor, journal, None, self._file, self._lock())
 
     async def _journal(self) -> Journal:
@@ -294,8 +316,12 @@ class AsyncUpgrade:
             if not journal.operation.startswith(CLONING):
                 journal.check_databases(await databases_of(*self._sides))
             return journal
-        old, status = self._old, await self.status()
-        objects = await read_objects(old, self._new, status, self._names)
+        (old, new), operation = self._sides, f"resume {self.name!r}"
+        await insist_on_two_databases(operation, old._link, new._link)
+        if (wrong := await read_wrong_servers(old, new, self._names)) is not None:
+            raise ValueError(f"could not {operation}: {wrong}")
+        status = await self.status()
+        objects = await read_objects(old, new, status, self._names)
         tables = await read_tables(old._link)
         rebuilt = rebuilt_journal(self._names, objects, tables, now=datetime.now(UTC))
         if rebuilt is None:
@@ -313,11 +339,12 @@ class AsyncUpgrade:
         *,
         owners: bool = True,
         bindir: str | os.PathLike[str] | None = None,
+        files: Mapping[TableName, int] | None = None,
     ) -> AsyncPlan:
         await insist_on_two_databases(
             f"plan the {journal.operation}", self._old._link, self._new._link
         )
-        actor = self._actor(redirect, bindir, owners)
+        actor = self._actor(redirect, bindir, owners, {} if files is None else files)
         kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
         return AsyncPlan(actor, kept, checks, self._file, self._lock())
 
@@ -325,14 +352,19 @@ class AsyncUpgrade:
         return AsyncUpgradeLock(self._names, {OLD: self._old, NEW: self._new})
 
     def _actor(
-        self, redirect: Redirect | None, bindir: str | os.PathLike[str] | None, owners: bool
+        self,
+        redirect: Redirect | None,
+        bindir: str | os.PathLike[str] | None,
+        owners: bool,
+        files: Mapping[TableName, int],
     ) -> AsyncUpgradeActor:
         if redirect is not None:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
+            _insist_on_one_argument(redirect)
         return AsyncUpgradeActor(
-            self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
+            self._old, self._new, self._replication, redirect, bindir, owners, self._timeout, files
         )
 
     def _interrupted(self) -> str:
@@ -345,6 +377,15 @@ class AsyncUpgrade:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+def _insist_on_one_argument(redirect: Redirect) -> None:
+    try:
+        signature(redirect).bind(NEW)
+    except TypeError as error:
+        raise TypeError(f"redirect must take one argument, the server: {error}") from None
+    except ValueError:
+        pass  # A function of C that does not show its arguments.
+
+
 @attrs.frozen
 class _PrepareChecks:
     """The checks of a preparation."""
@@ -355,16 +396,19 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     async def findings(self) -> list[Finding]:
+        old, new = self.upgrade._sides
+        if obstacles := await read_obstacles(old, new, self.upgrade._names):
+            return obstacles
         phase = phase_finding(await self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        found = [phase, *(await self.upgrade.check(groups=self.groups))]
+        checked = await self.upgrade._check(self.groups, copies_schema=self.copies_schema)
+        found = [phase, *checked]
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = await to_thread(partial(program_majors, folder))
-            old, new = (side.version.major for side in self.upgrade._sides)
-            found.append(programs_finding(programs, old=old, new=new))
+            found.append(programs_finding(programs, old=old.version.major, new=new.version.major))
         return found
 
 
@@ -376,11 +420,17 @@ class _GateChecks:
     planned: Mapping[str, Sequence[str]]
     """The tables of the publications when the cutover was planned."""
     way_back: bool
+    files: dict[TableName, int]
+    """Filled with the files of the tables, for the steps."""
 
     async def findings(self) -> list[Finding]:
-        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if obstacles := await read_obstacles(old, new, self.upgrade._names):
+            return obstacles
+        status, names = await self.upgrade.status(), self.upgrade._names
         groups = await published_groups(old, names)
+        # Before the rows are compared: later changes of them are found when no one can write.
+        self.files.update(await read_files(old, new, groups))
         findings = [planned_finding(self.planned, groups)]
         findings += await read_gate(old, new, status, names, groups)
         # Without a preparation there is nothing else to look at.
@@ -397,17 +447,26 @@ class _RollbackChecks:
     upgrade: AsyncUpgrade
     planned: Mapping[str, Sequence[str]]
     """The tables of the publications of both directions when the rollback was planned."""
+    files: dict[TableName, int]
+    """Filled with the files of the tables, for the steps."""
 
     async def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
-        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
-        names = self.upgrade._names
+        old, new = self.upgrade._sides
+        if obstacles := await read_obstacles(old, new, self.upgrade._names):
+            return obstacles
+        status, names = await self.upgrade.status(), self.upgrade._names
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
+        # Before the rows are compared: later changes of them are found when no one can write.
+        self.files.update(await read_files(new, old, returned))
         stuck = await read_stuck(new, old, status.back)
         others = await read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = await read_unreturned(new, returned) if is_over else []
+        # Without a way back nothing is published there, which is a finding of its own.
+        unpublished: Sequence[TableName] = ()
+        if is_over and returned:
+            unpublished = await read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),
@@ -433,8 +492,11 @@ class _FinishChecks:
     """The phase then."""
 
     async def findings(self) -> list[Finding]:
-        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        old, new = self.upgrade._sides
         names = self.upgrade._names
+        if (wrong := await read_wrong_servers(old, new, names)) is not None:
+            return [servers_finding(wrong)]
+        status = await self.upgrade.status()
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         return [

@@ -24,6 +24,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -117,10 +118,11 @@ class AsyncUpgradeClone:
 
         pg_upgrade checks more, as a part of the plan.
 
-        Raises: InsufficientPrivilege; ControlFailed if a program cannot be run.
-        Needs: pg_monitor on the old server.
+        If the role lacks rights, only these are reported.
+
+        Raises: ControlFailed if a program cannot be run.
         """
-        facts = await self._facts(groups)
+        facts = await self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     async def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> AsyncPlan:
@@ -172,16 +174,19 @@ class AsyncUpgradeClone:
 
     async def _facts(self, groups: int) -> CloneFacts:
         old = self._old
+        tables = await read_tables(old._link)
+        is_xml = any(one.is_copied and one.xml_columns for one in tables)
         return CloneFacts(
             old=await read_side(old, self._names),
             cluster=await self._actor.cluster(),
-            tables=await read_tables(old._link),
+            tables=tables,
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
             answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
+            new_reads_xml=not is_xml or await to_thread(self._host.reads_xml),
         )
 
     def __repr__(self) -> str:

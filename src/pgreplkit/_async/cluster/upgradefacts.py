@@ -13,12 +13,13 @@ from pgreplkit._async.logical.drift import aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import led_astray
+from pgreplkit._async.server.identity import wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
+    FILES,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
@@ -27,6 +28,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     RoleRights,
@@ -57,16 +59,21 @@ from pgreplkit.plans.cluster.upgrade import (
     is_ending,
     phase_of,
 )
-from pgreplkit.plans.cluster.upgradechecks import lack_rights
+from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    unpublished_finding,
     way_back_findings,
+)
+from pgreplkit.plans.cluster.upgradepairing import (
+    NamedObjects,
+    WrongServers,
+    servers_finding,
+    wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -106,6 +113,8 @@ async def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = await read_tables(old._link)
@@ -132,6 +141,8 @@ async def read_upgrade_facts(
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if await is_up(new._link, names.fence) else "",
         writing_triggers=await read_writing_triggers(old=old),
@@ -170,6 +181,7 @@ async def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
+    rights = await read_rights(link)
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -193,14 +205,28 @@ async def read_side(
             md5_roles=[one["role"] for one in md5],
             **record,
         ),
-        rights=RoleRights(**await link.one("read the rights of the role", RIGHTS)),
+        rights=rights,
         pool=WorkerPool(**pool),
         slots=len(slots),
         leftovers=leftovers,
-        senders=len(await server.replicas()),
+        # They are hidden from a role without pg_monitor, whose finding is enough.
+        senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
     )
+
+
+async def read_rights(link: AsyncLink) -> RoleRights:
+    """Return the rights of the connecting role."""
+    return RoleRights(**await link.one("read the rights of the role", RIGHTS))
+
+
+async def read_lacking_rights(**servers: AsyncPrimary) -> list[Finding]:
+    """Return a finding for each server whose role lacks rights, without which others fail."""
+    found = [
+        rights_finding(node, await read_rights(server._link)) for node, server in servers.items()
+    ]
+    return [one for one in found if one.severity is not Severity.OK]
 
 
 async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
@@ -230,9 +256,9 @@ async def _unreached(
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:
@@ -241,7 +267,7 @@ async def _unreached(
             raise Rollback
     except ServerError as error:
         return error.found, error.sqlstate
-    return await led_astray(given, other, server), None
+    return await wrong_destination(given, other, server), None
 
 
 async def _reads_xml(link: AsyncLink) -> bool:
@@ -280,17 +306,15 @@ async def read_status(
     back = await _statuses(old, new, names, back=True)
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    publications = [
-        *names.forward_in(one.name for one in await old.publications()),
-        *names.back_in([one.name for one in await new.publications()]),
-    ]
+    here, there = await read_named(old, names), await read_named(new, names)
+    publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        old_follows=bool(names.own_in(one.name for one in await old.subscriptions())),
+        are_wrong=wrong_servers(names, old=here, new=there) is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
@@ -303,6 +327,33 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+
+
+async def read_named(server: AsyncPrimary, names: Names) -> NamedObjects:
+    """Return the names of the objects of a server's database."""
+    database = server.connection.info.dbname
+    return NamedObjects(
+        publications=[one.name for one in await server.publications()],
+        subscriptions=[one.name for one in await server.subscriptions()],
+        slots=[one.name for one in await server.slots() if one.state.database == database],
+        has_fence=await read_fence(server._link, names.fence) is not None,
+    )
+
+
+async def read_wrong_servers(
+    old: AsyncPrimary, new: AsyncPrimary, names: Names
+) -> WrongServers | None:
+    """Return what shows that the servers are not those of the preparation; None if nothing does."""
+    here, there = await read_named(old, names), await read_named(new, names)
+    return wrong_servers(names, old=here, new=there)
+
+
+async def read_obstacles(old: AsyncPrimary, new: AsyncPrimary, names: Names) -> list[Finding]:
+    """Return the findings with which all others are meaningless, or cannot be read."""
+    if lacking := await read_lacking_rights(old=old, new=new):
+        return lacking
+    wrong = await read_wrong_servers(old, new, names)
+    return [] if wrong is None else [servers_finding(wrong)]
 
 
 async def _statuses(
@@ -323,24 +374,19 @@ async def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradeOperation.CUTOVER)
-        # Without a preparation there is nothing else to look at.
-        if phase.severity is not Severity.OK:
-            return [phase]
-        # The new server is that of the preparation, and the old one is not.
-        return [phase, unpublished_finding(old.connection.info.dbname)]
+        # There is nothing else to look at.
+        return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = await aschema_drift(old, new, published)
-    tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
     return [
-        schema_finding(kept, await read_fingerprint(old._link), await read_fingerprint(new._link)),
+        *schema_findings(
+            kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
+        ),
         *cutover_findings(
             status,
             drift,
-            unpublished=[
-                one.table for one in tables if one.is_copied and one.table not in published
-            ],
+            unpublished=await read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in await read_blockers(old._link, published)],
             subscriptions=await read_others(old, names),
@@ -383,18 +429,58 @@ async def read_truncated(
     publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
-    pair = (publisher._link, subscriber._link)
-    if all(link.has("publication.truncate") for link in pair):
+    if _replicate_truncate(publisher, subscriber):
         return []
-    records = await pair[0].all("look for TRUNCATE", REWRITTEN, [[*publications]])
+    records = await publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
     return [
         str(table)
         for table in map(table_in, records)
-        if await _differs(publisher, subscriber, table)
+        if await _differs(publisher, subscriber, table, count=False)
     ]
 
 
-async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName) -> bool:
+async def read_files(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
+) -> dict[TableName, int]:
+    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
+    if _replicate_truncate(publisher, subscriber):
+        return {}
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    return {table_in(record): record["file"] for record in records}
+
+
+async def truncated_since(
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    publications: Iterable[str],
+    files: Mapping[TableName, int],
+) -> list[str]:
+    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
+
+    ``files`` are those of the checks; without them, as in another process, all tables that do not
+    have their first file are compared.
+    """
+    if _replicate_truncate(publisher, subscriber):
+        return []
+    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
+    changed = [
+        table
+        for record in records
+        if record["file"] != files.get(table := table_in(record), record["first"])
+    ]
+    return [
+        str(table) for table in changed if await _differs(publisher, subscriber, table, count=True)
+    ]
+
+
+def _replicate_truncate(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> bool:
+    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
+
+
+async def _differs(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName, *, count: bool
+) -> bool:
+    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
     try:
         diffs = 0
         async for part in acompare(publisher, subscriber, [table]):
@@ -407,8 +493,12 @@ async def _differs(publisher: AsyncPrimary, subscriber: AsyncPrimary, table: Tab
         shapes = [await read_shapes(link, [table]) for link in links]
         if {} in shapes:
             return True
-        here, there = [await _nonempty(link, [table]) for link in links]
-        return here != there
+        if count:
+            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
+            here, there = [await link.one("count the rows", counted, grant=_READ) for link in links]
+            return bool(here != there)
+        empty = [await _nonempty(link, [table]) for link in links]
+        return empty[0] != empty[1]
 
 
 async def read_others(server: AsyncPrimary, names: Names) -> list[str]:
@@ -510,14 +600,10 @@ async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[st
     }
 
 
-async def read_unreturned(
-    new: AsyncPrimary, groups: Mapping[str, Sequence[str]]
+async def read_unpublished(
+    server: AsyncPrimary, publications: Iterable[str], *, with_rows: bool = False
 ) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate.
-
-    ``groups`` are those of ``returned_groups``.
-    """
-    returned = {TableName.parse(table) for group in groups.values() for table in group}
-    # Such as a partition that was created after the cutover.
-    tables = [one.table for one in await read_tables(new._link) if one.is_copied]
-    return await _nonempty(new._link, [table for table in tables if table not in returned])
+    """Return the tables of a server that none of the publications has."""
+    records = await server._link.all("read the tables", UNPUBLISHED, [[*publications]])
+    tables = [table_in(record) for record in records]
+    return await _nonempty(server._link, tables) if with_rows else tables

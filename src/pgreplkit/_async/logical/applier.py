@@ -23,7 +23,11 @@ from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRa
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
-from pgreplkit._async.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._async.logical.tombstones import (
+    ensure_functions,
+    ensure_tombstones,
+    insist_on_keys,
+)
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
@@ -224,8 +228,10 @@ class AsyncApplier(AsyncClosing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
-        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
-        applied before stays.
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
+        InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
+        ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
+        before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -320,8 +326,8 @@ class AsyncApplier(AsyncClosing):
             if feeds_itself(source, await read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
-            await self._insist_on_commits(shapes.link)
             await shapes.read(targets)
+            await self._insist_on_versions(shapes)
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
@@ -394,9 +400,9 @@ class AsyncApplier(AsyncClosing):
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
 
-    async def _insist_on_commits(self, link: AsyncLink) -> None:
+    async def _insist_on_versions(self, shapes: AsyncTargetShapes) -> None:
         """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
-        settings = self._settings
+        settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
         if settings.last_update_wins is None:
@@ -408,6 +414,9 @@ class AsyncApplier(AsyncClosing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
+        if settings.last_update_wins is not None:
+            # The planner refuses a table that does not exist.
+            insist_on_keys(table for table in shapes.tables.values() if table is not None)
 
     async def _use_versions(
         self, target: AsyncApplyTarget, link: AsyncLink, tables: Sequence[TableName]
@@ -477,6 +486,9 @@ class AsyncApplier(AsyncClosing):
     def _plugin(
         self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
     ) -> AsyncPgoutput[Row]:
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there; the rows would have been copied in vain.
+            publisher.require("publication.gaps")
         # Older servers send everything, and the run leaves it out.
         is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
         settings = ChangeSettings(
@@ -609,21 +621,22 @@ class AsyncApplier(AsyncClosing):
     async def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Where several servers write, it has its publisher's origin and commit time, and the applier
-        must not run meanwhile.
+        It has the applier's origin and the commit time of the publisher, so that servers which
+        take only the subscriber's own changes do not get it. Stop the applier before; with
+        ``resume="table"`` there is no origin, and the applier may run.
 
         Raises: ApplyFailed, after which it is kept; ApplierActive.
         """
         _insist_on_parked(parked)
-        ranks = self._settings.ranks_of_origins
+        ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
         async with await AsyncApplyTarget.connect(
-            self._subscriber, self.name, uses_origin=ranks is not None
+            self._subscriber, self.name, uses_origin=uses_origin
         ) as target:
-            if ranks is not None:
-                # Without the origin, other servers would get it a second time, as a local change.
+            if uses_origin:
                 await target.lock()
-                await target.use_ranks(ranks)
                 await target.take_origin()
+            if ranks is not None:
+                await target.use_ranks(ranks)
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:

@@ -7,6 +7,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address
@@ -29,6 +30,8 @@ class AsyncApplySource(AsyncClosing):
         register(connection)
         link = AsyncLink(connection)
         try:
+            with translate_errors("connect"):
+                await lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             await link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.rowcopy import has_rows
-from pgreplkit._async.mesh.members import mesh_tables, read_members
+from pgreplkit._async.mesh.members import mesh_tables, read_members, read_other_meshes
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.server.settings import read_settings
@@ -41,15 +41,16 @@ async def read_node(
     skew = record["clock"] - datetime.now(UTC)
     found = await read_targets(link, tables)
     with_rows = []
-    for table in found:
+    for table, own in found.items():
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and await has_rows(link, _OPERATION, table):
+        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
+        if is_readable and await has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
     rights = await read_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = await link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    advances = await link.one(_OPERATION, applying.advance_rights())
     owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
@@ -79,6 +80,7 @@ async def read_node(
             if not is_readable
         ),
         members=await read_members(link, mesh),
+        others=await read_other_meshes(link, mesh, tables),
         published=tuple(await mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],

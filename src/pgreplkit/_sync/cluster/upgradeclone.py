@@ -25,6 +25,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -118,10 +119,11 @@ class UpgradeClone:
 
         pg_upgrade checks more, as a part of the plan.
 
-        Raises: InsufficientPrivilege; ControlFailed if a program cannot be run.
-        Needs: pg_monitor on the old server.
+        If the role lacks rights, only these are reported.
+
+        Raises: ControlFailed if a program cannot be run.
         """
-        facts = self._facts(groups)
+        facts = self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> Plan:
@@ -173,16 +175,19 @@ class UpgradeClone:
 
     def _facts(self, groups: int) -> CloneFacts:
         old = self._old
+        tables = read_tables(old._link)
+        is_xml = any(one.is_copied and one.xml_columns for one in tables)
         return CloneFacts(
             old=read_side(old, self._names),
             cluster=self._actor.cluster(),
-            tables=read_tables(old._link),
+            tables=tables,
             identities=old.replica_identity(),
             groups=groups,
             connection_error=self._actor.unreached(),
             answering=self._actor.answering(),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
+            new_reads_xml=not is_xml or to_thread(self._host.reads_xml),
         )
 
     def __repr__(self) -> str:

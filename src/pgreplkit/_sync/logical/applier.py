@@ -24,7 +24,11 @@ from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
-from pgreplkit._sync.logical.tombstones import ensure_functions, ensure_tombstones
+from pgreplkit._sync.logical.tombstones import (
+    ensure_functions,
+    ensure_tombstones,
+    insist_on_keys,
+)
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
@@ -223,8 +227,10 @@ class Applier(Closing):
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
-        InsufficientPrivilege; ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was
-        applied before stays.
+        KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
+        InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
+        ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
+        before 14; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
         if stop_at is not None and not isinstance(stop_at, LSN):
@@ -319,8 +325,8 @@ class Applier(Closing):
             if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
-            self._insist_on_commits(shapes.link)
             shapes.read(targets)
+            self._insist_on_versions(shapes)
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
@@ -393,9 +399,9 @@ class Applier(Closing):
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
 
-    def _insist_on_commits(self, link: Link) -> None:
+    def _insist_on_versions(self, shapes: TargetShapes) -> None:
         """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
-        settings = self._settings
+        settings, link = self._settings, shapes.link
         if not settings.reads_commits:
             return
         if settings.last_update_wins is None:
@@ -407,6 +413,9 @@ class Applier(Closing):
                 f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
                 remedy="set track_commit_timestamp = on, which needs a restart",
             )
+        if settings.last_update_wins is not None:
+            # The planner refuses a table that does not exist.
+            insist_on_keys(table for table in shapes.tables.values() if table is not None)
 
     def _use_versions(self, target: ApplyTarget, link: Link, tables: Sequence[TableName]) -> None:
         """Let deletions leave tombstones, and the session compare versions, if a policy does."""
@@ -470,6 +479,9 @@ class Applier(Closing):
             raise
 
     def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there; the rows would have been copied in vain.
+            publisher.require("publication.gaps")
         # Older servers send everything, and the run leaves it out.
         is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
         settings = ChangeSettings(
@@ -602,21 +614,20 @@ class Applier(Closing):
     def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Where several servers write, it has its publisher's origin and commit time, and the applier
-        must not run meanwhile.
+        It has the applier's origin and the commit time of the publisher, so that servers which
+        take only the subscriber's own changes do not get it. Stop the applier before; with
+        ``resume="table"`` there is no origin, and the applier may run.
 
         Raises: ApplyFailed, after which it is kept; ApplierActive.
         """
         _insist_on_parked(parked)
-        ranks = self._settings.ranks_of_origins
-        with ApplyTarget.connect(
-            self._subscriber, self.name, uses_origin=ranks is not None
-        ) as target:
-            if ranks is not None:
-                # Without the origin, other servers would get it a second time, as a local change.
+        ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
+        with ApplyTarget.connect(self._subscriber, self.name, uses_origin=uses_origin) as target:
+            if uses_origin:
                 target.lock()
-                target.use_ranks(ranks)
                 target.take_origin()
+            if ranks is not None:
+                target.use_ranks(ranks)
             apply_parked(target, parked)
 
     def drop_parked(self, parked: ParkedTransaction) -> None:

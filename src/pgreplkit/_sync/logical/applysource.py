@@ -8,6 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address
@@ -30,6 +31,8 @@ class ApplySource(Closing):
         register(connection)
         link = Link(connection)
         try:
+            with translate_errors("connect"):
+                lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:

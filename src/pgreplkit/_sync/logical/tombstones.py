@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from pgreplkit._sync.logical.applyshapes import read_targets
@@ -11,8 +11,10 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
+from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
+from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
 from pgreplkit.values.tablename import TableName
 
 _LOCKED_WITHIN = 60.0
@@ -26,21 +28,15 @@ def ensure_tombstones(
 
     In the tables that are ``final``, a key cannot be used again after a deletion.
 
-    Raises: KeyMissing; TableNotFound; InsufficientPrivilege; ApplyError if another policy has
-    created the triggers.
+    Raises: KeyMissing, also for a key whose equal values have several texts; TableNotFound;
+    InsufficientPrivilege; ApplyError if another policy has created the triggers.
     Needs: TRIGGER on the tables.
     """
     operation = "record deletions"
     targets = read_targets(link, tables)
     if missing := [table for table in tables if table not in targets]:
         raise TableNotFound(operation, f"it has no table {missing[0]}")
-    keyless = [table for table in tables if not targets[table].primary_key]
-    if keyless:
-        raise KeyMissing(
-            f"record deletions in {keyless[0]}",
-            "it has no unique key of columns that are NOT NULL",
-            remedy=f"ALTER TABLE {keyless[0]} ADD PRIMARY KEY",
-        )
+    insist_on_keys(targets.values())
     ensure_functions(link, operation)
     created = []
     # One transaction for each table: locks of several could meet those of clients in another order.
@@ -63,6 +59,27 @@ def ensure_tombstones(
     return created
 
 
+def insist_on_keys(tables: Iterable[TargetTable]) -> None:
+    """Refuse tables whose deletions could not be remembered by their key.
+
+    Raises: KeyMissing.
+    """
+    for table in tables:
+        operation = f"record deletions in {table.table}"
+        if not table.primary_key:
+            raise KeyMissing(
+                operation,
+                "it has no unique key of columns that are NOT NULL",
+                remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
+            )
+        if lost := [*ambiguous_key_columns(table)]:
+            raise KeyMissing(
+                operation,
+                f"its key has {', '.join(lost)}: a deletion could not be found again by it",
+                remedy=KEY_REMEDY,
+            )
+
+
 def ensure_functions(link: Link, operation: str) -> None:
     """Create the tables and functions that compare versions of rows, unless they exist."""
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
@@ -76,7 +93,9 @@ def ensure_functions(link: Link, operation: str) -> None:
 
 def table_oid(link: Link, table: TableName) -> int:
     """Return the OID of a table."""
-    record = link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    record = link.one(
+        f"read the OID of {table}", sql.TABLE_OID, [str(table)], grant=schema_grant([table])
+    )
     return int(record["oid"])
 
 

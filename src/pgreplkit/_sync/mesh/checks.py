@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.rowcopy import has_rows
-from pgreplkit._sync.mesh.members import mesh_tables, read_members
+from pgreplkit._sync.mesh.members import mesh_tables, read_members, read_other_meshes
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
@@ -40,15 +40,16 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     skew = record["clock"] - datetime.now(UTC)
     found = read_targets(link, tables)
     with_rows = []
-    for table in found:
+    for table, own in found.items():
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and has_rows(link, _OPERATION, table):
+        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
+        if is_readable and has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = link.all(_OPERATION, sql.TRAITS, asked)
     rights = read_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    advances = link.one(_OPERATION, applying.advance_rights())
     owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
@@ -76,6 +77,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
             name for name, is_readable in (owned_sequences(link, tables)).items() if not is_readable
         ),
         members=read_members(link, mesh),
+        others=read_other_meshes(link, mesh, tables),
         published=tuple(mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],

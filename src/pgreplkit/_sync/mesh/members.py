@@ -13,7 +13,7 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.plans.mesh.layout import Members, MeshMember, TableChoice, publication_name
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the members of the mesh"
 _STORED_WITHIN = 60.0
@@ -33,6 +33,25 @@ def read_members(link: Link, mesh: str) -> Members:
         for record in records
     ]
     return Members(all=tuple(members), ties=records[0]["ties"] if records else "rank")
+
+
+def read_other_meshes(
+    link: Link, mesh: str, tables: Sequence[TableName]
+) -> dict[str, tuple[TableName, ...]]:
+    """Return the tables that a node has in other meshes, by the name of the mesh.
+
+    They are tables that share rows with one of ``tables``.
+    """
+    if not (link.one(_OPERATION, sql.HAS_MEMBERS))["has_members"]:
+        return {}
+    records = link.all(
+        _OPERATION, sql.OTHER_MESHES, [*schemas_and_names(tables), mesh, applying.PREFIX]
+    )
+    meshes = dict.fromkeys(record["mesh"] for record in records)
+    return {
+        name: tuple(table_in(record) for record in records if record["mesh"] == name)
+        for name in meshes
+    }
 
 
 def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember]) -> None:

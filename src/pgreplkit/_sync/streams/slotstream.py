@@ -195,6 +195,10 @@ class SlotStream:
             raise explained(
                 walsender, operation, self.slot, self._plugin.publications, error
             ) from None
+        except BaseException:
+            # The connection may be the caller's, who continues with it after a cancelled start.
+            copy.unwatch()
+            raise
         walsender.has_streamed_changes = True
         self._checked_at = time.monotonic()
         return copy

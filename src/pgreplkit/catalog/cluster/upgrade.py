@@ -58,6 +58,30 @@ class UserTable:
         return self.kind == "r" and self.persistence == "p" and not self.of_extension
 
 
+_UNEQUAL = """
+    WITH RECURSIVE parts AS (
+        SELECT attnum, attname, atttypid AS part FROM pg_attribute
+        WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relreplident = 'f'
+        UNION SELECT attnum, attname, inner_type FROM parts JOIN pg_type ON pg_type.oid = part,
+            LATERAL (SELECT typbasetype WHERE typtype = 'd'
+            -- Types of fixed length, such as point, have elements without being arrays.
+            UNION ALL SELECT typelem WHERE typelem <> 0 AND typlen = -1
+            UNION ALL SELECT f.atttypid FROM pg_attribute f WHERE typtype = 'c'
+                AND f.attrelid = typrelid AND f.attnum > 0 AND NOT f.attisdropped)
+            AS inside (inner_type)
+    )
+    SELECT attname::text FROM parts JOIN pg_type ON pg_type.oid = part
+    -- Enums, ranges and multiranges have one.
+    WHERE typtype = 'b' AND NOT (typelem <> 0 AND typlen = -1)
+        AND NOT EXISTS (SELECT FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod
+            WHERE amname IN ('btree', 'hash') AND opcdefault
+                -- varchar has that of text.
+                AND (opcintype = part OR EXISTS (SELECT FROM pg_cast WHERE castsource = part
+                    AND casttarget = opcintype AND castmethod = 'b' AND castcontext = 'i')))
+    GROUP BY attnum, attname ORDER BY attnum
+"""
+"""The columns of a table with REPLICA IDENTITY FULL that the apply worker cannot compare: of a type
+without an equality operator, or with such a part."""
 TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
         c.relpersistence::text AS persistence, pg_table_size(c.oid) AS bytes,
@@ -67,11 +91,7 @@ TABLES = f"""
             UNION SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) AS joins
             JOIN pg_class r ON r.oid = other JOIN pg_namespace rn ON rn.oid = r.relnamespace
             WHERE other <> c.oid) AS joined,
-        ARRAY(SELECT attname::text FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
-            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relreplident = 'f'
-            AND typname IN ('json', 'xml', 'point', 'polygon', 'box', 'line', 'lseg', 'path',
-                'circle')
-            ORDER BY attnum) AS unequal_columns,
+        ARRAY({_UNEQUAL}) AS unequal_columns,
         ARRAY(SELECT attname::text FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
             WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
             -- Arrays and domains, too.
@@ -98,6 +118,18 @@ TABLES = f"""
     WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' AND {_OURS}
     ORDER BY 1, 2
 """
+
+
+UNPUBLISHED = f"""
+    SELECT n.nspname AS schema, c.relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {_OURS} AND NOT {_OF_EXTENSION}
+        AND NOT EXISTS (SELECT FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
+            WHERE prrelid = c.oid AND pubname = ANY (%s::text[]))
+    ORDER BY 1, 2
+"""
+"""The tables that no publication of a list has, without those that are never copied. ``TABLES``
+takes too long while no one can write."""
 
 
 def user_table_in(record: dict[str, object]) -> UserTable:
@@ -158,8 +190,9 @@ class DatabaseFacts:
     old_transactions: tuple[str, ...] = attrs.field(converter=names_in)
     """Transactions that have been open for a minute or more."""
     unsafe_functions: tuple[str, ...] = attrs.field(converter=names_in)
-    """Functions without a search_path of their own in indexes, materialized views, generated
-    columns and CHECK constraints: these are evaluated with an empty search_path."""
+    """Functions without a search_path of their own in indexes, statistics, partition keys,
+    materialized views, generated columns and CHECK constraints, also by an operator: these are
+    evaluated with an empty search_path."""
 
     @property
     def place(self) -> tuple[int, datetime, str]:
@@ -204,8 +237,11 @@ FACTS = """
                 CASE WHEN setrole = 0 THEN 'DATABASE {}' ELSE format('ROLE %I', rolname) END,
                 CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN ' IN DATABASE {}' END,
                 ' SET ', split_part(entry, '=', 1), ' TO ',
-                -- A list, whose names are quoted already.
-                CASE WHEN entry LIKE 'search_path=%' THEN substr(entry, 13)
+                CASE WHEN split_part(entry, '=', 1) IN ('search_path', 'temp_tablespaces',
+                        'local_preload_libraries', 'session_preload_libraries')
+                    -- Lists of names, which are quoted already; no identifier is empty.
+                    THEN regexp_replace(substr(entry, strpos(entry, '=') + 1),
+                        '(^|, )""(?=,|$)', '\\1''''', 'g')
                     ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
             FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS entry
             LEFT JOIN pg_roles ON pg_roles.oid = setrole
@@ -222,10 +258,16 @@ FACTS = """
             WHERE xact_start < clock_timestamp() - interval '1 minute'
                 AND backend_type = 'client backend') AS old_transactions,
         ARRAY(SELECT DISTINCT pg_proc.oid::regprocedure::text FROM pg_depend
-            JOIN pg_proc ON pg_proc.oid = refobjid JOIN pg_language ON pg_language.oid = prolang
-            WHERE refclassid = 'pg_proc'::regclass AND (
-                    classid = 'pg_class'::regclass AND EXISTS (
-                        SELECT FROM pg_index WHERE indexrelid = objid)
+            LEFT JOIN pg_operator ON refclassid = 'pg_operator'::regclass
+                AND pg_operator.oid = refobjid
+            JOIN pg_proc ON pg_proc.oid = CASE WHEN refclassid = 'pg_proc'::regclass
+                THEN refobjid ELSE oprcode::oid END
+            JOIN pg_language ON pg_language.oid = prolang
+            WHERE (
+                    classid = 'pg_class'::regclass AND (
+                        EXISTS (SELECT FROM pg_index WHERE indexrelid = objid)
+                        OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = objid))
+                    OR classid = 'pg_statistic_ext'::regclass
                     OR classid = 'pg_constraint'::regclass AND EXISTS (
                         SELECT FROM pg_constraint WHERE oid = objid AND contype = 'c')
                     OR classid = 'pg_attrdef'::regclass AND EXISTS (
@@ -268,6 +310,12 @@ RIGHTS = f"""
                 FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
                 WHERE NOT has_function_privilege(called, 'EXECUTE')
+            -- Without it, sessions and walsenders of other roles are hidden.
+            UNION ALL SELECT 3, format('GRANT pg_monitor TO %I', me.rolname)
+                WHERE NOT pg_has_role('pg_monitor', 'USAGE')
+            -- Before 14, not all columns of a subscription without its password are readable.
+            UNION ALL SELECT 3, format('GRANT SELECT ON pg_subscription TO %I', me.rolname)
+                WHERE NOT has_column_privilege('pg_subscription', 'subsynccommit', 'SELECT')
             -- Read for the fingerprint of the schema.
             UNION ALL SELECT 3, format('GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
                 WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
@@ -306,12 +354,16 @@ COPIED_TABLES = """
     WHERE srsubstate <> 'r' OR srsublsn IS NOT NULL
 """
 """Tables whose rows a subscription copies; without a copy they are ready without a position."""
-REWRITTEN = """
-    SELECT nspname AS schema, relname AS name FROM pg_publication
-    JOIN pg_publication_rel r ON prpubid = pg_publication.oid
+_PUBLISHED = """
+    SELECT nspname AS schema, relname AS name, relfilenode::bigint AS file, c.oid::bigint AS first
+    FROM pg_publication JOIN pg_publication_rel r ON prpubid = pg_publication.oid
     JOIN pg_class c ON c.oid = prrelid JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE pubname = ANY (%s::text[]) AND age(c.xmin) < age(r.xmin) ORDER BY 1, 2
+    WHERE pubname = ANY (%s::text[])
 """
+FILES = f"{_PUBLISHED} ORDER BY 1, 2"
+"""The tables of publications with their files: TRUNCATE gives a table another one, and some DDL
+does. The first one has the number of the table."""
+REWRITTEN = f"{_PUBLISHED} AND age(c.xmin) < age(r.xmin) ORDER BY 1, 2"
 """Tables whose row of pg_class is newer than their publication: after TRUNCATE, and some DDL."""
 MAY_READ_PASSWORDS = "SELECT has_table_privilege('pg_authid', 'SELECT') AS is_so"
 MD5_ROLES = "SELECT rolname::text AS role FROM pg_authid WHERE rolpassword ~ '^md5' ORDER BY 1"

@@ -17,6 +17,30 @@ HAS_MEMBERS = "SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_memb
 MEMBERS = """
     SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
 """
+OTHER_MESHES = """
+    WITH RECURSIVE asked AS (
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+            ON n.nspname = asked.schema AND c.relname = asked.name
+    ), taken AS (
+        SELECT mesh, c.oid, n.nspname AS schema, c.relname AS name
+        FROM (SELECT DISTINCT mesh FROM pgreplkit.mesh_node
+            WHERE mesh <> %s AND state <> 'left') AS other
+        JOIN pg_catalog.pg_publication_tables ON pubname = %s || mesh
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = schemaname
+        JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = tablename
+    ), above (own, oid) AS (
+        SELECT oid, oid FROM (SELECT oid FROM asked UNION SELECT oid FROM taken) AS own
+        UNION SELECT own, inhparent FROM above
+            JOIN pg_catalog.pg_inherits ON inhrelid = above.oid
+    )
+    SELECT DISTINCT mesh, schema, name FROM taken JOIN asked
+        ON (asked.oid, taken.oid) IN (SELECT own, oid FROM above)
+            OR (taken.oid, asked.oid) IN (SELECT own, oid FROM above)
+    ORDER BY 1, 2, 3
+"""
+"""Tables of other meshes that share rows with some tables: they are the same, or partitions."""
 REMOVE_OTHERS = (
     "DELETE FROM pgreplkit.mesh_node WHERE mesh = %s AND node <> ALL (%s) RETURNING node"
 )
@@ -99,7 +123,7 @@ OLD_ROWS = """
     SELECT {} FROM {}{} AS t WHERE coalesce(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= {}, true)
 """
 YOUNG_ROWS = """
-    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), {} FROM {}{} AS t
+    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), ROW({}) FROM {}{} AS t
     WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
 """
 YOUNG_TOMBSTONES = """
@@ -115,10 +139,12 @@ _ORIGIN = """(
 )"""
 IS_OF_ORIGIN = _ORIGIN + " = {}"
 IS_OF_NO_ORIGIN = f"coalesce({_ORIGIN} <> ALL ({{}}), true)"
+CREATE_ROW_TYPE = "CREATE TEMP TABLE pgreplkit_row AS SELECT {} FROM {} WITH NO DATA"
 STAGE_ROWS = """
-    CREATE TEMP TABLE pgreplkit_young AS
-    SELECT NULL::timestamptz AS pgreplkit_at, {} FROM {} WITH NO DATA
+    CREATE TEMP TABLE pgreplkit_young
+        (pgreplkit_at timestamptz, pgreplkit_row pg_temp.pgreplkit_row)
 """
+"""One column for the whole row: a table has at most 1600 columns, so that no other may be added."""
 STAGE_TOMBSTONES = """
     CREATE TEMP TABLE pgreplkit_young
         (pgreplkit_at timestamptz, schema text, name text, key jsonb, is_late boolean)
@@ -127,7 +153,7 @@ COPY_STAGED = "COPY pg_temp.pgreplkit_young FROM STDIN"
 STAGED_TIMES = "SELECT DISTINCT pgreplkit_at AS at FROM pg_temp.pgreplkit_young ORDER BY 1"
 TAKE_ROWS = """
     INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE
-    SELECT {} FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = %s
+    SELECT (pgreplkit_row).* FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = %s
 """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
@@ -159,6 +185,7 @@ TAKE_STAMPS = """
 """
 INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
 DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
+DROP_ROW_TYPE = "DROP TABLE pg_temp.pgreplkit_row"
 REMOVE_TOMBSTONES = (
     "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
 )

@@ -6,14 +6,14 @@ EXACT_TEXTS = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_
 """The settings by which psycopg's loaders read the texts of values without loss."""
 IN_BYTES = "SET client_encoding = 'SQL_ASCII'"
 """For a database without an encoding: its texts are bytes, of whatever encoding."""
-_TIMEOUTS = {
+TIMEOUTS = {
     "statement_timeout": 10,
     "lock_timeout": 10,
     "idle_in_transaction_session_timeout": 10,
     "idle_session_timeout": 14,
     "transaction_timeout": 17,
 }
-"""Each with the first major version that has it."""
+"""The time limits of a session, each with the first major version that has it."""
 
 
 def without_timeouts(major: int) -> str:
@@ -21,5 +21,5 @@ def without_timeouts(major: int) -> str:
 
     A role or a database may have limits that suit short queries, and would end a copy.
     """
-    names = [name for name, since in _TIMEOUTS.items() if major >= since]
+    names = [name for name, since in TIMEOUTS.items() if major >= since]
     return "; ".join(f"SET {name} = 0" for name in names)

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from pgreplkit._text import counted
+from pgreplkit.catalog.cluster.upgrade import RoleRights
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.server.session import TIMEOUTS
 from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE
 from pgreplkit.plans.cluster.upgradedatabases import database_findings
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
@@ -25,7 +27,6 @@ from pgreplkit.values.tablename import quoted
 _WRONG_CONNINFO = {"42601", "2F003"}
 """SQLSTATEs of a connection string with a parameter that the server does not know, and of one
 without the password that a role needs who is not a superuser."""
-_TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _FAULTS = {
     (16, 2): "deadlocks between applying and copying",
     (16, 3): "copies that race with the apply worker",
@@ -60,7 +61,7 @@ def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     if lack_rights(facts.old, facts.new):
         # A check that looked at nothing would say that there is no problem.
         return
-    if facts.new.major < facts.old.major or facts.new.leftovers:
+    if facts.is_one or facts.new.major < facts.old.major or facts.new.leftovers:
         # They may be exchanged: remedies such as TRUNCATE would destroy the rows of the old one.
         return
     yield _truncate_finding(facts.old)
@@ -76,12 +77,11 @@ def lack_rights(*sides: Side) -> bool:
 
 def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     old, new = facts.old, facts.new
-    same = old.facts.place == new.facts.place
     yield checked(
         "databases",
-        ok=not same,
+        ok=not facts.is_one,
         observed=f"one database, {old.facts.database}"
-        if same
+        if facts.is_one
         else f"{old.facts.database} of the old server, and {new.facts.database} of the new one",
         needed="two different databases",
         remedy="connect to the new server",
@@ -95,7 +95,7 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
         yield release_finding(name, side)
-        yield rights_finding(name, side)
+        yield rights_finding(name, side.rights)
         yield side_reach_finding(name, other, side)
         yield timeouts_finding(name, side)
     for name, side in (("old", old), ("new", new)):
@@ -133,16 +133,16 @@ def release_finding(name: str, side: Side) -> Finding:
     )
 
 
-def rights_finding(name: str, side: Side) -> Finding:
+def rights_finding(name: str, rights: RoleRights) -> Finding:
     """Return the finding about the rights of the connecting role."""
-    rights = side.rights
     kind = "a superuser" if rights.is_superuser else "not a superuser"
     return checked(
         f"{name}: rights",
         ok=not rights.missing,
         observed=f"{rights.role} is {kind}",
-        needed="a superuser, or a role with REPLICATION, CREATE on the database, the functions of"
-        " replication origins, the user mappings and the rights of the tables' owners",
+        needed="a superuser, or a role with REPLICATION, pg_monitor, CREATE on the database, the"
+        " functions of replication origins, the subscriptions, the user mappings and the rights of"
+        " the tables' owners",
         remedy=f"connect to the {name} server as a superuser, or execute as one:"
         f" {'; '.join(rights.missing)}",
     )
@@ -205,15 +205,23 @@ def programs_finding(programs: Mapping[str, int | str], *, old: int, new: int) -
 
 
 def timeouts_finding(name: str, side: Side) -> Finding:
-    """Return the finding about timeouts of the role."""
+    """Return the finding about time limits of the role's sessions."""
     # A limit is a timedelta; 0 means that there is none.
-    limits = [setting for setting in _TIMEOUTS if value_of(side.settings, setting)]
+    limits = [setting for setting in TIMEOUTS if value_of(side.settings, setting)]
+    # A setting of the role in this database is stronger than any other in the catalogs.
+    alter = f"ALTER ROLE CURRENT_USER IN DATABASE {quoted(side.facts.database)} SET"
+    remedies = [
+        f"remove {limit} from the connection string"
+        if side.settings[limit].source == "client"
+        else f"{alter} {limit} = 0"
+        for limit in limits
+    ]
     return checked(
         f"{name}: timeouts",
         ok=not limits,
         observed=names_of(limits),
-        needed="none: they end copies, and the slots wait for transactions",
-        remedy="; ".join(f"ALTER ROLE CURRENT_USER SET {setting} = 0" for setting in limits),
+        needed="none in a new connection: they end copies, and the slots wait for transactions",
+        remedy="; ".join(remedies),
         otherwise=Severity.WARNING,
     )
 

@@ -19,6 +19,7 @@ from pgreplkit.plans.cluster.steps import DropSlots
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, TableGroup
 from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
+    lack_rights,
     leftovers_finding,
     reach_finding,
     release_finding,
@@ -29,7 +30,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
 from pgreplkit.plans.cluster.upgradedatabases import functions_finding, transaction_findings
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefindings import named
-from pgreplkit.plans.cluster.upgradetables import replicated_findings
+from pgreplkit.plans.cluster.upgradetables import replicated_findings, xml_finding
 from pgreplkit.plans.server.readiness import Settings, checked, free_places, value_of
 from pgreplkit.values.finding import Finding, Severity
 
@@ -67,6 +68,8 @@ class CloneFacts:
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]
     """The directories that must be missing or empty, with their files."""
+    new_reads_xml: bool = True
+    """Whether the new server's program was built with libxml."""
 
 
 def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
@@ -74,7 +77,10 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
-    yield rights_finding("old", old)
+    yield rights_finding("old", old.rights)
+    if lack_rights(old):
+        # A check that looked at nothing would say that there is no problem.
+        return
     yield reach_finding("new", "old", facts.connection_error)
     yield timeouts_finding("old", old)
     yield wal_level_finding("old", old)
@@ -88,6 +94,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
         yield attrs.evolve(places, check=f"old: {setting}")
     yield kept_wal_finding(old)
     yield from replicated_findings(facts.tables, facts.identities, new_major)
+    yield xml_finding(facts.tables, reads_xml=facts.new_reads_xml)
     yield from transaction_findings(old.facts)
     yield functions_finding(old.facts, new_major)
     yield _access_finding(facts)
@@ -222,6 +229,8 @@ OWN_HBA = b"local all all peer\nhost all all samehost md5\n"
 
 It lets in this machine, from which the plan connects; md5 includes SCRAM.
 """
+WITHOUT_LIBXML = b"This functionality requires the server to be built with libxml support."
+"""A message of the server's program that exists only if it was built without libxml."""
 _INCLUDE = re.compile(r"^\s*include|^[^#]*(?<![^\s,])@", re.MULTILINE)
 
 

@@ -1,10 +1,11 @@
 """The schema at the preparation of an upgrade, and the DDL since then."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
+from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -34,29 +35,67 @@ class KeptSchema:
         return json.dumps({"pgreplkit": attrs.asdict(self)})
 
 
-def schema_finding(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Finding:
-    """Return the finding about DDL on the old server that the new one has not got.
+def schema_findings(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Iterator[Finding]:
+    """Return the findings about DDL since the preparation that only one server has got.
 
     An object that was changed on both servers is taken as the same: the text of a definition
     depends on the major version.
     """
-    changes = []
-    for name in sorted({*kept.old, *old}):
-        before, now = kept.old.get(name), old.get(name)
-        there = new.get(name)
-        if before == now or there == now or there != kept.new.get(name):
-            continue
-        changes.append(f"{name} {'was dropped' if now is None else _change(before)}")
     is_known = bool(kept.old and kept.new)
-    return checked(
+    missing = _changes(kept.old, old, before=kept.new, there=new)
+    yield checked(
         "DDL since the preparation",
-        ok=is_known and not changes,
-        observed="; ".join(changes) if is_known else "unknown: the preparation kept no schema",
+        ok=is_known and not missing,
+        observed="; ".join(missing) if is_known else "unknown: the preparation kept no schema",
         needed="none, or the same on both servers",
         remedy="execute the same DDL on the new server",
         otherwise=Severity.CRITICAL if is_known else Severity.INFO,
     )
+    if is_known:
+        alone = _changes(kept.new, new, before=kept.old, there=old)
+        yield checked(
+            "DDL on the new server only",
+            ok=not alone,
+            observed="; ".join(alone),
+            needed="none, or what is meant for the new server",
+            remedy="revert what is not meant: it takes effect with the cutover",
+            # Such as an index that only the new version supports.
+            otherwise=Severity.WARNING,
+        )
 
 
-def _change(before: str | None) -> str:
-    return "is new" if before is None else "was changed"
+def _changes(
+    kept: Fingerprint, now: Fingerprint, *, before: Fingerprint, there: Fingerprint
+) -> list[str]:
+    """Return the objects of one server that were changed, and not on the other one."""
+    changes = []
+    for name in sorted({*kept, *now}):
+        if kept.get(name) == now.get(name) or there.get(name) == now.get(name):
+            continue
+        if there.get(name) == before.get(name):
+            was = "is new" if name not in kept else "was changed"
+            changes.append(f"{name} {was if name in now else 'was dropped'}")
+    return changes
+
+
+_BY_DEFINITION = ("index ", "constraint ")
+"""Objects that have other names where they belong to partitions: they are compared as tables."""
+_AFTER_THE_ROWS = ("trigger ", "rule ", "policy ", "event trigger ", "statistics ")
+"""Objects of pg_dump's post-data section, besides indexes and constraints."""
+_PRIVILEGES = "default privileges "
+
+
+def uncopied(
+    section: SchemaSection, old: Fingerprint, new: Fingerprint, *, privileges: bool
+) -> list[str]:
+    """Return the objects of a section that the new server lacks, without keys and indexes."""
+    missing = [
+        name for name in sorted(old.keys() - new.keys()) if not name.startswith(_BY_DEFINITION)
+    ]
+    late = (*_AFTER_THE_ROWS, _PRIVILEGES)
+    match section:
+        case SchemaSection.PRE_DATA:
+            return [name for name in missing if not name.startswith(late)]
+        case SchemaSection.KEYS:
+            return []
+    return [name for name in missing if name.startswith(late if privileges else _AFTER_THE_ROWS)]

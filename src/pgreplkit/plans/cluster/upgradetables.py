@@ -8,7 +8,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import drift_found, listed
-from pgreplkit.plans.server.readiness import checked
+from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 
 _SEARCHED_BY_INDEX = 16
@@ -20,18 +20,23 @@ _LARGE_VALUE = 1 << 28
 def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return the findings about the tables, their rows and sequences."""
     yield from replicated_findings(facts.tables, facts.identities, facts.new.major)
-    yield listed(
+    yield xml_finding(facts.tables, reads_xml=facts.new_reads_xml)
+    yield from _left_out(facts.tables)
+    yield from _on_the_new_server(facts)
+
+
+def xml_finding(tables: Sequence[UserTable], *, reads_xml: bool) -> Finding:
+    """Return the finding about values that the new server cannot receive."""
+    return listed(
         "XML columns",
         {
             one.table: "install a new server that is built with libxml, or change the columns to"
             " text"
-            for one in facts.tables
-            if one.is_copied and one.xml_columns and not facts.new_reads_xml
+            for one in tables
+            if one.is_copied and one.xml_columns and not reads_xml
         },
         needed="a new server that can read them",
     )
-    yield from _left_out(facts.tables)
-    yield from _on_the_new_server(facts)
 
 
 def replicated_findings(
@@ -139,6 +144,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         | {table: f"TRUNCATE {table} CASCADE" for table in facts.nonempty[1:]},
         needed="empty tables; the statements are for the new server",
     )
+    yield _missing_finding(facts)
     drifts = [] if facts.drift is None else list(facts.drift)
     # Others, such as another index, stop no apply worker.
     stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
@@ -158,6 +164,23 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="sequences that continue on the new server",
         remedy="; ".join(one.remedy for one in facts.sequences),
         otherwise=worst,
+    )
+
+
+def _missing_finding(facts: UpgradeFacts) -> Finding:
+    """Return the finding about tables that neither exist there nor would be created."""
+    wanted = [one.table for one in facts.tables if one.kind in "rp" and not one.of_extension]
+    missing = [table for table in wanted if table not in facts.there]
+    # pg_restore creates all tables, or none: it stops at the first one that exists.
+    is_copied = facts.copies_schema and len(missing) == len(wanted)
+    others = "drop the others there" if facts.copies_schema else "prepare with copy_schema=True"
+    return checked(
+        "missing tables",
+        ok=is_copied or not missing,
+        observed="all are copied" if is_copied else names_of([str(table) for table in missing]),
+        needed="all tables on the new server"
+        + (", or none, so that all are copied" if facts.copies_schema else ""),
+        remedy=f"create these tables on the new server, or {others}",
     )
 
 

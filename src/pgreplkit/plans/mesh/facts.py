@@ -50,6 +50,8 @@ class MeshNodeFacts:
     """Those that the role may not read."""
     members: Members
     """As the server has them stored; none if it is not in the mesh."""
+    others: Mapping[str, tuple[TableName, ...]]
+    """By the name of another mesh of the server: its tables that share rows with this mesh's."""
     published: tuple[TableName, ...] | None
     """The tables of the publication; None if it does not exist."""
     owns_tables: bool

@@ -95,6 +95,18 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         needed="nodes that are not members",
         remedy="choose another name=, or let the node leave with plan_leave()",
     )
+    shared = [
+        f"{', '.join(map(str, tables))} of the mesh {mesh!r} on {node.name}"
+        for node in facts.nodes
+        for mesh, tables in node.others.items()
+    ]
+    yield checked(
+        "other meshes",
+        ok=not shared,
+        observed="; ".join(shared) or "no other mesh has these tables",
+        needed="tables that are in one mesh: each change would be applied by both",
+        remedy="leave these tables out, or let the nodes leave the other mesh by its plan_leave()",
+    )
     # New nodes have nothing stored, which is not a disagreement.
     stored = {node.name: node.members for node in facts.nodes if node.name not in facts.new}
     differing = disagreement(stored)
