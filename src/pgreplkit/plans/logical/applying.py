@@ -38,8 +38,7 @@ class ApplyConflict(Record):
     Source: the table pgreplkit.conflict of the subscriber.
     """
 
-    id: int
-    at: datetime
+    # First what a printed list of a mesh should show, for which not all columns are narrow enough.
     kind: ConflictKind = attrs.field(converter=ConflictKind)
     table: str
     """The publisher's table."""
@@ -47,6 +46,8 @@ class ApplyConflict(Record):
     """``applied`` or ``skipped``."""
     key_values: Mapping[str, str | None] | None
     """The key of the row, as texts; None where it was not recorded."""
+    at: datetime
+    id: int
     xid: int
     """The transaction's ID on the publisher."""
     lsn: LSN
