@@ -13,7 +13,7 @@ from pgreplkit._async.logical.drift import aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import led_astray
+from pgreplkit._async.server.identity import wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -267,7 +267,7 @@ async def _unreached(
             raise Rollback
     except ServerError as error:
         return error.found, error.sqlstate
-    return await led_astray(given, other, server), None
+    return await wrong_destination(given, other, server), None
 
 
 async def _reads_xml(link: AsyncLink) -> bool:

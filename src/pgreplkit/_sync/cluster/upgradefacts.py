@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.drift import read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.identity import led_astray
+from pgreplkit._sync.server.identity import wrong_destination
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -264,7 +264,7 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
             raise Rollback
     except ServerError as error:
         return error.found, error.sqlstate
-    return led_astray(given, other, server), None
+    return wrong_destination(given, other, server), None
 
 
 def _reads_xml(link: Link) -> bool:

@@ -391,7 +391,7 @@ def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) 
     return Journal(operation=f"end of {names.upgrade}", steps=tuple(steps))
 
 
-def overtaken(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
+def stale_reason(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
     """Return what shows that another process has continued an operation; empty if nothing does.
 
     Such a process may have another journal, or none. ``refusing`` has for each server whether its

@@ -9,7 +9,7 @@ import attrs
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.server.readiness import (
@@ -327,7 +327,7 @@ def _versions(
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
     )
-    lost = [*unremembered(table)]
+    lost = [*ambiguous_key_columns(table)]
     yield checked(
         f"{check}, deletions",
         ok=not lost,

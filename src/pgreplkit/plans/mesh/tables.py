@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import KEY_NEEDED, KEY_REMEDY, unique_besides_key
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
@@ -98,7 +98,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     lost = {
         name: columns
         for name, own in held.items()
-        if own is not None and (columns := [*unremembered(own)])
+        if own is not None and (columns := [*ambiguous_key_columns(own)])
     }
     yield checked(
         f"deletions in {table}",
