@@ -15,6 +15,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     keep_schema,
     read_fingerprint,
     read_tables,
+    read_unpublished,
     truncated_since,
 )
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
@@ -136,7 +137,7 @@ class AsyncUpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
-                await self._wait_applied(server, other, step.subscriptions)
+                await self._wait_applied(server, other, step)
             case steps.SetSequences():
                 # The plan reads both sides when it runs.
                 plan = AsyncSequencePlan(other, server, (), margin=0, names=None)
@@ -284,9 +285,24 @@ class AsyncUpgradeActor:
                 else:
                     looks[name] = look
 
+    async def _insist_on_published(self, step: steps.WaitApplied) -> None:
+        """Refuse to continue without the tables that were created after the checks."""
+        node, other = self._other(step.node)
+        # As in the checks of a rollback, the old server need not have an empty table.
+        found = await read_unpublished(other, step.subscriptions, with_rows=step.node == OLD)
+        if late := {str(table) for table in found} - {*step.left_out}:
+            raise ServerError(
+                f"replicate all rows of the {node} server",
+                f"{', '.join(sorted(late))}: created after the checks, and not replicated",
+                remedy=f"undo() the plan, create them on the {step.node} server too, add them to a"
+                " publication, refresh its subscription, and plan again",
+            )
+
     async def _wait_applied(
-        self, server: AsyncPrimary, publisher: AsyncPrimary, names: Sequence[str]
+        self, server: AsyncPrimary, publisher: AsyncPrimary, step: steps.WaitApplied
     ) -> None:
+        names = step.subscriptions
+        await self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = await publisher.write_marker()
         for name in names:

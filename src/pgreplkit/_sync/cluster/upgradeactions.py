@@ -16,6 +16,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     keep_schema,
     read_fingerprint,
     read_tables,
+    read_unpublished,
     truncated_since,
 )
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
@@ -137,7 +138,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
-                self._wait_applied(server, other, step.subscriptions)
+                self._wait_applied(server, other, step)
             case steps.SetSequences():
                 # The plan reads both sides when it runs.
                 plan = SequencePlan(other, server, (), margin=0, names=None)
@@ -279,7 +280,22 @@ class UpgradeActor:
                 else:
                     looks[name] = look
 
-    def _wait_applied(self, server: Primary, publisher: Primary, names: Sequence[str]) -> None:
+    def _insist_on_published(self, step: steps.WaitApplied) -> None:
+        """Refuse to continue without the tables that were created after the checks."""
+        node, other = self._other(step.node)
+        # As in the checks of a rollback, the old server need not have an empty table.
+        found = read_unpublished(other, step.subscriptions, with_rows=step.node == OLD)
+        if late := {str(table) for table in found} - {*step.left_out}:
+            raise ServerError(
+                f"replicate all rows of the {node} server",
+                f"{', '.join(sorted(late))}: created after the checks, and not replicated",
+                remedy=f"undo() the plan, create them on the {step.node} server too, add them to a"
+                " publication, refresh its subscription, and plan again",
+            )
+
+    def _wait_applied(self, server: Primary, publisher: Primary, step: steps.WaitApplied) -> None:
+        names = step.subscriptions
+        self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = publisher.write_marker()
         for name in names:

@@ -560,7 +560,7 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
-        elif failed and self._can_be_of_a_set(error, self._pending[0]):
+        elif failed and self._may_pass_singly(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -578,7 +578,7 @@ class ApplyRun:
         for transaction in again:
             self._send(transaction)
 
-    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+    def _may_pass_singly(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
         """Return whether a transaction may pass if it is sent change by change."""
         # Where rows are merged, statements for one row fail at a conflict, too.
         is_careful = self._settings.merges or self._repeated >= transaction.end_lsn
@@ -626,9 +626,11 @@ class ApplyRun:
         if decision == "park":
             slow.park(transaction, failure)
             self._tally.parked += 1
+            failure.remedy = "remove the cause and call apply_parked()"
         else:
             slow.skip(transaction)
             self._tally.skipped += 1
+            failure.remedy = ""
         name = self._settings.name
         _log.warning(
             "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)
