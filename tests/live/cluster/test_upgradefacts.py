@@ -195,6 +195,7 @@ def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
         .as_string(),
         "CREATE TABLE t (id int PRIMARY KEY)",
         "ALTER TABLE t OWNER TO shopkeeper",
+        "ALTER SCHEMA public OWNER TO pg_database_owner",
     )
     other.run(
         f'GRANT CREATE ON DATABASE "{other.name}" TO mover',

@@ -31,6 +31,7 @@ from pgreplkit.apply import (
     TableRule,
 )
 from pgreplkit.applycommand import main
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
@@ -40,12 +41,13 @@ from pgreplkit.errors import (
     ApplyFailed,
     ConnectionFailed,
     InsufficientPrivilege,
+    RoleNotFound,
     SchemaMismatch,
     ServerError,
     SlotNotFound,
     WaitTimeout,
 )
-from pgreplkit.supervised import DONE, MISCONFIGURED
+from pgreplkit.supervised import DONE, MISCONFIGURED, STUCK
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""
@@ -405,7 +407,7 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == ("public.t", 2, "23514")
-    with pytest.raises(ApplyFailed, match="check constraint"):
+    with pytest.raises(ApplyFailed, match=r"check constraint.*call apply_parked\(\) again"):
         one.apply_parked(parked)
     two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
     one.apply_parked(parked)
@@ -419,6 +421,81 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
+    one = applier(two, on_error="park", origin="none")
+    two.subscriber.run("CREATE PUBLICATION back FOR TABLE t")
+    back = Applier(
+        two.subscriber.conninfo,
+        two.publisher.conninfo,
+        "back",
+        publications=["back"],
+        origin="none",
+        copy=False,
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    back.run(stop_at=end(two.subscriber), timeout=20)
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 200)", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    [parked] = one.parked()
+    running = Thread(target=one.run, daemon=True)
+    running.start()
+    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    with pytest.raises(ApplierActive):
+        one.apply_parked(parked)
+    one.stop()
+    running.join(20)
+    position = one.status().position
+    one.apply_parked(parked)
+    assert one.status().position == position
+    # The transactions of the other direction come from here, and only they do.
+    two.subscriber.run("INSERT INTO t VALUES (4, 'd', 4)")
+    assert back.run(stop_at=end(two.subscriber), timeout=20).transactions == 1
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+LIMITS = {
+    "statement_timeout": 10,
+    "lock_timeout": 10,
+    "idle_in_transaction_session_timeout": 10,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_the_time_limits_of_clients_do_not_end_an_applier(two: Pair) -> None:
+    major = two.publisher.node.major
+    one = applier(two, conflicts=KeepLocal())
+    running = Thread(target=one.run, daemon=True)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    # The slot waits for this transaction.
+    with psycopg.connect(two.publisher.conninfo) as other:
+        other.execute("INSERT INTO t VALUES (2, 'b', 2)")
+        for each in (two.publisher, two.subscriber):
+            for name, since in LIMITS.items():
+                if major >= since:
+                    each.run(f"ALTER DATABASE {each.name} SET {name} = '400ms'")
+        running.start()
+        time.sleep(1)
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    time.sleep(1)
+    two.subscriber.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'local', 3)")
+    two.publisher.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'c', 3, 3)")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4, 4)")
+    wait_until(lambda: two.subscriber.all("SELECT m FROM t WHERE id = 4") == [(4,)])
+    one.stop()
+    running.join(20)
+    [conflict] = one.conflicts()
+    assert conflict.kind is ConflictKind.INSERT_EXISTS
 
 
 @NEWEST
@@ -794,6 +871,37 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
     one.drop()
 
 
+@pytest.mark.matrix
+def test_a_plain_role_takes_over_an_applier_that_another_role_has_run(
+    two: Pair, mover: str
+) -> None:
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    applier(two).run(stop_at=end(two.publisher), timeout=20)
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    # No error of its own: the schema that the role may not use is a finding.
+    assert "schema pgreplkit" in {finding.check for finding in one.check().problems}
+    with pytest.raises(InsufficientPrivilege, match="USAGE, CREATE ON SCHEMA pgreplkit TO"):
+        one.conflicts()
+    with pytest.raises(RoleNotFound, match="on the publisher"):
+        applier(two).setup_sql("nobody")
+    setup = applier(two).setup_sql(mover)
+    two.publisher.run(*setup.publisher)
+    two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 2
+    insist_on_same_rows(two)
+    two.subscriber.run(f"REVOKE INSERT ON pgreplkit.parked FROM {mover}")
+    [found] = one.check().problems
+    assert "may not write all tables" in found.found
+    if has("origin.moved_by_rollback", two.subscriber.node.major):
+        with pytest.raises(InsufficientPrivilege, match=r"as the owner of pgreplkit\.ended"):
+            one.drop()
+    applier(two).drop()
+
+
 @NEWEST
 def test_the_origin_of_another_applier_is_not_taken_for_its_own(two: Pair) -> None:
     one = applier(two)
@@ -925,7 +1033,7 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
 @NEWEST
 @pytest.mark.matrix
 def test_the_command_runs_until_it_is_told_to_stop(
-    two: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two: Pair, mover: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     config = tmp_path / "config.toml"
@@ -934,8 +1042,11 @@ def test_the_command_runs_until_it_is_told_to_stop(
         f'subscriber = "{two.subscriber.conninfo}"\npublications = ["p"]\n'
     )
     assert main([str(config), "--check"]) == DONE
-    assert main([str(config), "--setup-sql", "mover"]) == DONE
+    assert main([str(config), "--setup-sql", mover]) == DONE
     assert 'ALTER ROLE "mover" REPLICATION;' in capsys.readouterr().out
+    # As of a shell variable that is not set.
+    assert main([str(config), "--setup-sql", ""]) == STUCK
+    assert not two.subscriber.all("SELECT FROM t")
     command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
@@ -944,7 +1055,7 @@ def test_the_command_runs_until_it_is_told_to_stop(
         process.terminate()
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "was stopped at" in errors
+    assert "after 1 copied row and 1 transaction" in errors
     config.write_text("nonsense = 1")
     assert main([str(config)]) == MISCONFIGURED
     assert main([str(tmp_path / "missing.toml")]) == MISCONFIGURED

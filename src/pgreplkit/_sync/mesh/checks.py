@@ -40,12 +40,10 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     skew = record["clock"] - datetime.now(UTC)
     found = read_targets(link, tables)
     with_rows = []
-    for table in found:
+    for table, own in found.items():
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        own = found[table]
-        if own.is_out_of_reach or "SELECT" in own.lacks:
-            continue
-        if has_rows(link, _OPERATION, table):
+        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
+        if is_readable and has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = link.all(_OPERATION, sql.TRAITS, asked)

@@ -74,8 +74,12 @@ class MeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._made_for: dict[Stream, Members] = {}
+        """The members for which the appliers were made, which are given their ranks."""
         self._idle: set[str] = set()
         """The nodes of which the log says that they are no members."""
+        self._reported: dict[Stream, str] = {}
+        """The last warning about a stream: a server that is down does not fill the log."""
         self._pruning = Pruning(mesh, servers)
 
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
@@ -138,7 +142,10 @@ class MeshRun:
             # It may join later.
             self._idle.add(target)
             _log.warning(
-                "mesh %s: %s is no active member, so no stream to it runs", self._mesh, target
+                "mesh %s: %s is no active member, so no stream to it runs until plan_create() or"
+                " plan_join() makes it one",
+                self._mesh,
+                target,
             )
         wanted = self._wanted(members, target)
         for stream, one in self._running.items():
@@ -147,7 +154,7 @@ class MeshRun:
                 one.applier.stop()
         for stream in wanted - self._running.keys():
             if time.monotonic() >= self._not_before.get(stream, 0):
-                applier = self._appliers[stream] = self._applier(stream, members)
+                applier = self._applier(stream, members)
                 job = group.start(partial(self._run_stream, stream, applier))
                 self._running[stream] = _Running(applier, job, members)
 
@@ -183,7 +190,14 @@ class MeshRun:
         return members is not None and stream in self._wanted(members, target)
 
     def _applier(self, stream: Stream, members: Members) -> Applier:
-        return applier_of(self._mesh, self._servers, self._policy, self._on_error, stream, members)
+        """Return the applier of a stream: the same one again, whose counts continue."""
+        if stream in self._made_for and self._made_for[stream] == members:
+            return self._appliers[stream]
+        self._made_for[stream] = members
+        self._appliers[stream] = applier_of(
+            self._mesh, self._servers, self._policy, self._on_error, stream, members
+        )
+        return self._appliers[stream]
 
     def _collect(self) -> None:
         """Forget the streams that have ended; raise the error of one that cannot continue."""
@@ -193,6 +207,7 @@ class MeshRun:
             del self._running[stream]
             if time.monotonic() - one.since > _WORKED:
                 self._refusals.pop(stream, None)
+                self._reported.pop(stream, None)
             try:
                 one.job.result()
             except ClockSkewTooLarge as error:
@@ -206,7 +221,10 @@ class MeshRun:
                 self._pause(stream, error)
 
     def _pause(self, stream: Stream, error: ServerError) -> None:
-        _log.warning("mesh %s: %s", self._mesh, one_line(error))
+        text = one_line(error)
+        is_new = self._reported.get(stream) != text
+        self._reported[stream] = text
+        _log.log(logging.WARNING if is_new else logging.INFO, "mesh %s: %s", self._mesh, text)
         self._not_before[stream] = time.monotonic() + _PAUSE
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import counted
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import KEY_NEEDED, KEY_REMEDY, unique_besides_key
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
@@ -28,6 +29,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         ok=bool(tables),
         observed=counted(len(tables), "table"),
         needed="at least one table",
+        remedy="create the tables, or correct tables=",
     )
     by_name = {node.name: node for node in facts.nodes}
     first = by_name[facts.first]
@@ -44,10 +46,11 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         ]
         yield from _converging(table, facts)
         yield from _virtual(table, facts)
+        yield from _partitioned(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
-            observed=f"{', '.join(missing)} lacks it"
+            observed=f"it is missing on {', '.join(missing)}"
             if missing
             else "; ".join(differing) or "the same on all nodes",
             needed=f"the same columns, types and keys as on {facts.first}",
@@ -89,14 +92,14 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     yield checked(
         f"key of {table}",
         ok=not keyless,
-        observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
+        observed=f"it has no key on {', '.join(keyless)}" if keyless else "it has a key",
         needed="a primary key",
         remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
     )
     lost = {
         name: columns
         for name, own in held.items()
-        if own is not None and (columns := [*unremembered(own)])
+        if own is not None and (columns := [*ambiguous_key_columns(own)])
     }
     yield checked(
         f"deletions in {table}",
@@ -138,6 +141,23 @@ def _virtual(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             " refuses UPDATE and DELETE: they cannot be published",
             needed="stored generated columns, or a replica identity without them",
             remedy="make these columns STORED, or drop them",
+        )
+
+
+def _partitioned(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    refusing = [
+        node.name
+        for node in facts.nodes
+        for own in [node.tables.get(table)]
+        if own is not None and own.is_partitioned and not has("publication.via_root", node.major)
+    ]
+    if refusing:
+        yield checked(
+            f"partitions of {table}",
+            ok=False,
+            observed=f"{', '.join(refusing)} cannot publish a partitioned table",
+            needed="PostgreSQL 13 or newer, or tables that are not partitioned",
+            remedy="leave the table out",
         )
 
 
