@@ -87,6 +87,11 @@ GENERATED = ", publish_generated_columns = stored"
 """From 18 on, where a table with FULL cannot be updated if one of its columns is not published."""
 DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
 GIVE_PUBLICATION = "ALTER PUBLICATION {} OWNER TO {}"
+PUBLICATION_OWNER = """
+    SELECT rolsuper AS is_of_superuser
+    FROM pg_catalog.pg_publication JOIN pg_catalog.pg_roles AS r ON r.oid = pubowner
+    WHERE pubname = %s
+"""
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
 OWNS_TABLES = """
