@@ -677,6 +677,30 @@ def test_an_interrupted_copy_continues_with_the_tables_that_are_left(two: Pair) 
 
 
 @NEWEST
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize(
+    ("statement", "failing"),
+    [
+        ("CREATE_ORIGIN", "SELECT {}.fails(%s)"),
+        ("ADD_APPLIER", "SELECT fails(%s, %s, %s)"),
+        ("SET_STATE", "SELECT fails(%s, %s)"),
+    ],
+)
+def test_a_first_run_that_was_interrupted_is_continued_by_the_next_one(
+    two: Pair, monkeypatch: pytest.MonkeyPatch, statement: str, failing: str, copy: bool
+) -> None:
+    with monkeypatch.context() as within:
+        within.setattr(applying, statement, failing)
+        with pytest.raises(ServerError, match="fails"):
+            applier(two, copy=copy).run(timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    applier(two, copy=copy).run(stop_at=end(two.publisher), timeout=20)
+    # Without a slot, nothing was begun: the row is from before the first run.
+    if copy or statement == "SET_STATE":
+        insist_on_same_rows(two)
+
+
+@NEWEST
 def test_tables_are_copied_by_several_workers_until_the_first_failure(two: Pair) -> None:
     tables = [f"t{number}" for number in range(5)]
     for each in (two.publisher, two.subscriber):

@@ -21,7 +21,7 @@ from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
-from pgreplkit._async.logical.parked import apply_parked
+from pgreplkit._async.logical.parked import apply_parked, forget_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import (
     ensure_functions,
@@ -600,7 +600,8 @@ class AsyncApplier(AsyncClosing):
         Where several servers write, it has its publisher's origin and commit time, and the applier
         must not run meanwhile.
 
-        Raises: ApplyFailed, after which it is kept; ApplierActive.
+        Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
+        longer, or by another applier.
         """
         _insist_on_parked(parked)
         ranks = self._settings.ranks_of_origins
@@ -615,9 +616,14 @@ class AsyncApplier(AsyncClosing):
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
-        """Forget a transaction that was put aside."""
+        """Forget a transaction that was put aside.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
+        """
         _insist_on_parked(parked)
-        await self._asked(sql.DROP_ONE_PARKED, [parked.id])
+        async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            operation = f"drop the parked transaction {parked.xid}"
+            await forget_parked(shapes.link, operation, self.name, parked)
 
     # Removal
 

@@ -218,13 +218,14 @@ class AsyncApplyTarget(AsyncClosing):
         return bool((await self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
 
     async def create(self, system_id: int) -> None:
-        """Note the applier, and create its origin."""
+        """Create the origin, and note the applier."""
         resume = "origin" if self.uses_origin else "table"
-        await self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
+        # The origin first: after an interruption, an applier that is noted has one.
         if self.uses_origin and await self._find_origin() is None:
             await self.link.all(
                 self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin]
             )
+        await self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
 
     async def set_state(self, state: str) -> None:
         """Note how far the applier is."""
@@ -406,13 +407,13 @@ class AsyncApplyTarget(AsyncClosing):
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
 
-    async def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+    async def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.
 
         Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
         """
         with self.watched():
-            await self.connection.execute(statement, params)
+            await self.connection.execute(statement)
 
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""

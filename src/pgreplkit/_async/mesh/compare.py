@@ -14,7 +14,7 @@ from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
 from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
-from pgreplkit.errors import KeyMissing
+from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
 from pgreplkit.plans.mesh.status import Look, MeshComparison, MeshDifference, MeshVerdict
 from pgreplkit.values.tablename import TableName
@@ -48,7 +48,7 @@ class AsyncMeshCompare:
     async def run(self, tables: Sequence[TableName]) -> MeshComparison:
         """Compare the tables.
 
-        Raises: KeyMissing; WaitTimeout; StatementTimeout.
+        Raises: TableNotFound; KeyMissing; WaitTimeout; StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
         # Before the first look: each node has what the others had written until now.
@@ -80,7 +80,7 @@ class AsyncMeshCompare:
 
     async def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
-        shapes = [await self._shapes(link, table) for link in self._links.values()]
+        shapes = [await self._shapes(node, table) for node in self._links]
         keys = await self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -92,6 +92,13 @@ class AsyncMeshCompare:
         # would too.
         key = columns_named(shapes[0], keys[0]["columns"])
         collations = [{shape.name: shape.collation for shape in of_node} for of_node in shapes]
+        for node, of_node in zip(self._links, collations, strict=True):
+            if lacking := [name for name in names if name not in of_node]:
+                raise ServerError(
+                    operation,
+                    f"{node} has no column {lacking[0]!r}",
+                    remedy="align the tables of all nodes",
+                )
         return TableScan(
             table=table,
             columns=columns_named(shapes[0], names),
@@ -105,12 +112,14 @@ class AsyncMeshCompare:
             types=await float_types([*self._links.values()], table),
         )
 
-    async def _shapes(self, link: AsyncLink, table: TableName) -> list[ColumnShape]:
-        operation = f"compare {table}"
+    async def _shapes(self, node: str, table: TableName) -> list[ColumnShape]:
+        operation, link = f"compare {table}", self._links[node]
         async with link.qualified(operation) as within:
             records = await within.all(
                 operation, columns_of(link.version.major), [table.schema, table.name]
             )
+        if not records:
+            raise TableNotFound(operation, f"{node} has no such table, or none with columns")
         return [ColumnShape(**record) for record in records]
 
     async def _looked_at(self, scan: TableScan, within: KeyRange) -> MeshVerdict:

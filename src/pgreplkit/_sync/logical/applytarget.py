@@ -215,11 +215,12 @@ class ApplyTarget(Closing):
         return bool((self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
 
     def create(self, system_id: int) -> None:
-        """Note the applier, and create its origin."""
+        """Create the origin, and note the applier."""
         resume = "origin" if self.uses_origin else "table"
-        self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
+        # The origin first: after an interruption, an applier that is noted has one.
         if self.uses_origin and self._find_origin() is None:
             self.link.all(self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin])
+        self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
 
     def set_state(self, state: str) -> None:
         """Note how far the applier is."""
@@ -401,13 +402,13 @@ class ApplyTarget(Closing):
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
 
-    def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+    def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.
 
         Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
         """
         with self.watched():
-            self.connection.execute(statement, params)
+            self.connection.execute(statement)
 
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import TaskGroup
 from pgreplkit._sync.cluster.plan import Plan
@@ -30,7 +30,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.errors import NodeNotFound, ServerError
+from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -361,7 +361,8 @@ class Mesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended.
+        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
+        60 s.
         """
         self._run(lambda: [*self._servers])
 
@@ -395,8 +396,10 @@ class Mesh:
             group.wait([job], _ENDED_WITHIN)
             has_ended = job.done()
             group.close()
-            # Its failure may be why the block failed.
             if has_ended:
+                # A run that had failed before did not see stop(), which would end the next one.
+                self._is_stopping = False
+                # Its failure may be why the block failed.
                 job.result()
 
     def node(self, name: str) -> MeshNode:
@@ -478,17 +481,23 @@ class Mesh:
         written. It counts as different if no node wrote it in between. By default all tables of the
         mesh are compared.
 
-        Raises: KeyMissing; WaitTimeout if a node does not catch up; StatementTimeout.
+        Raises: TableNotFound; KeyMissing; WaitTimeout if a node does not catch up;
+        StatementTimeout.
         Needs: SELECT on the tables.
         """
         seconds = checked_seconds(timeout, "timeout")
         with self._links(timeout) as servers:
             links: dict[str, Link] = {n: server._link for n, server in servers.items()}
-            chosen = (
-                mesh_tables(next(iter(links.values())), self.name)
-                if tables is None
-                else [*table_choice(tables).tables]
-            )
+            own = mesh_tables(next(iter(links.values())), self.name)
+            chosen = own if tables is None else table_choice(tables).resolve(own)
+            # Nothing waits for the changes of others, and no table at all would be equal.
+            if not chosen or not {*chosen} <= {*own}:
+                others = ", ".join(str(table) for table in chosen if table not in own)
+                raise TableNotFound(
+                    f"compare the nodes of the mesh {self.name!r}",
+                    f"{others or 'what was chosen'} is no table of the mesh, which has"
+                    f" {', '.join(map(str, own)) or 'none'}",
+                )
 
             def catch_up() -> None:
                 self._catch_up(servers, timeout)
@@ -517,7 +526,8 @@ class Mesh:
             for change in changes:
                 servers[change.node]._link.run(
                     f"spread the sequence {change.name}",
-                    SQL(change.sql).format(),
+                    # As it is: the name may have braces, which format() would replace.
+                    Composed([SQL(change.sql)]),
                     grant=f"ownership of the sequence {change.name}",
                 )
         return Rows(changes)

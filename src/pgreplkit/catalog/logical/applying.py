@@ -308,7 +308,10 @@ PARKED_STEPS = """
     SELECT number, table_name AS table, statement, parameters, formats, types
     FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
 """
-DROP_ONE_PARKED = "DELETE FROM pgreplkit.parked WHERE id = %s RETURNING id"
+DROP_ONE_PARKED = """
+    DELETE FROM pgreplkit.parked WHERE id = %s AND applier = %s AND lsn = %s RETURNING id
+"""
+"""On another subscriber, another transaction may have the same number."""
 
 RIGHTS = """
     SELECT current_user AS role, rolsuper AS is_superuser,
