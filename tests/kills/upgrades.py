@@ -63,7 +63,7 @@ ENDS = {
     "prepare": UpgradePhase.PREPARED,
     "cutover": UpgradePhase.CUT_OVER,
     "rollback": UpgradePhase.PREPARED,
-    "finish": UpgradePhase.NEW,
+    "finish": UpgradePhase.FINISHED,
 }
 """The phases in which the operations end."""
 

@@ -547,7 +547,8 @@ class Primary(StreamingServer):
         and partitioned tables are fenced too. ``unfenced()`` of the result lists what it does not
         cover.
 
-        A fence that exists is completed. After an error, a new fence is removed again.
+        A fence that exists is completed. After an error, a new fence is removed again, and one that
+        permitted writes permits them again.
 
         Raises: WaitTimeout with the sessions that hold locks; TableNotFound if a table does not
         exist, or there is none to fence; AlreadyExists if a schema of that ``name`` exists;

@@ -133,7 +133,7 @@ def _is_own_machine(host: str) -> bool:
         return False
 
 
-def leads_alike(conninfo: str, server: BaseConnection[Any]) -> bool:
+def is_same_address_on(conninfo: str, server: BaseConnection[Any]) -> bool:
     """Return whether a connection string leads a server to the same place as this process."""
     return is_local(conninfo_of(server)) or not is_local(conninfo)
 

@@ -10,10 +10,10 @@ class PublicationNotFound(ServerError, LookupError):
 
 
 class PublicationGap(PublicationNotFound):
-    """Changes that were made while a publication did not exist: it was dropped and created again,
-    or created later.
+    """Changes that were made while a publication did not exist.
 
-    The server sends none of the changes of its tables that were made in that time, and never will.
+    It was dropped and created again, or created after the slot. The server sends none of the
+    changes of its tables that were made in that time, and never will.
     """
 
     remedy = "copy the rows of its tables again"

@@ -18,7 +18,7 @@ from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.tablename import TableName
 
 _REMEDY = "pass the directory of the subscriber's pg_dump and pg_restore as bindir="
-_VERSION = 10.0
+_VERSION_TIMEOUT = 10.0
 """Seconds for a program to print its version, also from a disk that is asleep."""
 _DUMPED = {SchemaSection.KEYS: "post-data", SchemaSection.REST: "post-data"}
 """The sections that are a part of one of pg_dump's."""
@@ -73,7 +73,9 @@ def program_majors(bindir: Path | None) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     for name in ("pg_dump", "pg_restore"):
         try:
-            printed = _run("read the version", [_program(name, bindir), "--version"], b"", _VERSION)
+            printed = _run(
+                "read the version", [_program(name, bindir), "--version"], b"", _VERSION_TIMEOUT
+            )
         except ControlFailed as error:
             found[name] = error.found
             continue

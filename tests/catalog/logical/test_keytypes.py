@@ -6,14 +6,14 @@ import attrs
 import pytest
 from applyfacts import JSON, column, target
 
-from pgreplkit.catalog.logical.keytypes import has_spellings, unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns, has_spellings
 
 BPCHAR, INTERVAL, NUMERIC, ENUM = 1042, 1186, 1700, 99_999
 
 
 def of_type(oid: int, name: str) -> list[str]:
     key = attrs.evolve(column("id", oid, not_null=True), type=name)
-    return [*unremembered(target(key, column("made", JSON)))]
+    return [*ambiguous_key_columns(target(key, column("made", JSON)))]
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,19 @@ def test_a_key_whose_equal_values_have_several_texts_is_not(oid: int, name: str)
 
 def test_domains_enums_and_collations_count() -> None:
     key = attrs.evolve(column("id", ENUM, not_null=True), type="public.own")
-    assert [*unremembered(target(key))] == ["id of the type public.own"]
-    assert not [*unremembered(target(attrs.evolve(key, is_enum=True)))]
-    assert not [*unremembered(target(attrs.evolve(key, base_oid=25)))]
+    assert [*ambiguous_key_columns(target(key))] == ["id of the type public.own"]
+    assert not [*ambiguous_key_columns(target(attrs.evolve(key, is_enum=True)))]
+    assert not [*ambiguous_key_columns(target(attrs.evolve(key, base_oid=25)))]
     # A domain is what it is over, with the length of that.
     padded = attrs.evolve(key, base_oid=1042, base_type="character(5)")
-    assert not [*unremembered(target(padded))]
-    assert [*unremembered(target(attrs.evolve(padded, base_type="bpchar")))]
-    assert not [*unremembered(target(attrs.evolve(key, base_oid=70000, base_type="ext.ltree")))]
+    assert not [*ambiguous_key_columns(target(padded))]
+    assert [*ambiguous_key_columns(target(attrs.evolve(padded, base_type="bpchar")))]
+    assert not [
+        *ambiguous_key_columns(target(attrs.evolve(key, base_oid=70000, base_type="ext.ltree")))
+    ]
     loose = attrs.evolve(key, base_oid=25, is_deterministic=False)
-    assert [*unremembered(target(loose))] == ["id, whose collation takes different texts for equal"]
+    assert [*ambiguous_key_columns(target(loose))] == [
+        "id, whose collation takes different texts for equal"
+    ]
     assert has_spellings(attrs.evolve(key, base_oid=NUMERIC))
     assert not has_spellings(key)

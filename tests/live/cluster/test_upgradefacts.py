@@ -130,6 +130,48 @@ def test_the_statements_of_database_settings_set_the_same_values(
         remove_databases(other)
 
 
+def test_tables_that_a_preparation_would_not_create_are_found_before_it_runs(
+    database: Database, cluster: Cluster
+) -> None:
+    other = make_database(cluster.primary)
+    # With a partition that was added later.
+    parent = "CREATE TABLE p (id int NOT NULL) PARTITION BY RANGE (id)"
+    part = "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)"
+    try:
+        database.run(parent, part, "ALTER TABLE p1 ADD PRIMARY KEY (id)")
+        with (
+            Primary.connect(database.conninfo) as old,
+            Primary.connect(other.conninfo) as new,
+        ):
+            upgrade = Upgrade(old, new, name="shop")
+            plan = upgrade.plan_prepare(copy_schema=False)
+            assert upgrade.check()["missing tables"].severity == "ok"
+            assert plan.check()["missing tables"].found == "public.p, public.p1"
+            other.run(parent)
+            for report in (upgrade.check(), plan.check()):
+                missing = report["missing tables"]
+                assert (missing.severity, missing.found) == ("critical", "public.p1")
+            other.run(part, "ALTER TABLE p1 ADD PRIMARY KEY (id)")
+            assert plan.check()["missing tables"].severity == "ok"
+    finally:
+        remove_databases(other)
+
+
+def test_the_connection_string_that_is_given_is_tried_also_if_it_is_empty(
+    database: Database,
+) -> None:
+    with Primary.connect(database.conninfo) as old, Primary.connect(database.conninfo) as new:
+        upgrade = Upgrade(old, new, name="shop", replication={"old": ""})
+        found = upgrade.check()
+        # That of this process would lead to the same server.
+        assert found["new reaches old"].severity == "critical"
+        # Both are one database, whose rows it must not advise to remove.
+        assert found["databases"].severity == "critical"
+        assert "TRUNCATE" not in str(found)
+        with pytest.raises(ValueError, match="groups must be an int >= 1, got 0"):
+            upgrade.check(groups=0)
+
+
 def test_time_limits_from_any_source_are_found_and_the_remedies_remove_them(
     database: Database, cluster: Cluster
 ) -> None:

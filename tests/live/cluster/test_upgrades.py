@@ -31,6 +31,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgradesteps import (
+    CopyIndexes,
     CopyTables,
     DropPublications,
     DropSubscriptions,
@@ -621,24 +622,45 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         assert finding.found == "public.docs, public.lists, public.pages"
 
 
-async def test_a_cutover_of_other_databases_is_refused_with_a_hint(
+async def test_operations_on_other_databases_than_those_of_the_preparation_are_refused(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
     elsewhere = Database(old.node, "postgres")
 
+    async def insist_on_refusals() -> None:
+        there = [database.all(LEFT) for database in (old, new)]
+        for one, other, found in (
+            (new, old, "the old server has the subscription shop_1, as the new one"),
+            (new, elsewhere, "the old server has the subscription shop_1, as the new one"),
+            (elsewhere, old, "the new server has the publication shop_1, as the old one"),
+            (old, elsewhere, "the new server has no "),
+            (elsewhere, new, "the old server has no publication shop_1, to which the new"),
+        ):
+            # Without the journal, which names the right databases.
+            async with opened(Pair(one, other), colour, tmp_path / "no") as wrong:
+                assert (await wrong.status()).phase is UpgradePhase.NEW
+                for plan in (
+                    await wrong.plan_prepare(copy_schema=False),
+                    await wrong.plan_cutover(),
+                    await wrong.plan_rollback(),
+                    await wrong.plan_finish(),
+                ):
+                    with pytest.raises(PlanRefused, match="servers: ") as refused:
+                        await plan.run()
+                    assert found in " ".join(str(refused.value).split())
+                with pytest.raises(ValueError, match=f"could not resume 'shop': {found}"):
+                    await wrong.plan_resume()
+                with pytest.raises(TableNotFound, match=found):
+                    await differences(wrong)
+        assert [database.all(LEFT) for database in (old, new)] == there
+
     async with opened(sides, colour, tmp_path) as upgrade:
         await prepare(upgrade, sides)
-    for one, other, found in (
-        (new, old, "old and new may be exchanged"),
-        (old, elsewhere, "pass the servers, databases and the name of the preparation"),
-        (elsewhere, new, "publications: database postgres of the old server has none"),
-    ):
-        async with opened(Pair(one, other), colour, tmp_path / "no") as wrong:
-            with pytest.raises(PlanRefused, match="cutover of shop") as refused:
-                await (await wrong.plan_cutover()).run()
-            # Its line breaks are those of the text.
-            assert found in " ".join(str(refused.value).split())
+        await insist_on_refusals()
+        await (await upgrade.plan_cutover()).run()
+        await insist_on_refusals()
+        await (await upgrade.plan_rollback()).run()
     old.run("ALTER TABLE orders ADD extra text")
     async with opened(sides, colour, tmp_path) as upgrade:
         found = "column missing: extra: the subscriber does not have it"
@@ -769,6 +791,51 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
         assert sides.rows("orders") == (100, 100)
 
 
+@pytest.mark.pg(">=16")
+async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_row_is_lost(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run(
+        "CREATE TABLE events (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (10)",
+    )
+    part = "CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (10) TO (20)"
+
+    def create(progress: StepProgress) -> None:
+        if progress.elapsed is None and isinstance(progress.step, FenceTables):
+            database = old if progress.step.node == "old" else new
+            database.run(part, "INSERT INTO events VALUES (15)", "CREATE TABLE empty (id int)")
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        # The checks report it: who uses force knows that its rows stay behind.
+        old.run("CREATE TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)")
+        cutover = await upgrade.plan_cutover()
+        late = r"public\.empty, public\.events_2: created after the checks"
+        with pytest.raises(PlanFailed, match=late):
+            await cutover.run(create, force=True)
+        await cutover.undo()
+        old.run("DROP TABLE empty, events_2", "INSERT INTO scratch VALUES (2)")
+        await (await upgrade.plan_cutover()).run(force=True)
+        rollback = await upgrade.plan_rollback()
+        # The other one is empty, as many may be in a rollback.
+        with pytest.raises(PlanFailed, match=r" server: public\.events_2: created"):
+            await rollback.run(create)
+        await rollback.undo()
+        order(new)
+
+
+@pytest.mark.pg(">=18")
+async def test_the_actor_of_a_plan_does_not_show_passwords(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    secret = {"old": "password=topsecret"}
+    async with opened(sides, colour, tmp_path, replication=secret) as upgrade:
+        plan = inner(await upgrade.plan_finish())
+        assert "topsecret" not in repr(plan._actor)  # type: ignore[attr-defined]
+
+
 @pytest.mark.pg(">=18")
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -789,6 +856,43 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
+
+
+NOTED = (
+    "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    *(
+        f"CREATE TRIGGER {name} AFTER INSERT ON customers FOR EACH ROW EXECUTE PROCEDURE noted()"
+        for name in ("first", "second")
+    ),
+)
+
+
+@pytest.mark.pg(">=16")
+async def test_a_schema_that_the_new_server_has_in_part_is_not_taken_for_a_copy(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # Without other indexes and foreign keys.
+    old.run("DROP TABLE orders", *NOTED)
+    new.run(TABLES[0])
+
+    def interfere(progress: StepProgress) -> None:
+        if isinstance(progress.step, CopyIndexes) and progress.elapsed is None:
+            new.run(NOTED[1])
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(bindir=old.node.installation.bindir)
+        # The function is missing.
+        with pytest.raises(PlanFailed, match='relation "customers" already exists'):
+            await plan.run()
+        new.run("DROP TABLE customers")
+        # The second trigger is missing.
+        with pytest.raises(PlanFailed, match=r'trigger "first" .* already exists'):
+            await plan.resume(interfere)
+        new.run("DROP TRIGGER first ON customers")
+        await plan.resume()
+        triggers = "SELECT tgname::text FROM pg_trigger WHERE tgname IN ('first', 'second')"
+        assert new.all(f"{triggers} ORDER BY 1") == [("first",), ("second",)]
 
 
 @pytest.mark.pg(">=18")

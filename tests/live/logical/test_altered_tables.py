@@ -246,6 +246,56 @@ def test_a_type_that_would_cut_the_values_of_a_column_is_not_offered(
     assert isinstance(caught.value.__cause__, ApplyFailed)
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "value", "aligning"),
+    [
+        ("varchar(3)", "varchar(10)", "'longer'", "v TYPE character varying(10)"),
+        ("int", "bigint", "3000000000", "v TYPE bigint"),
+        ("int NOT NULL", "int", "NULL", "v DROP NOT NULL"),
+        ("bit(3)", "bit(4)", "B'1010'", None),
+    ],
+)
+@pytest.mark.parametrize("existing", ["refuse", "merge"])
+def test_a_copied_value_that_does_not_fit_names_the_column(
+    two: Pair, here: str, there: str, value: str, aligning: str | None, existing: Any
+) -> None:
+    for each, kind in ((two.publisher, there), (two.subscriber, here)):
+        each.run(f"CREATE TABLE u (id int PRIMARY KEY, v {kind})")
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE u", f"INSERT INTO u VALUES (1, {value})")
+    applier = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        existing=existing,
+    )
+    with pytest.raises(SchemaMismatch, match=r"changes of public.u: .*the column 'v' is") as caught:
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    assert caught.value.table == "public.u"
+    assert [statement[-len(aligning or "") :] for statement in caught.value.sql] == (
+        [aligning] if aligning else []
+    )
+    two.subscriber.run(*caught.value.sql or ["ALTER TABLE u ALTER v TYPE bit(4)"])
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("TABLE u") == two.publisher.all("TABLE u")
+
+
+@pytest.mark.pg(">=11")
+def test_a_truncate_of_several_tables_that_is_refused_names_them(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY)")
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE u")
+    two.subscriber.run("CREATE TABLE c (id int REFERENCES u)")
+    applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    two.publisher.run("TRUNCATE t, u")
+    with pytest.raises(ApplyFailed, match="referenced in a foreign key"):
+        applier.run(stop_at=end(two.publisher), timeout=30)
+    two.subscriber.run("DROP TABLE c")
+    applier.run(stop_at=end(two.publisher), timeout=30)
+    assert two.subscriber.all("TABLE t") == []
+
+
 @pytest.mark.pg(">=12")
 def test_a_check_does_not_compare_columns_that_are_computed_here(two: Pair) -> None:
     applier = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])

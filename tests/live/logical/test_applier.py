@@ -34,10 +34,12 @@ from pgreplkit.applycommand import main
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
+    AlreadyExists,
     ApplierActive,
     ApplyError,
     ApplyFailed,
     ConnectionFailed,
+    InsufficientPrivilege,
     SchemaMismatch,
     ServerError,
     SlotNotFound,
@@ -417,6 +419,81 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
+    one = applier(two, on_error="park", origin="none")
+    two.subscriber.run("CREATE PUBLICATION back FOR TABLE t")
+    back = Applier(
+        two.subscriber.conninfo,
+        two.publisher.conninfo,
+        "back",
+        publications=["back"],
+        origin="none",
+        copy=False,
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    back.run(stop_at=end(two.subscriber), timeout=20)
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 200)", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    [parked] = one.parked()
+    running = Thread(target=one.run, daemon=True)
+    running.start()
+    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    with pytest.raises(ApplierActive):
+        one.apply_parked(parked)
+    one.stop()
+    running.join(20)
+    position = one.status().position
+    one.apply_parked(parked)
+    assert one.status().position == position
+    # The transactions of the other direction come from here, and only they do.
+    two.subscriber.run("INSERT INTO t VALUES (4, 'd', 4)")
+    assert back.run(stop_at=end(two.subscriber), timeout=20).transactions == 1
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+LIMITS = {
+    "statement_timeout": 10,
+    "lock_timeout": 10,
+    "idle_in_transaction_session_timeout": 10,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_the_time_limits_of_clients_do_not_end_an_applier(two: Pair) -> None:
+    major = two.publisher.node.major
+    one = applier(two, conflicts=KeepLocal())
+    running = Thread(target=one.run, daemon=True)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    # The slot waits for this transaction.
+    with psycopg.connect(two.publisher.conninfo) as other:
+        other.execute("INSERT INTO t VALUES (2, 'b', 2)")
+        for each in (two.publisher, two.subscriber):
+            for name, since in LIMITS.items():
+                if major >= since:
+                    each.run(f"ALTER DATABASE {each.name} SET {name} = '400ms'")
+        running.start()
+        time.sleep(1)
+    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+    time.sleep(1)
+    two.subscriber.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'local', 3)")
+    two.publisher.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'c', 3, 3)")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4, 4)")
+    wait_until(lambda: two.subscriber.all("SELECT m FROM t WHERE id = 4") == [(4,)])
+    one.stop()
+    running.join(20)
+    [conflict] = one.conflicts()
+    assert conflict.kind is ConflictKind.INSERT_EXISTS
 
 
 @NEWEST
@@ -814,6 +891,94 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
         with psycopg.connect(two.subscriber.as_role(mover)) as connection:
             connection.execute(f"SELECT {call}('pgreplkit_one', '0/1')".encode())
     one.drop()
+
+
+@NEWEST
+def test_the_origin_of_another_applier_is_not_taken_for_its_own(two: Pair) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # What is left has a position: a new applier would take no change before it.
+    two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+    two.subscriber.run("DROP SCHEMA pgreplkit CASCADE", "DELETE FROM t")
+    with pytest.raises(AlreadyExists, match="replication origin 'pgreplkit_one' at"):
+        one.run(timeout=5)
+    assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")
+    two.subscriber.run("SELECT pg_replication_origin_drop('pgreplkit_one')")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+def reversed_grants(statement: str) -> list[str]:
+    """Return the statements that take away what one of setup_sql gives."""
+    if statement.endswith(" REPLICATION"):
+        return [statement.replace(" REPLICATION", " NOREPLICATION")]
+    # The schema exists by then, so that it need not be created.
+    if not statement.startswith("GRANT ") or "CREATE ON DATABASE" in statement:
+        return []
+    [what, role] = statement.removeprefix("GRANT ").split(" TO ")
+    [privileges, on] = what.split(" ON ")
+    return [f"REVOKE {one} ON {on} FROM {role}" for one in privileges.split(", ")]
+
+
+@pytest.mark.matrix
+def test_each_right_that_is_taken_away_is_found(two: Pair, mover: str) -> None:
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    for database in (two.publisher, two.subscriber):
+        database.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    setup = applier(two).setup_sql(mover)
+    for _ in range(2):
+        two.publisher.run(*setup.publisher)
+        two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    # Which the role created, and now finds without it.
+    two.subscriber.run(f"REVOKE CREATE ON DATABASE {two.subscriber.name} FROM {mover}")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    one.drop()
+    number = 0
+    for database, statements in (
+        (two.publisher, setup.publisher),
+        (two.subscriber, setup.subscriber),
+    ):
+        for statement in statements:
+            for taken in reversed_grants(statement):
+                database.run(taken)
+                assert not one.check().is_ready, taken
+                number += 1
+                database.run(statement)
+    assert number >= 16
+    assert one.check().is_ready
+
+
+@pytest.mark.matrix
+def test_a_role_that_is_not_prepared_is_told_what_is_missing(two: Pair, mover: str) -> None:
+    two.publisher.run(*applier(two).setup_sql(mover).publisher)
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    with pytest.raises(ServerError, match=r"setup_sql\(\)|SET ON PARAMETER"):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    function = "pg_replication_origin_create(text)"
+    schema = applying.functions(two.subscriber.node.major, is_superuser=False)
+    two.subscriber.run(f"REVOKE ALL ON FUNCTION {schema}.{function} FROM {mover}")
+    with pytest.raises(InsufficientPrivilege, match=rf"GRANT EXECUTE ON FUNCTION {schema}\."):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    two.subscriber.run(f"REVOKE INSERT ON t FROM {mover}")
+    with pytest.raises(InsufficientPrivilege, match=r"INSERT, .* ON public\.t"):
+        one.run(timeout=5)
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(f"REVOKE UPDATE ON t FROM {mover}")
+    two.publisher.run("UPDATE t SET n = 2")
+    with pytest.raises(ServerError, match="permission denied") as caught:
+        one.run(stop_at=end(two.publisher), timeout=5)
+    assert "pg_monitor" not in str(caught.value)
 
 
 @NEWEST

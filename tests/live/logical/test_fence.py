@@ -105,6 +105,8 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
             reader.execute("INSERT INTO other VALUES (9)")
             with pytest.raises(WaitTimeout, match="other"):
                 await primary.fence_writes(["other"], timeout=0.1)
+            # As before that attempt.
+            database.run("INSERT INTO other VALUES (-1)")
         fence = await primary.fence_writes(["other"])
         assert database.one("SELECT max(id) FROM other") == 9
         refused(database, "INSERT INTO other VALUES (10)")

@@ -17,9 +17,9 @@ from pgreplkit.plans.cluster.upgrade import (
     cutover_journal,
     groups_of,
     insist_on_groups,
-    overtaken,
     prepare_journal,
     rollback_journal,
+    stale_reason,
 )
 from pgreplkit.values.tablename import TableName
 
@@ -70,7 +70,7 @@ def test_groups_that_leave_out_a_table_or_have_it_twice_are_refused() -> None:
 
 def test_a_name_leaves_room_for_suffixes() -> None:
     assert checked_upgrade_name("shop18") == "shop18"
-    for name in ("", "Shop", "a" * 41, "a-b"):
+    for name in ("", "Shop", "a" * 41, "a-b", "pg_shop"):
         with pytest.raises(InvalidSlotName):
             checked_upgrade_name(name)
 
@@ -140,22 +140,22 @@ def test_a_plan_that_another_process_completed_is_neither_continued_nor_undone(
         known = done_steps(journal, done)
         # The next step may be done, too.
         for applied in (done, done + 1):
-            assert overtaken(known, refusing(journal, applied), undoes=False) == ""
+            assert stale_reason(known, refusing(journal, applied), undoes=False) == ""
         if done <= opened:
-            assert overtaken(known, refusing(journal, done), undoes=True) == ""
-            assert "server accepts writes" in overtaken(known, complete, undoes=True)
+            assert stale_reason(known, refusing(journal, done), undoes=True) == ""
+            assert "server accepts writes" in stale_reason(known, complete, undoes=True)
         if done != opened:
             # The others may have moved the clients back since.
             later = complete if done < opened else {node: complete[back[node]] for node in complete}
-            assert "server accepts writes" in overtaken(known, later, undoes=False)
-        assert overtaken(known, {"old": None, "new": None}, undoes=True) == ""
+            assert "server accepts writes" in stale_reason(known, later, undoes=False)
+        assert stale_reason(known, {"old": None, "new": None}, undoes=True) == ""
 
 
 def test_a_preparation_is_not_undone_after_a_cutover() -> None:
     groups = [TableGroup(tables=(TableName("public", "a"),), bytes=1)]
     journal = prepare_journal(NAMES, groups, copies_schema=True)
-    assert overtaken(journal, {"old": False, "new": True}, undoes=True) == ""
-    assert "after a cutover" in overtaken(journal, {"old": True, "new": False}, undoes=True)
+    assert stale_reason(journal, {"old": False, "new": True}, undoes=True) == ""
+    assert "after a cutover" in stale_reason(journal, {"old": True, "new": False}, undoes=True)
 
 
 def test_the_way_back_is_armed_while_nothing_writes() -> None:

@@ -108,12 +108,12 @@ def test_a_fence_that_is_not_removed_is_left_by_an_interrupted_operation() -> No
         assert found is UpgradePhase.SWITCHING
 
 
-def test_exchanged_servers_look_new_and_not_finished() -> None:
-    for follows, phase in ((True, UpgradePhase.NEW), (False, UpgradePhase.FINISHED)):
+def test_other_servers_than_those_of_the_preparation_look_new() -> None:
+    for forward in ([], [following(enabled=False)]):
         found = phase_of(
-            [], old_is_fenced=True, new_is_fenced=False, interrupted="", old_follows=follows
+            forward, old_is_fenced=True, new_is_fenced=False, interrupted="", are_wrong=True
         )
-        assert found is phase
+        assert found is UpgradePhase.NEW
 
 
 @pytest.mark.parametrize(

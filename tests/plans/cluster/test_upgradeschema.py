@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings, uncopied
+from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.finding import Severity
 
 KEPT = KeptSchema(old={"a": "1", "b": "2"}, new={"a": "1", "b": "20"})
@@ -66,3 +67,22 @@ def test_the_kept_schema_survives_its_text_and_other_comments_are_none() -> None
         assert (kept.old, kept.new) == ({}, {})
         [finding] = schema_findings(kept, {"a": "1"}, {"a": "1"})
         assert (finding.severity, finding.found[:7]) == (Severity.INFO, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("section", "privileges", "found"),
+    [
+        (SchemaSection.PRE_DATA, True, ["function f()", "table public.t"]),
+        (SchemaSection.KEYS, True, []),
+        (SchemaSection.REST, True, ["default privileges r", "policy p", "trigger g"]),
+        (SchemaSection.REST, False, ["policy p", "trigger g"]),
+    ],
+)
+def test_the_objects_of_each_section_are_missed(
+    section: SchemaSection, privileges: bool, found: list[str]
+) -> None:
+    # Keys and indexes are compared by their definitions.
+    names = "function f()", "index i", "policy p", "table public.t", "trigger g", "constraint c"
+    old = dict.fromkeys([*names, "default privileges r", "view v"], "1")
+    new = {"view v": "another definition", "trigger alone": "1"}
+    assert uncopied(section, old, new, privileges=privileges) == found

@@ -42,6 +42,18 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("tables", CRITICAL, "connect", facts_of(tables=())),
     ("replica identity", CRITICAL, "ALTER TABLE a", facts_of(identities=(NO_KEY,))),
     (
+        "missing tables",
+        CRITICAL,
+        "create these tables on the new server, or drop the others there",
+        facts_of(tables=(table("a"), table("b", kind="p")), there=[TableName("public", "a")]),
+    ),
+    (
+        "missing tables",
+        CRITICAL,
+        "create these tables on the new server, or prepare with copy_schema=True",
+        facts_of(copies_schema=False),
+    ),
+    (
         "types without equality",
         CRITICAL,
         "j",

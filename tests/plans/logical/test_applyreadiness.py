@@ -46,6 +46,7 @@ FACTS = ApplyFacts(
     identities=[IDENTITY],
     unsent={},
     operations={T: {*Operation}},
+    unreadable=(),
     sends_truncate=True,
     targets={T: OWN},
     mismatches={},
@@ -89,6 +90,8 @@ def test_everything_is_found() -> None:
         ({"mismatches": {T: "no column 'n'"}}, "table public.t"),
         ({"unsent": {T: ("made",)}}, "table public.t, its replica identity"),
         ({"targets": {T: attrs.evolve(OWN, lacks=("DELETE",))}}, "table public.t"),
+        ({"unreadable": [T]}, "table public.t on the publisher"),
+        ({"targets": {T: attrs.evolve(OWN, is_out_of_reach=True)}}, "table public.t"),
         ({"targets": {T: attrs.evolve(OWN, hides_rows=True)}}, "table public.t"),
     ],
 )

@@ -14,7 +14,7 @@ from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.errors import SameServer, ServerError
 from pgreplkit.plans.server.identity import (
     ServerKey,
-    astray,
+    destination_mismatch,
     feeds_itself,
     insist_on_another_publisher,
     insist_on_distinct,
@@ -141,7 +141,9 @@ def test_a_connection_string_that_leads_astray_is_described(
     changed: dict[str, object], expected: str
 ) -> None:
     found = attrs.evolve(OWN, **changed)  # type: ignore[arg-type]
-    assert astray(found, OWN, attrs.evolve(OWN, system_id="8")) == expected
+    assert destination_mismatch(found, OWN, attrs.evolve(OWN, system_id="8")) == expected
     # Both databases of an upgrade may be on one server.
     other = attrs.evolve(OWN, database="new")
-    assert astray(other, OWN, other) == "it leads to the database 'new', not to 'shop'"
+    assert (
+        destination_mismatch(other, OWN, other) == "it leads to the database 'new', not to 'shop'"
+    )

@@ -79,7 +79,7 @@ class AsyncPlanLock(Protocol):
         """Insist that it is held, before a step changes something on a node."""
         ...
 
-    async def overtaken(self, journal: Journal, *, undoes: bool) -> str:
+    async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
@@ -271,12 +271,12 @@ class AsyncPlan:
 
     @asynccontextmanager
     async def _alone(self, *, resumes: bool, undoes: bool = False) -> AsyncIterator[None]:
-        """Keep other processes away during the block, and refuse what they have overtaken."""
+        """Keep other processes away during the block, and refuse a stale journal."""
         if self._lock is None:
             yield
             return
         async with self._lock.held(self._act, resumes=resumes):
-            if resumes and (found := await self._lock.overtaken(self._journal, undoes=undoes)):
+            if resumes and (found := await self._lock.stale_reason(self._journal, undoes=undoes)):
                 raise ServerError(
                     self._act,
                     f"{found}: another process has continued it since",

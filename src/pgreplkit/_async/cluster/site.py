@@ -11,10 +11,12 @@ from pgreplkit._async._io import completed, to_thread
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settingcommands import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
@@ -71,6 +73,9 @@ class AsyncSite:
     async def _limited(self, server: ServerT) -> ServerT:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
+            # The limits of a role are meant for clients.
+            with translate_errors("set the time limits"):
+                await lift_limits(server.connection)
             await server._link.run("set statement_timeout", limit)
         except BaseException:
             # No one else has the connection yet.

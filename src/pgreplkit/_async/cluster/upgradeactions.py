@@ -11,8 +11,14 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import TaskGroup, completed, sleep, to_thread
-from pgreplkit._async.cluster.upgradefacts import keep_schema, read_tables, truncated_since
-from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
+from pgreplkit._async.cluster.upgradefacts import (
+    keep_schema,
+    read_fingerprint,
+    read_tables,
+    read_unpublished,
+    truncated_since,
+)
+from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
 from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
@@ -44,6 +50,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
+from pgreplkit.plans.cluster.upgradeschema import uncopied
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -68,7 +75,7 @@ class AsyncUpgradeActor:
 
     old: AsyncPrimary
     new: AsyncPrimary
-    replication: Mapping[str, str]
+    replication: Mapping[str, str] = attrs.field(repr=False)
     redirect: Callable[[str], object] | None
     bindir: str | os.PathLike[str] | None
     owners: bool
@@ -130,7 +137,7 @@ class AsyncUpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
-                await self._wait_applied(server, other, step.subscriptions)
+                await self._wait_applied(server, other, step)
             case steps.SetSequences():
                 # The plan reads both sides when it runs.
                 plan = AsyncSequencePlan(other, server, (), margin=0, names=None)
@@ -241,18 +248,24 @@ class AsyncUpgradeActor:
             )
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.
-            tables = [one.table for one in await read_tables(self.old._link) if one.kind in "rp"]
-            if section is SchemaSection.PRE_DATA:
-                if {*await read_shapes(self.new._link, tables)} != {*tables}:
-                    raise
-                return
-            drift = await aschema_drift(self.old, self.new, tables)
-            missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
-            if section is SchemaSection.KEYS:
-                # The others follow later.
-                missing = [one for one in missing if one.severity >= Severity.CRITICAL]
-            if missing:
+            if not await self._has_section(section):
                 raise
+
+    async def _has_section(self, section: SchemaSection) -> bool:
+        """Return whether the new server has all objects of a section of the old one's schema."""
+        here = await read_fingerprint(self.old._link)
+        there = await read_fingerprint(self.new._link)
+        if uncopied(section, here, there, privileges=self.owners):
+            return False
+        if section is SchemaSection.PRE_DATA:
+            return True
+        tables = [one.table for one in await read_tables(self.old._link) if one.kind in "rp"]
+        drift = await aschema_drift(self.old, self.new, tables)
+        missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
+        if section is SchemaSection.KEYS:
+            # The others follow later.
+            missing = [one for one in missing if one.severity >= Severity.CRITICAL]
+        return not missing
 
     async def _wait_copied(
         self, server: AsyncPrimary, publisher: AsyncPrimary, names: Sequence[str]
@@ -272,9 +285,24 @@ class AsyncUpgradeActor:
                 else:
                     looks[name] = look
 
+    async def _insist_on_published(self, step: steps.WaitApplied) -> None:
+        """Refuse to continue without the tables that were created after the checks."""
+        node, other = self._other(step.node)
+        # As in the checks of a rollback, the old server need not have an empty table.
+        found = await read_unpublished(other, step.subscriptions, with_rows=step.node == OLD)
+        if late := {str(table) for table in found} - {*step.left_out}:
+            raise ServerError(
+                f"replicate all rows of the {node} server",
+                f"{', '.join(sorted(late))}: created after the checks, and not replicated",
+                remedy=f"undo() the plan, create them on the {step.node} server too, add them to a"
+                " publication, refresh its subscription, and plan again",
+            )
+
     async def _wait_applied(
-        self, server: AsyncPrimary, publisher: AsyncPrimary, names: Sequence[str]
+        self, server: AsyncPrimary, publisher: AsyncPrimary, step: steps.WaitApplied
     ) -> None:
+        names = step.subscriptions
+        await self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = await publisher.write_marker()
         for name in names:

@@ -24,6 +24,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -121,7 +122,7 @@ class AsyncUpgradeClone:
 
         Raises: ControlFailed if a program cannot be run.
         """
-        facts = await self._facts(groups)
+        facts = await self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     async def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> AsyncPlan:

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.drift import aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import led_astray
+from pgreplkit._async.server.identity import wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -28,6 +28,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     RoleRights,
@@ -62,8 +63,13 @@ from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    unpublished_finding,
     way_back_findings,
+)
+from pgreplkit.plans.cluster.upgradepairing import (
+    NamedObjects,
+    WrongServers,
+    servers_finding,
+    wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -107,6 +113,8 @@ async def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = await read_tables(old._link)
@@ -133,6 +141,8 @@ async def read_upgrade_facts(
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if await is_up(new._link, names.fence) else "",
         writing_triggers=await read_writing_triggers(old=old),
@@ -246,9 +256,9 @@ async def _unreached(
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:
@@ -257,7 +267,7 @@ async def _unreached(
             raise Rollback
     except ServerError as error:
         return error.found, error.sqlstate
-    return await led_astray(given, other, server), None
+    return await wrong_destination(given, other, server), None
 
 
 async def _reads_xml(link: AsyncLink) -> bool:
@@ -296,17 +306,15 @@ async def read_status(
     back = await _statuses(old, new, names, back=True)
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    publications = [
-        *names.forward_in(one.name for one in await old.publications()),
-        *names.back_in([one.name for one in await new.publications()]),
-    ]
+    here, there = await read_named(old, names), await read_named(new, names)
+    publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        old_follows=bool(names.own_in(one.name for one in await old.subscriptions())),
+        are_wrong=wrong_servers(names, old=here, new=there) is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
@@ -319,6 +327,33 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+
+
+async def read_named(server: AsyncPrimary, names: Names) -> NamedObjects:
+    """Return the names of the objects of a server's database."""
+    database = server.connection.info.dbname
+    return NamedObjects(
+        publications=[one.name for one in await server.publications()],
+        subscriptions=[one.name for one in await server.subscriptions()],
+        slots=[one.name for one in await server.slots() if one.state.database == database],
+        has_fence=await read_fence(server._link, names.fence) is not None,
+    )
+
+
+async def read_wrong_servers(
+    old: AsyncPrimary, new: AsyncPrimary, names: Names
+) -> WrongServers | None:
+    """Return what shows that the servers are not those of the preparation; None if nothing does."""
+    here, there = await read_named(old, names), await read_named(new, names)
+    return wrong_servers(names, old=here, new=there)
+
+
+async def read_obstacles(old: AsyncPrimary, new: AsyncPrimary, names: Names) -> list[Finding]:
+    """Return the findings with which all others are meaningless, or cannot be read."""
+    if lacking := await read_lacking_rights(old=old, new=new):
+        return lacking
+    wrong = await read_wrong_servers(old, new, names)
+    return [] if wrong is None else [servers_finding(wrong)]
 
 
 async def _statuses(
@@ -339,14 +374,9 @@ async def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradeOperation.CUTOVER)
-        # Without a preparation there is nothing else to look at.
-        if phase.severity is not Severity.OK:
-            return [phase]
-        # The new server is that of the preparation, and the old one is not.
-        return [phase, unpublished_finding(old.connection.info.dbname)]
+        # There is nothing else to look at.
+        return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = await aschema_drift(old, new, published)
-    tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
     return [
@@ -356,9 +386,7 @@ async def read_gate(
         *cutover_findings(
             status,
             drift,
-            unpublished=[
-                one.table for one in tables if one.is_copied and one.table not in published
-            ],
+            unpublished=await read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in await read_blockers(old._link, published)],
             subscriptions=await read_others(old, names),
@@ -572,14 +600,10 @@ async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[st
     }
 
 
-async def read_unreturned(
-    new: AsyncPrimary, groups: Mapping[str, Sequence[str]]
+async def read_unpublished(
+    server: AsyncPrimary, publications: Iterable[str], *, with_rows: bool = False
 ) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate.
-
-    ``groups`` are those of ``returned_groups``.
-    """
-    returned = {TableName.parse(table) for group in groups.values() for table in group}
-    # Such as a partition that was created after the cutover.
-    tables = [one.table for one in await read_tables(new._link) if one.is_copied]
-    return await _nonempty(new._link, [table for table in tables if table not in returned])
+    """Return the tables of a server that none of the publications has."""
+    records = await server._link.all("read the tables", UNPUBLISHED, [[*publications]])
+    tables = [table_in(record) for record in records]
+    return await _nonempty(server._link, tables) if with_rows else tables

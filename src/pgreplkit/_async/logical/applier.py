@@ -35,6 +35,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
@@ -597,22 +598,23 @@ class AsyncApplier(AsyncClosing):
     async def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Where several servers write, it has its publisher's origin and commit time, and the applier
-        must not run meanwhile.
+        It has the applier's origin and the commit time of the publisher, so that servers which
+        take only the subscriber's own changes do not get it. Stop the applier before; with
+        ``resume="table"`` there is no origin, and the applier may run.
 
         Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
         longer, or by another applier.
         """
         _insist_on_parked(parked)
-        ranks = self._settings.ranks_of_origins
+        ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
         async with await AsyncApplyTarget.connect(
-            self._subscriber, self.name, uses_origin=ranks is not None
+            self._subscriber, self.name, uses_origin=uses_origin
         ) as target:
-            if ranks is not None:
-                # Without the origin, other servers would get it a second time, as a local change.
+            if uses_origin:
                 await target.lock()
-                await target.use_ranks(ranks)
                 await target.take_origin()
+            if ranks is not None:
+                await target.use_ranks(ranks)
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
@@ -670,6 +672,8 @@ class _Session(AsyncClosing):
         register(connection)
         link = AsyncLink(connection)
         try:
+            with translate_errors("connect"):
+                await lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             await link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from pgreplkit._async._io import TaskGroup
+from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyrows import AsyncApplyRows, insist_on_empty
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.coverage import insist_on_all_rows
@@ -20,10 +21,11 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import AlreadyExists, ApplyError
+from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.values.tablename import TableName
 
 _LOOKS_EVERY = 0.2
 """Seconds between two looks whether a copy has failed."""
@@ -58,6 +60,8 @@ class AsyncApplyCopy:
         self._left: deque[TableCopy] = deque()
         """The tables whose copy has not begun."""
         self._failure: Exception | None = None
+        self._failed: TableName | None = None
+        """The table whose copy failed."""
         self._is_wanted = True
         self.rows = 0
         """The number of copied rows."""
@@ -69,6 +73,8 @@ class AsyncApplyCopy:
         """
         settings, target = self._settings, self._target
         await self._insist_on_slot(state, has_slot=await self._has_slot())
+        if state is None:
+            await target.insist_on_new_origin()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else await target.read_copied()
@@ -85,7 +91,7 @@ class AsyncApplyCopy:
 
         Return whether all of them are; False if the applier was stopped in between.
 
-        Raises: ApplyError for a table with rows; StatementTimeout.
+        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout.
         """
         target, has_slot = self._target, await self._has_slot()
         if state is None:
@@ -187,9 +193,19 @@ class AsyncApplyCopy:
             for target in targets[1:]:
                 await target.close()
         if self._failure is not None:
+            await self._raise_mismatch(self._failure)
             raise self._failure
 
+    async def _raise_mismatch(self, failure: Exception) -> None:
+        """Raise SchemaMismatch if the types of columns have refused a row."""
+        if isinstance(failure, ServerError):
+            link, settings = self._target.link, self._settings
+            mismatch = await find_mismatch(self._publisher, link, settings, failure, self._failed)
+            if mismatch is not None:
+                raise mismatch from failure
+
     async def _work(self, worker: AsyncApplyRows, created: CreatedSlot) -> None:
+        copy = None
         try:
             while self._is_wanted and self._left and not self._stops():
                 try:
@@ -200,7 +216,9 @@ class AsyncApplyCopy:
                 self.rows += await worker.copy(copy, created.consistent_point)
         except Exception as error:
             # The first failure is the cause of those that follow.
-            self._failure = self._failure or error
+            if self._failure is None:
+                self._failed = None if copy is None else copy.table.table_name
+                self._failure = error
 
 
 async def _cancel(workers: Sequence[AsyncApplyRows]) -> None:

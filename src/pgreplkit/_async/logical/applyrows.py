@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Self
 
 from psycopg import AsyncConnection
@@ -18,10 +19,11 @@ from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
+from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -86,8 +88,7 @@ class AsyncApplyRows(AsyncClosing):
 
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
-        grant = read_grant(copy.table.table_name)
-        with translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant):
+        with self._writing(copy):
             async with self._target.link.in_transaction():
                 name = copy.table.table_name
                 noted = await self._target.link.all(
@@ -110,7 +111,7 @@ class AsyncApplyRows(AsyncClosing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with watched(self._reader):
+                with self._reading(copy), watched(self._reader):
                     return await self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise ApplyError(
@@ -139,8 +140,21 @@ class AsyncApplyRows(AsyncClosing):
             to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
             async with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
-                await relay(self._reader, rows, sink, self._check_wanted)
+                with self._reading(copy):
+                    await relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount
+
+    def _writing(self, copy: TableCopy) -> AbstractContextManager[None]:
+        """Translate the errors of the subscriber."""
+        target = self._settings.target_of(copy.table.table_name)
+        grant = f"{schema_grant([target])}; SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target}"
+        connection = self._target.connection
+        return translate_errors(f"copy {copy.table}", connection=connection, grant=grant)
+
+    def _reading(self, copy: TableCopy) -> AbstractContextManager[None]:
+        """Translate the errors of the publisher."""
+        grant = read_grant(copy.table.table_name)
+        return translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant)
 
     def _check_wanted(self) -> None:
         if not self._is_wanted():
@@ -157,9 +171,12 @@ class AsyncApplyRows(AsyncClosing):
                 new = (copied_values(bytes(data), count), [TEXT] * count)
                 # As a stream would send the row.
                 change: RawChange[Row] = (ord("I"), (table_reader,), False, None, new)
-                for step in self._planner.steps(change):
-                    written += await self._target.step(step)
+                written += await self._write(copy, self._planner.steps(change))
         return written
+
+    async def _write(self, copy: TableCopy, steps: Iterable[Step]) -> int:
+        with self._writing(copy):
+            return sum([await self._target.step(step) for step in steps])
 
     async def _table_reader(self, copy: TableCopy) -> TableReader[Row]:
         reading = self._plugin.reading(self._reader)

@@ -9,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
     TargetTable,
@@ -41,6 +42,11 @@ class AsyncTargetShapes(AsyncClosing):
             connection = await AsyncConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
+            try:
+                await lift_limits(connection)
+            except BaseException:
+                await connection.close()
+                raise
         return cls(AsyncLink(connection))
 
     async def read(self, names: Sequence[TableName]) -> None:

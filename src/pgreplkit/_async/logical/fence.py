@@ -155,9 +155,11 @@ async def make_fence(
             await _patiently(link, operation, statements, batch, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
-        if before is None:
-            with suppress(Error):
+        with suppress(Error):
+            if before is None:
                 await lift(link, name, timeout)
+            elif not before.is_up:
+                await permit(link, name)
         raise
     waited = timedelta(seconds=time.monotonic() - began)
     state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)

@@ -31,7 +31,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.identity import IDENTITY, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, leads_alike, server_conninfo
+from pgreplkit.driver.conninfo import address, is_same_address_on, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     READ_ONLY_TRANSACTION,
@@ -262,7 +262,7 @@ async def insist_on_slot_at(link: AsyncLink, state: SubscriptionState, conninfo:
     """
     parts.connection(conninfo)
     operation = f"connect the subscription {state.subname!r} to another publisher"
-    if not leads_alike(conninfo, link.connection):
+    if not is_same_address_on(conninfo, link.connection):
         return
     with suppress(ConnectionFailed):
         # The subscriber may reach a publisher that this program does not reach.

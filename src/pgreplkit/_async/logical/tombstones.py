@@ -10,8 +10,8 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
+from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
 from pgreplkit.values.tablename import TableName
@@ -71,7 +71,7 @@ def insist_on_keys(tables: Iterable[TargetTable]) -> None:
                 "it has no unique key of columns that are NOT NULL",
                 remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
             )
-        if lost := [*unremembered(table)]:
+        if lost := [*ambiguous_key_columns(table)]:
             raise KeyMissing(
                 operation,
                 f"its key has {', '.join(lost)}: a deletion could not be found again by it",
@@ -92,7 +92,9 @@ async def ensure_functions(link: AsyncLink, operation: str) -> None:
 
 async def table_oid(link: AsyncLink, table: TableName) -> int:
     """Return the OID of a table."""
-    record = await link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    record = await link.one(
+        f"read the OID of {table}", sql.TABLE_OID, [str(table)], grant=schema_grant([table])
+    )
     return int(record["oid"])
 
 

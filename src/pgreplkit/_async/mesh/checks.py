@@ -41,15 +41,16 @@ async def read_node(
     skew = record["clock"] - datetime.now(UTC)
     found = await read_targets(link, tables)
     with_rows = []
-    for table in found:
+    for table, own in found.items():
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and await has_rows(link, _OPERATION, table):
+        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
+        if is_readable and await has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
     rights = await read_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = await link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    advances = await link.one(_OPERATION, applying.advance_rights())
     owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)

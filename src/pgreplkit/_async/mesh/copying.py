@@ -21,6 +21,7 @@ from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.streams import functions_of, start_at
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
@@ -86,6 +87,9 @@ class AsyncMeshCopy:
                 # The slot of an interrupted copy: its snapshot has ended with the session.
                 if await donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     await walsender.drop_slot(self._slot, wait=True)
+                # Creating a slot waits for the transactions that are open.
+                with translate_errors(self._operation):
+                    await lift_limits(walsender.connection)
                 created = await walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )
@@ -262,10 +266,12 @@ class AsyncMeshCopy:
         for copy in copies:
             table, columns = parts.table(copy.table.table_name), _columns(copy)
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
-            stage = SQL(sql.STAGE_ROWS).format(columns, table)
-            take = partial(SQL(sql.TAKE_ROWS).format, table, columns, columns)
+            stage = SQL(sql.STAGE_ROWS).format()
+            take = partial(SQL(sql.TAKE_ROWS).format, table, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+                await target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 await _copy_stamped(reader, rows, target, stage, take)
+                await target.run(SQL(sql.DROP_ROW_TYPE))
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
             await _copy_stamped(

@@ -457,10 +457,10 @@ class AsyncMesh:
         return Rows(await read_conflicts(self._servers, self.name, since))
 
     async def applier(self, source: str, target: str, *, timeout: Timeout = 60.0) -> AsyncApplier:
-        """Return the applier of the changes of one node to another one.
+        """Return the applier that applies the changes of ``source`` to ``target``.
 
-        It shows the transactions that were put aside, and applies or drops them; ``run`` runs it,
-        too, and must not run while it applies one.
+        Its ``parked()`` lists the transactions that were put aside. Stop the mesh's ``run`` before
+        ``apply_parked()``: it runs the same applier.
 
         Raises: NodeNotFound; ConnectionFailed; ValueError for one node.
         """

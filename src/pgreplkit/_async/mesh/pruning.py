@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from pgreplkit._async.logical.tombstones import prune_tombstones
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.plans.mesh.layout import Members, slot_name, without
 from pgreplkit.values.lsn import LSN
 
@@ -50,5 +52,8 @@ class AsyncPruning:
         if not has_all or not before:
             return 0
         async with await AsyncServer.connect(self._servers[target]) as server:
+            with translate_errors(_OPERATION):
+                # There may be millions.
+                await lift_limits(server.connection)
             oldest = min(at for at, _ in before.values())
             return await prune_tombstones(server._link, oldest - _KEPT)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.server.identity import DATABASE, RunningDatabase
-from pgreplkit.driver.conninfo import leads_alike
+from pgreplkit.driver.conninfo import is_same_address_on
 from pgreplkit.errors import ConnectionFailed
-from pgreplkit.plans.server.identity import astray, insist_on_two
+from pgreplkit.plans.server.identity import destination_mismatch, insist_on_two
 
 _CONNECT_TIMEOUT = 5
 """Seconds; the address may be one that only the other server reaches."""
@@ -18,13 +18,13 @@ async def read_database(link: AsyncLink) -> RunningDatabase:
     return RunningDatabase(**await link.one("read the identity", DATABASE))
 
 
-async def led_astray(conninfo: str, expected: AsyncServer, subscriber: AsyncServer) -> str:
+async def wrong_destination(conninfo: str, expected: AsyncServer, subscriber: AsyncServer) -> str:
     """Return where a subscriber's connection string leads instead of to the expected publisher.
 
     Empty if it leads there, and also if this process cannot find out: the subscriber may reach an
     address that this process does not reach.
     """
-    if not leads_alike(conninfo, subscriber.connection):
+    if not is_same_address_on(conninfo, subscriber.connection):
         return ""
     try:
         async with await AsyncServer.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as there:
@@ -32,7 +32,7 @@ async def led_astray(conninfo: str, expected: AsyncServer, subscriber: AsyncServ
     except ConnectionFailed:
         return ""
     own = await read_database(subscriber._link)
-    return astray(found, await read_database(expected._link), own)
+    return destination_mismatch(found, await read_database(expected._link), own)
 
 
 async def insist_on_two_databases(

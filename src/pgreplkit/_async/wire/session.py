@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import AsyncConnection
 
 from pgreplkit._async.wire.answering import answered_in_time
-from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES
+from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
 
@@ -19,6 +19,16 @@ async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> No
     with answered_in_time(connection):
         await connection.execute(EXACT_TEXTS, prepare=False)
     await read_bytes(connection, conninfo)
+
+
+async def lift_limits(connection: AsyncConnection[object]) -> None:
+    """Switch off every time limit of a session, which a role or a database may have for clients.
+
+    A session of ours may be idle for hours, or wait for a lock as long as a transaction is open.
+    """
+    major = connection.info.server_version // 10000
+    with answered_in_time(connection):
+        await connection.execute(without_timeouts(major).encode(), prepare=False)
 
 
 async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None:

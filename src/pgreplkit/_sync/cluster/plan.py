@@ -80,7 +80,7 @@ class PlanLock(Protocol):
         """Insist that it is held, before a step changes something on a node."""
         ...
 
-    def overtaken(self, journal: Journal, *, undoes: bool) -> str:
+    def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
@@ -272,12 +272,12 @@ class Plan:
 
     @contextmanager
     def _alone(self, *, resumes: bool, undoes: bool = False) -> Iterator[None]:
-        """Keep other processes away during the block, and refuse what they have overtaken."""
+        """Keep other processes away during the block, and refuse a stale journal."""
         if self._lock is None:
             yield
             return
         with self._lock.held(self._act, resumes=resumes):
-            if resumes and (found := self._lock.overtaken(self._journal, undoes=undoes)):
+            if resumes and (found := self._lock.stale_reason(self._journal, undoes=undoes)):
                 raise ServerError(
                     self._act,
                     f"{found}: another process has continued it since",

@@ -12,10 +12,12 @@ from pgreplkit._sync._io import completed, to_thread
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settingcommands import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
@@ -72,6 +74,9 @@ class Site:
     def _limited(self, server: ServerT) -> ServerT:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
+            # The limits of a role are meant for clients.
+            with translate_errors("set the time limits"):
+                lift_limits(server.connection)
             server._link.run("set statement_timeout", limit)
         except BaseException:
             # No one else has the connection yet.

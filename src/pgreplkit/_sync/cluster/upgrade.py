@@ -21,17 +21,18 @@ from pgreplkit._sync.cluster.upgradefacts import (
     published_groups,
     read_files,
     read_gate,
-    read_lacking_rights,
     read_objects,
+    read_obstacles,
     read_others,
     read_status,
     read_stuck,
     read_tables,
     read_truncated,
-    read_unreturned,
+    read_unpublished,
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
+    read_wrong_servers,
     returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
@@ -50,6 +51,7 @@ from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
     UpgradePhase,
     UpgradeStatus,
+    checked_count,
     checked_upgrade_name,
     cutover_journal,
     finish_journal,
@@ -65,6 +67,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     planned_finding,
     rollback_findings,
 )
+from pgreplkit.plans.cluster.upgradepairing import servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
     UpgradeOperation,
     compared_publisher,
@@ -141,7 +144,17 @@ class Upgrade:
         lacks rights, a finding has the statements that grant them, and only the servers are
         checked.
         """
-        facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
+        return self._check(groups, copies_schema=True)
+
+    def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
+        facts = read_upgrade_facts(
+            self._old,
+            self._new,
+            self._names,
+            checked_count(groups, "groups"),
+            self._replication,
+            copies_schema=copies_schema,
+        )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
     def groups(self, count: int = 1) -> Rows[TableGroup]:
@@ -169,6 +182,8 @@ class Upgrade:
         before the preparation, after the end, and after a cutover without a way back.
         """
         status, (old, new) = self.status(), self._sides
+        if (wrong := read_wrong_servers(old, new, self._names)) is not None:
+            raise TableNotFound("compare the tables", wrong.found, remedy=wrong.remedy)
         if compared_publisher(status) == NEW:
             source, target = new, old
             groups = compared_groups(new, returned_groups(new, self._names))
@@ -193,8 +208,10 @@ class Upgrade:
         """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
 
         ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
-        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
-        copied rows on the new server.
+        the new version's pg_dump and pg_restore. With ``copy_schema=False`` the new server must
+        have the schema already, indexes and triggers included; with ``owners=False`` no owners and
+        privileges are copied. ``undo()`` of the plan leaves the schema and the copied rows on the
+        new server.
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
@@ -224,7 +241,8 @@ class Upgrade:
         """
         checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
-        journal = cutover_journal(self._names, groups, way_back=way_back)
+        left_out = read_unpublished(self._old, groups)
+        journal = cutover_journal(self._names, groups, way_back=way_back, left_out=left_out)
         files: dict[TableName, int] = {}
         checks = _GateChecks(self, groups, way_back, files)
         return self._plan(journal, checks, redirect, files=files)
@@ -238,7 +256,8 @@ class Upgrade:
         groups = published_groups(self._old, self._names)
         back = returned_groups(self._new, self._names)
         returned = [table for group in back.values() for table in group]
-        journal = rollback_journal(self._names, groups, returned)
+        left_out = read_unpublished(self._new, back)
+        journal = rollback_journal(self._names, groups, returned, left_out=left_out)
         files: dict[TableName, int] = {}
         checks = _RollbackChecks(self, {**groups, **back}, files)
         return self._plan(journal, checks, redirect, files=files)
@@ -296,8 +315,12 @@ class Upgrade:
             if not journal.operation.startswith(CLONING):
                 journal.check_databases(databases_of(*self._sides))
             return journal
-        old, status = self._old, self.status()
-        objects = read_objects(old, self._new, status, self._names)
+        (old, new), operation = self._sides, f"resume {self.name!r}"
+        insist_on_two_databases(operation, old._link, new._link)
+        if (wrong := read_wrong_servers(old, new, self._names)) is not None:
+            raise ValueError(f"could not {operation}: {wrong}")
+        status = self.status()
+        objects = read_objects(old, new, status, self._names)
         tables = read_tables(old._link)
         rebuilt = rebuilt_journal(self._names, objects, tables, now=datetime.now(UTC))
         if rebuilt is None:
@@ -371,13 +394,14 @@ class _PrepareChecks:
 
     def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
+        if obstacles := read_obstacles(old, new, self.upgrade._names):
+            return obstacles
         phase = phase_finding(self.upgrade.status(), UpgradeOperation.PREPARE)
         # Of a prepared upgrade they would advise to remove its own objects and rows.
         if phase.severity is not Severity.OK:
             return [phase]
-        found = [phase, *(self.upgrade.check(groups=self.groups))]
+        checked = self.upgrade._check(self.groups, copies_schema=self.copies_schema)
+        found = [phase, *checked]
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = to_thread(partial(program_majors, folder))
@@ -398,8 +422,8 @@ class _GateChecks:
 
     def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
+        if obstacles := read_obstacles(old, new, self.upgrade._names):
+            return obstacles
         status, names = self.upgrade.status(), self.upgrade._names
         groups = published_groups(old, names)
         # Before the rows are compared: later changes of them are found when no one can write.
@@ -426,8 +450,8 @@ class _RollbackChecks:
     def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
+        if obstacles := read_obstacles(old, new, self.upgrade._names):
+            return obstacles
         status, names = self.upgrade.status(), self.upgrade._names
         forward, returned = published_groups(old, names), returned_groups(new, names)
         # Before the rows are compared: later changes of them are found when no one can write.
@@ -436,7 +460,10 @@ class _RollbackChecks:
         others = read_others(new, names)
         # Without a cutover the new server may have tables of its own.
         is_over = status.phase is UpgradePhase.CUT_OVER
-        unpublished = read_unreturned(new, returned) if is_over else []
+        # Without a way back nothing is published there, which is a finding of its own.
+        unpublished: Sequence[TableName] = ()
+        if is_over and returned:
+            unpublished = read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
         return [
             planned_finding(self.planned, {**forward, **returned}),
@@ -462,8 +489,11 @@ class _FinishChecks:
     """The phase then."""
 
     def findings(self) -> list[Finding]:
-        status, (old, new) = self.upgrade.status(), self.upgrade._sides
+        old, new = self.upgrade._sides
         names = self.upgrade._names
+        if (wrong := read_wrong_servers(old, new, names)) is not None:
+            return [servers_finding(wrong)]
+        status = self.upgrade.status()
         forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         return [

@@ -12,8 +12,14 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
-from pgreplkit._sync.cluster.upgradefacts import keep_schema, read_tables, truncated_since
-from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
+from pgreplkit._sync.cluster.upgradefacts import (
+    keep_schema,
+    read_fingerprint,
+    read_tables,
+    read_unpublished,
+    truncated_since,
+)
+from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
@@ -45,6 +51,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
+from pgreplkit.plans.cluster.upgradeschema import uncopied
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -69,7 +76,7 @@ class UpgradeActor:
 
     old: Primary
     new: Primary
-    replication: Mapping[str, str]
+    replication: Mapping[str, str] = attrs.field(repr=False)
     redirect: Callable[[str], object] | None
     bindir: str | os.PathLike[str] | None
     owners: bool
@@ -131,7 +138,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
-                self._wait_applied(server, other, step.subscriptions)
+                self._wait_applied(server, other, step)
             case steps.SetSequences():
                 # The plan reads both sides when it runs.
                 plan = SequencePlan(other, server, (), margin=0, names=None)
@@ -238,18 +245,24 @@ class UpgradeActor:
             )
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.
-            tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]
-            if section is SchemaSection.PRE_DATA:
-                if {*read_shapes(self.new._link, tables)} != {*tables}:
-                    raise
-                return
-            drift = schema_drift(self.old, self.new, tables)
-            missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
-            if section is SchemaSection.KEYS:
-                # The others follow later.
-                missing = [one for one in missing if one.severity >= Severity.CRITICAL]
-            if missing:
+            if not self._has_section(section):
                 raise
+
+    def _has_section(self, section: SchemaSection) -> bool:
+        """Return whether the new server has all objects of a section of the old one's schema."""
+        here = read_fingerprint(self.old._link)
+        there = read_fingerprint(self.new._link)
+        if uncopied(section, here, there, privileges=self.owners):
+            return False
+        if section is SchemaSection.PRE_DATA:
+            return True
+        tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]
+        drift = schema_drift(self.old, self.new, tables)
+        missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
+        if section is SchemaSection.KEYS:
+            # The others follow later.
+            missing = [one for one in missing if one.severity >= Severity.CRITICAL]
+        return not missing
 
     def _wait_copied(self, server: Primary, publisher: Primary, names: Sequence[str]) -> None:
         """Wait until the subscriptions have copied their tables, or one of them cannot.
@@ -267,7 +280,22 @@ class UpgradeActor:
                 else:
                     looks[name] = look
 
-    def _wait_applied(self, server: Primary, publisher: Primary, names: Sequence[str]) -> None:
+    def _insist_on_published(self, step: steps.WaitApplied) -> None:
+        """Refuse to continue without the tables that were created after the checks."""
+        node, other = self._other(step.node)
+        # As in the checks of a rollback, the old server need not have an empty table.
+        found = read_unpublished(other, step.subscriptions, with_rows=step.node == OLD)
+        if late := {str(table) for table in found} - {*step.left_out}:
+            raise ServerError(
+                f"replicate all rows of the {node} server",
+                f"{', '.join(sorted(late))}: created after the checks, and not replicated",
+                remedy=f"undo() the plan, create them on the {step.node} server too, add them to a"
+                " publication, refresh its subscription, and plan again",
+            )
+
+    def _wait_applied(self, server: Primary, publisher: Primary, step: steps.WaitApplied) -> None:
+        names = step.subscriptions
+        self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = publisher.write_marker()
         for name in names:

@@ -25,6 +25,7 @@ from pgreplkit.plans.cluster.upgrade import (
     OLD,
     Names,
     TableGroup,
+    checked_count,
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
@@ -122,7 +123,7 @@ class UpgradeClone:
 
         Raises: ControlFailed if a program cannot be run.
         """
-        facts = self._facts(groups)
+        facts = self._facts(checked_count(groups, "groups"))
         return Readiness(findings=tuple(clone_findings(facts)))
 
     def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> Plan:

@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.drift import read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import is_up, read_blockers, read_fence, read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.identity import led_astray
+from pgreplkit._sync.server.identity import wrong_destination
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -29,6 +29,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
     RoleRights,
@@ -63,8 +64,13 @@ from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
-    unpublished_finding,
     way_back_findings,
+)
+from pgreplkit.plans.cluster.upgradepairing import (
+    NamedObjects,
+    WrongServers,
+    servers_finding,
+    wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
@@ -108,6 +114,8 @@ def read_upgrade_facts(
     names: Names,
     groups: int,
     replication: Mapping[str, str],
+    *,
+    copies_schema: bool,
 ) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = read_tables(old._link)
@@ -134,6 +142,8 @@ def read_upgrade_facts(
         tables=tables,
         identities=old.replica_identity(),
         nonempty=(),
+        there=theirs,
+        copies_schema=copies_schema,
         groups=groups,
         new_fence=names.fence if is_up(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
@@ -243,9 +253,9 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
     The server tries it itself, with a subscription that is rolled back.
     """
     link = server._link
-    given = conninfo or server_conninfo(
-        other.connection, other._link.conninfo, major=server.version.major
-    )
+    given = conninfo
+    if given is None:
+        given = server_conninfo(other.connection, other._link.conninfo, major=server.version.major)
     statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
     operation = "connect to the other server"
     try:
@@ -254,7 +264,7 @@ def _unreached(server: Primary, other: Primary, conninfo: str | None) -> tuple[s
             raise Rollback
     except ServerError as error:
         return error.found, error.sqlstate
-    return led_astray(given, other, server), None
+    return wrong_destination(given, other, server), None
 
 
 def _reads_xml(link: Link) -> bool:
@@ -291,17 +301,15 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
     back = _statuses(old, new, names, back=True)
     fences = [read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    publications = [
-        *names.forward_in(one.name for one in old.publications()),
-        *names.back_in([one.name for one in new.publications()]),
-    ]
+    here, there = read_named(old, names), read_named(new, names)
+    publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        old_follows=bool(names.own_in(one.name for one in old.subscriptions())),
+        are_wrong=wrong_servers(names, old=here, new=there) is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
@@ -314,6 +322,31 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+
+
+def read_named(server: Primary, names: Names) -> NamedObjects:
+    """Return the names of the objects of a server's database."""
+    database = server.connection.info.dbname
+    return NamedObjects(
+        publications=[one.name for one in server.publications()],
+        subscriptions=[one.name for one in server.subscriptions()],
+        slots=[one.name for one in server.slots() if one.state.database == database],
+        has_fence=read_fence(server._link, names.fence) is not None,
+    )
+
+
+def read_wrong_servers(old: Primary, new: Primary, names: Names) -> WrongServers | None:
+    """Return what shows that the servers are not those of the preparation; None if nothing does."""
+    here, there = read_named(old, names), read_named(new, names)
+    return wrong_servers(names, old=here, new=there)
+
+
+def read_obstacles(old: Primary, new: Primary, names: Names) -> list[Finding]:
+    """Return the findings with which all others are meaningless, or cannot be read."""
+    if lacking := read_lacking_rights(old=old, new=new):
+        return lacking
+    wrong = read_wrong_servers(old, new, names)
+    return [] if wrong is None else [servers_finding(wrong)]
 
 
 def _statuses(
@@ -334,14 +367,9 @@ def read_gate(
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
     if not published:
-        phase = phase_finding(status, UpgradeOperation.CUTOVER)
-        # Without a preparation there is nothing else to look at.
-        if phase.severity is not Severity.OK:
-            return [phase]
-        # The new server is that of the preparation, and the old one is not.
-        return [phase, unpublished_finding(old.connection.info.dbname)]
+        # There is nothing else to look at.
+        return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = schema_drift(old, new, published)
-    tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
     kept = read_kept_schema(old, names.forward(1))
     return [
@@ -349,9 +377,7 @@ def read_gate(
         *cutover_findings(
             status,
             drift,
-            unpublished=[
-                one.table for one in tables if one.is_copied and one.table not in published
-            ],
+            unpublished=read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in read_blockers(old._link, published)],
             subscriptions=read_others(old, names),
@@ -559,12 +585,10 @@ def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     }
 
 
-def read_unreturned(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
-    """Return the tables of the new server whose rows the way back does not replicate.
-
-    ``groups`` are those of ``returned_groups``.
-    """
-    returned = {TableName.parse(table) for group in groups.values() for table in group}
-    # Such as a partition that was created after the cutover.
-    tables = [one.table for one in read_tables(new._link) if one.is_copied]
-    return _nonempty(new._link, [table for table in tables if table not in returned])
+def read_unpublished(
+    server: Primary, publications: Iterable[str], *, with_rows: bool = False
+) -> list[TableName]:
+    """Return the tables of a server that none of the publications has."""
+    records = server._link.all("read the tables", UNPUBLISHED, [[*publications]])
+    tables = [table_in(record) for record in records]
+    return _nonempty(server._link, tables) if with_rows else tables

@@ -18,7 +18,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.errors import ConnectionFailed, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, overtaken
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
@@ -77,13 +77,13 @@ class UpgradeLock:
         elif node in self._servers:
             self._take(operation, node)
 
-    def overtaken(self, journal: Journal, *, undoes: bool) -> str:
+    def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued the operation since."""
         refusing: dict[str, bool | None] = {OLD: None, NEW: None}
         for node, server in self._servers.items():
             with suppress(ConnectionFailed):
                 refusing[node] = is_up(server._link, self._names.fence)
-        return overtaken(journal, refusing, undoes=undoes)
+        return stale_reason(journal, refusing, undoes=undoes)
 
     def _take(self, operation: str, node: str) -> None:
         session = Server.connect(self._addresses[node])

@@ -36,6 +36,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
@@ -590,22 +591,21 @@ class Applier(Closing):
     def apply_parked(self, parked: ParkedTransaction) -> None:
         """Apply a transaction that was put aside, and forget it.
 
-        Where several servers write, it has its publisher's origin and commit time, and the applier
-        must not run meanwhile.
+        It has the applier's origin and the commit time of the publisher, so that servers which
+        take only the subscriber's own changes do not get it. Stop the applier before; with
+        ``resume="table"`` there is no origin, and the applier may run.
 
         Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
         longer, or by another applier.
         """
         _insist_on_parked(parked)
-        ranks = self._settings.ranks_of_origins
-        with ApplyTarget.connect(
-            self._subscriber, self.name, uses_origin=ranks is not None
-        ) as target:
-            if ranks is not None:
-                # Without the origin, other servers would get it a second time, as a local change.
+        ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
+        with ApplyTarget.connect(self._subscriber, self.name, uses_origin=uses_origin) as target:
+            if uses_origin:
                 target.lock()
-                target.use_ranks(ranks)
                 target.take_origin()
+            if ranks is not None:
+                target.use_ranks(ranks)
             apply_parked(target, parked)
 
     def drop_parked(self, parked: ParkedTransaction) -> None:
@@ -661,6 +661,8 @@ class _Session(Closing):
         register(connection)
         link = Link(connection)
         try:
+            with translate_errors("connect"):
+                lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:

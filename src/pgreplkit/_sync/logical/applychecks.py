@@ -21,6 +21,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
@@ -28,7 +29,7 @@ from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, appl
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 def check_apply(
@@ -71,6 +72,7 @@ def check_apply(
                 },
             ),
             operations=read_operations(publisher, settings.publications),
+            unreadable=_unreadable(publisher, [*tables]) if settings.copy else (),
             sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
@@ -88,11 +90,18 @@ def check_apply(
 
 def read_rights(link: Link, operation: str) -> ApplyRights:
     """Read what the current role may do on a subscriber."""
-    record = link.one(operation, sql.RIGHTS)
+    record = link.one(operation, sql.rights())
     # Before 15 no privilege exists for it: a function of a superuser sets it.
     if has("settings.grantable", link.version.major):
         record |= link.one(operation, sql.MAY_SET_ROLE)
     return ApplyRights(**record)
+
+
+def _unreadable(publisher: Link, tables: Sequence[TableName]) -> list[TableName]:
+    """Return the tables that the role of the publisher cannot read."""
+    asked = [*schemas_and_names(tables)]
+    records = publisher.all("check an applier", sql.UNREADABLE, asked)
+    return [table_in(record) for record in records]
 
 
 def _mismatches(

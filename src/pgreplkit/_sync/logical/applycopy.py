@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from pgreplkit._sync._io import TaskGroup
+from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyrows import ApplyRows, insist_on_empty
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
@@ -21,10 +22,11 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import AlreadyExists, ApplyError
+from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.values.tablename import TableName
 
 _LOOKS_EVERY = 0.2
 """Seconds between two looks whether a copy has failed."""
@@ -59,6 +61,8 @@ class ApplyCopy:
         self._left: deque[TableCopy] = deque()
         """The tables whose copy has not begun."""
         self._failure: Exception | None = None
+        self._failed: TableName | None = None
+        """The table whose copy failed."""
         self._is_wanted = True
         self.rows = 0
         """The number of copied rows."""
@@ -70,6 +74,8 @@ class ApplyCopy:
         """
         settings, target = self._settings, self._target
         self._insist_on_slot(state, has_slot=self._has_slot())
+        if state is None:
+            target.insist_on_new_origin()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else target.read_copied()
@@ -86,7 +92,7 @@ class ApplyCopy:
 
         Return whether all of them are; False if the applier was stopped in between.
 
-        Raises: ApplyError for a table with rows; StatementTimeout.
+        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout.
         """
         target, has_slot = self._target, self._has_slot()
         if state is None:
@@ -186,9 +192,19 @@ class ApplyCopy:
             for target in targets[1:]:
                 target.close()
         if self._failure is not None:
+            self._raise_mismatch(self._failure)
             raise self._failure
 
+    def _raise_mismatch(self, failure: Exception) -> None:
+        """Raise SchemaMismatch if the types of columns have refused a row."""
+        if isinstance(failure, ServerError):
+            link, settings = self._target.link, self._settings
+            mismatch = find_mismatch(self._publisher, link, settings, failure, self._failed)
+            if mismatch is not None:
+                raise mismatch from failure
+
     def _work(self, worker: ApplyRows, created: CreatedSlot) -> None:
+        copy = None
         try:
             while self._is_wanted and self._left and not self._stops():
                 try:
@@ -199,7 +215,9 @@ class ApplyCopy:
                 self.rows += worker.copy(copy, created.consistent_point)
         except Exception as error:
             # The first failure is the cause of those that follow.
-            self._failure = self._failure or error
+            if self._failure is None:
+                self._failed = None if copy is None else copy.table.table_name
+                self._failure = error
 
 
 def _cancel(workers: Sequence[ApplyRows]) -> None:

@@ -11,22 +11,28 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.failures import is_of_a_definition
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical.drift import TableShape
-from pgreplkit.errors import ApplyFailed, SchemaMismatch, ServerError
+from pgreplkit.errors import ApplyFailed, InvalidTableName, SchemaMismatch, ServerError
 from pgreplkit.plans.logical.columnfit import NOT_NULL_VIOLATION, Misfit, misfits, missing_nulls
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.values.tablename import TableName, table_of
 
 
 def find_mismatch(
-    publisher: Link, subscriber: Link, settings: ApplySettings, failure: ApplyFailed
+    publisher: Link,
+    subscriber: Link,
+    settings: ApplySettings,
+    failure: ServerError,
+    table: TableName | None = None,
 ) -> SchemaMismatch | None:
-    """Return the error for a change that other types of columns refuse; None if they do not.
+    """Return the error for rows that other types of columns refuse; None if they do not.
 
-    It has no DDL for a column that would have to be narrowed, or converted: values would be lost.
+    ``table`` is the published table, by default that of the refused change. The error has no DDL
+    for a column that would have to be narrowed, or converted: values would be lost.
     """
-    if failure.table is None or not is_of_a_definition(failure.sqlstate):
+    if table is None and isinstance(failure, ApplyFailed):
+        table = _table_of(failure)
+    if table is None or not is_of_a_definition(failure.sqlstate):
         return None
-    table = table_of(failure.table)
     find = missing_nulls if failure.sqlstate == NOT_NULL_VIOLATION else misfits
     operation = "compare the columns"
     try:
@@ -45,7 +51,15 @@ def find_mismatch(
         return None
     sql = dict.fromkeys(statement for one in found for statement in one.ddl)
     problems = (failure.found, *(one.found for one in found))
-    return SchemaMismatch(failure.table, problems, tuple(sql))
+    return SchemaMismatch(str(table), problems, tuple(sql))
+
+
+def _table_of(failure: ApplyFailed) -> TableName | None:
+    try:
+        return None if failure.table is None else table_of(failure.table)
+    except InvalidTableName:
+        # One TRUNCATE may be of several tables.
+        return None
 
 
 def find_misfits(

@@ -58,6 +58,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
+_GRANT = (
+    "SELECT, INSERT, UPDATE, DELETE ON the subscriber's tables; EXECUTE ON the functions of"
+    " replication origins"
+)
+
 _log = logging.getLogger("pgreplkit.apply")
 
 Stops: TypeAlias = Callable[[], bool]
@@ -141,7 +146,8 @@ class ApplyRun:
 
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
-        with translate_errors(self._target.operation, connection=self._target.connection):
+        target = self._target
+        with translate_errors(target.operation, connection=target.connection, grant=_GRANT):
             self._target.enter_pipeline()
             turns = 0
             while not stops():
@@ -535,7 +541,7 @@ class ApplyRun:
                 error.sqlstate,
             )
             sleep(pause)
-        elif failed and self._can_be_of_a_set(error, self._pending[0]):
+        elif failed and self._may_pass_singly(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
         elif not failed:
@@ -553,7 +559,7 @@ class ApplyRun:
         for transaction in again:
             self._send(transaction)
 
-    def _can_be_of_a_set(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
+    def _may_pass_singly(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
         """Return whether a transaction may pass if it is sent change by change."""
         # Where rows are merged, statements for one row fail at a conflict, too.
         is_careful = self._settings.merges or self._repeated >= transaction.end_lsn

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
     TargetTable,
@@ -42,6 +43,11 @@ class TargetShapes(Closing):
             connection = Connection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
+            try:
+                lift_limits(connection)
+            except BaseException:
+                connection.close()
+                raise
         return cls(Link(connection))
 
     def read(self, names: Sequence[TableName]) -> None:

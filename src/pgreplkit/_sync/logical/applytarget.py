@@ -15,6 +15,7 @@ from psycopg import Connection, generators
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import sleep
@@ -31,10 +32,21 @@ from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
+from pgreplkit.driver.failures import (
+    OBJECT_IN_USE,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_SCHEMA,
+    translate_errors,
+)
 from pgreplkit.driver.results import raise_failure
 from pgreplkit.driver.watchdog import watched
-from pgreplkit.errors import ApplierActive, ApplyError, ClockSkewTooLarge, ServerError
+from pgreplkit.errors import (
+    AlreadyExists,
+    ApplierActive,
+    ApplyError,
+    ClockSkewTooLarge,
+    ServerError,
+)
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
@@ -132,8 +144,31 @@ class ApplyTarget(Closing):
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = self.link.one(operation, sql.SHOWN_ROLE)
         if shown["role"] != "replica":
+            is_wrapped = "use_replica_role" in self._replica_role
             grant = "SET ON PARAMETER session_replication_role"
-            self.link.all(operation, self._replica_role, grant=grant)
+            if is_wrapped:
+                grant = f"EXECUTE ON FUNCTION {sql.SCHEMA}.use_replica_role()"
+            self._call(self._replica_role, [], grant)
+
+    def _execute(self, function: str) -> str:
+        return f"EXECUTE ON FUNCTION {self._functions}.{function}"
+
+    def _call(self, statement: str, params: Sequence[object], grant: str) -> list[DictRow]:
+        """Execute a statement that calls a function which may be a wrapper.
+
+        Raises: ApplyError if the wrapper does not exist.
+        """
+        try:
+            return self.link.all(self.operation, statement, params, grant=grant)
+        except ServerError as error:
+            if error.sqlstate not in (UNDEFINED_FUNCTION, UNDEFINED_SCHEMA):
+                raise
+            raise ApplyError(
+                self.operation,
+                error.found,
+                error.sqlstate,
+                remedy="an administrator has to run what setup_sql() returns for the role",
+            ) from error
 
     def lock(self) -> None:
         """Take the applier's name, so that no other session applies the same changes.
@@ -150,7 +185,8 @@ class ApplyTarget(Closing):
 
     def has_schema(self) -> bool:
         """Return whether the applier's tables exist."""
-        exists = self.link.one(self.operation, sql.HAS_TABLES)
+        grant = f"USAGE ON SCHEMA {sql.SCHEMA}"
+        exists = self.link.one(self.operation, sql.HAS_TABLES, grant=grant)
         return bool(exists["has_tables"])
 
     def ensure_schema(self) -> None:
@@ -175,9 +211,7 @@ class ApplyTarget(Closing):
         if self.uses_origin:
             origin = self._find_origin()
             if origin is not None:
-                call = sql.ORIGIN_PROGRESS.format(self._functions)
-                progress = self.link.one(self.operation, call, [self.origin])
-                position = LSN(str(progress["position"]))
+                position = self._origin_position()
                 if self._was_rolled_back(origin, position):
                     # The transaction that ends there is applied again; those before it are not.
                     position, is_end = position - 1, False
@@ -189,6 +223,27 @@ class ApplyTarget(Closing):
                     remedy="drop() the applier, and copy the tables again",
                 )
         return ApplierState(record["state"], record["system_id"], position, is_end)
+
+    def _origin_position(self) -> LSN:
+        call = sql.ORIGIN_PROGRESS.format(self._functions)
+        grant = self._execute("pg_replication_origin_progress(text, boolean)")
+        [progress] = self._call(call, [self.origin], grant)
+        return LSN(str(progress["position"]))
+
+    def insist_on_new_origin(self) -> None:
+        """Refuse an origin with a position, without an applier: changes before it would be lost.
+
+        Raises: AlreadyExists.
+        """
+        if not self.uses_origin or self._find_origin() is None:
+            return
+        if (position := self._origin_position()) > LSN.INVALID:
+            raise AlreadyExists(
+                self.operation,
+                f"the subscriber has a replication origin {self.origin!r} at {position}, but no"
+                f" applier {self.name!r}",
+                remedy="drop the origin, or choose another name",
+            )
 
     def _insist_on_resume(self, stored: str) -> None:
         resume = "origin" if self.uses_origin else "table"
@@ -215,11 +270,12 @@ class ApplyTarget(Closing):
         return bool((self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
 
     def create(self, system_id: int) -> None:
-        """Create the origin, and note the applier."""
-        resume = "origin" if self.uses_origin else "table"
-        # The origin first: after an interruption, an applier that is noted has one.
+        """Create the applier's origin, and note the applier."""
+        # The origin first: an applier that exists must have one.
         if self.uses_origin and self._find_origin() is None:
-            self.link.all(self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin])
+            grant = self._execute("pg_replication_origin_create(text)")
+            self._call(sql.CREATE_ORIGIN.format(self._functions), [self.origin], grant)
+        resume = "origin" if self.uses_origin else "table"
         self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
 
     def set_state(self, state: str) -> None:
@@ -268,11 +324,11 @@ class ApplyTarget(Closing):
 
         Raises: ApplierActive.
         """
-        statement, grant = statement.format(self._functions), f"EXECUTE ON FUNCTION {function}"
+        statement, grant = statement.format(self._functions), self._execute(function)
         backoff = Backoff(_RELEASED_WITHIN)
         while True:
             try:
-                self.link.all(self.operation, statement, [self.origin], grant=grant)
+                self._call(statement, [self.origin], grant)
             except ServerError as error:
                 if error.sqlstate != OBJECT_IN_USE:
                     raise

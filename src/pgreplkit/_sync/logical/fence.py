@@ -156,9 +156,11 @@ def make_fence(
             _patiently(link, operation, statements, batch, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
-        if before is None:
-            with suppress(Error):
+        with suppress(Error):
+            if before is None:
                 lift(link, name, timeout)
+            elif not before.is_up:
+                permit(link, name)
         raise
     waited = timedelta(seconds=time.monotonic() - began)
     state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)

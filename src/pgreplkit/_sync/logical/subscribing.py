@@ -32,7 +32,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.identity import IDENTITY, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, leads_alike, server_conninfo
+from pgreplkit.driver.conninfo import address, is_same_address_on, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     READ_ONLY_TRANSACTION,
@@ -263,7 +263,7 @@ def insist_on_slot_at(link: Link, state: SubscriptionState, conninfo: str) -> No
     """
     parts.connection(conninfo)
     operation = f"connect the subscription {state.subname!r} to another publisher"
-    if not leads_alike(conninfo, link.connection):
+    if not is_same_address_on(conninfo, link.connection):
         return
     with suppress(ConnectionFailed):
         # The subscriber may reach a publisher that this program does not reach.

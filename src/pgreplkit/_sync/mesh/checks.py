@@ -40,15 +40,16 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     skew = record["clock"] - datetime.now(UTC)
     found = read_targets(link, tables)
     with_rows = []
-    for table in found:
+    for table, own in found.items():
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and has_rows(link, _OPERATION, table):
+        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
+        if is_readable and has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = link.all(_OPERATION, sql.TRAITS, asked)
     rights = read_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    advances = link.one(_OPERATION, applying.advance_rights())
     owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = link.all(_OPERATION, sql.HAS_PUBLICATION, publication)

@@ -22,6 +22,7 @@ from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.streams import functions_of, start_at
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
@@ -87,6 +88,9 @@ class MeshCopy:
                 # The slot of an interrupted copy: its snapshot has ended with the session.
                 if donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     walsender.drop_slot(self._slot, wait=True)
+                # Creating a slot waits for the transactions that are open.
+                with translate_errors(self._operation):
+                    lift_limits(walsender.connection)
                 created = walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )
@@ -259,10 +263,12 @@ class MeshCopy:
         for copy in copies:
             table, columns = parts.table(copy.table.table_name), _columns(copy)
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
-            stage = SQL(sql.STAGE_ROWS).format(columns, table)
-            take = partial(SQL(sql.TAKE_ROWS).format, table, columns, columns)
+            stage = SQL(sql.STAGE_ROWS).format()
+            take = partial(SQL(sql.TAKE_ROWS).format, table, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+                target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 _copy_stamped(reader, rows, target, stage, take)
+                target.run(SQL(sql.DROP_ROW_TYPE))
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
             _copy_stamped(

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from pgreplkit._sync.logical.tombstones import prune_tombstones
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.plans.mesh.layout import Members, slot_name, without
 from pgreplkit.values.lsn import LSN
 
@@ -51,5 +53,8 @@ class Pruning:
         if not has_all or not before:
             return 0
         with Server.connect(self._servers[target]) as server:
+            with translate_errors(_OPERATION):
+                # There may be millions.
+                lift_limits(server.connection)
             oldest = min(at for at, _ in before.values())
             return prune_tombstones(server._link, oldest - _KEPT)

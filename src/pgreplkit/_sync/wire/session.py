@@ -6,7 +6,7 @@ from __future__ import annotations
 from psycopg import Connection
 
 from pgreplkit._sync.wire.answering import answered_in_time
-from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES
+from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
 
@@ -20,6 +20,16 @@ def read_exactly(connection: Connection[object], conninfo: str) -> None:
     with answered_in_time(connection):
         connection.execute(EXACT_TEXTS, prepare=False)
     read_bytes(connection, conninfo)
+
+
+def lift_limits(connection: Connection[object]) -> None:
+    """Switch off every time limit of a session, which a role or a database may have for clients.
+
+    A session of ours may be idle for hours, or wait for a lock as long as a transaction is open.
+    """
+    major = connection.info.server_version // 10000
+    with answered_in_time(connection):
+        connection.execute(without_timeouts(major).encode(), prepare=False)
 
 
 def read_bytes(connection: Connection[object], conninfo: str) -> None:

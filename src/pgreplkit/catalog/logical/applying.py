@@ -14,7 +14,12 @@ SCHEMA = "pgreplkit"
 PREFIX = "pgreplkit_"
 """The names of slots and origins begin with it."""
 
-CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS pgreplkit"
+CREATE_SCHEMA = """
+    DO $$ BEGIN
+        IF to_regnamespace('pgreplkit') IS NULL THEN CREATE SCHEMA pgreplkit; END IF;
+    END $$
+"""
+"""With IF NOT EXISTS, the server asks for the right to create a schema also if it exists."""
 CREATE_TABLES = (
     """
     CREATE TABLE IF NOT EXISTS pgreplkit.applier (
@@ -313,7 +318,28 @@ DROP_ONE_PARKED = """
 """
 """On another subscriber, another transaction may have the same number."""
 
-RIGHTS = """
+
+def rights() -> str:
+    """Return the query for what the current role may do on a subscriber."""
+    names = [name for name, _, _, _ in _ORIGIN_FUNCTIONS]
+    return _RIGHTS.format(
+        _may_call(SCHEMA, ["use_replica_role"]),
+        _may_call(SCHEMA, names),
+        _may_call("pg_catalog", names),
+    )
+
+
+def _may_call(schema: str, names: Sequence[str]) -> str:
+    """Return the condition that all of the functions exist, and that the role may call them."""
+    return f"""(
+        SELECT count(*) = {len(names)} FROM pg_catalog.pg_proc AS p
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = pronamespace
+        WHERE nspname = '{schema}' AND proname = ANY (ARRAY{[*names]})
+            AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+    )"""
+
+
+_RIGHTS = """
     SELECT current_user AS role, rolsuper AS is_superuser,
         to_regnamespace('pgreplkit') IS NOT NULL AS has_schema,
         CASE WHEN to_regnamespace('pgreplkit') IS NULL
@@ -322,19 +348,18 @@ RIGHTS = """
         pg_is_in_recovery() AS is_standby,
         current_setting('default_transaction_read_only')::boolean AS is_read_only,
         current_setting('session_replication_role') AS session_role,
-        to_regprocedure('pgreplkit.use_replica_role()') IS NOT NULL AS has_role_wrapper,
-        to_regprocedure('pgreplkit.pg_replication_origin_session_setup(text)') IS NOT NULL
-            AS has_origin_wrapper,
-        has_function_privilege('pg_catalog.pg_replication_origin_session_setup(text)', 'EXECUTE')
-            AS may_use_origins
+        {} AS has_role_wrapper, {} AS has_origin_wrapper, {} AS may_use_origins
     FROM pg_catalog.pg_roles WHERE rolname = current_user
 """
-ADVANCE_RIGHTS = """
-    SELECT to_regprocedure('pgreplkit.pg_replication_origin_advance(text, pg_lsn)') IS NOT NULL
-            AS has_origin_wrapper,
-        has_function_privilege('pg_catalog.pg_replication_origin_advance(text, pg_lsn)', 'EXECUTE')
-            AS may_use_origins
-"""
+
+
+def advance_rights() -> str:
+    """Return the query whether the current role may move origins."""
+    name, _, _, _ = _ADVANCE
+    wrapped, own = _may_call(SCHEMA, [name]), _may_call("pg_catalog", [name])
+    return f"SELECT {wrapped} AS has_origin_wrapper, {own} AS may_use_origins"
+
+
 MAY_SET_ROLE = """
     SELECT has_parameter_privilege('session_replication_role', 'SET') AS may_set_role
 """
@@ -343,6 +368,15 @@ ORIGINS_USED = """
     SELECT count(*) AS used, coalesce(bool_or(roname = %s), false) AS has_own
     FROM pg_catalog.pg_replication_origin
 """
+UNREADABLE = """
+    SELECT n.nspname AS schema, c.relname AS name
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON n.nspname = asked.schema AND c.relname = asked.name
+    WHERE NOT has_schema_privilege(n.oid, 'USAGE')
+        OR NOT has_any_column_privilege(c.oid, 'SELECT')
+"""
+"""The privilege for some columns may do: not all of them need be published."""
 PUBLISHER = """
     SELECT current_user AS role, rolreplication OR rolsuper AS may_replicate,
         (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,

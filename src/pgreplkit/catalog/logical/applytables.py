@@ -71,6 +71,8 @@ class TargetTable:
     """Whether row level security applies to the current role."""
     lacks: tuple[str, ...] = attrs.field(converter=_texts)
     """The privileges that the current role lacks."""
+    is_out_of_reach: bool = False
+    """Whether the role may not use the table's schema."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
@@ -106,6 +108,7 @@ TARGET_TABLES = f"""
         row_security_active(c.oid) AS hides_rows,
         ARRAY(SELECT p FROM unnest(ARRAY{[*_PRIVILEGES]}) AS p
             WHERE NOT has_table_privilege(c.oid, p)) AS lacks,
+        NOT has_schema_privilege(n.oid, 'USAGE') AS is_out_of_reach,
         ARRAY(SELECT i.relname::text FROM pg_catalog.pg_index
             JOIN pg_catalog.pg_class AS i ON i.oid = indexrelid
             WHERE indrelid = c.oid AND (indisexclusion OR indisunique AND NOT

@@ -28,7 +28,7 @@ def has_spellings(column: TargetColumn) -> bool:
     return (column.base_oid or column.type_oid) in _NUMBERS
 
 
-def unremembered(table: TargetTable) -> Iterator[str]:
+def ambiguous_key_columns(table: TargetTable) -> Iterator[str]:
     """Yield the columns of the key whose deleted values could not be found again.
 
     A deletion is found by the key as JSON, which must be one for all values that the key takes for

@@ -122,7 +122,7 @@ OLD_ROWS = """
     SELECT {} FROM {}{} AS t WHERE coalesce(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= {}, true)
 """
 YOUNG_ROWS = """
-    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), {} FROM {}{} AS t
+    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), ROW({}) FROM {}{} AS t
     WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
 """
 YOUNG_TOMBSTONES = """
@@ -138,10 +138,12 @@ _ORIGIN = """(
 )"""
 IS_OF_ORIGIN = _ORIGIN + " = {}"
 IS_OF_NO_ORIGIN = f"coalesce({_ORIGIN} <> ALL ({{}}), true)"
+CREATE_ROW_TYPE = "CREATE TEMP TABLE pgreplkit_row AS SELECT {} FROM {} WITH NO DATA"
 STAGE_ROWS = """
-    CREATE TEMP TABLE pgreplkit_young AS
-    SELECT NULL::timestamptz AS pgreplkit_at, {} FROM {} WITH NO DATA
+    CREATE TEMP TABLE pgreplkit_young
+        (pgreplkit_at timestamptz, pgreplkit_row pg_temp.pgreplkit_row)
 """
+"""One column for the whole row: a table has at most 1600 columns, so that no other may be added."""
 STAGE_TOMBSTONES = """
     CREATE TEMP TABLE pgreplkit_young
         (pgreplkit_at timestamptz, schema text, name text, key jsonb, is_late boolean)
@@ -150,7 +152,7 @@ COPY_STAGED = "COPY pg_temp.pgreplkit_young FROM STDIN"
 STAGED_TIMES = "SELECT DISTINCT pgreplkit_at AS at FROM pg_temp.pgreplkit_young ORDER BY 1"
 TAKE_ROWS = """
     INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE
-    SELECT {} FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = {}
+    SELECT (pgreplkit_row).* FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = {}
 """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
@@ -182,6 +184,7 @@ TAKE_STAMPS = """
 """
 INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
 DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
+DROP_ROW_TYPE = "DROP TABLE pg_temp.pgreplkit_row"
 REMOVE_TOMBSTONES = (
     "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
 )

@@ -193,7 +193,7 @@ class Journal:
 
     @property
     def is_rebuildable(self) -> bool:
-        """Whether the objects on the servers tell how far the operation is."""
+        """Whether a lost journal can be created again from the objects on the servers."""
         return self.performer == "upgrade" and not self.operation.startswith(CLONING)
 
     @property

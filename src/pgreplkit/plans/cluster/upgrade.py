@@ -123,9 +123,12 @@ def checked_upgrade_name(name: str) -> str:
     """Return the name of an upgrade.
 
     Raises:
-        InvalidSlotName: If it is not a valid slot name, or longer than 40 characters.
+        InvalidSlotName: If it is not a valid slot name, longer than 40 characters, or begins with
+            ``pg_``.
     """
     checked_slot_name(name)
+    if name.startswith("pg_"):
+        raise InvalidSlotName(name, "it begins with pg_, which no schema of a fence may")
     if len(name) > _LONGEST:
         raise InvalidSlotName(name, f"it is longer than {_LONGEST} characters; suffixes are added")
     return name
@@ -137,14 +140,14 @@ def phase_of(
     old_is_fenced: bool,
     new_is_fenced: bool,
     interrupted: str,
-    old_follows: bool = False,
+    are_wrong: bool = False,
     is_lifting: bool = False,
     is_published: bool = False,
     is_ending: bool = False,
 ) -> UpgradePhase:
     """Return the phase; ``interrupted`` is an operation of the journal that is not complete.
 
-    ``old_follows``: the old server has subscriptions of the upgrade, in whichever direction.
+    ``are_wrong``: these are not the servers of the preparation, so that nothing is known.
     ``is_lifting``: a fence that permits writes is not removed, which is the last step of an
     operation. ``is_published``: publications of the upgrade exist. ``is_ending`` is from the
     function of that name.
@@ -152,14 +155,15 @@ def phase_of(
     if interrupted:
         is_preparing = interrupted.startswith((PREPARING, CLONING))
         return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
+    if are_wrong:
+        return UpgradePhase.NEW
     if not forward:
-        # Nothing but a cutover fences the old server. With subscriptions there, old and new are
-        # exchanged.
-        is_over = old_is_fenced and not old_follows
-        # Without a fence, they only have the names of an upgrade's.
+        # Without a fence, they only have the names of an upgrade's. Nothing but a cutover fences
+        # the old server.
         if is_published and (old_is_fenced or new_is_fenced):
-            return UpgradePhase.SWITCHING if is_over or is_ending else UpgradePhase.COPYING
-        return UpgradePhase.FINISHED if is_over else UpgradePhase.NEW
+            is_over = old_is_fenced or is_ending
+            return UpgradePhase.SWITCHING if is_over else UpgradePhase.COPYING
+        return UpgradePhase.FINISHED if old_is_fenced else UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}
@@ -183,14 +187,24 @@ def is_ending(names: Names, publications: Collection[str], *, is_kept: bool) -> 
     return bool(publications) and (is_kept or not is_first or bool(names.back_in(publications)))
 
 
+def checked_count(count: int, name: str) -> int:
+    """Return a number of groups.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if type(count) is not int or count < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {count!r}")
+    return count
+
+
 def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
     """Distribute tables to groups of similar size; tables joined by foreign keys stay together.
 
     Raises:
         ValueError: If ``count`` is not positive.
     """
-    if type(count) is not int or count < 1:
-        raise ValueError(f"count must be an int >= 1, got {count!r}")
+    checked_count(count, "count")
     known = {one.table: one for one in tables}
     leader = {one.table: one.table for one in tables}
 
@@ -291,9 +305,16 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
 
 
 def cutover_journal(
-    names: Names, groups: Mapping[str, Sequence[str]], *, way_back: bool
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    way_back: bool,
+    left_out: Iterable[TableName] = (),
 ) -> Journal:
-    """Return the steps that move writes to the new server; ``groups`` are the publications."""
+    """Return the steps that move writes to the new server; ``groups`` are the publications.
+
+    ``left_out`` are the tables of the old server that no publication has.
+    """
     forward = [*groups]
     back = [names.back(name) for name in forward]
     fenced = tuple(table for group in groups.values() for table in group)
@@ -306,7 +327,7 @@ def cutover_journal(
         # The slow steps come before the fence.
         *(publish if way_back else ()),
         do.FenceTables(OLD, names.fence, fenced, hint),
-        do.WaitApplied(NEW, forward),
+        do.WaitApplied(NEW, forward, map(str, left_out)),
         do.SetSequences(NEW, OLD),
         # From here on nothing comes from the old server, so that no change can come back to it.
         do.StopSubscriptions(NEW, forward),
@@ -321,11 +342,16 @@ def cutover_journal(
 
 
 def rollback_journal(
-    names: Names, groups: Mapping[str, Sequence[str]], returned: Iterable[str] = ()
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+    returned: Iterable[str] = (),
+    *,
+    left_out: Iterable[TableName] = (),
 ) -> Journal:
     """Return the steps that move writes back to the old server, with all that was written.
 
     ``returned`` are the tables of the way back: some may have been added after the cutover.
+    ``left_out`` are the tables of the new server that are not replicated back.
     """
     forward = [*groups]
     back = [names.back(name) for name in forward]
@@ -334,7 +360,7 @@ def rollback_journal(
     hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
     steps: list[Step] = [
         do.FenceTables(NEW, names.fence, tables, hint),
-        do.WaitApplied(OLD, back),
+        do.WaitApplied(OLD, back, map(str, left_out)),
         do.SetSequences(OLD, NEW),
         do.StopSubscriptions(OLD, back),
         # Both servers have the same rows now, and the old one gets no more from the new one.
@@ -365,7 +391,7 @@ def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) 
     return Journal(operation=f"end of {names.upgrade}", steps=tuple(steps))
 
 
-def overtaken(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
+def stale_reason(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
     """Return what shows that another process has continued an operation; empty if nothing does.
 
     Such a process may have another journal, or none. ``refusing`` has for each server whether its

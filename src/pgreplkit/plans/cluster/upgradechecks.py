@@ -61,7 +61,7 @@ def upgrade_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     if lack_rights(facts.old, facts.new):
         # A check that looked at nothing would say that there is no problem.
         return
-    if facts.new.major < facts.old.major or facts.new.leftovers:
+    if facts.is_one or facts.new.major < facts.old.major or facts.new.leftovers:
         # They may be exchanged: remedies such as TRUNCATE would destroy the rows of the old one.
         return
     yield _truncate_finding(facts.old)
@@ -77,12 +77,11 @@ def lack_rights(*sides: Side) -> bool:
 
 def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     old, new = facts.old, facts.new
-    same = old.facts.place == new.facts.place
     yield checked(
         "databases",
-        ok=not same,
+        ok=not facts.is_one,
         observed=f"one database, {old.facts.database}"
-        if same
+        if facts.is_one
         else f"{old.facts.database} of the old server, and {new.facts.database} of the new one",
         needed="two different databases",
         remedy="connect to the new server",

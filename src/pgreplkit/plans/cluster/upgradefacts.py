@@ -1,6 +1,6 @@
 """The facts about the two servers of a major upgrade."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -48,6 +48,10 @@ class UpgradeFacts:
     identities: Sequence[ReplicaIdentity]
     nonempty: Sequence[TableName]
     """Tables of the new database that have rows."""
+    there: Collection[TableName] = ()
+    """The tables of the new database."""
+    copies_schema: bool = True
+    """Whether the preparation creates the tables there."""
     groups: int
     new_fence: str = ""
     """The fence of the new server, which refuses TRUNCATE too; empty if it has none."""
@@ -59,3 +63,8 @@ class UpgradeFacts:
     """Enabled event triggers of the old server that write to tables."""
     drift: SchemaDrift | None = None
     """The differences of the tables that exist on both servers."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether both connections lead to the same database."""
+        return self.old.facts.place == self.new.facts.place

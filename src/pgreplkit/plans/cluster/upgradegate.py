@@ -97,17 +97,6 @@ def planned_finding(
     )
 
 
-def unpublished_finding(database: str) -> Finding:
-    """Return the finding about an old database that is not the one of the preparation."""
-    return checked(
-        "publications",
-        ok=False,
-        observed=f"database {database} of the old server has none of the upgrade",
-        needed="the publications of the preparation",
-        remedy="pass the old server and the database of the preparation",
-    )
-
-
 def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
     """Return the finding about subscriptions that would write to a fenced server."""
     return named(

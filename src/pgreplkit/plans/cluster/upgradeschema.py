@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -75,3 +76,26 @@ def _changes(
             was = "is new" if name not in kept else "was changed"
             changes.append(f"{name} {was if name in now else 'was dropped'}")
     return changes
+
+
+_BY_DEFINITION = ("index ", "constraint ")
+"""Objects that have other names where they belong to partitions: they are compared as tables."""
+_AFTER_THE_ROWS = ("trigger ", "rule ", "policy ", "event trigger ", "statistics ")
+"""Objects of pg_dump's post-data section, besides indexes and constraints."""
+_PRIVILEGES = "default privileges "
+
+
+def uncopied(
+    section: SchemaSection, old: Fingerprint, new: Fingerprint, *, privileges: bool
+) -> list[str]:
+    """Return the objects of a section that the new server lacks, without keys and indexes."""
+    missing = [
+        name for name in sorted(old.keys() - new.keys()) if not name.startswith(_BY_DEFINITION)
+    ]
+    late = (*_AFTER_THE_ROWS, _PRIVILEGES)
+    match section:
+        case SchemaSection.PRE_DATA:
+            return [name for name in missing if not name.startswith(late)]
+        case SchemaSection.KEYS:
+            return []
+    return [name for name in missing if name.startswith(late if privileges else _AFTER_THE_ROWS)]

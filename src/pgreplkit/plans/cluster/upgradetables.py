@@ -8,7 +8,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import drift_found, listed
-from pgreplkit.plans.server.readiness import checked
+from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 
 _SEARCHED_BY_INDEX = 16
@@ -144,6 +144,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         | {table: f"TRUNCATE {table} CASCADE" for table in facts.nonempty[1:]},
         needed="empty tables; the statements are for the new server",
     )
+    yield _missing_finding(facts)
     drifts = [] if facts.drift is None else list(facts.drift)
     # Others, such as another index, stop no apply worker.
     stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
@@ -163,6 +164,23 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
         needed="sequences that continue on the new server",
         remedy="; ".join(one.remedy for one in facts.sequences),
         otherwise=worst,
+    )
+
+
+def _missing_finding(facts: UpgradeFacts) -> Finding:
+    """Return the finding about tables that neither exist there nor would be created."""
+    wanted = [one.table for one in facts.tables if one.kind in "rp" and not one.of_extension]
+    missing = [table for table in wanted if table not in facts.there]
+    # pg_restore creates all tables, or none: it stops at the first one that exists.
+    is_copied = facts.copies_schema and len(missing) == len(wanted)
+    others = "drop the others there" if facts.copies_schema else "prepare with copy_schema=True"
+    return checked(
+        "missing tables",
+        ok=is_copied or not missing,
+        observed="all are copied" if is_copied else names_of([str(table) for table in missing]),
+        needed="all tables on the new server"
+        + (", or none, so that all are copied" if facts.copies_schema else ""),
+        remedy=f"create these tables on the new server, or {others}",
     )
 
 

@@ -9,7 +9,7 @@ import attrs
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.plans.server.readiness import (
@@ -76,6 +76,8 @@ class ApplyFacts:
     """By published table: the columns of its replica identity that are not published."""
     operations: Mapping[TableName, Collection[Operation]]
     """The kinds of changes that the publications send of each table."""
+    unreadable: Collection[TableName]
+    """The published tables whose rows are to be copied, and that the role cannot read."""
     sends_truncate: bool
     """Whether the publisher can send TRUNCATE."""
     targets: Mapping[TableName, TargetTable | None]
@@ -239,6 +241,14 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             continue
         table = facts.targets.get(target)
         if table is not None:
+            if source in facts.unreadable:
+                yield checked(
+                    f"{check} on the publisher",
+                    ok=False,
+                    observed=f"{facts.publisher_role} may not read it",
+                    needed="USAGE on its schema and SELECT, to copy its rows",
+                    remedy=facts.setup,
+                )
             yield _table(check, table, identities.get(source), facts)
             yield from _unsent(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
@@ -317,7 +327,7 @@ def _versions(
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
     )
-    lost = [*unremembered(table)]
+    lost = [*ambiguous_key_columns(table)]
     yield checked(
         f"{check}, deletions",
         ok=not lost,
@@ -357,6 +367,14 @@ def privileges_missing(
     check: str, table: TargetTable, role: str, wanted: Sequence[str], setup: str
 ) -> Finding | None:
     """Return the finding on a missing right to write a table; None if the role may write it."""
+    if table.is_out_of_reach:
+        return checked(
+            check,
+            ok=False,
+            observed=f"{role} lacks USAGE on the schema of {table.table}",
+            needed="USAGE on the schema, without which no privilege on the table is of use",
+            remedy=setup,
+        )
     lacks = [privilege for privilege in table.lacks if privilege in wanted]
     if lacks:
         return checked(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgreplkit._text import counted
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
-from pgreplkit.catalog.logical.keytypes import unremembered
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import KEY_NEEDED, KEY_REMEDY, unique_besides_key
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
@@ -44,6 +45,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         ]
         yield from _converging(table, facts)
         yield from _virtual(table, facts)
+        yield from _partitioned(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
@@ -96,7 +98,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     lost = {
         name: columns
         for name, own in held.items()
-        if own is not None and (columns := [*unremembered(own)])
+        if own is not None and (columns := [*ambiguous_key_columns(own)])
     }
     yield checked(
         f"deletions in {table}",
@@ -138,6 +140,23 @@ def _virtual(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             " refuses UPDATE and DELETE: they cannot be published",
             needed="stored generated columns, or a replica identity without them",
             remedy="make these columns STORED, or drop them",
+        )
+
+
+def _partitioned(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    refusing = [
+        node.name
+        for node in facts.nodes
+        for own in [node.tables.get(table)]
+        if own is not None and own.is_partitioned and not has("publication.via_root", node.major)
+    ]
+    if refusing:
+        yield checked(
+            f"partitions of {table}",
+            ok=False,
+            observed=f"{', '.join(refusing)} cannot publish a partitioned table",
+            needed="PostgreSQL 13 or newer, or tables that are not partitioned",
+            remedy="leave the table out",
         )
 
 

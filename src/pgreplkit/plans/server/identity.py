@@ -89,7 +89,9 @@ def feeds_itself(publisher: RunningDatabase, subscriber: RunningDatabase) -> boo
     return publisher.in_recovery and own == theirs
 
 
-def astray(found: RunningDatabase, expected: RunningDatabase, subscriber: RunningDatabase) -> str:
+def destination_mismatch(
+    found: RunningDatabase, expected: RunningDatabase, subscriber: RunningDatabase
+) -> str:
     """Return where a subscriber's connection string leads instead of to the expected database.
 
     Empty if it leads there.

@@ -1,0 +1,124 @@
+"""Meshes whose nodes are databases of one server."""
+
+from __future__ import annotations
+
+import time
+from threading import Thread
+
+import psycopg
+import pytest
+from clusters import Clusters
+from databases import Database, make_database
+
+from pgreplkit.errors import PlanRefused
+from pgreplkit.mesh import Mesh
+from pgreplkit.rows import Finding, Severity
+
+SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
+COLUMNS = 1600
+"""The most that a table can have."""
+TABLES = (
+    "CREATE TABLE t (id int PRIMARY KEY)",
+    "CREATE TABLE u (id int PRIMARY KEY)",
+    "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+    "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (100)",
+)
+
+
+@pytest.fixture
+def databases(clusters: Clusters, major: int) -> dict[str, Database]:
+    # Two databases of one server are two nodes.
+    node = clusters.lab.primary(version=major, settings=SETTINGS)
+    return {name: make_database(node) for name in ("a", "b")}
+
+
+@pytest.fixture
+def servers(databases: dict[str, Database]) -> dict[str, str]:
+    return {name: database.conninfo for name, database in databases.items()}
+
+
+def finding(servers: dict[str, str], name: str, *tables: str) -> Finding:
+    return Mesh(servers, tables=tables, name=name).plan_create().check()["other meshes"]
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+def test_a_second_mesh_of_the_same_tables_is_refused(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    for database in databases.values():
+        database.run(*TABLES)
+    one = Mesh(servers, tables=["t", "p"], name="one")
+    one.plan_create().run()
+    two = Mesh(servers, tables=["u", "t"], name="two")
+    with pytest.raises(PlanRefused, match="t of the mesh 'one' on a"):
+        two.plan_create().run()
+    found = finding(servers, "two", "p1")
+    assert found.severity is Severity.CRITICAL
+    assert found.found == "public.p of the mesh 'one' on a; public.p of the mesh 'one' on b"
+    assert finding(servers, "two", "u").severity is Severity.OK
+    Mesh(servers, tables=["u"], name="two").plan_create().run()
+    # Nodes that have left may be in another mesh.
+    with one.running():
+        one.plan_leave("b").run()
+    found = finding(servers, "three", "t")
+    assert found.found == "public.t of the mesh 'one' on a"
+
+
+WIDE = (
+    "CREATE TYPE pair AS (a text, b int)",
+    "CREATE TABLE wide (id int PRIMARY KEY, name text, pairs pair[], facts json, at timestamptz,"
+    f" price float8, {', '.join(f'c{number} int' for number in range(6, COLUMNS))})",
+    "ALTER TABLE wide REPLICA IDENTITY FULL",
+)
+ODD = r"""
+    INSERT INTO wide (id, name, pairs, facts, at, price) VALUES
+        (1, E'a "quoted" \\ text,\n(2)', ARRAY[ROW('x,"y"', 1), ROW(NULL, 2)]::pair[],
+            '{"a": "\""}', '2020-02-29 12:34:56.789+02', 0.1::float4),
+        (2, '', '{}', NULL, NULL, 'NaN'), (3, NULL, NULL, '[]', 'infinity', '-0')
+"""
+ROWS = "SELECT to_jsonb(wide) - 'facts', facts::text, price::text FROM wide ORDER BY id"
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_the_widest_table_is_copied_and_written_in_a_mesh(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    for database in databases.values():
+        database.run(*WIDE)
+        # The limits of clients do not end a plan.
+        database.run(f"ALTER DATABASE {database.name} SET statement_timeout = '300ms'")
+    # Just written, so that each row is copied with the time of its commit.
+    databases["a"].run(ODD)
+    mesh = Mesh(servers, tables=["wide"])
+    plan = mesh.plan_create()
+    # The slots wait for this transaction.
+    with psycopg.connect(servers["a"]) as other:
+        other.execute("SELECT txid_current()")
+        creating = Thread(target=plan.run)
+        creating.start()
+        time.sleep(1)
+    creating.join(60)
+    assert not plan.remaining
+    assert databases["b"].all(ROWS) == databases["a"].all(ROWS)
+    with mesh.running():
+        databases["b"].run("UPDATE wide SET c1599 = 1, name = 'b' WHERE id = 1")
+        databases["a"].run("INSERT INTO wide (id) VALUES (4)", "DELETE FROM wide WHERE id = 2")
+        mesh.wait_for_sync()
+    assert databases["b"].all(ROWS) == databases["a"].all(ROWS)
+    changed = "SELECT id, c1599 FROM wide ORDER BY id"
+    assert databases["a"].all(changed) == [(1, 1), (3, None), (4, None)]
+
+
+@pytest.mark.pg("<13")
+@pytest.mark.pg(">=11")
+@pytest.mark.one_colour
+def test_a_partitioned_table_is_refused_where_it_cannot_be_published(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    for database in databases.values():
+        database.run(*TABLES)
+    found = Mesh(servers, tables=["p"]).plan_create().check()["partitions of public.p"]
+    assert found.severity is Severity.CRITICAL
+    assert found.found == "a, b cannot publish a partitioned table"
