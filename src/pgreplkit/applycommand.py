@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applier import Applier
-from pgreplkit._text import one_line
+from pgreplkit._text import counted, one_line
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.errors import Error
 from pgreplkit.plans.streams.retries import may_succeed_later
@@ -78,9 +78,10 @@ def _run(applier: Applier) -> int:
     _log.info("the applier %s begins", applier.name)
     report = applier.run()
     _log.info(
-        "the applier %s was stopped at %s after %d transactions",
+        "the applier %s was stopped at %s, after %s and %s",
         applier.name,
         report.position,
-        report.transactions,
+        counted(report.copied_rows, "copied row"),
+        counted(report.transactions, "transaction"),
     )
     return DONE

@@ -19,8 +19,6 @@ from pgreplkit.errors import (
     ApplyError,
     ApplyFailed,
     PlanFailed,
-    ServerError,
-    TableNotFound,
     WaitTimeout,
 )
 from pgreplkit.lab import Lab, Node
@@ -87,21 +85,6 @@ def test_tables_and_columns_may_have_any_name(two: list[Database], strange: str)
         mesh.wait_for_sync()
         assert mesh.compare().is_equal
     assert berlin.all(f"SELECT * FROM {name}") == [(2, 2)]
-
-
-def test_only_tables_of_the_mesh_are_compared(two: list[Database]) -> None:
-    berlin, paris = two
-    berlin.run("INSERT INTO t VALUES (1, 'one')")
-    mesh = Mesh(nodes(two), tables=["public.*"])
-    mesh.plan_create().run()
-    with mesh.running():
-        assert mesh.compare(["public.*"]).rows == 1
-        for tables in (["missing"], ["missing.*"], ["t", "missing"]):
-            with pytest.raises(TableNotFound, match=r"which has public\.t"):
-                mesh.compare(tables)
-        paris.run("ALTER TABLE t RENAME name TO other")
-        with pytest.raises(ServerError, match="paris has no column 'name'"):
-            mesh.compare()
 
 
 def test_a_mesh_runs_again_after_a_failure(two: list[Database]) -> None:

@@ -607,9 +607,11 @@ class AsyncApplyRun:
         if decision == "park":
             await slow.park(transaction, failure)
             self._tally.parked += 1
+            failure.remedy = "remove the cause and call apply_parked()"
         else:
             await slow.skip(transaction)
             self._tally.skipped += 1
+            failure.remedy = ""
         name = self._settings.name
         _log.warning(
             "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)

@@ -188,8 +188,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def has_schema(self) -> bool:
         """Return whether the applier's tables exist."""
-        grant = f"USAGE ON SCHEMA {sql.SCHEMA}"
-        exists = await self.link.one(self.operation, sql.HAS_TABLES, grant=grant)
+        exists = await self.link.one(self.operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
         return bool(exists["has_tables"])
 
     async def ensure_schema(self) -> None:
@@ -205,7 +204,9 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def read_state(self) -> ApplierState | None:
         """Return the applier's state on the subscriber; None if it was never run."""
-        records = await self.link.all(self.operation, sql.READ_APPLIER, [self.name])
+        records = await self.link.all(
+            self.operation, sql.READ_APPLIER, [self.name], grant=sql.STATE_GRANT
+        )
         if not records:
             return None
         record = records[0]
@@ -298,7 +299,10 @@ class AsyncApplyTarget(AsyncClosing):
         origin = await self._find_origin()
         if origin is not None:
             for name in sql.ended_names(origin):
-                await self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
+                # Another role may have run the applier first.
+                grant = f"ownership of {name}"
+                with translate_errors(self.operation, connection=self.connection, grant=grant):
+                    await self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
             await self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
 
     async def take_origin(self) -> None:

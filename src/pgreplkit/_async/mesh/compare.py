@@ -48,7 +48,8 @@ class AsyncMeshCompare:
     async def run(self, tables: Sequence[TableName]) -> MeshComparison:
         """Compare the tables.
 
-        Raises: TableNotFound; KeyMissing; WaitTimeout; StatementTimeout.
+        Raises: TableNotFound; ServerError if a node lacks a column; KeyMissing; WaitTimeout;
+        StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
         # Before the first look: each node has what the others had written until now.
@@ -80,7 +81,8 @@ class AsyncMeshCompare:
 
     async def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
-        shapes = [await self._shapes(node, table) for node in self._links]
+        shapes = [await self._shapes(link, table) for link in self._links.values()]
+        _insist_on_columns(table, dict(zip(self._links, shapes, strict=True)))
         keys = await self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -92,13 +94,6 @@ class AsyncMeshCompare:
         # would too.
         key = columns_named(shapes[0], keys[0]["columns"])
         collations = [{shape.name: shape.collation for shape in of_node} for of_node in shapes]
-        for node, of_node in zip(self._links, collations, strict=True):
-            if lacking := [name for name in names if name not in of_node]:
-                raise ServerError(
-                    operation,
-                    f"{node} has no column {lacking[0]!r}",
-                    remedy="align the tables of all nodes",
-                )
         return TableScan(
             table=table,
             columns=columns_named(shapes[0], names),
@@ -112,14 +107,12 @@ class AsyncMeshCompare:
             types=await float_types([*self._links.values()], table),
         )
 
-    async def _shapes(self, node: str, table: TableName) -> list[ColumnShape]:
-        operation, link = f"compare {table}", self._links[node]
+    async def _shapes(self, link: AsyncLink, table: TableName) -> list[ColumnShape]:
+        operation = f"compare {table}"
         async with link.qualified(operation) as within:
             records = await within.all(
                 operation, columns_of(link.version.major), [table.schema, table.name]
             )
-        if not records:
-            raise TableNotFound(operation, f"{node} has no such table, or none with columns")
         return [ColumnShape(**record) for record in records]
 
     async def _looked_at(self, scan: TableScan, within: KeyRange) -> MeshVerdict:
@@ -160,3 +153,19 @@ class AsyncMeshCompare:
             # Texts depend on settings of the session, which may differ between the servers.
             await within.one(operation, scan.settings)
             return await within.all(operation, statement, grant=read_grant(scan.table))
+
+
+def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:
+    """Raise an error if a node lacks the table, or a column that the first node has."""
+    operation = f"compare {table}"
+    columns = {node: {shape.name for shape in of_node} for node, of_node in shapes.items()}
+    if missing := [node for node, own in columns.items() if not own]:
+        raise TableNotFound(operation, f"there is no such table on {', '.join(missing)}")
+    first, model = next(iter(columns.items()))
+    for node, own in columns.items():
+        if lacking := sorted(model - own):
+            raise ServerError(
+                operation,
+                f"{node} lacks the columns {', '.join(lacking)}, which {first} has",
+                remedy="align the tables, as with schema_drift()",
+            )

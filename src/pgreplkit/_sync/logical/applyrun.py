@@ -606,9 +606,11 @@ class ApplyRun:
         if decision == "park":
             slow.park(transaction, failure)
             self._tally.parked += 1
+            failure.remedy = "remove the cause and call apply_parked()"
         else:
             slow.skip(transaction)
             self._tally.skipped += 1
+            failure.remedy = ""
         name = self._settings.name
         _log.warning(
             "applier %s decided to %s a transaction: %s", name, decision, one_line(failure)

@@ -185,8 +185,7 @@ class ApplyTarget(Closing):
 
     def has_schema(self) -> bool:
         """Return whether the applier's tables exist."""
-        grant = f"USAGE ON SCHEMA {sql.SCHEMA}"
-        exists = self.link.one(self.operation, sql.HAS_TABLES, grant=grant)
+        exists = self.link.one(self.operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
         return bool(exists["has_tables"])
 
     def ensure_schema(self) -> None:
@@ -202,7 +201,9 @@ class ApplyTarget(Closing):
 
     def read_state(self) -> ApplierState | None:
         """Return the applier's state on the subscriber; None if it was never run."""
-        records = self.link.all(self.operation, sql.READ_APPLIER, [self.name])
+        records = self.link.all(
+            self.operation, sql.READ_APPLIER, [self.name], grant=sql.STATE_GRANT
+        )
         if not records:
             return None
         record = records[0]
@@ -295,7 +296,10 @@ class ApplyTarget(Closing):
         origin = self._find_origin()
         if origin is not None:
             for name in sql.ended_names(origin):
-                self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
+                # Another role may have run the applier first.
+                grant = f"ownership of {name}"
+                with translate_errors(self.operation, connection=self.connection, grant=grant):
+                    self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
             self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
 
     def take_origin(self) -> None:

@@ -50,7 +50,9 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
             target.execute("ROLLBACK")
         found = error.diag.message_primary or str(error)
         at = None if table is None else number
-        raise ApplyFailed(parked.xid, str(parked.lsn), table, at, found, error.sqlstate) from error
+        failure = ApplyFailed(parked.xid, str(parked.lsn), table, at, found, error.sqlstate)
+        failure.remedy = "remove the cause and call apply_parked() again, or drop_parked()"
+        raise failure from error
     except BaseException:
         with translate_errors(operation):
             target.execute("ROLLBACK")

@@ -76,6 +76,8 @@ class MeshRun:
         self._members: dict[str, Members] = {}
         self._idle: set[str] = set()
         """The nodes of which the log says that they are no members."""
+        self._reported: dict[Stream, str] = {}
+        """The last warning about a stream: a server that is down does not fill the log."""
         self._pruning = Pruning(mesh, servers)
 
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
@@ -149,7 +151,10 @@ class MeshRun:
             # It may join later.
             self._idle.add(target)
             _log.warning(
-                "mesh %s: %s is no active member, so no stream to it runs", self._mesh, target
+                "mesh %s: %s is no active member, so no stream to it runs until plan_create() or"
+                " plan_join() makes it one",
+                self._mesh,
+                target,
             )
         wanted = self._wanted(members, target)
         for stream, one in self._running.items():
@@ -204,6 +209,7 @@ class MeshRun:
             del self._running[stream]
             if time.monotonic() - one.since > _WORKED:
                 self._refusals.pop(stream, None)
+                self._reported.pop(stream, None)
             try:
                 one.job.result()
             except ClockSkewTooLarge as error:
@@ -217,7 +223,10 @@ class MeshRun:
                 self._pause(stream, error)
 
     def _pause(self, stream: Stream, error: ServerError) -> None:
-        _log.warning("mesh %s: %s", self._mesh, one_line(error))
+        text = one_line(error)
+        is_new = self._reported.get(stream) != text
+        self._reported[stream] = text
+        _log.log(logging.WARNING if is_new else logging.INFO, "mesh %s: %s", self._mesh, text)
         self._not_before[stream] = time.monotonic() + _PAUSE
 
 
