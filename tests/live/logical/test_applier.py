@@ -47,7 +47,7 @@ from pgreplkit.errors import (
     SlotNotFound,
     WaitTimeout,
 )
-from pgreplkit.supervised import DONE, MISCONFIGURED
+from pgreplkit.supervised import DONE, MISCONFIGURED, STUCK
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""
@@ -1068,6 +1068,9 @@ def test_the_command_runs_until_it_is_told_to_stop(
     assert main([str(config), "--check"]) == DONE
     assert main([str(config), "--setup-sql", mover]) == DONE
     assert 'ALTER ROLE "mover" REPLICATION;' in capsys.readouterr().out
+    # As of a shell variable that is not set.
+    assert main([str(config), "--setup-sql", ""]) == STUCK
+    assert not two.subscriber.all("SELECT FROM t")
     command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])

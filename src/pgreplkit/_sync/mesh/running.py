@@ -74,6 +74,8 @@ class MeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._made_for: dict[Stream, Members] = {}
+        """The members for which the appliers were made, which are given their ranks."""
         self._idle: set[str] = set()
         """The nodes of which the log says that they are no members."""
         self._reported: dict[Stream, str] = {}
@@ -163,7 +165,7 @@ class MeshRun:
                 one.applier.stop()
         for stream in wanted - self._running.keys():
             if time.monotonic() >= self._not_before.get(stream, 0):
-                applier = self._appliers[stream] = self._applier(stream, members)
+                applier = self._applier(stream, members)
                 job = group.start(partial(self._run_stream, stream, applier))
                 self._running[stream] = _Running(applier, job, members)
 
@@ -199,7 +201,14 @@ class MeshRun:
         return members is not None and stream in self._wanted(members, target)
 
     def _applier(self, stream: Stream, members: Members) -> Applier:
-        return applier_of(self._mesh, self._servers, self._policy, self._on_error, stream, members)
+        """Return the applier of a stream: the same one again, whose counts continue."""
+        if stream in self._made_for and self._made_for[stream] == members:
+            return self._appliers[stream]
+        self._made_for[stream] = members
+        self._appliers[stream] = applier_of(
+            self._mesh, self._servers, self._policy, self._on_error, stream, members
+        )
+        return self._appliers[stream]
 
     def _collect(self) -> None:
         """Forget the streams that have ended; raise the error of one that cannot continue."""
