@@ -319,7 +319,10 @@ PARKED_STEPS = """
     SELECT number, table_name AS table, statement, parameters, formats, types
     FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
 """
-DROP_ONE_PARKED = "DELETE FROM pgreplkit.parked WHERE id = %s RETURNING id"
+DROP_ONE_PARKED = """
+    DELETE FROM pgreplkit.parked WHERE id = %s AND applier = %s AND lsn = %s RETURNING id
+"""
+"""On another subscriber, another transaction may have the same number."""
 
 
 def rights() -> str:
@@ -399,9 +402,10 @@ PUBLISHER = """
 """
 SLOT_BEHIND = """
     SELECT active, confirmed_flush_lsn AS confirmed,
+        coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false) AS is_lost,
         (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
-    FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+    FROM pg_catalog.pg_replication_slots AS s WHERE slot_name = %s
 """
 
 _Function: TypeAlias = tuple[str, str, str, bool]
