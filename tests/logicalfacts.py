@@ -27,6 +27,7 @@ RIGHTS = ApplyRights(
     is_read_only=False,
     has_schema=True,
     may_create=True,
+    may_write=True,
     session_role="origin",
     has_role_wrapper=False,
     has_origin_wrapper=False,

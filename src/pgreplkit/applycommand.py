@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applier import Applier
-from pgreplkit._text import one_line
+from pgreplkit._text import counted, one_line
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.errors import Error
 from pgreplkit.plans.streams.retries import may_succeed_later
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("%s", one_line(error))
         return MISCONFIGURED
     try:
-        if given.setup_sql:
+        # An empty name, as of a variable that is not set, must not run the applier.
+        if given.setup_sql is not None:
             print(applier.setup_sql(given.setup_sql))
             return DONE
         if given.check:
@@ -78,9 +79,10 @@ def _run(applier: Applier) -> int:
     _log.info("the applier %s begins", applier.name)
     report = applier.run()
     _log.info(
-        "the applier %s was stopped at %s after %d transactions",
+        "the applier %s was stopped at %s, after %s and %s",
         applier.name,
         report.position,
-        report.transactions,
+        counted(report.copied_rows, "copied row"),
+        counted(report.transactions, "transaction"),
     )
     return DONE

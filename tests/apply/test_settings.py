@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from applyfacts import membership
 
-from pgreplkit import TableName
+from pgreplkit import AsyncPrimary, Primary, TableName
 from pgreplkit.apply import (
     Applier,
+    AsyncApplier,
     DeltaColumns,
     KeepLocal,
     LastUpdateWins,
@@ -103,7 +104,10 @@ def test_delta_columns_are_known_to_the_statements() -> None:
     ("arguments", "found"),
     [
         ({"tables": ["t"]}, "tables must be a mapping of tables to rules, not list"),
-        ({"conflicts": KeepLocal}, "conflicts must be a policy such as ApplyRemote()"),
+        (
+            {"conflicts": KeepLocal},
+            "such as LastUpdateWins(), not the class KeepLocal",
+        ),
         ({"retries": True}, "retries must be an int, not bool"),
         ({"retries": -1}, "retries must be >= 0, got -1"),
         ({"copy": "no"}, "copy must be True or False, not str"),
@@ -117,6 +121,15 @@ def test_an_applier_refuses_wrong_arguments_before_it_connects(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(found)):
         Applier("", "", "a", publications=["p"], **arguments)
+
+
+def test_an_applier_refuses_servers_of_the_other_kind() -> None:
+    theirs: Any = object.__new__(AsyncPrimary)
+    with pytest.raises(TypeError, match=r"must be a Server, not AsyncPrimary; connect\(\)"):
+        Applier(theirs, "", "a", publications=["p"])
+    theirs = object.__new__(Primary)
+    with pytest.raises(TypeError, match=r"must be an AsyncServer, not Primary; aconnect\(\)"):
+        AsyncApplier("", theirs, "a", publications=["p"])
 
 
 def test_an_applier_within_a_database_needs_other_tables() -> None:

@@ -44,7 +44,8 @@ def checked_policy(given: Policy, argument: str = "policy") -> Policy:
     """
     # A class instead of an object has the method too, and would fail at the first conflict.
     if isinstance(given, type) or not callable(getattr(given, "decide", None)):
-        raise TypeError(f"{argument} must be a policy such as ApplyRemote()")
+        found = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        raise TypeError(f"{argument} must be a policy such as LastUpdateWins(), not {found}")
     return given
 
 

@@ -102,7 +102,7 @@ class ApplierActive(ApplyError):
         pid: the subscriber's process that uses it; None if it is unknown.
     """
 
-    remedy = "stop the other applier, or choose another name"
+    remedy = "stop it first; another applier needs another name"
 
     name: str
     pid: int | None

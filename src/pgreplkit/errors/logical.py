@@ -8,6 +8,8 @@ from pgreplkit.errors.server import ServerError
 class PublicationNotFound(ServerError, LookupError):
     """A publication that does not exist."""
 
+    remedy = "check its name, or create it with create_publication()"
+
 
 class PublicationGap(PublicationNotFound):
     """Changes that were made while a publication did not exist.

@@ -188,7 +188,7 @@ class NodeNotFound(Error, KeyError):
 
     def __str__(self) -> str:
         return (
-            f"could not find node {self.name!r}: it is not in the cluster;"
+            f"could not find node {self.name!r}: it is not a member;"
             f" use one of {', '.join(self.nodes) or 'none'}"
         )
 

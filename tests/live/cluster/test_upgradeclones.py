@@ -137,22 +137,35 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     assert [*folder.glob("*"), *Path(f"{folder}.copy").glob("*")] == []
 
 
-async def test_the_old_server_is_not_taken_for_the_new_one(
-    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"application_name": "new"}, "the old server answers"),
+        ({"dbname": "nothing"}, "a server answers that refuses this role or database"),
+        ({"port": "0"}, "this machine could not ask it"),
+    ],
+)
+async def test_a_server_that_answers_is_not_taken_for_the_new_one(
+    clusters: Clusters,
+    cluster: Pair,
+    colour: Colour,
+    tmp_path: Path,
+    other: dict[str, str],
+    found: str,
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         clone = colour.bound(
             (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
                 inner(primary),  # type: ignore[arg-type]
-                make_conninfo(cluster.primary.conninfo, application_name="new"),
+                make_conninfo(cluster.primary.conninfo, **other),
                 name="shop",
                 directory=tmp_path / "new",
                 bindir=complete(clusters.lab, 18).bindir,
                 old_bindir=complete(clusters.lab, cluster.major).bindir,
             )
         )
-        found = (await clone.check())["address"]
-    assert (found.severity, found.found) == (Severity.CRITICAL, "the old server answers")
+        address = (await clone.check())["address"]
+    assert (address.severity, address.found) == (Severity.CRITICAL, found)
 
 
 async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements(

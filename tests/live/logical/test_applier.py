@@ -31,6 +31,7 @@ from pgreplkit.apply import (
     TableRule,
 )
 from pgreplkit.applycommand import main
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
@@ -40,12 +41,13 @@ from pgreplkit.errors import (
     ApplyFailed,
     ConnectionFailed,
     InsufficientPrivilege,
+    RoleNotFound,
     SchemaMismatch,
     ServerError,
     SlotNotFound,
     WaitTimeout,
 )
-from pgreplkit.supervised import DONE, MISCONFIGURED
+from pgreplkit.supervised import DONE, MISCONFIGURED, STUCK
 
 NEWEST = pytest.mark.pg(">=18")
 """The version for tests of behaviour that does not depend on it."""
@@ -405,7 +407,7 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == ("public.t", 2, "23514")
-    with pytest.raises(ApplyFailed, match="check constraint"):
+    with pytest.raises(ApplyFailed, match=r"check constraint.*call apply_parked\(\) again"):
         one.apply_parked(parked)
     two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
     one.apply_parked(parked)
@@ -754,6 +756,30 @@ def test_an_interrupted_copy_continues_with_the_tables_that_are_left(two: Pair) 
 
 
 @NEWEST
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize(
+    ("statement", "failing"),
+    [
+        ("CREATE_ORIGIN", "SELECT {}.fails(%s)"),
+        ("ADD_APPLIER", "SELECT fails(%s, %s, %s)"),
+        ("SET_STATE", "SELECT fails(%s, %s)"),
+    ],
+)
+def test_a_first_run_that_was_interrupted_is_continued_by_the_next_one(
+    two: Pair, monkeypatch: pytest.MonkeyPatch, statement: str, failing: str, copy: bool
+) -> None:
+    with monkeypatch.context() as within:
+        within.setattr(applying, statement, failing)
+        with pytest.raises(ServerError, match="fails"):
+            applier(two, copy=copy).run(timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    applier(two, copy=copy).run(stop_at=end(two.publisher), timeout=20)
+    # Without a slot, nothing was begun: the row is from before the first run.
+    if copy or statement == "SET_STATE":
+        insist_on_same_rows(two)
+
+
+@NEWEST
 def test_tables_are_copied_by_several_workers_until_the_first_failure(two: Pair) -> None:
     tables = [f"t{number}" for number in range(5)]
     for each in (two.publisher, two.subscriber):
@@ -867,6 +893,37 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
         with psycopg.connect(two.subscriber.as_role(mover)) as connection:
             connection.execute(f"SELECT {call}('pgreplkit_one', '0/1')".encode())
     one.drop()
+
+
+@pytest.mark.matrix
+def test_a_plain_role_takes_over_an_applier_that_another_role_has_run(
+    two: Pair, mover: str
+) -> None:
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    applier(two).run(stop_at=end(two.publisher), timeout=20)
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    # No error of its own: the schema that the role may not use is a finding.
+    assert "schema pgreplkit" in {finding.check for finding in one.check().problems}
+    with pytest.raises(InsufficientPrivilege, match="USAGE, CREATE ON SCHEMA pgreplkit TO"):
+        one.conflicts()
+    with pytest.raises(RoleNotFound, match="on the publisher"):
+        applier(two).setup_sql("nobody")
+    setup = applier(two).setup_sql(mover)
+    two.publisher.run(*setup.publisher)
+    two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 2
+    insist_on_same_rows(two)
+    two.subscriber.run(f"REVOKE INSERT ON pgreplkit.parked FROM {mover}")
+    [found] = one.check().problems
+    assert "may not write all tables" in found.found
+    if has("origin.moved_by_rollback", two.subscriber.node.major):
+        with pytest.raises(InsufficientPrivilege, match=r"as the owner of pgreplkit\.ended"):
+            one.drop()
+    applier(two).drop()
 
 
 @NEWEST
@@ -1000,7 +1057,7 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
 @NEWEST
 @pytest.mark.matrix
 def test_the_command_runs_until_it_is_told_to_stop(
-    two: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two: Pair, mover: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     config = tmp_path / "config.toml"
@@ -1009,8 +1066,11 @@ def test_the_command_runs_until_it_is_told_to_stop(
         f'subscriber = "{two.subscriber.conninfo}"\npublications = ["p"]\n'
     )
     assert main([str(config), "--check"]) == DONE
-    assert main([str(config), "--setup-sql", "mover"]) == DONE
+    assert main([str(config), "--setup-sql", mover]) == DONE
     assert 'ALTER ROLE "mover" REPLICATION;' in capsys.readouterr().out
+    # As of a shell variable that is not set.
+    assert main([str(config), "--setup-sql", ""]) == STUCK
+    assert not two.subscriber.all("SELECT FROM t")
     command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
@@ -1019,7 +1079,7 @@ def test_the_command_runs_until_it_is_told_to_stop(
         process.terminate()
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "was stopped at" in errors
+    assert "after 1 copied row and 1 transaction" in errors
     config.write_text("nonsense = 1")
     assert main([str(config)]) == MISCONFIGURED
     assert main([str(tmp_path / "missing.toml")]) == MISCONFIGURED

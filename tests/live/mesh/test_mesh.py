@@ -18,8 +18,16 @@ from clusters import Cluster, wait_until
 from databases import Database, drop_origins, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._sync.mesh.running import MeshRun
 from pgreplkit.apply import DeltaColumns
-from pgreplkit.errors import ConnectionFailed, NodeNotFound, PlanRefused, ServerError
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    PlanRefused,
+    ServerError,
+    SlotLost,
+    TableNotFound,
+)
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import AsyncMesh, Mesh
 
@@ -229,8 +237,11 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         mesh.plan_create().run()
     for name, statements in everyone.setup_sql("mover").nodes.items():
         run(nodes[name], *statements)
+    with pytest.raises(ServerError, match="create the mesh"):
+        mesh.plan_join("rome", as_mover(rome))
+    assert mesh.nodes == ("berlin", "paris")
     mesh.plan_create().run()
-    with pytest.raises(PlanRefused, match="already belongs to a mesh"):
+    with pytest.raises(PlanRefused, match="a mesh 'mesh' already has"):
         mesh.plan_create().run()
     with pytest.raises(NodeNotFound):
         mesh.plan_leave("rome")
@@ -247,6 +258,19 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         comparison = mesh.compare()
         assert comparison.is_equal, str(comparison)
         assert comparison.nodes == ("berlin", "paris", "rome")
+        assert mesh.compare(["public.*"]).tables == comparison.tables
+        with pytest.raises(TableNotFound):
+            mesh.compare(["nowhere.*"])
+        run(paris, "CREATE TABLE local (id int PRIMARY KEY, n int)")
+        with pytest.raises(TableNotFound, match="on berlin, rome"):
+            mesh.compare(["local"])
+        for node in (berlin, rome):
+            run(node, "CREATE TABLE local (n int PRIMARY KEY)")
+        run(rome, "ALTER TABLE local RENAME n TO m")
+        with pytest.raises(ServerError, match="rome lacks the columns n"):
+            mesh.compare(["local"])
+        with pytest.raises(ServerError, match="it runs already"), mesh.running():
+            pass
         [(total,)] = run(rome, "SELECT sum(n) FROM counted")
         # The server that was stopped may have committed one that it did not acknowledge.
         assert isinstance(total, Decimal)
@@ -257,6 +281,8 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         wait_until(lambda: [run(node, tombstones) for node in nodes.values()] == 3 * [[(0,)]])
         insist_on_no_echo(mesh, berlin, paris, rome)
         mesh.plan_leave("paris").run()
+        with pytest.raises(NodeNotFound):
+            mesh.applier("paris", "rome")
         run(berlin, "UPDATE t SET n = -1 WHERE id = 20")
         mesh.wait_for_sync()
         assert run(rome, "SELECT n FROM t WHERE id = 20") == [(-1,)]
@@ -270,11 +296,23 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
     rome.stop("immediate")
     mesh.plan_remove("rome").run()
     assert run(berlin, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    for look in (mesh.compare, mesh.wait_for_sync):
+        with pytest.raises(ServerError, match="berlin is its only active member"):
+            look()
     rome.start()
     # It is back: nothing is left there, so that it could join again.
     mesh.plan_remove("rome").run()
     left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
     assert run(rome, left) == [(0, 0)]
+
+
+def test_a_stream_that_stays_down_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pgreplkit")
+    streams = MeshRun("shop", {}, POLICY, "stop", {})
+    for found in ("refused", "refused", "reset", "refused"):
+        streams._pause(("berlin", "paris"), ConnectionFailed("connect to berlin", found))
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO", "WARNING", "WARNING"]
 
 
 @pytest.mark.pg(">=18")
@@ -315,4 +353,43 @@ def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_mem
     others = Mesh({"rome": paris, "oslo": berlin}, tables=["t"])
     with others.running():
         wait_until(lambda: "rome is no active member" in caplog.text)
+    remove_databases(*databases)
+
+
+@pytest.mark.pg(">=18")
+def test_a_node_whose_slot_is_lost_leaves_and_joins_again(pgreplkit_lab: Lab) -> None:
+    limited = {**SETTINGS, "max_slot_wal_keep_size": "1MB"}
+    servers = [
+        pgreplkit_lab.primary(name="mesh-lost", settings=limited),
+        pgreplkit_lab.primary(name="mesh-kept", settings=SETTINGS),
+    ]
+    databases = [make_database(server) for server in servers]
+    for database in databases:
+        database.run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    berlin, paris = databases
+    nodes = {"berlin": berlin.conninfo, "paris": paris.conninfo}
+    mesh = Mesh(nodes, tables=["t"])
+    mesh.plan_create().run()
+    to_berlin = mesh.node("berlin")
+    thread = threading.Thread(target=to_berlin.run)
+    thread.start()
+    berlin.run("INSERT INTO t VALUES (1, 1)")
+    paris.run("INSERT INTO t VALUES (2, 2)")
+
+    def is_lost() -> bool:
+        berlin.run("SELECT pg_switch_wal()", "CHECKPOINT")
+        return {"paris": "lost"}.items() <= {s.target: s.state.value for s in mesh.status()}.items()
+
+    wait_until(is_lost)
+    with pytest.raises(SlotLost, match=r"node\(…\)\.run\(\); meanwhile let the subscriber leave"):
+        Mesh(nodes, tables=["t"]).node("paris").run()
+    mesh.plan_leave("paris").run()
+    paris.run("DELETE FROM t")
+    mesh.plan_join("paris").run()
+    to_berlin.stop()
+    thread.join()
+    with mesh.running():
+        mesh.wait_for_sync()
+    for database in databases:
+        assert database.all("SELECT * FROM t ORDER BY id") == [(1, 1), (2, 2)]
     remove_databases(*databases)

@@ -122,7 +122,18 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             facts_of(groups=2, old={"version": 100023}, majors={"bindir": 18, "old_bindir": 10}),
         ),
         ("new reaches old", CRITICAL, "pg_hba", facts_of(connection_error="no pg_hba.conf entry")),
-        ("address", CRITICAL, "the old server answers", facts_of(answering="the old server")),
+        (
+            "address",
+            CRITICAL,
+            "the old server answers",
+            facts_of(answering="the old server answers"),
+        ),
+        (
+            "socket",
+            CRITICAL,
+            "108 bytes",
+            facts_of(contents={"/d": [], f"/{'d' * 88}.copy": []}),
+        ),
         ("old: wal_level", CRITICAL, "r", facts_of(old={"settings": {"wal_level": "replica"}})),
         (
             "old: max_replication_slots",

@@ -143,6 +143,8 @@ def test_rights_can_be_had_in_several_ways() -> None:
     assert readiness(major=14, may_set_role=False, has_role_wrapper=True).is_ready
     assert readiness(may_set_role=False, session_role="replica").is_ready
     assert readiness(is_superuser=True, may_create=False, may_use_origins=False).is_ready
+    assert not readiness(may_write=False).is_ready
+    assert readiness(is_superuser=True, may_write=False).is_ready
     # Before 14 a grant on the functions has no effect.
     assert not readiness(major=13, has_role_wrapper=True).is_ready
     assert readiness(major=13, has_origin_wrapper=True).is_ready

@@ -86,7 +86,7 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["nodes"] == "2: a, b"
     assert ready["databases"] == "each node is another database"
     assert ready["encodings"] == "UTF8 on a, UTF8 on b"
-    assert ready["membership"] == "a, b belongs to no mesh 'shop'"
+    assert ready["membership"] == "no mesh 'shop' has a, b"
     assert ready["members"] == "all members have the same members and ranks stored"
     assert ready["other meshes"] == "no other mesh has these tables"
     assert ready["ties"] == "decided by rank on all nodes"

@@ -40,7 +40,7 @@ def test_tables_that_differ_are_described() -> None:
     # A generated column is not sent.
     assert difference(own, table(columns=(key, generated))) == "the same on all nodes"
     missing = found(node("a"), node("b", tables={USERS: None}))["table public.users"]
-    assert missing.found == "b lacks it"
+    assert missing.found == "it is missing on b"
 
 
 def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:

@@ -9,19 +9,19 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.applychecks import check_apply, setup_statements
+from pgreplkit._async.logical.applychecks import check_apply, insist_on_role, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
+from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
-from pgreplkit._async.logical.parked import apply_parked
+from pgreplkit._async.logical.parked import apply_parked, forget_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import (
     ensure_functions,
@@ -35,7 +35,6 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
@@ -44,10 +43,9 @@ from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.apply.shape import Dump
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, complete
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.given import server_error
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
@@ -112,7 +110,23 @@ class AsyncApplier(AsyncClosing):
 
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
-    ``pgreplkit_NAME``.
+    ``pgreplkit_NAME``. ``publications`` are names on the publisher, and ``tables`` maps published
+    tables to a TableRule; tables without a rule have the same names on both servers.
+
+    ``conflicts`` is the policy, by default ApplyRemote(); ``membership`` names the nodes where
+    several write. ``on_error`` says what becomes of a transaction of which the subscriber refuses a
+    change: "stop" before it, "park" it, or a function of a RefusedChange that decides. After a
+    deadlock, a serialization failure or a lock timeout it is first tried again, ``retries`` times.
+
+    With ``copy`` the first run copies the existing rows, of ``copy_workers`` tables at the same
+    time. ``existing`` says what becomes of rows that the subscriber has then: "refuse" to run,
+    "merge", which replaces those with the same key, or "truncate". ``truncate=False`` leaves out
+    the publisher's TRUNCATE. ``origin="none"`` leaves out changes that the publisher itself got by
+    replication. ``on_publication_gap="skip"`` continues after a PublicationGap, from 18 on.
+
+    The position is stored by a replication origin, or with ``resume="table"`` in a table of the
+    subscriber. ``reconnect`` is the time, in seconds or as a timedelta, for which a connection that
+    cannot be opened or was lost is tried again; by default this is an error at once.
     """
 
     def __init__(
@@ -135,7 +149,7 @@ class AsyncApplier(AsyncClosing):
         on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
-        reconnect: float | None = None,
+        reconnect: Timeout | None = None,
     ) -> None:
         self._settings: ApplySettings = ApplySettings(
             name=name,
@@ -226,7 +240,7 @@ class AsyncApplier(AsyncClosing):
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         if self._is_running:
-            raise ServerError(self._operation, "it runs already")
+            raise ServerError(self._operation, "it runs already", remedy="call stop() first")
         self._is_running = True
         before = self._report()
         try:
@@ -487,8 +501,8 @@ class AsyncApplier(AsyncClosing):
         )
         return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 
-    async def _publisher_link(self) -> _Session:
-        return await _Session.connect(self._publisher)
+    async def _publisher_link(self) -> AsyncApplySource:
+        return await AsyncApplySource.connect(self._publisher)
 
     def _check_source(self, state: ApplierState | None, system_id: int) -> None:
         if state is not None and state.system_id != str(system_id):
@@ -506,12 +520,19 @@ class AsyncApplier(AsyncClosing):
         names = [one.table for one in published]
         if not names and insists:
             listed = ", ".join(self._settings.publications)
-            raise TableNotFound(operation, f"no table is published by {listed}")
+            raise TableNotFound(
+                operation,
+                f"no table is published by {listed}",
+                remedy="ALTER PUBLICATION … ADD TABLE",
+            )
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"
             raise TableNotFound(
-                operation, f"there are rules for {listed}; the publications have {known}"
+                operation,
+                f"there are rules for {listed}; the publications have {known}",
+                remedy="correct the names; a partitioned table is published as its partitions,"
+                " unless the publication has via_partition_root=True",
             )
         return await table_copies(link, operation, published)
 
@@ -534,7 +555,7 @@ class AsyncApplier(AsyncClosing):
 
         The role must exist. Nothing needs a superuser afterwards.
 
-        Raises: InvalidRoleName; TableNotFound; PublicationNotFound; ConnectionFailed.
+        Raises: InvalidRoleName; RoleNotFound; TableNotFound; PublicationNotFound; ConnectionFailed.
         """
         checked_role_name(role)
         async with (
@@ -543,6 +564,8 @@ class AsyncApplier(AsyncClosing):
         ):
             copies = await self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
+            for link, place in ((publisher.link, "publisher"), (shapes.link, "subscriber")):
+                await insist_on_role(link, role, f"the {place}")
             return setup_statements(shapes.link, role, tables, self._settings)
 
     async def status(self) -> ApplierStatus:
@@ -588,10 +611,10 @@ class AsyncApplier(AsyncClosing):
     async def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
             # Before the first run no table exists, and nothing was recorded.
-            exists = await shapes.link.one(self._operation, sql.HAS_TABLES)
+            exists = await shapes.link.one(self._operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
             if not exists["has_tables"]:
                 return []
-            return await shapes.link.all(self._operation, statement, params)
+            return await shapes.link.all(self._operation, statement, params, grant=sql.STATE_GRANT)
 
     # Parked transactions
 
@@ -602,7 +625,8 @@ class AsyncApplier(AsyncClosing):
         take only the subscriber's own changes do not get it. Stop the applier before; with
         ``resume="table"`` there is no origin, and the applier may run.
 
-        Raises: ApplyFailed, after which it is kept; ApplierActive.
+        Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
+        longer, or by another applier.
         """
         _insist_on_parked(parked)
         ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
@@ -617,9 +641,14 @@ class AsyncApplier(AsyncClosing):
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
-        """Forget a transaction that was put aside."""
+        """Forget a transaction that was put aside.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
+        """
         _insist_on_parked(parked)
-        await self._asked(sql.DROP_ONE_PARKED, [parked.id])
+        async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            operation = f"drop the parked transaction {parked.xid}"
+            await forget_parked(shapes.link, operation, self.name, parked)
 
     # Removal
 
@@ -650,36 +679,6 @@ class AsyncApplier(AsyncClosing):
         return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
-class _Session(AsyncClosing):
-    """A session on the publisher, for queries."""
-
-    def __init__(self, link: AsyncLink) -> None:
-        self.link = link
-
-    @classmethod
-    async def connect(cls, conninfo: str) -> _Session:
-        """Open it."""
-        with translate_errors(f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-        register(connection)
-        link = AsyncLink(connection)
-        try:
-            with translate_errors("connect"):
-                await lift_limits(connection)
-            # The copy uses the row filters that are read here, and has the same search_path.
-            await link.all("connect", sql.SET, ["search_path", ""])
-        except BaseException:
-            await connection.close()
-            raise
-        return cls(link)
-
-    async def close(self) -> None:
-        """Close it."""
-        await self.link.connection.close()
-
-
 def _insist_on_parked(parked: object) -> None:
     if not isinstance(parked, ParkedTransaction):
         raise TypeError(f"parked must be a ParkedTransaction, not {type(parked).__name__}")
@@ -689,6 +688,5 @@ def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, AsyncServer):
-        given = type(server).__name__
-        raise TypeError(f"server must be an AsyncServer or a connection string, not {given}")
+        raise server_error(server, AsyncServer.__name__, "server")
     return server._link.conninfo_for_another()

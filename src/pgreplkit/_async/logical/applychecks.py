@@ -22,7 +22,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
-from pgreplkit.errors import SchemaMismatch
+from pgreplkit.errors import RoleNotFound, SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -118,6 +118,13 @@ def _mismatches(
         except SchemaMismatch as error:
             found[table] = error.found
     return found
+
+
+async def insist_on_role(link: AsyncLink, role: str, place: str) -> None:
+    """Raise RoleNotFound if the server lacks a role that is to be prepared."""
+    operation = f"prepare the role {role!r}"
+    if not await link.all(operation, sql.ROLE, [role]):
+        raise RoleNotFound(operation, f"the role does not exist on {place}")
 
 
 def setup_statements(

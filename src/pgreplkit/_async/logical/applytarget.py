@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -188,8 +188,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def has_schema(self) -> bool:
         """Return whether the applier's tables exist."""
-        grant = f"USAGE ON SCHEMA {sql.SCHEMA}"
-        exists = await self.link.one(self.operation, sql.HAS_TABLES, grant=grant)
+        exists = await self.link.one(self.operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
         return bool(exists["has_tables"])
 
     async def ensure_schema(self) -> None:
@@ -205,7 +204,9 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def read_state(self) -> ApplierState | None:
         """Return the applier's state on the subscriber; None if it was never run."""
-        records = await self.link.all(self.operation, sql.READ_APPLIER, [self.name])
+        records = await self.link.all(
+            self.operation, sql.READ_APPLIER, [self.name], grant=sql.STATE_GRANT
+        )
         if not records:
             return None
         record = records[0]
@@ -298,7 +299,10 @@ class AsyncApplyTarget(AsyncClosing):
         origin = await self._find_origin()
         if origin is not None:
             for name in sql.ended_names(origin):
-                await self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
+                # Another role may have run the applier first.
+                grant = f"ownership of {name}"
+                with translate_errors(self.operation, connection=self.connection, grant=grant):
+                    await self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
             await self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
 
     async def take_origin(self) -> None:
@@ -372,10 +376,13 @@ class AsyncApplyTarget(AsyncClosing):
         """Let the planner use the transaction's commit time for the changes that follow."""
         planner.begin(_TIME(transaction.microseconds))
 
-    async def wait_for_clock(self, time: datetime, limit: timedelta) -> None:
+    async def wait_for_clock(
+        self, time: datetime, limit: timedelta, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until the server's clock has passed the commit time of a change.
 
-        An update that is made after it has then a later commit time.
+        An update that is made after it has then a later commit time. ``check`` is called meanwhile,
+        and raises an error if the change is no longer to be applied.
 
         Raises: ClockSkewTooLarge.
         """
@@ -387,6 +394,7 @@ class AsyncApplyTarget(AsyncClosing):
                 return
             if ahead > limit:
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
+            check()
             # A millisecond more, so that the next look finds the clock past that time.
             await sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
@@ -461,13 +469,13 @@ class AsyncApplyTarget(AsyncClosing):
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
 
-    async def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+    async def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.
 
         Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
         """
         with self.watched():
-            await self.connection.execute(statement, params)
+            await self.connection.execute(statement)
 
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""

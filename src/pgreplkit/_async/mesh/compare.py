@@ -14,7 +14,7 @@ from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
 from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
-from pgreplkit.errors import KeyMissing
+from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
 from pgreplkit.plans.mesh.status import Look, MeshComparison, MeshDifference, MeshVerdict
 from pgreplkit.values.tablename import TableName
@@ -48,7 +48,8 @@ class AsyncMeshCompare:
     async def run(self, tables: Sequence[TableName]) -> MeshComparison:
         """Compare the tables.
 
-        Raises: KeyMissing; WaitTimeout; StatementTimeout.
+        Raises: TableNotFound; ServerError if a node lacks a column; KeyMissing; WaitTimeout;
+        StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
         # Before the first look: each node has what the others had written until now.
@@ -81,6 +82,7 @@ class AsyncMeshCompare:
     async def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
         shapes = [await self._shapes(link, table) for link in self._links.values()]
+        _insist_on_columns(table, dict(zip(self._links, shapes, strict=True)))
         keys = await self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -151,3 +153,19 @@ class AsyncMeshCompare:
             # Texts depend on settings of the session, which may differ between the servers.
             await within.one(operation, scan.settings)
             return await within.all(operation, statement, grant=read_grant(scan.table))
+
+
+def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:
+    """Raise an error if a node lacks the table, or a column that the first node has."""
+    operation = f"compare {table}"
+    columns = {node: {shape.name for shape in of_node} for node, of_node in shapes.items()}
+    if missing := [node for node, own in columns.items() if not own]:
+        raise TableNotFound(operation, f"there is no such table on {', '.join(missing)}")
+    first, model = next(iter(columns.items()))
+    for node, own in columns.items():
+        if lacking := sorted(model - own):
+            raise ServerError(
+                operation,
+                f"{node} lacks the columns {', '.join(lacking)}, which {first} has",
+                remedy="align the tables, as with schema_drift()",
+            )

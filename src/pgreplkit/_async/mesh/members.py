@@ -11,7 +11,7 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.plans.mesh.layout import Members, MeshMember, publication_name
+from pgreplkit.plans.mesh.layout import Members, MeshMember, TableChoice, publication_name
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the members of the mesh"
@@ -21,8 +21,12 @@ _STORED_WITHIN = 60.0
 
 async def read_members(link: AsyncLink, mesh: str) -> Members:
     """Return the members that a node has stored; none if it never was in the mesh."""
-    exists = await link.one(_OPERATION, sql.HAS_MEMBERS)
-    records = await link.all(_OPERATION, sql.MEMBERS, [mesh]) if exists["has_members"] else []
+    exists = await link.one(_OPERATION, sql.HAS_MEMBERS, grant=applying.STATE_GRANT)
+    records = (
+        await link.all(_OPERATION, sql.MEMBERS, [mesh], grant=applying.STATE_GRANT)
+        if exists["has_members"]
+        else []
+    )
     members = [
         MeshMember(node=record["node"], rank=record["rank"], state=record["state"])
         for record in records
@@ -70,3 +74,9 @@ async def store_members(
 async def mesh_tables(link: AsyncLink, mesh: str) -> list[TableName]:
     """Return the tables that a node publishes in the mesh."""
     return [one.table for one in await read_published(link, [publication_name(mesh)])]
+
+
+async def chosen_tables(link: AsyncLink, choice: TableChoice) -> tuple[TableName, ...]:
+    """Return the tables of a choice, as a node has them."""
+    records = await link.all("read the tables", sql.TABLES, [[*choice.schemas]])
+    return choice.resolve(map(table_in, records))

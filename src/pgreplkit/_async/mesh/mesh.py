@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.cluster.plan import AsyncPlan
@@ -18,7 +18,7 @@ from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_o
 from pgreplkit._async.mesh.actions import AsyncMeshActor
 from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks, AsyncRemoveChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
-from pgreplkit._async.mesh.members import mesh_tables, read_members
+from pgreplkit._async.mesh.members import chosen_tables, mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream, applier_of
 from pgreplkit._async.mesh.sequences import read_sequences_of
 from pgreplkit._async.mesh.setup import node_setup
@@ -27,9 +27,7 @@ from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
-from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.catalog.view import table_in
-from pgreplkit.errors import NodeNotFound, ServerError
+from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound, WaitTimeout
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -70,6 +68,13 @@ class AsyncMesh:
     ``nodes`` maps a name to a server or a connection string; the mesh opens connections of its own.
     ``tables`` are names, or ``schema.*`` for all tables of a schema. ``name`` distinguishes meshes
     of the same servers: slots, origins and the publication are named after it.
+
+    ``policy`` decides conflicts, by default LastUpdateWins(). A change that a node refuses ends
+    ``run``, or with ``on_error="park"`` its transaction is put aside. Use the same arguments in
+    every process.
+
+    Needs: on each node wal_level = logical, track_commit_timestamp = on, and what ``setup_sql``
+    grants.
     """
 
     def __init__(
@@ -110,7 +115,7 @@ class AsyncMesh:
 
         The role must exist. Afterwards it can create and run the mesh, let nodes join and leave.
 
-        Raises: InvalidRoleName; ServerError if the role does not exist; ConnectionFailed.
+        Raises: InvalidRoleName; RoleNotFound; ConnectionFailed.
         """
         checked_role_name(role)
         site = self._site(timeout)
@@ -118,7 +123,7 @@ class AsyncMesh:
         statements = {}
         for node in self.nodes:
             async with await site.server(node) as server:
-                statements[node] = await node_setup(server._link, self.name, role, tables)
+                statements[node] = await node_setup(server._link, self.name, node, role, tables)
         return MeshSetup(nodes=statements)
 
     async def plan_create(
@@ -170,11 +175,27 @@ class AsyncMesh:
 
         Raises: NodeNotFound; ConnectionFailed.
         """
-        # Before the new server becomes known: a refused name must leave no trace.
         check_node_names(self.name, [*self._servers, node])
+        before = self._servers.get(node)
         if server is not None:
             self._servers[node] = conninfo_of(server)
-        self._known(node)
+        try:
+            return await self._planned_join(self._known(node), donor, timeout, journal)
+        except BaseException:
+            # A join that is refused must leave no trace: the next plan would take the node along.
+            if before is None:
+                self._servers.pop(node, None)
+            else:
+                self._servers[node] = before
+            raise
+
+    async def _planned_join(
+        self,
+        node: str,
+        donor: str | None,
+        timeout: Timeout,
+        journal: str | os.PathLike[str] | None,
+    ) -> AsyncPlan:
         site = self._site(timeout)
         members = await self._members(site, without(self._servers, node))
         donor = members.active[0] if donor is None else self._active(members, donor)
@@ -322,9 +343,7 @@ class AsyncMesh:
 
     async def _resolved(self, site: AsyncSite, node: str) -> tuple[TableName, ...]:
         async with await site.server(node) as server:
-            schemas = [[*self._choice.schemas]]
-            records = await server._link.all("read the tables", sql.TABLES, schemas)
-            return self._choice.resolve(map(table_in, records))
+            return await chosen_tables(server._link, self._choice)
 
     async def _members(self, site: AsyncSite, nodes: Iterable[str]) -> Members:
         """Return the members, as the first node has them stored that is active."""
@@ -362,13 +381,13 @@ class AsyncMesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended.
+        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
+        60 s.
         """
         await self._run(lambda: [*self._servers])
 
     async def _run(self, targets: Callable[[], list[str]]) -> None:
-        if self._is_running:
-            raise ServerError(f"run the mesh {self.name!r}", "it runs already")
+        self._insist_on_idle()
         self._is_running = True
         run = AsyncMeshRun(self.name, self._servers, self._policy, self._on_error, self._appliers)
         try:
@@ -376,16 +395,27 @@ class AsyncMesh:
         finally:
             self._is_running = self._is_stopping = False
 
+    def _insist_on_idle(self) -> None:
+        if self._is_running:
+            raise ServerError(
+                f"run the mesh {self.name!r}", "it runs already", remedy="call stop() first"
+            )
+
     def stop(self) -> None:
-        """Let ``run`` end after the current transactions; may be called from a signal handler."""
+        """Let ``run`` end after the current transactions; may be called from a signal handler.
+
+        If it does not run, the next call ends at once.
+        """
         self._is_stopping = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run all streams while the block runs.
 
-        Raises: as ``run``, at the end of the block.
+        Raises: as ``run``, at the end of the block; ServerError if it runs already.
         """
+        # At its end, this block would stop what another one runs.
+        self._insist_on_idle()
         group = TaskGroup(1)
         job = group.start(self.run)
         # A stream that fails does not interrupt the block; its error is raised at the end.
@@ -396,8 +426,10 @@ class AsyncMesh:
             await group.wait([job], _ENDED_WITHIN)
             has_ended = job.done()
             await group.close()
-            # Its failure may be why the block failed.
             if has_ended:
+                # A run that had failed before did not see stop(), which would end the next one.
+                self._is_stopping = False
+                # Its failure may be why the block failed.
                 job.result()
 
     def node(self, name: str) -> AsyncMeshNode:
@@ -410,7 +442,8 @@ class AsyncMesh:
     async def wait_for_sync(self, *, timeout: Timeout = 60.0) -> None:
         """Wait until each node has applied what was committed on any other one before.
 
-        Raises: WaitTimeout; SlotNotFound; ConnectionFailed.
+        Raises: WaitTimeout; SlotNotFound; ConnectionFailed; ServerError if the mesh has only one
+        active member.
         """
         async with self._links(timeout) as servers:
             await self._catch_up(servers, timeout)
@@ -421,13 +454,26 @@ class AsyncMesh:
         for source, server in servers.items():
             for target in without(servers, source):
                 slot = await server.slot(slot_name(self.name, source, target))
-                await slot.wait_for_catchup(marked[source], timeout=timeout)
+                try:
+                    await slot.wait_for_catchup(marked[source], timeout=timeout)
+                except WaitTimeout as error:
+                    raise WaitTimeout(
+                        f"{error}; the stream from {source} to {target} must run, here or in"
+                        " another process: see status()"
+                    ) from error
 
     @asynccontextmanager
     async def _links(self, timeout: Timeout) -> AsyncIterator[dict[str, AsyncServer]]:
-        """Connect to all active members."""
+        """Connect to all active members, of which there must be two."""
         site = self._site(timeout)
         members = await self._members(site, self._servers)
+        # A wait or a comparison that looked at nothing must not succeed.
+        if len(members.active) < 2:
+            raise ServerError(
+                f"compare the nodes of the mesh {self.name!r}",
+                f"{members.active[0]} is its only active member",
+                remedy="let another node join with plan_join()",
+            )
         async with AsyncExitStack() as stack:
             yield {
                 node: await stack.enter_async_context(await site.server(self._known(node)))
@@ -465,6 +511,7 @@ class AsyncMesh:
         if source == target:
             raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
         members = await self._members(self._site(timeout), [target])
+        self._active(members, source)
         return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
 
     async def compare(
@@ -478,19 +525,23 @@ class AsyncMesh:
 
         A row that differs is read again on all nodes, after each has applied what the others had
         written. It counts as different if no node wrote it in between. By default all tables of the
-        mesh are compared.
+        mesh are compared. ``range_rows`` is the number of rows that one query reads.
 
-        Raises: KeyMissing; WaitTimeout if a node does not catch up; StatementTimeout.
+        Raises: TableNotFound; KeyMissing; WaitTimeout if a node does not catch up;
+        StatementTimeout; ServerError if the mesh has only one active member.
         Needs: SELECT on the tables.
         """
         seconds = checked_seconds(timeout, "timeout")
         async with self._links(timeout) as servers:
             links: dict[str, AsyncLink] = {n: server._link for n, server in servers.items()}
+            first = next(iter(links.values()))
             chosen = (
-                await mesh_tables(next(iter(links.values())), self.name)
+                await mesh_tables(first, self.name)
                 if tables is None
-                else [*table_choice(tables).tables]
+                else await chosen_tables(first, table_choice(tables))
             )
+            if not chosen:
+                raise TableNotFound("compare tables", "no table matches the names")
 
             async def catch_up() -> None:
                 await self._catch_up(servers, timeout)
@@ -523,7 +574,8 @@ class AsyncMesh:
             for change in changes:
                 await servers[change.node]._link.run(
                     f"spread the sequence {change.name}",
-                    SQL(change.sql).format(),
+                    # As it is: the name may have braces, which format() would replace.
+                    Composed([SQL(change.sql)]),
                     grant=f"ownership of the sequence {change.name}",
                 )
         return Rows(changes)
@@ -548,7 +600,10 @@ class AsyncMeshNode:
         await self._mesh._run(lambda: [self.name])
 
     def stop(self) -> None:
-        """Let ``run`` end after the current transactions; may be called from a signal handler."""
+        """Let ``run`` end after the current transactions; may be called from a signal handler.
+
+        If it does not run, the next call ends at once.
+        """
         self._mesh.stop()
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from psycopg.sql import SQL, Composed, Identifier
 
+from pgreplkit._async.logical.applychecks import insist_on_role
 from pgreplkit._async.mesh.sequences import owned_sequences
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
@@ -16,12 +17,13 @@ from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
 async def node_setup(
-    link: AsyncLink, mesh: str, role: str, tables: Sequence[TableName]
+    link: AsyncLink, mesh: str, node: str, role: str, tables: Sequence[TableName]
 ) -> tuple[str, ...]:
     """Return the statements for one node.
 
-    Raises: ServerError if the role does not exist.
+    Raises: RoleNotFound.
     """
+    await insist_on_role(link, role, node)
     operation, major = f"prepare the role {role!r}", link.version.major
     database, own = link.connection.info.dbname, Identifier(role).as_string(link.connection)
     asked = [role, *schemas_and_names(tables)]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
@@ -31,7 +32,7 @@ async def read_stream(
             slots = await server._link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
         async with await AsyncServer.connect(servers[target]) as server:
             link = server._link
-            exists = (await link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]
+            exists = await _has_tables(link)
             states = await link.all(_OPERATION, applying.READ_APPLIER, [name]) if exists else []
             counts = await link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
     except ConnectionFailed:
@@ -40,6 +41,8 @@ async def read_stream(
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
+    if slots[0]["is_lost"]:
+        state = StreamState.LOST
     # During the copy the slot is idle, and the stream has not ended.
     if states[0]["state"] != "streaming":
         state = StreamState.COPYING
@@ -55,6 +58,12 @@ async def read_stream(
     )
 
 
+async def _has_tables(link: AsyncLink) -> bool:
+    """Return whether an applier has ever run on a node."""
+    found = await link.one(_OPERATION, applying.HAS_TABLES, grant=applying.STATE_GRANT)
+    return bool(found["has_tables"])
+
+
 async def read_conflicts(
     servers: Mapping[str, str], mesh: str, since: datetime | None
 ) -> list[MeshConflict]:
@@ -62,7 +71,7 @@ async def read_conflicts(
     found = []
     for target, conninfo in servers.items():
         async with await AsyncServer.connect(conninfo) as server:
-            if not (await server._link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]:
+            if not await _has_tables(server._link):
                 # No applier has ever run there.
                 continue
             for source in without(servers, target):

@@ -20,6 +20,7 @@ from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS,
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.probe import probe
 from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -31,6 +32,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.recoveryfiles import is_standby
 from pgreplkit.host.upgradeclone import CloneDirectories, empty
 from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
@@ -41,6 +43,12 @@ from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
 """Seconds for the recovery: it has to replay all WAL that was written during the copy."""
+_ANSWERS = {
+    Reply.ACCEPTED: "a server answers that refuses this role or database",
+    Reply.REFUSED: "a server answers that accepts no connections yet",
+    Reply.OPEN: "another program answers",
+    Reply.NOT_ASKED: "this machine could not ask it",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -89,14 +97,17 @@ class CloneActor:
             return error.found
 
     def answering(self) -> str:
-        """Describe the server at the address of the new one; empty if none takes connections."""
+        """Return what answers at the address of the new server; empty if nothing does."""
         try:
             with Server.connect(self.new) as there:
                 found = read_database(there._link)
         except ServerError:
-            return ""
+            # It may refuse this role or this database only.
+            reply = to_thread(lambda: probe(self.new))
+            return "" if reply is Reply.SILENT else _ANSWERS[reply]
         own = read_database(self.old._link)
-        return "the old server" if is_one_server(found, own) else "another server"
+        which = "the old" if is_one_server(found, own) else "another"
+        return f"{which} server answers"
 
     def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""

@@ -10,19 +10,19 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.applychecks import check_apply, setup_statements
+from pgreplkit._sync.logical.applychecks import check_apply, insist_on_role, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
-from pgreplkit._sync.logical.parked import apply_parked
+from pgreplkit._sync.logical.parked import apply_parked, forget_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.logical.tombstones import (
     ensure_functions,
@@ -36,7 +36,6 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
@@ -45,10 +44,9 @@ from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.apply.shape import Dump
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, complete
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.given import server_error
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
@@ -113,7 +111,23 @@ class Applier(Closing):
 
     ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
     connections of its own. ``name`` identifies the applier on both servers: the slot is called
-    ``pgreplkit_NAME``.
+    ``pgreplkit_NAME``. ``publications`` are names on the publisher, and ``tables`` maps published
+    tables to a TableRule; tables without a rule have the same names on both servers.
+
+    ``conflicts`` is the policy, by default ApplyRemote(); ``membership`` names the nodes where
+    several write. ``on_error`` says what becomes of a transaction of which the subscriber refuses a
+    change: "stop" before it, "park" it, or a function of a RefusedChange that decides. After a
+    deadlock, a serialization failure or a lock timeout it is first tried again, ``retries`` times.
+
+    With ``copy`` the first run copies the existing rows, of ``copy_workers`` tables at the same
+    time. ``existing`` says what becomes of rows that the subscriber has then: "refuse" to run,
+    "merge", which replaces those with the same key, or "truncate". ``truncate=False`` leaves out
+    the publisher's TRUNCATE. ``origin="none"`` leaves out changes that the publisher itself got by
+    replication. ``on_publication_gap="skip"`` continues after a PublicationGap, from 18 on.
+
+    The position is stored by a replication origin, or with ``resume="table"`` in a table of the
+    subscriber. ``reconnect`` is the time, in seconds or as a timedelta, for which a connection that
+    cannot be opened or was lost is tried again; by default this is an error at once.
     """
 
     def __init__(
@@ -136,7 +150,7 @@ class Applier(Closing):
         on_publication_gap: Literal["raise", "skip"] = "raise",
         group: int = 1,
         retries: int = 10,
-        reconnect: float | None = None,
+        reconnect: Timeout | None = None,
     ) -> None:
         self._settings: ApplySettings = ApplySettings(
             name=name,
@@ -225,7 +239,7 @@ class Applier(Closing):
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         if self._is_running:
-            raise ServerError(self._operation, "it runs already")
+            raise ServerError(self._operation, "it runs already", remedy="call stop() first")
         self._is_running = True
         before = self._report()
         try:
@@ -480,8 +494,8 @@ class Applier(Closing):
         )
         return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
 
-    def _publisher_link(self) -> _Session:
-        return _Session.connect(self._publisher)
+    def _publisher_link(self) -> ApplySource:
+        return ApplySource.connect(self._publisher)
 
     def _check_source(self, state: ApplierState | None, system_id: int) -> None:
         if state is not None and state.system_id != str(system_id):
@@ -499,12 +513,19 @@ class Applier(Closing):
         names = [one.table for one in published]
         if not names and insists:
             listed = ", ".join(self._settings.publications)
-            raise TableNotFound(operation, f"no table is published by {listed}")
+            raise TableNotFound(
+                operation,
+                f"no table is published by {listed}",
+                remedy="ALTER PUBLICATION … ADD TABLE",
+            )
         if unknown := {*self._settings.rules} - {*names}:
             listed = ", ".join(map(str, sorted(unknown)))
             known = ", ".join(map(str, names)) or "no table"
             raise TableNotFound(
-                operation, f"there are rules for {listed}; the publications have {known}"
+                operation,
+                f"there are rules for {listed}; the publications have {known}",
+                remedy="correct the names; a partitioned table is published as its partitions,"
+                " unless the publication has via_partition_root=True",
             )
         return table_copies(link, operation, published)
 
@@ -527,7 +548,7 @@ class Applier(Closing):
 
         The role must exist. Nothing needs a superuser afterwards.
 
-        Raises: InvalidRoleName; TableNotFound; PublicationNotFound; ConnectionFailed.
+        Raises: InvalidRoleName; RoleNotFound; TableNotFound; PublicationNotFound; ConnectionFailed.
         """
         checked_role_name(role)
         with (
@@ -536,6 +557,8 @@ class Applier(Closing):
         ):
             copies = self._published(publisher.link)
             tables = [copy.table.table_name for copy in copies]
+            for link, place in ((publisher.link, "publisher"), (shapes.link, "subscriber")):
+                insist_on_role(link, role, f"the {place}")
             return setup_statements(shapes.link, role, tables, self._settings)
 
     def status(self) -> ApplierStatus:
@@ -581,10 +604,10 @@ class Applier(Closing):
     def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         with TargetShapes.connect(self._subscriber) as shapes:
             # Before the first run no table exists, and nothing was recorded.
-            exists = shapes.link.one(self._operation, sql.HAS_TABLES)
+            exists = shapes.link.one(self._operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
             if not exists["has_tables"]:
                 return []
-            return shapes.link.all(self._operation, statement, params)
+            return shapes.link.all(self._operation, statement, params, grant=sql.STATE_GRANT)
 
     # Parked transactions
 
@@ -595,7 +618,8 @@ class Applier(Closing):
         take only the subscriber's own changes do not get it. Stop the applier before; with
         ``resume="table"`` there is no origin, and the applier may run.
 
-        Raises: ApplyFailed, after which it is kept; ApplierActive.
+        Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
+        longer, or by another applier.
         """
         _insist_on_parked(parked)
         ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
@@ -608,9 +632,14 @@ class Applier(Closing):
             apply_parked(target, parked)
 
     def drop_parked(self, parked: ParkedTransaction) -> None:
-        """Forget a transaction that was put aside."""
+        """Forget a transaction that was put aside.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
+        """
         _insist_on_parked(parked)
-        self._asked(sql.DROP_ONE_PARKED, [parked.id])
+        with TargetShapes.connect(self._subscriber) as shapes:
+            operation = f"drop the parked transaction {parked.xid}"
+            forget_parked(shapes.link, operation, self.name, parked)
 
     # Removal
 
@@ -639,36 +668,6 @@ class Applier(Closing):
         return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
-class _Session(Closing):
-    """A session on the publisher, for queries."""
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-
-    @classmethod
-    def connect(cls, conninfo: str) -> _Session:
-        """Open it."""
-        with translate_errors(f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-        register(connection)
-        link = Link(connection)
-        try:
-            with translate_errors("connect"):
-                lift_limits(connection)
-            # The copy uses the row filters that are read here, and has the same search_path.
-            link.all("connect", sql.SET, ["search_path", ""])
-        except BaseException:
-            connection.close()
-            raise
-        return cls(link)
-
-    def close(self) -> None:
-        """Close it."""
-        self.link.connection.close()
-
-
 def _insist_on_parked(parked: object) -> None:
     if not isinstance(parked, ParkedTransaction):
         raise TypeError(f"parked must be a ParkedTransaction, not {type(parked).__name__}")
@@ -678,6 +677,5 @@ def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, Server):
-        given = type(server).__name__
-        raise TypeError(f"server must be an AsyncServer or a connection string, not {given}")
+        raise server_error(server, Server.__name__, "server")
     return server._link.conninfo_for_another()

@@ -15,7 +15,7 @@ from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
 from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
-from pgreplkit.errors import KeyMissing
+from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
 from pgreplkit.plans.mesh.status import Look, MeshComparison, MeshDifference, MeshVerdict
 from pgreplkit.values.tablename import TableName
@@ -49,7 +49,8 @@ class MeshCompare:
     def run(self, tables: Sequence[TableName]) -> MeshComparison:
         """Compare the tables.
 
-        Raises: KeyMissing; WaitTimeout; StatementTimeout.
+        Raises: TableNotFound; ServerError if a node lacks a column; KeyMissing; WaitTimeout;
+        StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
         # Before the first look: each node has what the others had written until now.
@@ -82,6 +83,7 @@ class MeshCompare:
     def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
         shapes = [self._shapes(link, table) for link in self._links.values()]
+        _insist_on_columns(table, dict(zip(self._links, shapes, strict=True)))
         keys = self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -152,3 +154,19 @@ class MeshCompare:
             # Texts depend on settings of the session, which may differ between the servers.
             within.one(operation, scan.settings)
             return within.all(operation, statement, grant=read_grant(scan.table))
+
+
+def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:
+    """Raise an error if a node lacks the table, or a column that the first node has."""
+    operation = f"compare {table}"
+    columns = {node: {shape.name for shape in of_node} for node, of_node in shapes.items()}
+    if missing := [node for node, own in columns.items() if not own]:
+        raise TableNotFound(operation, f"there is no such table on {', '.join(missing)}")
+    first, model = next(iter(columns.items()))
+    for node, own in columns.items():
+        if lacking := sorted(model - own):
+            raise ServerError(
+                operation,
+                f"{node} lacks the columns {', '.join(lacking)}, which {first} has",
+                remedy="align the tables, as with schema_drift()",
+            )

@@ -12,7 +12,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.plans.mesh.layout import Members, MeshMember, publication_name
+from pgreplkit.plans.mesh.layout import Members, MeshMember, TableChoice, publication_name
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the members of the mesh"
@@ -22,8 +22,12 @@ _STORED_WITHIN = 60.0
 
 def read_members(link: Link, mesh: str) -> Members:
     """Return the members that a node has stored; none if it never was in the mesh."""
-    exists = link.one(_OPERATION, sql.HAS_MEMBERS)
-    records = link.all(_OPERATION, sql.MEMBERS, [mesh]) if exists["has_members"] else []
+    exists = link.one(_OPERATION, sql.HAS_MEMBERS, grant=applying.STATE_GRANT)
+    records = (
+        link.all(_OPERATION, sql.MEMBERS, [mesh], grant=applying.STATE_GRANT)
+        if exists["has_members"]
+        else []
+    )
     members = [
         MeshMember(node=record["node"], rank=record["rank"], state=record["state"])
         for record in records
@@ -69,3 +73,9 @@ def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember
 def mesh_tables(link: Link, mesh: str) -> list[TableName]:
     """Return the tables that a node publishes in the mesh."""
     return [one.table for one in read_published(link, [publication_name(mesh)])]
+
+
+def chosen_tables(link: Link, choice: TableChoice) -> tuple[TableName, ...]:
+    """Return the tables of a choice, as a node has them."""
+    records = link.all("read the tables", sql.TABLES, [[*choice.schemas]])
+    return choice.resolve(map(table_in, records))

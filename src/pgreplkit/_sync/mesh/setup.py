@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from psycopg.sql import SQL, Composed, Identifier
 
+from pgreplkit._sync.logical.applychecks import insist_on_role
 from pgreplkit._sync.mesh.sequences import owned_sequences
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
@@ -16,11 +17,14 @@ from pgreplkit.plans.mesh.layout import publication_name
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
-def node_setup(link: Link, mesh: str, role: str, tables: Sequence[TableName]) -> tuple[str, ...]:
+def node_setup(
+    link: Link, mesh: str, node: str, role: str, tables: Sequence[TableName]
+) -> tuple[str, ...]:
     """Return the statements for one node.
 
-    Raises: ServerError if the role does not exist.
+    Raises: RoleNotFound.
     """
+    insist_on_role(link, role, node)
     operation, major = f"prepare the role {role!r}", link.version.major
     database, own = link.connection.info.dbname, Identifier(role).as_string(link.connection)
     asked = [role, *schemas_and_names(tables)]

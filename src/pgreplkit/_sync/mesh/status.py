@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
@@ -32,7 +33,7 @@ def read_stream(
             slots = server._link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
         with Server.connect(servers[target]) as server:
             link = server._link
-            exists = (link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]
+            exists = _has_tables(link)
             states = link.all(_OPERATION, applying.READ_APPLIER, [name]) if exists else []
             counts = link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
     except ConnectionFailed:
@@ -41,6 +42,8 @@ def read_stream(
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
+    if slots[0]["is_lost"]:
+        state = StreamState.LOST
     # During the copy the slot is idle, and the stream has not ended.
     if states[0]["state"] != "streaming":
         state = StreamState.COPYING
@@ -56,6 +59,12 @@ def read_stream(
     )
 
 
+def _has_tables(link: Link) -> bool:
+    """Return whether an applier has ever run on a node."""
+    found = link.one(_OPERATION, applying.HAS_TABLES, grant=applying.STATE_GRANT)
+    return bool(found["has_tables"])
+
+
 def read_conflicts(
     servers: Mapping[str, str], mesh: str, since: datetime | None
 ) -> list[MeshConflict]:
@@ -63,7 +72,7 @@ def read_conflicts(
     found = []
     for target, conninfo in servers.items():
         with Server.connect(conninfo) as server:
-            if not (server._link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]:
+            if not _has_tables(server._link):
                 # No applier has ever run there.
                 continue
             for source in without(servers, target):

@@ -92,6 +92,12 @@ CREATE_TABLES = (
 LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(1885697650)"
 """Held while the tables are created: IF NOT EXISTS alone fails if two sessions do so at once."""
 HAS_TABLES = "SELECT to_regclass('pgreplkit.copied') IS NOT NULL AS has_tables"
+STATE_GRANT = (
+    "USAGE, CREATE ON SCHEMA pgreplkit"
+    "; SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgreplkit"
+    "; SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA pgreplkit"
+)
+"""What a role needs on the objects that another role created."""
 
 # The life of an applier.
 READ_APPLIER = """
@@ -313,7 +319,10 @@ PARKED_STEPS = """
     SELECT number, table_name AS table, statement, parameters, formats, types
     FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
 """
-DROP_ONE_PARKED = "DELETE FROM pgreplkit.parked WHERE id = %s RETURNING id"
+DROP_ONE_PARKED = """
+    DELETE FROM pgreplkit.parked WHERE id = %s AND applier = %s AND lsn = %s RETURNING id
+"""
+"""On another subscriber, another transaction may have the same number."""
 
 
 def rights() -> str:
@@ -341,7 +350,18 @@ _RIGHTS = """
         to_regnamespace('pgreplkit') IS NOT NULL AS has_schema,
         CASE WHEN to_regnamespace('pgreplkit') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
-            ELSE has_schema_privilege('pgreplkit', 'CREATE') END AS may_create,
+            ELSE has_schema_privilege('pgreplkit', 'CREATE')
+                AND has_schema_privilege('pgreplkit', 'USAGE') END AS may_create,
+        coalesce((
+            SELECT bool_and(CASE relkind
+                WHEN 'r' THEN has_table_privilege(oid, 'SELECT')
+                    AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
+                    AND has_table_privilege(oid, 'DELETE')
+                ELSE has_sequence_privilege(oid, 'SELECT')
+                    AND has_sequence_privilege(oid, 'UPDATE') END)
+            FROM pg_catalog.pg_class
+            WHERE relnamespace = to_regnamespace('pgreplkit') AND relkind IN ('r', 'S')
+        ), true) AS may_write,
         pg_is_in_recovery() AS is_standby,
         current_setting('default_transaction_read_only')::boolean AS is_read_only,
         current_setting('session_replication_role') AS session_role,
@@ -382,9 +402,10 @@ PUBLISHER = """
 """
 SLOT_BEHIND = """
     SELECT active, confirmed_flush_lsn AS confirmed,
+        coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false) AS is_lost,
         (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
-    FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+    FROM pg_catalog.pg_replication_slots AS s WHERE slot_name = %s
 """
 
 _Function: TypeAlias = tuple[str, str, str, bool]
@@ -400,6 +421,9 @@ _ORIGIN_FUNCTIONS: Sequence[_Function] = (
 )
 
 
+ROLE = "SELECT FROM pg_catalog.pg_roles WHERE rolname = %s"
+
+
 def setup_sql(
     role: str, major: int, database: str, tables: Sequence[TableName], *, triggers: bool = False
 ) -> list[str]:
@@ -412,6 +436,8 @@ def setup_sql(
     statements = [
         f"GRANT CREATE ON DATABASE {quote_identifier(database)} TO {own}",
         f"CREATE SCHEMA IF NOT EXISTS pgreplkit AUTHORIZATION {own}",
+        # Another role may have created them, as an administrator who has tried the applier.
+        *(f"GRANT {grant} TO {own}" for grant in STATE_GRANT.split("; ")),
     ]
     statements += _origin_rights(own, major, _ORIGIN_FUNCTIONS)
     if has("settings.grantable", major):

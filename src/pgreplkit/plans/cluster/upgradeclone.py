@@ -36,6 +36,8 @@ from pgreplkit.values.finding import Finding, Severity
 
 UpgradeTransfer: TypeAlias = Literal["link", "copy", "clone"]
 _TRANSFERS = get_args(UpgradeTransfer)
+_LONGEST_SOCKET = 107
+"""Bytes for the path of a Unix-domain socket on Linux."""
 _WALSENDERS_OF_COPY = 2
 """pg_basebackup uses one for the files, and one for WAL."""
 
@@ -63,7 +65,7 @@ class CloneFacts:
     connection_error: str
     """The error with which this machine connects to the old server; empty if it does."""
     answering: str
-    """The server that answers at the address of the new one; empty if none does."""
+    """What answers at the address of the new server; empty if nothing does."""
     majors: Mapping[str, int]
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]
@@ -119,10 +121,19 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
+    # The copy, which has the longer path of the two, gets a socket in its own directory.
+    socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
+    yield checked(
+        "socket",
+        ok=socket <= _LONGEST_SOCKET,
+        observed=f"its path in the copy has {socket} bytes",
+        needed=f"at most {_LONGEST_SOCKET} bytes",
+        remedy="pass a directory with a shorter path",
+    )
     yield checked(
         "address",
         ok=not facts.answering,
-        observed=f"{facts.answering} answers" if facts.answering else "no server answers",
+        observed=facts.answering or "no server answers",
         needed="no server at the address of the new one: it would be fenced in its place",
         remedy="correct new=, or stop the server that answers there",
     )

@@ -38,15 +38,16 @@ class ApplyConflict(Record):
     Source: the table pgreplkit.conflict of the subscriber.
     """
 
-    id: int
-    at: datetime
+    # First what a printed list of a mesh should show, for which not all columns are narrow enough.
     kind: ConflictKind = attrs.field(converter=ConflictKind)
     table: str
     """The publisher's table."""
-    key_values: Mapping[str, str | None] | None
-    """The key of the row, as texts; None where it was not recorded."""
     resolution: str
     """``applied`` or ``skipped``."""
+    key_values: Mapping[str, str | None] | None
+    """The key of the row, as texts; None where it was not recorded."""
+    at: datetime
+    id: int
     xid: int
     """The transaction's ID on the publisher."""
     lsn: LSN
@@ -62,16 +63,19 @@ class ParkedTransaction(Record):
 
     id: int
     at: datetime
+    table: str | None
+    """The table of the refused change."""
+    # Before the rest: a printed list shows the first columns.
+    found: str
+    """The subscriber's error."""
+    sqlstate: str | None
+    change_number: int | None
+    """The number of the refused change in its transaction, from 1."""
     xid: int
+    """The transaction's ID on the publisher."""
     lsn: LSN
     """The end of the transaction on the publisher."""
     commit_time: datetime | None
-    table: str | None
-    """The table of the refused change."""
-    change_number: int | None
-    sqlstate: str | None
-    found: str
-    """The subscriber's error."""
 
 
 @attrs.frozen(kw_only=True)

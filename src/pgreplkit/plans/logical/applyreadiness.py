@@ -42,6 +42,8 @@ class ApplyRights:
     """Whether transactions of the role are read-only by default."""
     has_schema: bool
     may_create: bool
+    may_write: bool
+    """Whether the role may write what the schema contains; True without the schema."""
     session_role: str
     has_role_wrapper: bool
     has_origin_wrapper: bool
@@ -160,14 +162,7 @@ def rights_findings(
         if rights.is_standby
         else "reset that setting, or connect with options='-c default_transaction_read_only=off'",
     )
-    yield checked(
-        "schema pgreplkit",
-        ok=rights.may_create or rights.is_superuser,
-        observed=("it exists, " if rights.has_schema else "it does not exist, ")
-        + ("and the role may create in it" if rights.may_create else "and the role may not"),
-        needed="a schema in which the role can create tables",
-        remedy=setup,
-    )
+    yield _schema(rights, setup)
     # A role whose own settings choose replica needs no right to set it.
     may_set_role = (
         rights.is_superuser
@@ -196,6 +191,24 @@ def rights_findings(
         ok=may_use,
         observed=f"{rights.role} may {'' if may_use else 'not '}use them",
         needed="EXECUTE on the functions of origins (before 14, wrappers), or resume='table'",
+        remedy=setup,
+    )
+
+
+def _schema(rights: ApplyRights, setup: str) -> Finding:
+    may_use = rights.may_create and rights.may_write
+    return checked(
+        "schema pgreplkit",
+        ok=may_use or rights.is_superuser,
+        observed=("it exists, " if rights.has_schema else "it does not exist, ")
+        + (
+            "and the role may create in it"
+            if may_use
+            else "and the role may not create in it"
+            if not rights.may_create
+            else "and the role may not write all tables in it, which another role created"
+        ),
+        needed="a schema in which the role can create tables, and write those of other roles",
         remedy=setup,
     )
 

@@ -89,9 +89,9 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
     yield checked(
         "membership",
         ok=not already,
-        observed=f"{', '.join(already)} already belongs to a mesh {facts.mesh!r}"
+        observed=f"a mesh {facts.mesh!r} already has {', '.join(already)}"
         if already
-        else f"{', '.join(facts.new)} belongs to no mesh {facts.mesh!r}",
+        else f"no mesh {facts.mesh!r} has {', '.join(facts.new)}",
         needed="nodes that are not members",
         remedy="choose another name=, or let the node leave with plan_leave()",
     )

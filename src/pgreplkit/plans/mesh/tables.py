@@ -29,6 +29,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         ok=bool(tables),
         observed=counted(len(tables), "table"),
         needed="at least one table",
+        remedy="create the tables, or correct tables=",
     )
     by_name = {node.name: node for node in facts.nodes}
     first = by_name[facts.first]
@@ -49,7 +50,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
-            observed=f"{', '.join(missing)} lacks it"
+            observed=f"it is missing on {', '.join(missing)}"
             if missing
             else "; ".join(differing) or "the same on all nodes",
             needed=f"the same columns, types and keys as on {facts.first}",
@@ -91,7 +92,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     yield checked(
         f"key of {table}",
         ok=not keyless,
-        observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
+        observed=f"it has no key on {', '.join(keyless)}" if keyless else "it has a key",
         needed="a primary key",
         remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
     )

@@ -1,0 +1,44 @@
+"""AsyncApplySource: an applier's session on the publisher, for queries."""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.driver.adapters import register
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import translate_errors
+
+
+class AsyncApplySource(AsyncClosing):
+    """A session on the publisher, for queries."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self.link = link
+
+    @classmethod
+    async def connect(cls, conninfo: str) -> AsyncApplySource:
+        """Open it."""
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = await AsyncConnection[object].connect(
+                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+            )
+        register(connection)
+        link = AsyncLink(connection)
+        try:
+            with translate_errors("connect"):
+                await lift_limits(connection)
+            # The copy uses the row filters that are read here, and has the same search_path.
+            await link.all("connect", sql.SET, ["search_path", ""])
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(link)
+
+    async def close(self) -> None:
+        """Close it."""
+        await self.link.connection.close()
