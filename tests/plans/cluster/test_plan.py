@@ -36,6 +36,7 @@ class Recorder:
     """Performs nothing, and fails at one step."""
 
     failing: Step | None = None
+    is_interrupted: bool = False
     alive: str = ""
     journal: Path | None = None
     full_at: Step | None = None
@@ -46,15 +47,19 @@ class Recorder:
     def perform(self, step: Step) -> Promotion | None:
         self.performed.append(step)
         self.fill_disk(step)
-        if step is self.failing:
-            raise ControlFailed("do it", "out of order")
+        self.fail(step, "do it")
         return None
 
     def take_back(self, step: Step) -> None:
         self.undone.append(step)
         self.fill_disk(step)
+        self.fail(step, "undo it")
+
+    def fail(self, step: Step, operation: str) -> None:
         if step is self.failing:
-            raise ControlFailed("undo it", "out of order")
+            if self.is_interrupted:
+                raise KeyboardInterrupt
+            raise ControlFailed(operation, "out of order")
 
     def fill_disk(self, step: Step) -> None:
         if self.journal and step is self.full_at:
@@ -347,4 +352,21 @@ def test_steps_refusals_and_failures_are_logged(caplog: pytest.LogCaptureFixture
     assert found[1][1].startswith("promotion of b, step 1 of 3 begins: ")
     assert found[2][1].startswith("promotion of b, step 1 of 3 is done after 0.0 s")
     assert found[4][1].startswith("promotion of b: failed in ")
-    assert "out of order" in found[4][1]
+    assert found[4][1].endswith("out of order; second")
+
+
+def test_an_interruption_stays_one_and_has_a_note_of_the_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    actor = Recorder(failing=STEPS[1], is_interrupted=True)
+    plan = Plan(actor, JOURNAL, Checks(), None)
+    for act in (plan.run, plan.undo):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            act()
+        [note] = caught.value.__notes__
+        assert "interrupted by KeyboardInterrupt" in note
+        assert "state: second" in note
+        assert caplog.records[-1].getMessage().endswith("by KeyboardInterrupt; second")
+    actor.failing = None
+    plan.undo()
+    assert actor.undone == [STEPS[1], STEPS[1], STEPS[0]]

@@ -155,7 +155,8 @@ class Plan:
     ) -> PlanResult:
         """Run the checks, then perform the steps in order.
 
-        ``on_progress`` is called when a step starts and when it is done.
+        ``on_progress`` is called when a step starts and when it is done. If a step is cancelled or
+        interrupted, a note of the exception says which server accepts writes, as PlanFailed does.
 
         Raises:
             PlanRefused: If a finding is critical, unless ``force`` is set; nothing is changed then.
@@ -254,15 +255,13 @@ class Plan:
         undone = Rows[Step]()
         for before, step in self._journal.undoable:
             self._insist_on_version()
-            try:
+            with self._reported(f"undo: {step}"):
                 self._verify_lock(step)
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
                 # not leave a journal that says that an undone step is done.
                 self._keep(attrs.evolve(self._journal, done=self._journal.done[:before]))
                 self._begun, self._began_at = step, None
                 self._actor.take_back(step)
-            except Error as error:
-                raise self._failure(f"undo: {step}", str(error)) from error
             undone.append(step)
             _LOGGER.info("%s: undone: %s", self.operation, step)
         self._insist_on_version()
@@ -295,10 +294,8 @@ class Plan:
 
     def _insist_on(self, lost: LostPrimary) -> None:
         step = f"check that {lost.primary} is still out of reach"
-        try:
+        with self._reported(step):
             found = self._actor.missing_evidence(lost)
-        except Error as error:
-            raise self._failure(step, str(error)) from error
         if found:
             raise self._failure(step, found)
         self._fresh = Backoff(_EVIDENCE_LASTS)
@@ -318,14 +315,9 @@ class Plan:
             _LOGGER.info("%s begins: %s", where, step)
             _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
-            try:
+            with self._reported(str(step)):
                 self._verify_lock(step)
                 outcome = self._actor.perform(step)
-            except RewindFailed as error:
-                # The data directory is half written: repeating the step cannot help.
-                raise self._failure(str(step), str(error), way_on=error.remedy) from error
-            except Error as error:
-                raise self._failure(str(step), str(error)) from error
             done = StepResult(
                 step=step,
                 began_at=began_at,
@@ -336,10 +328,8 @@ class Plan:
             self._insist_on_version()
             # After each step: a process that is killed repeats at most one, which is idempotent.
             # The same holds if this fails: the step counts as done when the journal says so.
-            try:
+            with self._reported(str(step)):
                 self._keep(self._journal.with_done(done, promotion))
-            except HostFileError as error:
-                raise self._failure(str(step), str(error)) from error
             self._begun = self._began_at = None
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)
@@ -364,8 +354,24 @@ class Plan:
                 remedy="wait until that has ended, and read the journal again",
             )
 
+    @contextmanager
+    def _reported(self, step: str) -> Iterator[None]:
+        """Raise a failure in the block as PlanFailed, which says which server accepts writes."""
+        try:
+            yield
+        except RewindFailed as error:
+            # The data directory is half written: repeating the step cannot help.
+            raise self._failure(step, str(error), way_on=error.remedy) from error
+        except Error as error:
+            raise self._failure(step, str(error)) from error
+        except BaseException as error:
+            # Such as a cancellation, which must stay one.
+            error.add_note(str(self._failure(step, f"interrupted by {type(error).__name__}")))
+            raise
+
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
-        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, one_line(found))
+        state = self._journal.state
+        _LOGGER.warning("%s: failed in %s: %s; %s", self.operation, step, one_line(found), state)
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -375,10 +375,13 @@ class ApplyTarget(Closing):
         """Let the planner use the transaction's commit time for the changes that follow."""
         planner.begin(_TIME(transaction.microseconds))
 
-    def wait_for_clock(self, time: datetime, limit: timedelta) -> None:
+    def wait_for_clock(
+        self, time: datetime, limit: timedelta, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until the server's clock has passed the commit time of a change.
 
-        An update that is made after it has then a later commit time.
+        An update that is made after it has then a later commit time. ``check`` is called meanwhile,
+        and raises an error if the change is no longer to be applied.
 
         Raises: ClockSkewTooLarge.
         """
@@ -390,6 +393,7 @@ class ApplyTarget(Closing):
                 return
             if ahead > limit:
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
+            check()
             # A millisecond more, so that the next look finds the clock past that time.
             sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
@@ -464,13 +468,13 @@ class ApplyTarget(Closing):
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
 
-    def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+    def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.
 
         Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
         """
         with self.watched():
-            self.connection.execute(statement, params)
+            self.connection.execute(statement)
 
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""
