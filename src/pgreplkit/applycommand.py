@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("%s", one_line(error))
         return MISCONFIGURED
     try:
-        if given.setup_sql:
+        # An empty name, as of a variable that is not set, must not run the applier.
+        if given.setup_sql is not None:
             print(applier.setup_sql(given.setup_sql))
             return DONE
         if given.check:

@@ -109,6 +109,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
     ("text", "found"),
     [
         ("= 1", "not TOML"),
+        ("a = " + "[" * 9999, "nested too deeply"),
         ('publisher = "x"', "'subscriber' is missing"),
         (LEAST + "nonsense = 1", "unknown key 'nonsense'"),
         (LEAST + "copy = 1", "'copy' must be true or false, got 1"),

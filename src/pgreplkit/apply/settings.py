@@ -224,7 +224,10 @@ class ApplySettings:
     def lost_slot_remedy(self) -> str:
         """What to do if the slot is lost: changes are missing, which nothing can send again."""
         if self.membership is not None:
-            return "let the subscriber leave the mesh, empty its tables, and let it join again"
+            return (
+                "run the streams to the other nodes, each by node(…).run(); meanwhile let the"
+                " subscriber leave the mesh, empty its tables, and let it join again"
+            )
         return "drop() the applier, and copy the tables again"
 
     @property

@@ -18,6 +18,9 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"could not read the configuration: it is not TOML: {error}") from None
+    except RecursionError:
+        found = "its arrays or tables are nested too deeply"
+        raise ValueError(f"could not read the configuration: {found}") from None
 
 
 def refused(found: str) -> ValueError:

@@ -452,6 +452,10 @@ async def test_each_phase_has_the_remedies_of_all_operations(
                 "finish": await upgrade.plan_finish(),
             }
             found = {what: (await plan.check())["phase"] for what, plan in plans.items()}
+            # Others would advise to remove the upgrade's own objects.
+            readiness = await upgrade.check()
+            assert (len(readiness) == 1) == (phase is not UpgradePhase.NEW)
+            assert readiness["phase"] == found["prepare"]
             passed = {what for what, one in found.items() if one.severity is Severity.OK}
             assert passed == possible
             # Those that were planned in the phases before, and not run yet.
@@ -649,6 +653,7 @@ async def test_operations_on_other_databases_than_those_of_the_preparation_are_r
                     with pytest.raises(PlanRefused, match="servers: ") as refused:
                         await plan.run()
                     assert found in " ".join(str(refused.value).split())
+                assert [one.check for one in await wrong.check()] == ["servers"]
                 with pytest.raises(ValueError, match=f"could not resume 'shop': {found}"):
                     await wrong.plan_resume()
                 with pytest.raises(TableNotFound, match=found):

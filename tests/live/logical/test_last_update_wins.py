@@ -30,6 +30,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     KeyMissing,
     SchemaMismatch,
+    WaitTimeout,
 )
 from pgreplkit.rows import Severity
 
@@ -314,6 +315,16 @@ def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.M
         assert caught.value.limit == timedelta(seconds=5)
         assert both.paris.all("SELECT * FROM t") == []
         assert both.to_paris.waits_for_clock > timedelta(minutes=59)
+        # A wait within a longer limit ends with the run.
+        patient = both.applier(both.berlin, both.paris, LastUpdateWins(max_clock_skew=7200))
+        with pytest.raises(WaitTimeout):
+            patient.run(timeout=0.5)
+        runs = Thread(target=patient.run)
+        runs.start()
+        wait_until(lambda: patient.waits_for_clock > timedelta(minutes=59))
+        patient.stop()
+        runs.join(5)
+        assert not runs.is_alive()
     both.exchange()
     assert both.to_paris.waits_for_clock == timedelta(0)
     assert both.rows() == [(1, "early", 1)]

@@ -20,7 +20,14 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.mesh.running import MeshRun
 from pgreplkit.apply import DeltaColumns
-from pgreplkit.errors import ConnectionFailed, NodeNotFound, PlanRefused, ServerError, TableNotFound
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    PlanRefused,
+    ServerError,
+    SlotLost,
+    TableNotFound,
+)
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import AsyncMesh, Mesh
 
@@ -346,4 +353,43 @@ def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_mem
     others = Mesh({"rome": paris, "oslo": berlin}, tables=["t"])
     with others.running():
         wait_until(lambda: "rome is no active member" in caplog.text)
+    remove_databases(*databases)
+
+
+@pytest.mark.pg(">=18")
+def test_a_node_whose_slot_is_lost_leaves_and_joins_again(pgreplkit_lab: Lab) -> None:
+    limited = {**SETTINGS, "max_slot_wal_keep_size": "1MB"}
+    servers = [
+        pgreplkit_lab.primary(name="mesh-lost", settings=limited),
+        pgreplkit_lab.primary(name="mesh-kept", settings=SETTINGS),
+    ]
+    databases = [make_database(server) for server in servers]
+    for database in databases:
+        database.run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    berlin, paris = databases
+    nodes = {"berlin": berlin.conninfo, "paris": paris.conninfo}
+    mesh = Mesh(nodes, tables=["t"])
+    mesh.plan_create().run()
+    to_berlin = mesh.node("berlin")
+    thread = threading.Thread(target=to_berlin.run)
+    thread.start()
+    berlin.run("INSERT INTO t VALUES (1, 1)")
+    paris.run("INSERT INTO t VALUES (2, 2)")
+
+    def is_lost() -> bool:
+        berlin.run("SELECT pg_switch_wal()", "CHECKPOINT")
+        return {"paris": "lost"}.items() <= {s.target: s.state.value for s in mesh.status()}.items()
+
+    wait_until(is_lost)
+    with pytest.raises(SlotLost, match=r"node\(…\)\.run\(\); meanwhile let the subscriber leave"):
+        Mesh(nodes, tables=["t"]).node("paris").run()
+    mesh.plan_leave("paris").run()
+    paris.run("DELETE FROM t")
+    mesh.plan_join("paris").run()
+    to_berlin.stop()
+    thread.join()
+    with mesh.running():
+        mesh.wait_for_sync()
+    for database in databases:
+        assert database.all("SELECT * FROM t ORDER BY id") == [(1, 1), (2, 2)]
     remove_databases(*databases)

@@ -6,7 +6,9 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 
 from psycopg import Error as PsycopgError
@@ -91,6 +93,10 @@ class Tally:
         return max(datetime.fromtimestamp(at, UTC) - transaction.commit_time, timedelta(0))
 
 
+class _Stopped(Exception):
+    """A run that was stopped while a transaction waited for the clock."""
+
+
 class AsyncApplyRun:
     """One stream, applied in one session of the subscriber."""
 
@@ -137,6 +143,8 @@ class AsyncApplyRun:
         self._logged: Counter[tuple[str, ConflictKind]] = Counter()
         self._minute = 0
         """The minute whose conflicts are counted."""
+        self._check: Callable[[], None] = lambda: None
+        """Raises an error if the run is to end."""
         self._unrecorded: list[tuple[Conflict, RawTransaction[Row]]] = []
         """Conflicts that were met and are not in the log yet."""
 
@@ -146,7 +154,12 @@ class AsyncApplyRun:
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
         target = self._target
-        with translate_errors(target.operation, connection=target.connection, grant=_GRANT):
+        self._check = partial(self._check_wanted, stops, until, deadline)
+        with (
+            # The transaction that waited comes again with the next run.
+            suppress(_Stopped),
+            translate_errors(target.operation, connection=target.connection, grant=_GRANT),
+        ):
             await self._target.enter_pipeline()
             turns = 0
             while not stops():
@@ -217,6 +230,12 @@ class AsyncApplyRun:
         except WaitTimeout:
             self._check_time(until, deadline)
         return None
+
+    def _check_wanted(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
+        """Raise if the run ends while a transaction waits for the clock, which can take long."""
+        if stops():
+            raise _Stopped
+        self._check_time(until, deadline)
 
     def _check_time(self, until: LSN | None, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
@@ -567,7 +586,8 @@ class AsyncApplyRun:
         return is_of_a_set(error.sqlstate) and not is_careful
 
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
-        slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
+        policy = self._settings.conflicts
+        slow = AsyncSlowPath(self._target, self._planner, self._plan, policy, self._check)
         try:
             try:
                 conflicts = await self._tried_slowly(slow, transaction)

@@ -41,6 +41,8 @@ async def read_stream(
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
+    if slots[0]["is_lost"]:
+        state = StreamState.LOST
     # During the copy the slot is idle, and the stream has not ended.
     if states[0]["state"] != "streaming":
         state = StreamState.COPYING

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -66,9 +66,16 @@ class SlowPath:
     """Applies a transaction that the pipeline could not apply."""
 
     def __init__(
-        self, target: ApplyTarget, planner: Planner, plan: StepsOf, policy: Policy
+        self,
+        target: ApplyTarget,
+        planner: Planner,
+        plan: StepsOf,
+        policy: Policy,
+        check: Callable[[], None],
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
+        self._check = check
+        """Raises an error if a transaction that waits for the clock is no longer to be applied."""
         self.refused: ConflictKind | None = None
         """The conflict for which a transaction was refused."""
 
@@ -81,7 +88,8 @@ class SlowPath:
         number, table, letter = 0, None, 0
         # The pipeline leaves this to its last statement; here it needs no open transaction.
         if target.max_clock_skew is not None:
-            target.wait_for_clock(transaction.commit_time, target.max_clock_skew)
+            limit = target.max_clock_skew
+            target.wait_for_clock(transaction.commit_time, limit, self._check)
         target.begin(self._planner, transaction)
         try:
             target.execute("BEGIN")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -232,19 +232,21 @@ class ApplyTarget(Closing):
         return LSN(str(progress["position"]))
 
     def insist_on_new_origin(self) -> None:
-        """Refuse an origin with a position, without an applier: changes before it would be lost.
+        """Refuse an origin without an applier: changes before its position would be lost.
+
+        The applier of another database may use it, and move it later: origins have no database.
 
         Raises: AlreadyExists.
         """
         if not self.uses_origin or self._find_origin() is None:
             return
-        if (position := self._origin_position()) > LSN.INVALID:
-            raise AlreadyExists(
-                self.operation,
-                f"the subscriber has a replication origin {self.origin!r} at {position}, but no"
-                f" applier {self.name!r}",
-                remedy="drop the origin, or choose another name",
-            )
+        position = self._origin_position()
+        raise AlreadyExists(
+            self.operation,
+            f"the subscriber has a replication origin {self.origin!r} at {position}, but this"
+            f" database has no applier {self.name!r}",
+            remedy="choose another name, or drop the origin unless another database uses it",
+        )
 
     def _insist_on_resume(self, stored: str) -> None:
         resume = "origin" if self.uses_origin else "table"
@@ -373,10 +375,13 @@ class ApplyTarget(Closing):
         """Let the planner use the transaction's commit time for the changes that follow."""
         planner.begin(_TIME(transaction.microseconds))
 
-    def wait_for_clock(self, time: datetime, limit: timedelta) -> None:
+    def wait_for_clock(
+        self, time: datetime, limit: timedelta, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until the server's clock has passed the commit time of a change.
 
-        An update that is made after it has then a later commit time.
+        An update that is made after it has then a later commit time. ``check`` is called meanwhile,
+        and raises an error if the change is no longer to be applied.
 
         Raises: ClockSkewTooLarge.
         """
@@ -388,6 +393,7 @@ class ApplyTarget(Closing):
                 return
             if ahead > limit:
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
+            check()
             # A millisecond more, so that the next look finds the clock past that time.
             sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
@@ -462,13 +468,13 @@ class ApplyTarget(Closing):
         raise_failure(results, self.connection.info.encoding)
         return results[-1]
 
-    def run(self, statement: SQL | Composed, params: Sequence[object] | None = None) -> None:
+    def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.
 
         Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
         """
         with self.watched():
-            self.connection.execute(statement, params)
+            self.connection.execute(statement)
 
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""

@@ -21,7 +21,7 @@ from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
 from pgreplkit.catalog.logical.applying import READ_APPLIER
 from pgreplkit.driver.probe import probe
-from pgreplkit.errors import ClockSkewTooLarge, ServerError
+from pgreplkit.errors import ClockSkewTooLarge, ServerError, WaitTimeout
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.logical.applying import ApplyReport
 from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
@@ -74,6 +74,8 @@ class MeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._made_for: dict[Stream, Members] = {}
+        """The members for which the appliers were made, which are given their ranks."""
         self._idle: set[str] = set()
         """The nodes of which the log says that they are no members."""
         self._reported: dict[Stream, str] = {}
@@ -83,7 +85,8 @@ class MeshRun:
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         """Run the streams to the targets until ``stops`` returns True.
 
-        Raises: ApplyError and others of an applier, after which all streams have ended.
+        Raises: ApplyError and others of an applier, after which all streams have ended; WaitTimeout
+        if a stream does not end.
         """
         group = TaskGroup(_THREADS)
         try:
@@ -97,8 +100,18 @@ class MeshRun:
             for one in self._running.values():
                 one.applier.stop()
             group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
+            late = [stream for stream, one in self._running.items() if not one.job.done()]
             group.close()
+        # Their results would be that they were cancelled, which the caller was not.
+        for stream in late:
+            del self._running[stream]
         self._collect()
+        if late:
+            listed = ", ".join(f"from {source} to {target}" for source, target in late)
+            raise WaitTimeout(
+                f"timed out after {_ENDED_WITHIN:g} s waiting for the end of streams: those"
+                f" {listed} still apply a transaction, which may wait for a lock of a client there"
+            )
 
     def _look_at(self, target: str) -> None:
         """Read the members that a node has stored; keep those known if it cannot be reached."""
@@ -152,7 +165,7 @@ class MeshRun:
                 one.applier.stop()
         for stream in wanted - self._running.keys():
             if time.monotonic() >= self._not_before.get(stream, 0):
-                applier = self._appliers[stream] = self._applier(stream, members)
+                applier = self._applier(stream, members)
                 job = group.start(partial(self._run_stream, stream, applier))
                 self._running[stream] = _Running(applier, job, members)
 
@@ -188,7 +201,14 @@ class MeshRun:
         return members is not None and stream in self._wanted(members, target)
 
     def _applier(self, stream: Stream, members: Members) -> Applier:
-        return applier_of(self._mesh, self._servers, self._policy, self._on_error, stream, members)
+        """Return the applier of a stream: the same one again, whose counts continue."""
+        if stream in self._made_for and self._made_for[stream] == members:
+            return self._appliers[stream]
+        self._made_for[stream] = members
+        self._appliers[stream] = applier_of(
+            self._mesh, self._servers, self._policy, self._on_error, stream, members
+        )
+        return self._appliers[stream]
 
     def _collect(self) -> None:
         """Forget the streams that have ended; raise the error of one that cannot continue."""

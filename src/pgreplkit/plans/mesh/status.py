@@ -22,6 +22,8 @@ class StreamState(OpenEnum):
     """Nothing reads it: the source keeps WAL for it."""
     COPYING = "copying"
     """The rows of the target are being copied."""
+    LOST = "lost"
+    """Its slot is lost: the target must leave, and join again."""
     MISSING = "missing"
     """Its slot or its origin does not exist."""
     UNREACHABLE = "unreachable"
