@@ -21,7 +21,7 @@ from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
-from pgreplkit._async.logical.parked import apply_parked
+from pgreplkit._async.logical.parked import apply_parked, forget_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import (
     ensure_functions,
@@ -566,7 +566,7 @@ class AsyncApplier(AsyncClosing):
             tables = [copy.table.table_name for copy in copies]
             for link, place in ((publisher.link, "publisher"), (shapes.link, "subscriber")):
                 await insist_on_role(link, role, f"the {place}")
-            return setup_statements(shapes.link, role, tables, self._settings)
+            return await setup_statements(shapes.link, role, tables, self._settings)
 
     async def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.
@@ -625,7 +625,8 @@ class AsyncApplier(AsyncClosing):
         take only the subscriber's own changes do not get it. Stop the applier before; with
         ``resume="table"`` there is no origin, and the applier may run.
 
-        Raises: ApplyFailed, after which it is kept; ApplierActive.
+        Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
+        longer, or by another applier.
         """
         _insist_on_parked(parked)
         ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
@@ -640,9 +641,14 @@ class AsyncApplier(AsyncClosing):
             await apply_parked(target, parked)
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
-        """Forget a transaction that was put aside."""
+        """Forget a transaction that was put aside.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
+        """
         _insist_on_parked(parked)
-        await self._asked(sql.DROP_ONE_PARKED, [parked.id])
+        async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            operation = f"drop the parked transaction {parked.xid}"
+            await forget_parked(shapes.link, operation, self.name, parked)
 
     # Removal
 

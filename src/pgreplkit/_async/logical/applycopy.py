@@ -96,7 +96,9 @@ class AsyncApplyCopy:
         target, has_slot = self._target, await self._has_slot()
         if state is None:
             await target.create(system_id)
-        is_first = not has_slot or state is None or state.state != "copying"
+        is_copying = state is not None and state.state == "copying"
+        # Without a copy, a slot that exists has the changes that were made since its creation.
+        is_first = not has_slot or (self._settings.copy and not is_copying)
         if is_first or self._left:
             await self._copy_at_snapshot(has_slot=has_slot, is_first=is_first)
         if self._left:

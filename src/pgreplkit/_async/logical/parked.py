@@ -5,27 +5,40 @@ from __future__ import annotations
 from psycopg import Error as PsycopgError
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedTransaction
 
 
+async def forget_parked(
+    link: AsyncLink, operation: str, applier: str, parked: ParkedTransaction
+) -> None:
+    """Forget a parked transaction.
+
+    Raises: ApplyError if it is parked no longer, or by another applier.
+    """
+    asked = [parked.id, applier, parked.lsn]
+    if not await link.all(operation, sql.DROP_ONE_PARKED, asked):
+        raise ApplyError(
+            operation,
+            f"it is parked no longer, or by another applier than {applier!r}",
+            remedy="use one of parked() of the same applier",
+        )
+
+
 async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> None:
     """Apply a parked transaction, and forget it.
 
-    Raises: ApplyFailed; ApplyError if it is parked no longer.
+    Raises: ApplyFailed; ApplyError if it is parked no longer, or by another applier.
     """
     operation = f"apply the parked transaction {parked.xid}"
     steps = await target.link.all(operation, sql.PARKED_STEPS, [parked.id])
     number, table = 0, None
     try:
         await target.execute("BEGIN")
-        forgotten = await target.link.all(operation, sql.DROP_ONE_PARKED, [parked.id])
-        if not forgotten:
-            raise ApplyError(
-                operation, "it is parked no longer", remedy="parked() lists those that are"
-            )
+        await forget_parked(target.link, operation, target.name, parked)
         for step in steps:
             number, table = step["number"], step["table"]
             await target.execute(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import attrs
 from psycopg import AsyncConnection
@@ -92,7 +93,7 @@ class AsyncMeshCopy:
                 created = await walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )
-                if state is None:
+                if state != _COPYING:
                     await start_at(target, donor, created.consistent_point, is_ready=False)
                 await target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
@@ -266,7 +267,7 @@ class AsyncMeshCopy:
             table, columns = parts.table(copy.table.table_name), _columns(copy)
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
             stage = SQL(sql.STAGE_ROWS).format()
-            take = SQL(sql.TAKE_ROWS).format(table, columns)
+            take = partial(SQL(sql.TAKE_ROWS).format, table, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
                 await target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 await _copy_stamped(reader, rows, target, stage, take)
@@ -278,7 +279,7 @@ class AsyncMeshCopy:
                 rows,
                 target,
                 SQL(sql.STAGE_TOMBSTONES).format(),
-                SQL(sql.TAKE_TOMBSTONES).format(),
+                SQL(sql.TAKE_TOMBSTONES).format,
             )
 
 
@@ -295,11 +296,12 @@ async def _copy_stamped(
     rows: Composed,
     target: AsyncApplyTarget,
     stage: Composed,
-    take: Composed,
+    take: Callable[[Literal], Composed],
 ) -> None:
     """Copy rows, and commit each one at the time that its first column has.
 
-    ``stage`` creates a temporary table of the rows; ``take`` inserts those of one time from it.
+    ``stage`` creates a temporary table of the rows; ``take`` returns the statement that inserts
+    those of one time from it.
     """
     await target.run(stage)
     try:
@@ -310,7 +312,8 @@ async def _copy_stamped(
         await target.run(SQL(sql.INDEX_STAGED))
         for record in await target.link.all(target.operation, sql.STAGED_TIMES):
             async with target.link.in_transaction():
-                await target.run(take, [record["at"]])
+                # Not as a parameter: names of columns may have percent signs.
+                await target.run(take(Literal(record["at"])))
                 await _stamp(target, record["at"])
     finally:
         await target.run(SQL(sql.DROP_STAGED))

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.cluster.plan import AsyncPlan
@@ -381,7 +381,8 @@ class AsyncMesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended.
+        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
+        60 s.
         """
         await self._run(lambda: [*self._servers])
 
@@ -425,8 +426,10 @@ class AsyncMesh:
             await group.wait([job], _ENDED_WITHIN)
             has_ended = job.done()
             await group.close()
-            # Its failure may be why the block failed.
             if has_ended:
+                # A run that had failed before did not see stop(), which would end the next one.
+                self._is_stopping = False
+                # Its failure may be why the block failed.
                 job.result()
 
     def node(self, name: str) -> AsyncMeshNode:
@@ -571,7 +574,8 @@ class AsyncMesh:
             for change in changes:
                 await servers[change.node]._link.run(
                     f"spread the sequence {change.name}",
-                    SQL(change.sql).format(),
+                    # As it is: the name may have braces, which format() would replace.
+                    Composed([SQL(change.sql)]),
                     grant=f"ownership of the sequence {change.name}",
                 )
         return Rows(changes)

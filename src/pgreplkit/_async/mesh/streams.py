@@ -15,12 +15,16 @@ async def start_at(
 ) -> None:
     """Store where a stream starts, unless that was done before."""
     operation = target.operation
-    if not await target.link.all(operation, applying.READ_APPLIER, [target.name]):
+    records = await target.link.all(operation, applying.READ_APPLIER, [target.name])
+    if not records:
         await target.create(int((await read_database(source._link)).system_id))
-        # The origin may be left from an earlier membership of another server.
-        advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
-        await target.link.all(operation, advance, [target.origin, str(position)])
-        await target.set_state("streaming" if is_ready else "creating")
+    # An attempt that was interrupted may have stored no position, or not that the stream can start.
+    elif records[0]["state"] != "creating":
+        return
+    # The origin may be left from an earlier membership of another server.
+    advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+    await target.link.all(operation, advance, [target.origin, str(position)])
+    await target.set_state("streaming" if is_ready else "creating")
 
 
 def functions_of(target: AsyncApplyTarget) -> str:

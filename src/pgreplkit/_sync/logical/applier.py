@@ -22,7 +22,7 @@ from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
-from pgreplkit._sync.logical.parked import apply_parked
+from pgreplkit._sync.logical.parked import apply_parked, forget_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.logical.tombstones import (
     ensure_functions,
@@ -618,7 +618,8 @@ class Applier(Closing):
         take only the subscriber's own changes do not get it. Stop the applier before; with
         ``resume="table"`` there is no origin, and the applier may run.
 
-        Raises: ApplyFailed, after which it is kept; ApplierActive.
+        Raises: ApplyFailed, after which it is kept; ApplierActive; ApplyError if it is parked no
+        longer, or by another applier.
         """
         _insist_on_parked(parked)
         ranks, uses_origin = self._settings.ranks_of_origins, self._settings.uses_origin
@@ -631,9 +632,14 @@ class Applier(Closing):
             apply_parked(target, parked)
 
     def drop_parked(self, parked: ParkedTransaction) -> None:
-        """Forget a transaction that was put aside."""
+        """Forget a transaction that was put aside.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
+        """
         _insist_on_parked(parked)
-        self._asked(sql.DROP_ONE_PARKED, [parked.id])
+        with TargetShapes.connect(self._subscriber) as shapes:
+            operation = f"drop the parked transaction {parked.xid}"
+            forget_parked(shapes.link, operation, self.name, parked)
 
     # Removal
 

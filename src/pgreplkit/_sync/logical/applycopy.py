@@ -97,7 +97,9 @@ class ApplyCopy:
         target, has_slot = self._target, self._has_slot()
         if state is None:
             target.create(system_id)
-        is_first = not has_slot or state is None or state.state != "copying"
+        is_copying = state is not None and state.state == "copying"
+        # Without a copy, a slot that exists has the changes that were made since its creation.
+        is_first = not has_slot or (self._settings.copy and not is_copying)
         if is_first or self._left:
             self._copy_at_snapshot(has_slot=has_slot, is_first=is_first)
         if self._left:

@@ -6,27 +6,38 @@ from __future__ import annotations
 from psycopg import Error as PsycopgError
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedTransaction
 
 
+def forget_parked(link: Link, operation: str, applier: str, parked: ParkedTransaction) -> None:
+    """Forget a parked transaction.
+
+    Raises: ApplyError if it is parked no longer, or by another applier.
+    """
+    asked = [parked.id, applier, parked.lsn]
+    if not link.all(operation, sql.DROP_ONE_PARKED, asked):
+        raise ApplyError(
+            operation,
+            f"it is parked no longer, or by another applier than {applier!r}",
+            remedy="use one of parked() of the same applier",
+        )
+
+
 def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
     """Apply a parked transaction, and forget it.
 
-    Raises: ApplyFailed; ApplyError if it is parked no longer.
+    Raises: ApplyFailed; ApplyError if it is parked no longer, or by another applier.
     """
     operation = f"apply the parked transaction {parked.xid}"
     steps = target.link.all(operation, sql.PARKED_STEPS, [parked.id])
     number, table = 0, None
     try:
         target.execute("BEGIN")
-        forgotten = target.link.all(operation, sql.DROP_ONE_PARKED, [parked.id])
-        if not forgotten:
-            raise ApplyError(
-                operation, "it is parked no longer", remedy="parked() lists those that are"
-            )
+        forget_parked(target.link, operation, target.name, parked)
         for step in steps:
             number, table = step["number"], step["table"]
             target.execute(step["statement"], step["parameters"], step["formats"], step["types"])

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import attrs
 from psycopg import Connection
@@ -93,7 +94,7 @@ class MeshCopy:
                 created = walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )
-                if state is None:
+                if state != _COPYING:
                     start_at(target, donor, created.consistent_point, is_ready=False)
                 target.set_state(_COPYING)
                 major, snapshot = walsender.version.major, created.snapshot_name or ""
@@ -263,7 +264,7 @@ class MeshCopy:
             table, columns = parts.table(copy.table.table_name), _columns(copy)
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
             stage = SQL(sql.STAGE_ROWS).format()
-            take = SQL(sql.TAKE_ROWS).format(table, columns)
+            take = partial(SQL(sql.TAKE_ROWS).format, table, columns)
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
                 target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 _copy_stamped(reader, rows, target, stage, take)
@@ -275,7 +276,7 @@ class MeshCopy:
                 rows,
                 target,
                 SQL(sql.STAGE_TOMBSTONES).format(),
-                SQL(sql.TAKE_TOMBSTONES).format(),
+                SQL(sql.TAKE_TOMBSTONES).format,
             )
 
 
@@ -292,11 +293,12 @@ def _copy_stamped(
     rows: Composed,
     target: ApplyTarget,
     stage: Composed,
-    take: Composed,
+    take: Callable[[Literal], Composed],
 ) -> None:
     """Copy rows, and commit each one at the time that its first column has.
 
-    ``stage`` creates a temporary table of the rows; ``take`` inserts those of one time from it.
+    ``stage`` creates a temporary table of the rows; ``take`` returns the statement that inserts
+    those of one time from it.
     """
     target.run(stage)
     try:
@@ -307,7 +309,8 @@ def _copy_stamped(
         target.run(SQL(sql.INDEX_STAGED))
         for record in target.link.all(target.operation, sql.STAGED_TIMES):
             with target.link.in_transaction():
-                target.run(take, [record["at"]])
+                # Not as a parameter: names of columns may have percent signs.
+                target.run(take(Literal(record["at"])))
                 _stamp(target, record["at"])
     finally:
         target.run(SQL(sql.DROP_STAGED))

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import TaskGroup
 from pgreplkit._sync.cluster.plan import Plan
@@ -380,7 +380,8 @@ class Mesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended.
+        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
+        60 s.
         """
         self._run(lambda: [*self._servers])
 
@@ -424,8 +425,10 @@ class Mesh:
             group.wait([job], _ENDED_WITHIN)
             has_ended = job.done()
             group.close()
-            # Its failure may be why the block failed.
             if has_ended:
+                # A run that had failed before did not see stop(), which would end the next one.
+                self._is_stopping = False
+                # Its failure may be why the block failed.
                 job.result()
 
     def node(self, name: str) -> MeshNode:
@@ -565,7 +568,8 @@ class Mesh:
             for change in changes:
                 servers[change.node]._link.run(
                     f"spread the sequence {change.name}",
-                    SQL(change.sql).format(),
+                    # As it is: the name may have braces, which format() would replace.
+                    Composed([SQL(change.sql)]),
                     grant=f"ownership of the sequence {change.name}",
                 )
         return Rows(changes)

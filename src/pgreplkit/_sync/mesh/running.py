@@ -21,7 +21,7 @@ from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
 from pgreplkit.catalog.logical.applying import READ_APPLIER
 from pgreplkit.driver.probe import probe
-from pgreplkit.errors import ClockSkewTooLarge, ServerError
+from pgreplkit.errors import ClockSkewTooLarge, ServerError, WaitTimeout
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.logical.applying import ApplyReport
 from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
@@ -85,7 +85,8 @@ class MeshRun:
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         """Run the streams to the targets until ``stops`` returns True.
 
-        Raises: ApplyError and others of an applier, after which all streams have ended.
+        Raises: ApplyError and others of an applier, after which all streams have ended; WaitTimeout
+        if a stream does not end.
         """
         group = TaskGroup(_THREADS)
         try:
@@ -99,8 +100,18 @@ class MeshRun:
             for one in self._running.values():
                 one.applier.stop()
             group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
+            late = [stream for stream, one in self._running.items() if not one.job.done()]
             group.close()
+        # Their results would be that they were cancelled, which the caller was not.
+        for stream in late:
+            del self._running[stream]
         self._collect()
+        if late:
+            listed = ", ".join(f"from {source} to {target}" for source, target in late)
+            raise WaitTimeout(
+                f"timed out after {_ENDED_WITHIN:g} s waiting for the end of streams: those"
+                f" {listed} still apply a transaction, which may wait for a lock of a client there"
+            )
 
     def _look_at(self, target: str) -> None:
         """Read the members that a node has stored; keep those known if it cannot be reached."""

@@ -14,12 +14,16 @@ from pgreplkit.values.lsn import LSN
 def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bool) -> None:
     """Store where a stream starts, unless that was done before."""
     operation = target.operation
-    if not target.link.all(operation, applying.READ_APPLIER, [target.name]):
+    records = target.link.all(operation, applying.READ_APPLIER, [target.name])
+    if not records:
         target.create(int((read_database(source._link)).system_id))
-        # The origin may be left from an earlier membership of another server.
-        advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
-        target.link.all(operation, advance, [target.origin, str(position)])
-        target.set_state("streaming" if is_ready else "creating")
+    # An attempt that was interrupted may have stored no position, or not that the stream can start.
+    elif records[0]["state"] != "creating":
+        return
+    # The origin may be left from an earlier membership of another server.
+    advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+    target.link.all(operation, advance, [target.origin, str(position)])
+    target.set_state("streaming" if is_ready else "creating")
 
 
 def functions_of(target: ApplyTarget) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgreplkit._text import quote_identifier
+from pgreplkit._text import quote_identifier, quote_literal
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 
@@ -102,13 +102,17 @@ TRIGGERS = """
 """Of their own function: the one in a restored dump has another table's OID."""
 HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
 PRUNE_TOMBSTONES = """
-    DELETE FROM pgreplkit.tombstone WHERE coalesce(pg_xact_commit_timestamp(xmin) < %s, true)
+    DELETE FROM pgreplkit.tombstone WHERE coalesce(
+            pg_xact_commit_timestamp(xmin)
+                < least(%s, (SELECT min(commit_time) FROM pgreplkit.parked)),
+            true)
         AND relation NOT IN (
             SELECT tgrelid FROM pg_catalog.pg_trigger WHERE tgname = 'pgreplkit_no_reuse'
         )
     RETURNING relation
 """
-"""Where a deletion wins over every change, it is never forgotten."""
+"""Where a deletion wins over every change, it is never forgotten. A parked transaction may be
+applied later, and write a row that was deleted after it."""
 FORGET_TOMBSTONES = "DELETE FROM pgreplkit.tombstone WHERE relation = %s RETURNING relation"
 FORGET_STAMPS = "DELETE FROM pgreplkit.stamp WHERE relation = %s RETURNING relation"
 
@@ -150,10 +154,9 @@ def create_triggers(
     )
     bury = bury_function(oid)
     no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
-    statements = [
-        # Its owner may write tombstones, and the roles that delete rows need not.
-        f"""CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-        {settings} AS $$ BEGIN
+    # Quoted as a string: the name of a column may contain any delimiter.
+    body = quote_literal(
+        f"""BEGIN
             IF TG_OP = 'TRUNCATE' THEN
                 RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
                     USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
@@ -165,7 +168,12 @@ def create_triggers(
                 DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
             END IF;{no_reuse}
             RETURN NULL;
-        END $$""",
+        END"""
+    )
+    statements = [
+        # Its owner may write tombstones, and the roles that delete rows need not.
+        f"CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        f" {settings} AS {body}",
         f"DROP TRIGGER IF EXISTS pgreplkit_bury ON {table.table}",
         f"CREATE TRIGGER pgreplkit_bury AFTER DELETE ON {table.table}"
         f" FOR EACH ROW EXECUTE PROCEDURE {bury}",

@@ -87,6 +87,11 @@ GENERATED = ", publish_generated_columns = stored"
 """From 18 on, where a table with FULL cannot be updated if one of its columns is not published."""
 DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
 GIVE_PUBLICATION = "ALTER PUBLICATION {} OWNER TO {}"
+PUBLICATION_OWNER = """
+    SELECT rolsuper AS is_of_superuser
+    FROM pg_catalog.pg_publication JOIN pg_catalog.pg_roles AS r ON r.oid = pubowner
+    WHERE pubname = %s
+"""
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
 OWNS_TABLES = """
@@ -114,7 +119,6 @@ SLOT_POSITION = """
     SELECT confirmed_flush_lsn AS lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
 """
 """A logical slot sends everything that is committed after this position."""
-CREATE_SLOT = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput')"
 
 # The rows of the donor, and where they are put; {} stand for columns, tables and times.
 XACT_STAMP = "SELECT {}.pg_replication_origin_xact_setup('0/0', %s)"
@@ -153,13 +157,13 @@ COPY_STAGED = "COPY pg_temp.pgreplkit_young FROM STDIN"
 STAGED_TIMES = "SELECT DISTINCT pgreplkit_at AS at FROM pg_temp.pgreplkit_young ORDER BY 1"
 TAKE_ROWS = """
     INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE
-    SELECT (pgreplkit_row).* FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = %s
+    SELECT (pgreplkit_row).* FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = {}
 """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
     SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
         to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
-    WHERE pgreplkit_at = %s AND relation IS NOT NULL
+    WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
 POSITIONS = """
@@ -206,6 +210,12 @@ NODE = """
         (SELECT count(*) FROM pg_catalog.pg_replication_origin) AS origins
     FROM pg_catalog.pg_control_system()
 """
+FOREIGN_SLOTS = """
+    SELECT slot_name AS name FROM pg_catalog.pg_replication_slots
+    WHERE slot_name = ANY (%s::text[]) AND database IS DISTINCT FROM current_database()
+    ORDER BY 1
+"""
+"""Slots have a database, but their names are those of the whole server, as origins are."""
 CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
