@@ -825,6 +825,19 @@ def test_tables_are_copied_by_several_workers_until_the_first_failure(two: Pair)
         insist_on_same_rows(two, name)
 
 
+def test_the_rows_of_all_workers_are_counted(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY)")
+    two.publisher.run(
+        "INSERT INTO u SELECT generate_series(1, 50000)",
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "ALTER PUBLICATION p ADD TABLE u",
+    )
+    # The short copy ends during the long one.
+    report = applier(two).run(stop_at=end(two.publisher), timeout=20)
+    assert report.copied_rows == 50001
+
+
 @NEWEST
 def test_a_run_ends_after_its_timeout(two: Pair) -> None:
     one = applier(two)
