@@ -452,6 +452,10 @@ async def test_each_phase_has_the_remedies_of_all_operations(
                 "finish": await upgrade.plan_finish(),
             }
             found = {what: (await plan.check())["phase"] for what, plan in plans.items()}
+            # Others would advise to remove the upgrade's own objects.
+            readiness = await upgrade.check()
+            assert (len(readiness) == 1) == (phase is not UpgradePhase.NEW)
+            assert readiness["phase"] == found["prepare"]
             passed = {what for what, one in found.items() if one.severity is Severity.OK}
             assert passed == possible
             # Those that were planned in the phases before, and not run yet.
@@ -649,6 +653,7 @@ async def test_operations_on_other_databases_than_those_of_the_preparation_are_r
                     with pytest.raises(PlanRefused, match="servers: ") as refused:
                         await plan.run()
                     assert found in " ".join(str(refused.value).split())
+                assert [one.check for one in await wrong.check()] == ["servers"]
                 with pytest.raises(ValueError, match=f"could not resume 'shop': {found}"):
                     await wrong.plan_resume()
                 with pytest.raises(TableNotFound, match=found):
@@ -1158,7 +1163,7 @@ PROBLEMS = (
     "CREATE PUBLICATION shop_1 FOR TABLE checked",
     "CREATE SCHEMA shop_fence",
 )
-MENDED = {
+FIXED = {
     "replica identity",
     "types without equality",
     "unlogged tables",
@@ -1180,7 +1185,7 @@ ONLY_SHOWN = {
 }
 
 
-async def test_preconditions_are_found_on_servers_and_their_statements_mend_them(
+async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
     sides: Pair, colour: Colour
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -1196,7 +1201,7 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             )
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
-            assert bad.keys() >= MENDED | ONLY_SHOWN
+            assert bad.keys() >= FIXED | ONLY_SHOWN
             assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
             # Before, apply workers write as the subscription's owner.
             assert ("forced row level security" in bad) == (new.node.major >= 16)
@@ -1204,13 +1209,13 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             assert ("extensions" in bad or "missing extensions" in bad) == (new.node.major == 10)
             assert not {"old: timeouts", "new: timeouts", "old reaches new"} & bad.keys()
             on_new = ("rows", "tables on", "database settings")
-            for check in MENDED - {"types without equality"}:
+            for check in FIXED - {"types without equality"}:
                 database = new if check.startswith(on_new) else old
                 database.run(*bad[check].remedy.split("; "))
             old.run("ALTER TABLE whole ALTER v TYPE jsonb", "ALTER TABLE nokey ALTER v TYPE jsonb")
             second = await upgrade.check()
             still = {one.check for one in second if one.severity > "ok"}
-            assert still & MENDED == set()
+            assert still & FIXED == set()
             assert still >= ONLY_SHOWN
     finally:
         old.run(

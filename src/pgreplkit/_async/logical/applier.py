@@ -566,7 +566,7 @@ class AsyncApplier(AsyncClosing):
             tables = [copy.table.table_name for copy in copies]
             for link, place in ((publisher.link, "publisher"), (shapes.link, "subscriber")):
                 await insist_on_role(link, role, f"the {place}")
-            return setup_statements(shapes.link, role, tables, self._settings)
+            return await setup_statements(shapes.link, role, tables, self._settings)
 
     async def status(self) -> ApplierStatus:
         """Return the position that the subscriber has, and how far it is behind.

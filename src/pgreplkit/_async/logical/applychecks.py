@@ -127,7 +127,13 @@ async def insist_on_role(link: AsyncLink, role: str, place: str) -> None:
         raise RoleNotFound(operation, f"the role does not exist on {place}")
 
 
-def setup_statements(
+async def to_hand_over(link: AsyncLink) -> list[str]:
+    """Return the objects of superusers that a role must own, as SQL."""
+    records = await link.all("read the owners in the schema pgreplkit", sql.TO_HAND_OVER)
+    return [record["object"] for record in records]
+
+
+async def setup_statements(
     link: AsyncLink, role: str, tables: Sequence[TableName], settings: ApplySettings
 ) -> SetupStatements:
     """Return the statements that prepare a role."""
@@ -142,6 +148,7 @@ def setup_statements(
                 link.version.major,
                 database,
                 targets,
+                handed_over=await to_hand_over(link),
                 triggers=settings.last_update_wins is not None,
             )
         ),

@@ -21,6 +21,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     published_groups,
     read_files,
     read_gate,
+    read_lacking_rights,
     read_objects,
     read_obstacles,
     read_others,
@@ -142,11 +143,28 @@ class Upgrade:
 
         Subscriptions that are rolled back show whether the servers reach each other. If a role
         lacks rights, a finding has the statements that grant them, and only the servers are
-        checked.
+        checked. After the preparation, the phase is the only finding.
         """
-        return self._check(groups, copies_schema=True)
+        old, new = self._sides
+        # Without rights the phase cannot be read, and the others say which are missing.
+        if read_lacking_rights(old=old, new=new):
+            return Readiness(findings=tuple(self._findings(groups, copies_schema=True)))
+        found = [phase := self._phase()]
+        if phase.severity is Severity.OK:
+            found += self._findings(groups, copies_schema=True)
+        return Readiness(findings=tuple(found))
 
-    def _check(self, groups: int, *, copies_schema: bool) -> Readiness:
+    def _phase(self) -> Finding:
+        """Return the finding about other servers, or about the phase.
+
+        With one that is critical, others would advise to remove the upgrade's own objects and rows.
+        """
+        wrong = read_wrong_servers(*self._sides, self._names)
+        if wrong is not None:
+            return servers_finding(wrong)
+        return phase_finding(self.status(), UpgradeOperation.PREPARE)
+
+    def _findings(self, groups: int, *, copies_schema: bool) -> list[Finding]:
         facts = read_upgrade_facts(
             self._old,
             self._new,
@@ -155,7 +173,7 @@ class Upgrade:
             self._replication,
             copies_schema=copies_schema,
         )
-        return Readiness(findings=tuple(upgrade_findings(facts)))
+        return [*upgrade_findings(facts)]
 
     def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups of similar size.
@@ -394,14 +412,12 @@ class _PrepareChecks:
 
     def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
-        if obstacles := read_obstacles(old, new, self.upgrade._names):
-            return obstacles
-        phase = phase_finding(self.upgrade.status(), UpgradeOperation.PREPARE)
-        # Of a prepared upgrade they would advise to remove its own objects and rows.
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        found = [phase := self.upgrade._phase()]
         if phase.severity is not Severity.OK:
-            return [phase]
-        checked = self.upgrade._check(self.groups, copies_schema=self.copies_schema)
-        found = [phase, *checked]
+            return found
+        found += self.upgrade._findings(self.groups, copies_schema=self.copies_schema)
         if self.copies_schema:
             folder = None if self.bindir is None else Path(self.bindir)
             programs = to_thread(partial(program_majors, folder))

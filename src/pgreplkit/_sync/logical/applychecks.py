@@ -128,6 +128,12 @@ def insist_on_role(link: Link, role: str, place: str) -> None:
         raise RoleNotFound(operation, f"the role does not exist on {place}")
 
 
+def to_hand_over(link: Link) -> list[str]:
+    """Return the objects of superusers that a role must own, as SQL."""
+    records = link.all("read the owners in the schema pgreplkit", sql.TO_HAND_OVER)
+    return [record["object"] for record in records]
+
+
 def setup_statements(
     link: Link, role: str, tables: Sequence[TableName], settings: ApplySettings
 ) -> SetupStatements:
@@ -143,6 +149,7 @@ def setup_statements(
                 link.version.major,
                 database,
                 targets,
+                handed_over=to_hand_over(link),
                 triggers=settings.last_update_wins is not None,
             )
         ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 
-from pgreplkit._sync.logical.applychecks import insist_on_role
+from pgreplkit._sync.logical.applychecks import insist_on_role, to_hand_over
 from pgreplkit._sync.mesh.sequences import owned_sequences
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
@@ -30,23 +31,44 @@ def node_setup(
     asked = [role, *schemas_and_names(tables)]
     owns = link.one(operation, sql.OWNS_TABLES, asked)
     publication = publication_name(mesh)
-    is_published = link.all(operation, sql.HAS_PUBLICATION, [publication])
+    published = link.all(operation, sql.PUBLICATION_OWNER, [publication])
     return (
         *applying.publisher_setup_sql(role, []),
-        *applying.setup_sql(role, major, database, tables, triggers=True),
+        *applying.setup_sql(
+            role,
+            major,
+            database,
+            tables,
+            handed_over=to_hand_over(link),
+            triggers=True,
+        ),
         # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),
         *(f"GRANT SELECT ON {name} TO {own}" for name in owned_sequences(link, tables)),
         *(
-            ()
-            # A role that owns the tables creates the publication itself, in the plan.
-            if owns["owns_all"] or is_published
-            else [
-                statement.as_string(link.connection)
-                for statement in publishing(link, publication, tables, owner=role)
-            ]
+            statement.as_string(link.connection)
+            for statement in _publication(
+                link, publication, role, tables, published, owns_tables=owns["owns_all"]
+            )
         ),
     )
+
+
+def _publication(
+    link: Link,
+    publication: str,
+    role: str,
+    tables: Sequence[TableName],
+    published: Sequence[DictRow],
+    *,
+    owns_tables: bool,
+) -> list[Composed]:
+    """Return the statements after which the role can drop the publication, and so leave."""
+    if published:
+        give = SQL(sql.GIVE_PUBLICATION).format(Identifier(publication), Identifier(role))
+        return [give] if published[0]["is_of_superuser"] else []
+    # A role that owns the tables creates the publication itself, in the plan.
+    return [] if owns_tables else publishing(link, publication, tables, owner=role)
 
 
 def publishing(

@@ -421,15 +421,35 @@ _ORIGIN_FUNCTIONS: Sequence[_Function] = (
 )
 
 
+TO_HAND_OVER = """
+    SELECT 'FUNCTION pgreplkit.' || quote_ident(proname) || '()' AS object
+    FROM pg_catalog.pg_proc JOIN pg_catalog.pg_roles AS r ON r.oid = proowner
+    WHERE pronamespace = to_regnamespace('pgreplkit') AND left(proname, 5) = 'bury_' AND rolsuper
+    UNION ALL
+    SELECT 'SEQUENCE pgreplkit.' || quote_ident(relname)
+    FROM pg_catalog.pg_class JOIN pg_catalog.pg_roles AS r ON r.oid = relowner
+    WHERE relnamespace = to_regnamespace('pgreplkit') AND relkind = 'S'
+        AND left(relname, 6) = 'ended_' AND rolsuper
+    ORDER BY object
+"""
+"""What only its owner may drop, and superusers have created: drop() of an applier removes the
+sequences, and a node that leaves a mesh the functions."""
 ROLE = "SELECT FROM pg_catalog.pg_roles WHERE rolname = %s"
 
 
 def setup_sql(
-    role: str, major: int, database: str, tables: Sequence[TableName], *, triggers: bool = False
+    role: str,
+    major: int,
+    database: str,
+    tables: Sequence[TableName],
+    *,
+    handed_over: Sequence[str] = (),
+    triggers: bool = False,
 ) -> list[str]:
     """Return the statements by which an administrator lets a role apply changes.
 
-    With ``triggers`` it may create those that record deletions.
+    With ``triggers`` it may create those that record deletions. It becomes the owner of the objects
+    that are ``handed_over``.
     """
     privileges = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE" + (", TRIGGER" if triggers else "")
     own = quote_identifier(role)
@@ -438,6 +458,7 @@ def setup_sql(
         f"CREATE SCHEMA IF NOT EXISTS pgreplkit AUTHORIZATION {own}",
         # Another role may have created them, as an administrator who has tried the applier.
         *(f"GRANT {grant} TO {own}" for grant in STATE_GRANT.split("; ")),
+        *(f"ALTER {one} OWNER TO {own}" for one in handed_over),
     ]
     statements += _origin_rights(own, major, _ORIGIN_FUNCTIONS)
     if has("settings.grantable", major):

@@ -87,6 +87,11 @@ GENERATED = ", publish_generated_columns = stored"
 """From 18 on, where a table with FULL cannot be updated if one of its columns is not published."""
 DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
 GIVE_PUBLICATION = "ALTER PUBLICATION {} OWNER TO {}"
+PUBLICATION_OWNER = """
+    SELECT rolsuper AS is_of_superuser
+    FROM pg_catalog.pg_publication JOIN pg_catalog.pg_roles AS r ON r.oid = pubowner
+    WHERE pubname = %s
+"""
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
 OWNS_TABLES = """
@@ -205,6 +210,12 @@ NODE = """
         (SELECT count(*) FROM pg_catalog.pg_replication_origin) AS origins
     FROM pg_catalog.pg_control_system()
 """
+FOREIGN_SLOTS = """
+    SELECT slot_name AS name FROM pg_catalog.pg_replication_slots
+    WHERE slot_name = ANY (%s::text[]) AND database IS DISTINCT FROM current_database()
+    ORDER BY 1
+"""
+"""Slots have a database, but their names are those of the whole server, as origins are."""
 CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
