@@ -53,6 +53,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "in_recovery": False,
         "skew": timedelta(0),
         "slots": 0,
+        "foreign_slots": (),
         "senders": 0,
         "origins": 0,
         "settings": settings(

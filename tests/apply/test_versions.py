@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit.apply import (
@@ -66,3 +68,17 @@ def test_without_ranks_a_deletion_wins_over_a_row_of_equal_time() -> None:
     assert LWW.decide(row, deleted) is Decision.APPLY
     assert LWW.decide(deleted, row) is Decision.SKIP
     assert LWW.decide(row, Version(START, None, None, "(1,b)")) is Decision.APPLY
+
+
+@pytest.mark.parametrize(
+    ("time", "rank", "error"),
+    [
+        (START.replace(tzinfo=None), 1, "commit_time needs a time zone"),
+        ("2026-01-01", 1, "commit_time must be a datetime, not str"),
+        (START, True, "rank must be an int, not bool"),
+        (START, 1.5, "rank must be an int, not float"),
+    ],
+)
+def test_versions_that_could_not_be_compared_are_refused(time: Any, rank: Any, error: str) -> None:
+    with pytest.raises(TypeError, match=error):
+        Version(time, "a", rank)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.record import Record
 
 Order: TypeAlias = tuple[bool, int, int, bool, bytes]
@@ -13,16 +14,26 @@ Order: TypeAlias = tuple[bool, int, int, bool, bytes]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
+def _moment(given: datetime | None) -> datetime | None:
+    return checked_moment(given, "commit_time")
+
+
+def _rank(_version: object, _rank: object, given: int | None) -> None:
+    # A bool would count as 0 or 1.
+    if given is not None and type(given) is not int:
+        raise TypeError(f"rank must be an int, not {type(given).__name__}")
+
+
 @attrs.frozen
 class Version(Record):
     """The commit that wrote or deleted a row last."""
 
-    commit_time: datetime | None
+    commit_time: datetime | None = attrs.field(converter=_moment)
     """None if the server does not know it: it does not track commit timestamps, or no longer has
     the one of an old commit."""
     origin: str | None
     """The node on which the commit was made first; None if it is unknown."""
-    rank: int | None = None
+    rank: int | None = attrs.field(default=None, validator=_rank)
     """The rank of the origin, which decides between equal commit times; None if the nodes compare
     the rows' texts instead."""
     row: str | None = None

@@ -461,6 +461,30 @@ def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
     insist_on_same_rows(two)
 
 
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_appliers_of_one_name_to_two_databases_do_not_share_their_position(
+    clusters: Clusters, two: Pair
+) -> None:
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # It has no position yet, and its first one would count for both.
+    settings = {"wal_level": "logical"}
+    server = clusters.lab.primary(version=two.publisher.node.major, settings=settings)
+    other = Pair(make_database(server), make_database(two.subscriber.node))
+    for each in (other.publisher, other.subscriber):
+        each.run(TABLE)
+    other.publisher.run("CREATE PUBLICATION p FOR TABLE t", "INSERT INTO t VALUES (1, 'a', 1)")
+    with pytest.raises(AlreadyExists, match="at 0/0, but this database has no"):
+        applier(other).run(stop_at=end(other.publisher), timeout=20)
+    # Nothing of the first one is changed, and a refused one leaves nothing.
+    assert other.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")
+    two.publisher.run("INSERT INTO t VALUES (20, 'b', 2)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+    remove_databases(other.subscriber)
+
+
 LIMITS = {
     "statement_timeout": 10,
     "lock_timeout": 10,

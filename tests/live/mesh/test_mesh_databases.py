@@ -65,6 +65,23 @@ def test_a_second_mesh_of_the_same_tables_is_refused(
     assert found.found == "public.t of the mesh 'one' on a"
 
 
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_mesh_of_the_same_name_in_other_databases_is_refused(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    others = {name: make_database(database.node) for name, database in databases.items()}
+    for database in (*databases.values(), *others.values()):
+        database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    Mesh(servers, tables=["t"]).plan_create().run()
+    slots = "SELECT slot_name, database FROM pg_replication_slots ORDER BY 1"
+    before = databases["a"].all(slots)
+    same = Mesh({name: database.conninfo for name, database in others.items()}, tables=["t"])
+    with pytest.raises(PlanRefused, match="other databases have pgreplkit_mesh_a_b on a, pgrep"):
+        same.plan_create().run()
+    assert databases["a"].all(slots) == before
+
+
 WIDE = (
     "CREATE TYPE pair AS (a text, b int)",
     "CREATE TABLE wide (id int PRIMARY KEY, name text, pairs pair[], facts json, at timestamptz,"

@@ -32,6 +32,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "replication origins of b": ("rights", attrs.evolve(RIGHTS, may_use_origins=False)),
     "sequences of b": ("hidden", (USERS,)),
     "privileges on public.users of b": ("tables", {USERS: table(lacks=("TRIGGER",))}),
+    "slot names": ("foreign_slots", ("pgreplkit_shop_b_a",)),
     "other meshes": ("others", {"two": (USERS,)}),
     "ties": ("major", 13),
     "max_replication_slots of b": ("slots", 10),
@@ -88,6 +89,7 @@ def test_each_passed_check_says_what_it_found() -> None:
     assert ready["encodings"] == "UTF8 on a, UTF8 on b"
     assert ready["membership"] == "no mesh 'shop' has a, b"
     assert ready["members"] == "all members have the same members and ranks stored"
+    assert ready["slot names"] == "no other database has slots of these names"
     assert ready["other meshes"] == "no other mesh has these tables"
     assert ready["ties"] == "decided by rank on all nodes"
     assert ready["sequences of b"] == "mover may read those of the tables"

@@ -22,7 +22,7 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
-from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
 from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
 from pgreplkit.plans.mesh.readiness import mesh_findings
 from pgreplkit.values.finding import Finding
@@ -33,9 +33,9 @@ _OPERATION = "read the state of a node"
 
 
 async def read_node(
-    link: AsyncLink, mesh: str, name: str, tables: Sequence[TableName]
+    link: AsyncLink, mesh: str, name: str, tables: Sequence[TableName], peers: Sequence[str]
 ) -> MeshNodeFacts:
-    """Read the state of a server."""
+    """Read the state of a server, whose streams go to ``peers``."""
     record = await link.one(_OPERATION, sql.NODE)
     # At once: the time of the other queries would count as a difference of clocks.
     skew = record["clock"] - datetime.now(UTC)
@@ -64,6 +64,7 @@ async def read_node(
         in_recovery=record["in_recovery"],
         skew=skew,
         slots=record["slots"],
+        foreign_slots=await _foreign_slots(link, [slot_name(mesh, name, peer) for peer in peers]),
         senders=record["senders"],
         origins=record["origins"],
         settings=await read_settings(link),
@@ -93,6 +94,11 @@ async def read_node(
     )
 
 
+async def _foreign_slots(link: AsyncLink, names: Sequence[str]) -> tuple[str, ...]:
+    records = await link.all(_OPERATION, sql.FOREIGN_SLOTS, [names])
+    return tuple(record["name"] for record in records)
+
+
 def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
     return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
 
@@ -118,7 +124,8 @@ class AsyncMeshChecks:
         nodes = []
         for name in self.nodes:
             async with await self.site.server(name) as server:
-                nodes.append(await read_node(server._link, self.mesh, name, self.tables))
+                peers = without(self.nodes, name)
+                nodes.append(await read_node(server._link, self.mesh, name, self.tables, peers))
         return mesh_findings(
             MeshFacts(
                 mesh=self.mesh,

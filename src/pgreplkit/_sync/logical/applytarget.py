@@ -232,19 +232,21 @@ class ApplyTarget(Closing):
         return LSN(str(progress["position"]))
 
     def insist_on_new_origin(self) -> None:
-        """Refuse an origin with a position, without an applier: changes before it would be lost.
+        """Refuse an origin without an applier: changes before its position would be lost.
+
+        The applier of another database may use it, and move it later: origins have no database.
 
         Raises: AlreadyExists.
         """
         if not self.uses_origin or self._find_origin() is None:
             return
-        if (position := self._origin_position()) > LSN.INVALID:
-            raise AlreadyExists(
-                self.operation,
-                f"the subscriber has a replication origin {self.origin!r} at {position}, but no"
-                f" applier {self.name!r}",
-                remedy="drop the origin, or choose another name",
-            )
+        position = self._origin_position()
+        raise AlreadyExists(
+            self.operation,
+            f"the subscriber has a replication origin {self.origin!r} at {position}, but this"
+            f" database has no applier {self.name!r}",
+            remedy="choose another name, or drop the origin unless another database uses it",
+        )
 
     def _insist_on_resume(self, stored: str) -> None:
         resume = "origin" if self.uses_origin else "table"

@@ -23,7 +23,7 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
-from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
 from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
 from pgreplkit.plans.mesh.readiness import mesh_findings
 from pgreplkit.values.finding import Finding
@@ -33,8 +33,10 @@ from pgreplkit.values.tablename import TableName, schemas_and_names
 _OPERATION = "read the state of a node"
 
 
-def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> MeshNodeFacts:
-    """Read the state of a server."""
+def read_node(
+    link: Link, mesh: str, name: str, tables: Sequence[TableName], peers: Sequence[str]
+) -> MeshNodeFacts:
+    """Read the state of a server, whose streams go to ``peers``."""
     record = link.one(_OPERATION, sql.NODE)
     # At once: the time of the other queries would count as a difference of clocks.
     skew = record["clock"] - datetime.now(UTC)
@@ -63,6 +65,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         in_recovery=record["in_recovery"],
         skew=skew,
         slots=record["slots"],
+        foreign_slots=_foreign_slots(link, [slot_name(mesh, name, peer) for peer in peers]),
         senders=record["senders"],
         origins=record["origins"],
         settings=read_settings(link),
@@ -90,6 +93,11 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     )
 
 
+def _foreign_slots(link: Link, names: Sequence[str]) -> tuple[str, ...]:
+    records = link.all(_OPERATION, sql.FOREIGN_SLOTS, [names])
+    return tuple(record["name"] for record in records)
+
+
 def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
     return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
 
@@ -115,7 +123,8 @@ class MeshChecks:
         nodes = []
         for name in self.nodes:
             with self.site.server(name) as server:
-                nodes.append(read_node(server._link, self.mesh, name, self.tables))
+                peers = without(self.nodes, name)
+                nodes.append(read_node(server._link, self.mesh, name, self.tables, peers))
         return mesh_findings(
             MeshFacts(
                 mesh=self.mesh,

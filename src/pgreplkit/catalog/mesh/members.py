@@ -210,6 +210,12 @@ NODE = """
         (SELECT count(*) FROM pg_catalog.pg_replication_origin) AS origins
     FROM pg_catalog.pg_control_system()
 """
+FOREIGN_SLOTS = """
+    SELECT slot_name AS name FROM pg_catalog.pg_replication_slots
+    WHERE slot_name = ANY (%s::text[]) AND database IS DISTINCT FROM current_database()
+    ORDER BY 1
+"""
+"""Slots have a database, but their names are those of the whole server, as origins are."""
 CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked

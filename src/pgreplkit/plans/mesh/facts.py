@@ -31,6 +31,8 @@ class MeshNodeFacts:
     skew: timedelta
     """The time by which its clock is ahead of this machine's."""
     slots: int
+    foreign_slots: tuple[str, ...]
+    """The slots of other databases that have the names of this mesh's streams."""
     senders: int
     origins: int
     settings: Settings

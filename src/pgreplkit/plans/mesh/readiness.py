@@ -95,6 +95,16 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         needed="nodes that are not members",
         remedy="choose another name=, or let the node leave with plan_leave()",
     )
+    foreign = [f"{slot} on {node.name}" for node in facts.nodes for slot in node.foreign_slots]
+    yield checked(
+        "slot names",
+        ok=not foreign,
+        observed=f"other databases have {', '.join(foreign)}"
+        if foreign
+        else "no other database has slots of these names",
+        needed="names for slots and origins that no other mesh of the servers uses",
+        remedy="choose another name=",
+    )
     shared = [
         f"{', '.join(map(str, tables))} of the mesh {mesh!r} on {node.name}"
         for node in facts.nodes
