@@ -126,7 +126,7 @@ class ApplyRun:
         """The end of the last transaction that was sent again change by change."""
         self._number = 0
         """The number of changes that were planned of the transaction that is being sent."""
-        self._is_coming = self._is_early = False
+        self._is_in_progress = self._is_partly_sent = False
         """Whether a part of a large transaction has come, and whether it was sent."""
         self._bytes = 0
         """The size of the transactions in flight."""
@@ -190,7 +190,7 @@ class ApplyRun:
         """Wait for a transaction or an outcome."""
         if self._stream.has_part:
             sleep(_GATHERS)
-        if self._is_early:
+        if self._is_partly_sent:
             # To end anything here would commit a part of it.
             return self._next(until, deadline)
         pipeline = self._target.pipeline
@@ -206,6 +206,8 @@ class ApplyRun:
             # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            # A transaction can wait for long, as for a lock of a client.
+            self._check_time(until, deadline)
             return None
         socket = self._stream.socket
         left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
@@ -252,8 +254,9 @@ class ApplyRun:
         if not transaction.is_complete:
             self._take_part(transaction)
             return
-        is_early, self._is_coming, self._is_early = self._is_early, False, False
-        if is_early:
+        is_partly_sent = self._is_partly_sent
+        self._is_in_progress = self._is_partly_sent = False
+        if is_partly_sent:
             self._send_rest(transaction, transaction.part())
         # The slot may be behind, and sends again what was applied before this run.
         elif transaction.end_lsn <= self._taken:
@@ -292,19 +295,19 @@ class ApplyRun:
 
     def _take_part(self, transaction: RawTransaction[Row]) -> None:
         """Send what has come of a large transaction, so that it is applied while the rest comes."""
-        if not self._is_coming:
+        if not self._is_in_progress:
             # The transactions before it must not fail with it, nor wait for its end.
             self._finish()
-            self._is_coming = True
+            self._is_in_progress = True
             origin, done = transaction.origin, (self._taken, *self._copied.values())
-            self._is_early = (
+            self._is_partly_sent = (
                 all(transaction.commit_at >= int(lsn) for lsn in done)
                 and not self._singly
                 and (origin is None or self._is_wanted(origin))
             )
-            if self._is_early:
+            if self._is_partly_sent:
                 self._begin(transaction)
-        if not self._is_early:
+        if not self._is_partly_sent:
             return
         try:
             self._send_changes(transaction, transaction.part())
@@ -314,9 +317,9 @@ class ApplyRun:
 
     def _give_up(self) -> None:
         """Roll back the parts that were sent of a transaction that is not complete."""
-        if not self._is_early:
+        if not self._is_partly_sent:
             return
-        self._is_early = False
+        self._is_partly_sent = False
         self._group, self._batch = [], Batch()
         self._pending.clear()
         target = self._target
