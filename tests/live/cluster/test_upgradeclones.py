@@ -164,8 +164,10 @@ async def test_a_server_that_answers_is_not_taken_for_the_new_one(
                 old_bindir=complete(clusters.lab, cluster.major).bindir,
             )
         )
-        address = (await clone.check())["address"]
+        readiness = await clone.check()
+    address, database = readiness["address"], readiness["database"]
     assert (address.severity, address.found) == (Severity.CRITICAL, found)
+    assert (database.severity is Severity.CRITICAL) == ("dbname" in other)
 
 
 async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements(

@@ -1163,7 +1163,7 @@ PROBLEMS = (
     "CREATE PUBLICATION shop_1 FOR TABLE checked",
     "CREATE SCHEMA shop_fence",
 )
-MENDED = {
+FIXED = {
     "replica identity",
     "types without equality",
     "unlogged tables",
@@ -1185,7 +1185,7 @@ ONLY_SHOWN = {
 }
 
 
-async def test_preconditions_are_found_on_servers_and_their_statements_mend_them(
+async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
     sides: Pair, colour: Colour
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -1201,7 +1201,7 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             )
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
-            assert bad.keys() >= MENDED | ONLY_SHOWN
+            assert bad.keys() >= FIXED | ONLY_SHOWN
             assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
             # Before, apply workers write as the subscription's owner.
             assert ("forced row level security" in bad) == (new.node.major >= 16)
@@ -1209,13 +1209,13 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             assert ("extensions" in bad or "missing extensions" in bad) == (new.node.major == 10)
             assert not {"old: timeouts", "new: timeouts", "old reaches new"} & bad.keys()
             on_new = ("rows", "tables on", "database settings")
-            for check in MENDED - {"types without equality"}:
+            for check in FIXED - {"types without equality"}:
                 database = new if check.startswith(on_new) else old
                 database.run(*bad[check].remedy.split("; "))
             old.run("ALTER TABLE whole ALTER v TYPE jsonb", "ALTER TABLE nokey ALTER v TYPE jsonb")
             second = await upgrade.check()
             still = {one.check for one in second if one.severity > "ok"}
-            assert still & MENDED == set()
+            assert still & FIXED == set()
             assert still >= ONLY_SHOWN
     finally:
         old.run(

@@ -88,6 +88,7 @@ def facts_of(
         "identities": (),
         "groups": 1,
         "connection_error": "",
+        "database": "shop",
         "answering": "",
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
@@ -128,6 +129,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             "the old server answers",
             facts_of(answering="the old server answers"),
         ),
+        ("database", CRITICAL, "crm", facts_of(database="crm")),
         (
             "socket",
             CRITICAL,

@@ -90,7 +90,7 @@ def test_publications_without_subscriptions_are_those_of_an_interrupted_operatio
     ],
     ids=str,
 )
-def test_publications_that_an_end_has_left_are_told_from_those_of_a_preparation(
+def test_publications_that_an_end_has_left_are_distinguished_from_those_of_a_preparation(
     publications: list[str], is_kept: bool, wanted: bool
 ) -> None:
     assert is_ending(Names(upgrade="shop"), publications, is_kept=is_kept) is wanted

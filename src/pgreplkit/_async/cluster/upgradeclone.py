@@ -15,7 +15,7 @@ from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
-from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninfo
+from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
@@ -183,6 +183,7 @@ class AsyncUpgradeClone:
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
+            database=resolved(self._actor.new).get("dbname", ""),
             answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),

@@ -16,7 +16,7 @@ from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_t
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
-from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, server_conninfo
+from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
@@ -184,6 +184,7 @@ class UpgradeClone:
             identities=old.replica_identity(),
             groups=groups,
             connection_error=self._actor.unreached(),
+            database=resolved(self._actor.new).get("dbname", ""),
             answering=self._actor.answering(),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),

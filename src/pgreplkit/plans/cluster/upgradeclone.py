@@ -64,6 +64,8 @@ class CloneFacts:
     groups: int
     connection_error: str
     """The error with which this machine connects to the old server; empty if it does."""
+    database: str
+    """The database to which the connection string of the new server leads."""
     answering: str
     """What answers at the address of the new server; empty if nothing does."""
     majors: Mapping[str, int]
@@ -121,6 +123,14 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
+    name = facts.old.facts.database
+    yield checked(
+        "database",
+        ok=facts.database == name,
+        observed=f"new= leads to {facts.database or 'no database'}",
+        needed=f"{name}: a copy has the databases of the old server",
+        remedy=f"pass new= with the database {name}",
+    )
     # The copy, which has the longer path of the two, gets a socket in its own directory.
     socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
     yield checked(
