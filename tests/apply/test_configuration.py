@@ -119,7 +119,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         (LEAST.replace('["p"]', '"p"'), "'publications' must be a list"),
         (LEAST + 'conflicts = "mine"', "'conflicts' must be one of apply_remote, keep_local"),
         (LEAST + "conflicts = 1", "'conflicts' must be a string or a table, got 1"),
-        (LEAST + '[conflicts]\nname = "x"', "'conflicts' must be one of .*, got None"),
+        (LEAST + '[conflicts]\nname = "x"', r"'conflicts\.policy' is missing"),
         (LEAST + 'conflicts = "node_priority"', "'conflicts': .* missing .* 'nodes'"),
         (
             LEAST + '[conflicts]\npolicy = "last_update_wins"\nmax_clock_skew = -1',
@@ -133,7 +133,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         (LEAST + '[membership]\nnode = "a"', "'membership': .* missing"),
         (LEAST + "tables = 1", "'tables' must be a table of tables"),
         (LEAST + "[tables]\nt = 1", "'tables.t' must be a table"),
-        (LEAST + "[tables.t]\nwhere = 1", "unknown key 'where'"),
+        (LEAST + "[tables.t]\nwhere = 1", "unknown key 'where' in 'tables.t'; known are"),
         (LEAST + '[tables.t.columns]\na = "x"\nb = "x"', "several values"),
         (LEAST + "[tables.t.columns]\na = true", r"'tables\.t\.columns\.a' must be .* got True"),
         (LEAST + '[tables.t]\ncolumns = "a"', r"'tables\.t\.columns' must be a table"),

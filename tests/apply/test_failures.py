@@ -21,6 +21,8 @@ from pgreplkit.errors.apply import is_of_a_change
         ("23505", (False, False, True)),
         ("22003", (False, False, True)),
         ("P0001", (False, False, True)),
+        # A value that is too large for an index of the subscriber.
+        ("54000", (False, False, True)),
         # Every other transaction would be refused, too.
         ("53100", (False, False, False)),
         ("42501", (False, False, False)),

@@ -42,6 +42,8 @@ _TEXTS = (
 _SWITCHES = ("copy", "truncate")
 _NUMBERS = {"retries": int, "copy_workers": int, "group": int, "reconnect": (int, float)}
 _KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "membership", "tables"}
+_OF_A_RULE = {"to", "columns", "constants", "key"}
+"""``where`` and ``change`` take functions, too."""
 _NEEDED = ("publisher", "subscriber", "name", "publications")
 
 
@@ -91,6 +93,8 @@ def _policy(given: object) -> Policy:
     if not isinstance(arguments, dict):
         raise refused(f"'conflicts' must be a string or a table, got {given!r}")
     name = arguments.pop("policy", None)
+    if name is None:
+        raise refused(f"'conflicts.policy' is missing: one of {', '.join(_POLICIES)}")
     if name not in _POLICIES:
         raise refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
     return called(_POLICIES[name], "conflicts", arguments)
@@ -103,8 +107,7 @@ def _rules(tables: object) -> dict[str, TableRule]:
     for table, rule in tables.items():
         if not isinstance(rule, dict):
             raise refused(f"'tables.{table}' must be a table")
-        if unknown := sorted(rule.keys() - {"to", "columns", "constants", "key"}):
-            raise refused(f"'tables.{table}' has the unknown key {unknown[0]!r}")
+        insist_on_keys(rule, _OF_A_RULE, (), within=f"tables.{table}")
         columns = rule.get("columns", {})
         if not isinstance(columns, dict):
             raise refused(f"'tables.{table}.columns' must be a table")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pgreplkit.apply.tableplans import Step, TablePlan, merged
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
@@ -49,6 +49,22 @@ def filtered(
     # The row before may have been left out, so that an UPDATE might find none.
     if kept is not None:
         yield from plan.upsert(kept)
+
+
+def copied(
+    plan: TablePlan, reader: TableReader[Row], row: RawValues, *, replaces: bool
+) -> Iterable[Step]:
+    """Return the steps that write a copied row of a table whose rule has callables.
+
+    With ``replaces``, the row replaces one with the same key.
+    """
+    kept = _kept(plan, reader, row)
+    if kept is None:
+        return ()
+    # Without a unique key there is no such row.
+    if replaces and plan.match.is_unique:
+        return plan.upsert(kept)
+    return (plan.insert(*kept),)
 
 
 def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:

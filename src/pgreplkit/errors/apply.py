@@ -6,9 +6,23 @@ from datetime import timedelta
 
 from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE, PROTOCOL_VIOLATION, ServerError
 
-_OF_A_CHANGE = (PROTOCOL_VIOLATION, "21", "22", "23", "27", "2F", "38", "39", "42", "44", "P0")
+_OF_A_CHANGE = (
+    PROTOCOL_VIOLATION,
+    "21",
+    "22",
+    "23",
+    "27",
+    "2F",
+    "38",
+    "39",
+    "42",
+    "44",
+    "54",
+    "P0",
+)
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
-also stands for a binary value that is too short for its type."""
+also stands for a binary value that is too short for its type, and 54 for one that is too large for
+an index."""
 
 
 def is_of_a_change(sqlstate: str | None) -> bool:

@@ -32,8 +32,8 @@ def test_a_moved_key_is_any_key_column_that_differs() -> None:
 
 def test_settings_are_fixed_only_for_types_whose_text_they_change() -> None:
     assert TABLE.columns[0].type_oid == INT
-    assert " SET " not in create_triggers(TABLE, ["id"], 7, is_final=False)[0].partition("AS $$")[0]
-    assert " SET " in create_triggers(TABLE, ["n"], 7, is_final=False)[0].partition("AS $$")[0]
+    assert " SET " not in create_triggers(TABLE, ["id"], 7, is_final=False)[0].partition(" AS ")[0]
+    assert " SET " in create_triggers(TABLE, ["n"], 7, is_final=False)[0].partition(" AS ")[0]
 
 
 def test_the_key_is_an_array_of_quoted_columns() -> None:

@@ -27,6 +27,7 @@ from pgreplkit.apply import (
     ConflictKind,
     FailureDecision,
     KeepLocal,
+    MergeWith,
     RefusedChange,
     TableRule,
 )
@@ -825,11 +826,99 @@ def test_tables_are_copied_by_several_workers_until_the_first_failure(two: Pair)
         insist_on_same_rows(two, name)
 
 
+def test_the_rows_of_all_workers_are_counted(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY)")
+    two.publisher.run(
+        "INSERT INTO u SELECT generate_series(1, 50000)",
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "ALTER PUBLICATION p ADD TABLE u",
+    )
+    # The short copy ends during the long one.
+    report = applier(two).run(stop_at=end(two.publisher), timeout=20)
+    assert report.copied_rows == 50001
+
+
 @NEWEST
 def test_a_run_ends_after_its_timeout(two: Pair) -> None:
     one = applier(two)
     with pytest.raises(WaitTimeout, match="has applied everything before"):
         one.run(timeout=0.5)
+
+
+@NEWEST
+def test_a_run_ends_after_its_timeout_while_a_client_holds_a_lock(two: Pair) -> None:
+    one = applier(two)
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 2")
+    with psycopg.connect(two.subscriber.conninfo) as client:
+        client.execute("SELECT FROM t FOR UPDATE")
+        started = time.monotonic()
+        with pytest.raises(WaitTimeout):
+            one.run(timeout=0.5)
+        # Without a look at the time during the wait, this takes 25 s.
+        assert time.monotonic() - started < 10
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+@NEWEST
+@pytest.mark.parametrize(
+    "rule",
+    [
+        TableRule(where=lambda row: row["name"] != "left out"),
+        TableRule(change=lambda row: None if row["name"] == "left out" else {"n": row["n"]}),
+    ],
+    ids=["where", "change"],
+)
+def test_copied_rows_that_a_rule_reads_replace_those_with_the_same_key(
+    two: Pair, rule: TableRule
+) -> None:
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1), (2, 'two', 2), (3, 'left out', 3)")
+    two.subscriber.run("INSERT INTO t VALUES (1, 'old', 0), (3, 'own', 0), (4, 'own', 0)")
+    one = applier(two, existing="merge", tables={"t": rule})
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id, name FROM t ORDER BY id") == [
+        (1, "one"),
+        (2, "two"),
+        (3, "own"),
+        (4, "own"),
+    ]
+
+
+@NEWEST
+def test_rows_of_a_table_without_a_key_are_added_to_those_that_exist(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE log (line text)")
+    two.publisher.run(
+        "ALTER TABLE log REPLICA IDENTITY FULL",
+        "ALTER PUBLICATION p SET TABLE log",
+        "INSERT INTO log VALUES ('a'), ('a')",
+    )
+    two.subscriber.run("INSERT INTO log VALUES ('a')")
+    one = applier(two, existing="merge", tables={"log": TableRule(where=bool)})
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT line FROM log") == 3 * [("a",)]
+
+
+@NEWEST
+def test_a_parked_merge_says_that_the_row_has_changed(two: Pair) -> None:
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    merge = MergeWith(lambda _, remote: {"n": remote["n"]})
+    one = applier(two, conflicts=merge, on_error="park")
+    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 200")
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check", "UPDATE t SET n = 2")
+    [parked] = one.parked()
+    with pytest.raises(ApplyFailed, match="not as the publisher's was before the change"):
+        one.apply_parked(parked)
+    two.subscriber.run("UPDATE t SET n = 1")
+    one.apply_parked(parked)
+    insist_on_same_rows(two)
 
 
 @NEWEST

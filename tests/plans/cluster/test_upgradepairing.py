@@ -74,3 +74,11 @@ def test_a_physical_copy_may_have_the_publications_of_the_old_server() -> None:
     old = NamedObjects(publications=["shop_1"], slots=["shop_1"])
     copy = attrs.evolve(old, slots=[])
     assert wrong_servers(NAMES, old=old, new=copy) is None
+
+
+def test_a_server_of_another_upgrade_with_the_same_name_is_found() -> None:
+    old, _ = sides(all_of(PREPARE, CUTOVER))
+    _, other = sides(all_of(PREPARE))
+    wrong = wrong_servers(NAMES, old=old, new=other)
+    assert wrong is not None
+    assert "the new server has no publication shop_1_back, to which the old one" in wrong.found

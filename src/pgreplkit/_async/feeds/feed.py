@@ -250,7 +250,7 @@ class AsyncFeed(AsyncClosing):
                 if patience.is_over:
                     raise
                 self._state = FeedState.WAITING
-                _log.info("feed %s connects again: %s", self.slot, one_line(error))
+                _log.info("feed %s will connect again: %s", self.slot, one_line(error))
                 await sleep(goal.within(patience.next_pause()))
                 goal.check(None if self.position is None else self.position.lsn, error)
 

@@ -15,7 +15,7 @@ from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.filtering import RuleFailed, copied
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
@@ -30,7 +30,6 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import TEXT, TableReader, UnknownTypes
-from pgreplkit.protocol.rawtransactions import RawChange
 from pgreplkit.values.lsn import LSN
 
 _STAGING = Identifier("pg_temp", "pgreplkit_copied")
@@ -162,16 +161,16 @@ class AsyncApplyRows(AsyncClosing):
 
     async def _copy_by_rows(self, copy: TableCopy) -> int:
         """Copy rows that a callable of the rule filters or changes."""
-        table_reader = await self._table_reader(copy)
+        table_reader, plan = await self._table_reader(copy), self._planner.plan_of(copy.table)
+        replaces = self._settings.existing == "merge"
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
         async with self._reader.cursor().copy(out) as rows:
             async for data in rows:
                 self._check_wanted()
                 new = (copied_values(bytes(data), count), [TEXT] * count)
-                # As a stream would send the row.
-                change: RawChange[Row] = (ord("I"), (table_reader,), False, None, new)
-                written += await self._write(copy, self._planner.steps(change))
+                steps = copied(plan, table_reader, new, replaces=replaces)
+                written += await self._write(copy, steps)
         return written
 
     async def _write(self, copy: TableCopy, steps: Iterable[Step]) -> int:

@@ -300,7 +300,7 @@ class Applier(Closing):
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
-                _log.info("applier %s connects again: %s", self.name, one_line(error))
+                _log.info("applier %s will connect again: %s", self.name, one_line(error))
                 sleep(patience.next_pause())
 
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:

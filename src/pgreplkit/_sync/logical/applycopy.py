@@ -212,7 +212,9 @@ class ApplyCopy:
                 except IndexError:
                     # Another thread has just taken the last one.
                     break
-                self.rows += worker.copy(copy, created.consistent_point)
+                count = worker.copy(copy, created.consistent_point)
+                # Not in one statement: the sum would be read before the copy, and another lost.
+                self.rows += count
         except Exception as error:
             # The first failure is the cause of those that follow.
             if self._failure is None:

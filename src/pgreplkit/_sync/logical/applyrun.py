@@ -206,6 +206,8 @@ class ApplyRun:
             # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            # A transaction can wait for long, as for a lock of a client.
+            self._check_time(until, deadline)
             return None
         socket = self._stream.socket
         left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()

@@ -7,6 +7,7 @@ from psycopg import Error as PsycopgError
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError, ApplyFailed
@@ -49,6 +50,9 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
         with translate_errors(operation):
             target.execute("ROLLBACK")
         found = error.diag.message_primary or str(error)
+        # The statement of a table whose rows are merged divides by the number of rows it found.
+        if is_of_a_set(error.sqlstate):
+            found = f"the subscriber's row is not as the publisher's was before the change: {found}"
         at = None if table is None else number
         failure = ApplyFailed(parked.xid, str(parked.lsn), table, at, found, error.sqlstate)
         failure.remedy = "remove the cause and call apply_parked() again, or drop_parked()"

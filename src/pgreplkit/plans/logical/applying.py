@@ -43,7 +43,7 @@ class ApplyConflict(Record):
     table: str
     """The publisher's table."""
     resolution: str
-    """``applied`` or ``skipped``."""
+    """``applied``, ``skipped``, or ``merged`` by the function of MergeWith."""
     key_values: Mapping[str, str | None] | None
     """The key of the row, as texts; None where it was not recorded."""
     at: datetime
