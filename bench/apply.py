@@ -252,27 +252,32 @@ def copied(source: Node, target: Node, rows: int) -> tuple[float, float]:
 
 
 def latency(source: Node, target: Node) -> tuple[float, float]:
-    """Return the median seconds from sending a commit to its visibility, ours and native."""
+    """Return the median seconds from sending a commit to its visibility, ours and native.
+
+    Both alternate: which processes share a processor differs between rounds, and counts.
+    """
     for node in (source, target):
         run(node, "DROP TABLE IF EXISTS t", TABLE)
     run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
     applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
     applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
-    # In a process of its own, as this one is busy with looking.
-    command = [sys.executable, __file__, source.conninfo, target.conninfo, "FFFFFFFF/0"]
-    process = subprocess.Popen(command)
-    ours = visible(source, target, 0)
-    process.kill()
-    process.wait()
+    ours, native = [], []
+    for number in range(0, ROUNDS * 2000, 2000):
+        # In a process of its own, as this one is busy with looking.
+        command = [sys.executable, __file__, source.conninfo, target.conninfo, "FFFFFFFF/0"]
+        process = subprocess.Popen(command)
+        ours.append(visible(source, target, number))
+        process.kill()
+        process.wait()
+        run(
+            target,
+            f"CREATE SUBSCRIPTION s CONNECTION '{source.conninfo}' PUBLICATION p WITH (slot_name ="
+            " native, copy_data = false, binary = true)",
+        )
+        native.append(visible(source, target, number + 1000))
+        drop_subscription(source, target)
     applier.drop()
-    run(
-        target,
-        f"CREATE SUBSCRIPTION s CONNECTION '{source.conninfo}' PUBLICATION p WITH (slot_name ="
-        " native, copy_data = false, binary = true)",
-    )
-    native = visible(source, target, 1000)
-    drop_subscription(source, target)
-    return ours, native
+    return statistics.median(ours), statistics.median(native)
 
 
 def visible(source: Node, target: Node, first: int) -> float:
