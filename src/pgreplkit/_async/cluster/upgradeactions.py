@@ -302,9 +302,10 @@ class AsyncUpgradeActor:
         self, server: AsyncPrimary, publisher: AsyncPrimary, step: steps.WaitApplied
     ) -> None:
         names = step.subscriptions
-        await self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = await publisher.write_marker()
+        # While the marker is on its way.
+        await self._insist_on_published(step)
         for name in names:
             subscription = await server.subscription(name)
             await subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=publisher)

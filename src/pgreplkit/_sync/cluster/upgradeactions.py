@@ -295,9 +295,10 @@ class UpgradeActor:
 
     def _wait_applied(self, server: Primary, publisher: Primary, step: steps.WaitApplied) -> None:
         names = step.subscriptions
-        self._insist_on_published(step)
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = publisher.write_marker()
+        # While the marker is on its way.
+        self._insist_on_published(step)
         for name in names:
             subscription = server.subscription(name)
             subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=publisher)
