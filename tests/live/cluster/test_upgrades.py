@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, soon
+from clusters import Cluster, Clusters, soon, wait_until
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
@@ -1196,6 +1196,9 @@ async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
     old, new = sides.publisher, sides.subscriber
     old.run(*PROBLEMS, f'ALTER DATABASE "{old.name}" SET search_path = public, "$user"')
     old.run("SET password_encryption = md5; CREATE ROLE upgraded PASSWORD 'secret'")
+    # Before 15, statistics are visible only some time later.
+    updated = "SELECT n_tup_upd > 0 FROM pg_stat_user_tables WHERE relname = 'large'"
+    wait_until(lambda: old.one(updated) is True)
     new.run("CREATE TABLE customers (id serial PRIMARY KEY)", "INSERT INTO customers VALUES (7)")
     try:
         async with both(sides, colour) as (here, there):

@@ -276,13 +276,16 @@ class AsyncApplyTarget(AsyncClosing):
         return bool((await self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
 
     async def create(self, system_id: int) -> None:
-        """Create the applier's origin, and note the applier."""
-        # The origin first: an applier that exists must have one.
-        if self.uses_origin and await self._find_origin() is None:
-            grant = self._execute("pg_replication_origin_create(text)")
-            await self._call(sql.CREATE_ORIGIN.format(self._functions), [self.origin], grant)
+        """Create the applier's origin, and note the applier: both or neither."""
         resume = "origin" if self.uses_origin else "table"
-        await self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
+        with translate_errors(self.operation, connection=self.connection):
+            async with self.link.in_transaction():
+                if self.uses_origin and await self._find_origin() is None:
+                    grant = self._execute("pg_replication_origin_create(text)")
+                    create = sql.CREATE_ORIGIN.format(self._functions)
+                    await self._call(create, [self.origin], grant)
+                row = [self.name, str(system_id), resume]
+                await self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     async def set_state(self, state: str) -> None:
         """Note how far the applier is."""
