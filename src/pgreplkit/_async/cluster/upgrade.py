@@ -23,9 +23,8 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_gone,
     read_lacking_rights,
     read_objects,
-    read_obstacles,
     read_others,
-    read_status,
+    read_state,
     read_stuck,
     read_tables,
     read_truncated,
@@ -33,7 +32,6 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    read_wrong_servers,
     returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
@@ -68,7 +66,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     planned_finding,
     rollback_findings,
 )
-from pgreplkit.plans.cluster.upgradepairing import servers_finding
+from pgreplkit.plans.cluster.upgradepairing import WrongServers, servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
     UpgradeOperation,
     compared_publisher,
@@ -159,10 +157,10 @@ class AsyncUpgrade:
 
         With one that is critical, others would advise to remove the upgrade's own objects and rows.
         """
-        wrong = await read_wrong_servers(*self._sides, self._names)
+        status, wrong = await self._state()
         if wrong is not None:
             return servers_finding(wrong)
-        return phase_finding(await self.status(), UpgradeOperation.PREPARE)
+        return phase_finding(status, UpgradeOperation.PREPARE)
 
     async def _findings(
         self, groups: int, *, copies_schema: bool, copies_owners: bool = True
@@ -190,7 +188,11 @@ class AsyncUpgrade:
 
     async def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
-        return await read_status(self._old, self._new, self._names, interrupted=self._interrupted())
+        status, _ = await self._state()
+        return status
+
+    async def _state(self) -> tuple[UpgradeStatus, WrongServers | None]:
+        return await read_state(self._old, self._new, self._names, interrupted=self._interrupted())
 
     async def compare(
         self, tables: Iterable[AnyTable] | None = None
@@ -204,8 +206,8 @@ class AsyncUpgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound if none is replicated, as
         before the preparation, after the end, and after a cutover without a way back.
         """
-        status, (old, new) = await self.status(), self._sides
-        if (wrong := await read_wrong_servers(old, new, self._names)) is not None:
+        (status, wrong), (old, new) = await self._state(), self._sides
+        if wrong is not None:
             raise TableNotFound("compare the tables", wrong.found, remedy=wrong.remedy)
         if compared_publisher(status) == NEW:
             source, target = new, old
@@ -340,9 +342,9 @@ class AsyncUpgrade:
             return journal
         (old, new), operation = self._sides, f"resume {self.name!r}"
         await insist_on_two_databases(operation, old._link, new._link)
-        if (wrong := await read_wrong_servers(old, new, self._names)) is not None:
+        status, wrong = await self._state()
+        if wrong is not None:
             raise ValueError(f"could not {operation}: {wrong}")
-        status = await self.status()
         objects = await read_objects(old, new, status, self._names)
         tables = await read_tables(old._link)
         rebuilt = rebuilt_journal(self._names, objects, tables, now=datetime.now(UTC))
@@ -448,9 +450,11 @@ class _GateChecks:
 
     async def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
-        if obstacles := await read_obstacles(old, new, self.upgrade._names):
-            return obstacles
-        status, names = await self.upgrade.status(), self.upgrade._names
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
+        (status, wrong), names = await self.upgrade._state(), self.upgrade._names
+        if wrong is not None:
+            return [servers_finding(wrong)]
         groups = await published_groups(old, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(await read_files(old, new, groups))
@@ -476,9 +480,11 @@ class _RollbackChecks:
     async def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         old, new = self.upgrade._sides
-        if obstacles := await read_obstacles(old, new, self.upgrade._names):
-            return obstacles
-        status, names = await self.upgrade.status(), self.upgrade._names
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
+        (status, wrong), names = await self.upgrade._state(), self.upgrade._names
+        if wrong is not None:
+            return [servers_finding(wrong)]
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(await read_files(new, old, returned))
@@ -518,9 +524,9 @@ class _FinishChecks:
     async def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
         names = self.upgrade._names
-        if (wrong := await read_wrong_servers(old, new, names)) is not None:
+        status, wrong = await self.upgrade._state()
+        if wrong is not None:
             return [servers_finding(wrong)]
-        status = await self.upgrade.status()
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         return [

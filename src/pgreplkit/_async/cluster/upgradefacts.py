@@ -71,7 +71,6 @@ from pgreplkit.plans.cluster.upgradegate import (
 from pgreplkit.plans.cluster.upgradepairing import (
     NamedObjects,
     WrongServers,
-    servers_finding,
     wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
@@ -328,15 +327,22 @@ async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableN
     return found
 
 
-async def read_status(
+async def read_state(
     old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
-) -> UpgradeStatus:
-    """Return the state of the upgrade, from the objects with its names on both servers."""
+) -> tuple[UpgradeStatus, WrongServers | None]:
+    """Return the state of the upgrade, from the objects with its names on both servers.
+
+    With it, what shows that the servers are not those of the preparation; None if nothing does.
+    """
     forward = await _statuses(new, old, names, back=False)
     back = await _statuses(old, new, names, back=True)
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    here, there = await read_named(old, names), await read_named(new, names)
+    here, there = [
+        await _read_named(server, has_fence=fence is not None)
+        for server, fence in zip((old, new), fences, strict=True)
+    ]
+    wrong = wrong_servers(names, old=here, new=there)
     publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
@@ -344,12 +350,12 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        are_wrong=wrong_servers(names, old=here, new=there) is not None,
+        are_wrong=wrong is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
-    return UpgradeStatus(
+    status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
         forward=tuple(forward),
@@ -357,33 +363,18 @@ async def read_status(
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+    return status, wrong
 
 
-async def read_named(server: AsyncPrimary, names: Names) -> NamedObjects:
+async def _read_named(server: AsyncPrimary, *, has_fence: bool) -> NamedObjects:
     """Return the names of the objects of a server's database."""
     database = server.connection.info.dbname
     return NamedObjects(
         publications=[one.name for one in await server.publications()],
         subscriptions=[one.name for one in await server.subscriptions()],
         slots=[one.name for one in await server.slots() if one.state.database == database],
-        has_fence=await read_fence(server._link, names.fence) is not None,
+        has_fence=has_fence,
     )
-
-
-async def read_wrong_servers(
-    old: AsyncPrimary, new: AsyncPrimary, names: Names
-) -> WrongServers | None:
-    """Return what shows that the servers are not those of the preparation; None if nothing does."""
-    here, there = await read_named(old, names), await read_named(new, names)
-    return wrong_servers(names, old=here, new=there)
-
-
-async def read_obstacles(old: AsyncPrimary, new: AsyncPrimary, names: Names) -> list[Finding]:
-    """Return the findings with which all others are meaningless, or cannot be read."""
-    if lacking := await read_lacking_rights(old=old, new=new):
-        return lacking
-    wrong = await read_wrong_servers(old, new, names)
-    return [] if wrong is None else [servers_finding(wrong)]
 
 
 async def _statuses(

@@ -12,9 +12,8 @@ from pgreplkit._async._io import Runner, sleep
 from pgreplkit._async.feeds.copy import CREATED_WITHIN, AsyncFeedCopy
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotchecks import slot_active
-from pgreplkit._async.wire.answering import answered_in_time
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import feeds as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
@@ -185,10 +184,9 @@ class AsyncFeedStart:
             wait = goal.within(_ENDS_WITHIN)
             await walsender.drop_slot(settings.slot, wait=True, timeout=wait)
         limit = await walsender._walsender.wal_sender_timeout()
-        with translate_errors(settings.operation), answered_in_time(walsender.connection):
+        with translate_errors(settings.operation):
             # A limit of idle transactions would end the one that holds the snapshot.
-            unlimited = without_timeouts(walsender.version.major)
-            await walsender.connection.execute(unlimited.encode(), prepare=False)
+            await lift_limits(walsender.connection)
         goal.check(None)
         try:
             created = await walsender.create_slot(

@@ -16,10 +16,10 @@ from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -135,8 +135,7 @@ class AsyncApplyCopy:
         ) as walsender:
             with translate_errors(target.operation):
                 # Creating a slot waits for the transactions that are open, however long they are.
-                unlimited = without_timeouts(walsender.version.major)
-                await walsender.connection.execute(unlimited.encode(), prepare=False)
+                await lift_limits(walsender.connection)
             if has_slot and is_first:
                 # Nothing was copied at its snapshot, which no longer exists.
                 await walsender.drop_slot(self._slot, wait=True)

@@ -24,6 +24,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     COPY_OUT,
@@ -33,7 +34,6 @@ from pgreplkit.catalog.logical.snapshot import (
     table_shape,
 )
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import read_grant, translate_errors
@@ -191,13 +191,12 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     async def _begin_snapshot(self) -> tuple[LSN, AsyncConnection[object]]:
         """Create the slot, and open a connection that sees the rows before its first change."""
         async with await self._walsender() as walsender:
-            # A limit of idle transactions would end the one that holds the snapshot.
-            unlimited = without_timeouts(walsender.version.major)
             limit = await walsender._walsender.wal_sender_timeout()
             self._silence = Silence.of_server(limit)
             connection = walsender.connection
-            with translate_errors(self._operation), answered_in_time(connection):
-                await connection.execute(unlimited.encode(), prepare=False)
+            with translate_errors(self._operation):
+                # A limit of idle transactions would end the one that holds the snapshot.
+                await lift_limits(connection)
             # The snapshot is valid until the next command on this connection.
             created = await walsender.create_slot(
                 self.slot,

@@ -24,9 +24,8 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_gone,
     read_lacking_rights,
     read_objects,
-    read_obstacles,
     read_others,
-    read_status,
+    read_state,
     read_stuck,
     read_tables,
     read_truncated,
@@ -34,7 +33,6 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_upgrade_facts,
     read_way_back,
     read_writing_triggers,
-    read_wrong_servers,
     returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
@@ -69,7 +67,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     planned_finding,
     rollback_findings,
 )
-from pgreplkit.plans.cluster.upgradepairing import servers_finding
+from pgreplkit.plans.cluster.upgradepairing import WrongServers, servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
     UpgradeOperation,
     compared_publisher,
@@ -160,10 +158,10 @@ class Upgrade:
 
         With one that is critical, others would advise to remove the upgrade's own objects and rows.
         """
-        wrong = read_wrong_servers(*self._sides, self._names)
+        status, wrong = self._state()
         if wrong is not None:
             return servers_finding(wrong)
-        return phase_finding(self.status(), UpgradeOperation.PREPARE)
+        return phase_finding(status, UpgradeOperation.PREPARE)
 
     def _findings(
         self, groups: int, *, copies_schema: bool, copies_owners: bool = True
@@ -191,7 +189,11 @@ class Upgrade:
 
     def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
-        return read_status(self._old, self._new, self._names, interrupted=self._interrupted())
+        status, _ = self._state()
+        return status
+
+    def _state(self) -> tuple[UpgradeStatus, WrongServers | None]:
+        return read_state(self._old, self._new, self._names, interrupted=self._interrupted())
 
     def compare(self, tables: Iterable[AnyTable] | None = None) -> Iterator[CompareProgress]:
         """Compare the rows of tables, while clients write; see ``compare``.
@@ -203,8 +205,8 @@ class Upgrade:
         Raises: as ``compare``, among them KeyMissing; TableNotFound if none is replicated, as
         before the preparation, after the end, and after a cutover without a way back.
         """
-        status, (old, new) = self.status(), self._sides
-        if (wrong := read_wrong_servers(old, new, self._names)) is not None:
+        (status, wrong), (old, new) = self._state(), self._sides
+        if wrong is not None:
             raise TableNotFound("compare the tables", wrong.found, remedy=wrong.remedy)
         if compared_publisher(status) == NEW:
             source, target = new, old
@@ -339,9 +341,9 @@ class Upgrade:
             return journal
         (old, new), operation = self._sides, f"resume {self.name!r}"
         insist_on_two_databases(operation, old._link, new._link)
-        if (wrong := read_wrong_servers(old, new, self._names)) is not None:
+        status, wrong = self._state()
+        if wrong is not None:
             raise ValueError(f"could not {operation}: {wrong}")
-        status = self.status()
         objects = read_objects(old, new, status, self._names)
         tables = read_tables(old._link)
         rebuilt = rebuilt_journal(self._names, objects, tables, now=datetime.now(UTC))
@@ -445,9 +447,11 @@ class _GateChecks:
 
     def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
-        if obstacles := read_obstacles(old, new, self.upgrade._names):
-            return obstacles
-        status, names = self.upgrade.status(), self.upgrade._names
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        (status, wrong), names = self.upgrade._state(), self.upgrade._names
+        if wrong is not None:
+            return [servers_finding(wrong)]
         groups = published_groups(old, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(read_files(old, new, groups))
@@ -473,9 +477,11 @@ class _RollbackChecks:
     def findings(self) -> list[Finding]:
         # After a cutover the new server is the publisher of the way back.
         old, new = self.upgrade._sides
-        if obstacles := read_obstacles(old, new, self.upgrade._names):
-            return obstacles
-        status, names = self.upgrade.status(), self.upgrade._names
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        (status, wrong), names = self.upgrade._state(), self.upgrade._names
+        if wrong is not None:
+            return [servers_finding(wrong)]
         forward, returned = published_groups(old, names), returned_groups(new, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(read_files(new, old, returned))
@@ -515,9 +521,9 @@ class _FinishChecks:
     def findings(self) -> list[Finding]:
         old, new = self.upgrade._sides
         names = self.upgrade._names
-        if (wrong := read_wrong_servers(old, new, names)) is not None:
+        status, wrong = self.upgrade._state()
+        if wrong is not None:
             return [servers_finding(wrong)]
-        status = self.upgrade.status()
         forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         return [

@@ -72,7 +72,6 @@ from pgreplkit.plans.cluster.upgradegate import (
 from pgreplkit.plans.cluster.upgradepairing import (
     NamedObjects,
     WrongServers,
-    servers_finding,
     wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
@@ -325,13 +324,22 @@ def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
     return found
 
 
-def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -> UpgradeStatus:
-    """Return the state of the upgrade, from the objects with its names on both servers."""
+def read_state(
+    old: Primary, new: Primary, names: Names, *, interrupted: str
+) -> tuple[UpgradeStatus, WrongServers | None]:
+    """Return the state of the upgrade, from the objects with its names on both servers.
+
+    With it, what shows that the servers are not those of the preparation; None if nothing does.
+    """
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
     fences = [read_fence(one._link, names.fence) for one in (old, new)]
     fenced = [fence is not None and fence.is_up for fence in fences]
-    here, there = read_named(old, names), read_named(new, names)
+    here, there = [
+        _read_named(server, has_fence=fence is not None)
+        for server, fence in zip((old, new), fences, strict=True)
+    ]
+    wrong = wrong_servers(names, old=here, new=there)
     publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
     kept = read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
     phase = phase_of(
@@ -339,12 +347,12 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
         interrupted=interrupted,
-        are_wrong=wrong_servers(names, old=here, new=there) is not None,
+        are_wrong=wrong is not None,
         is_lifting=any(fence is not None and not fence.is_up for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
-    return UpgradeStatus(
+    status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
         forward=tuple(forward),
@@ -352,31 +360,18 @@ def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
     )
+    return status, wrong
 
 
-def read_named(server: Primary, names: Names) -> NamedObjects:
+def _read_named(server: Primary, *, has_fence: bool) -> NamedObjects:
     """Return the names of the objects of a server's database."""
     database = server.connection.info.dbname
     return NamedObjects(
         publications=[one.name for one in server.publications()],
         subscriptions=[one.name for one in server.subscriptions()],
         slots=[one.name for one in server.slots() if one.state.database == database],
-        has_fence=read_fence(server._link, names.fence) is not None,
+        has_fence=has_fence,
     )
-
-
-def read_wrong_servers(old: Primary, new: Primary, names: Names) -> WrongServers | None:
-    """Return what shows that the servers are not those of the preparation; None if nothing does."""
-    here, there = read_named(old, names), read_named(new, names)
-    return wrong_servers(names, old=here, new=there)
-
-
-def read_obstacles(old: Primary, new: Primary, names: Names) -> list[Finding]:
-    """Return the findings with which all others are meaningless, or cannot be read."""
-    if lacking := read_lacking_rights(old=old, new=new):
-        return lacking
-    wrong = read_wrong_servers(old, new, names)
-    return [] if wrong is None else [servers_finding(wrong)]
 
 
 def _statuses(

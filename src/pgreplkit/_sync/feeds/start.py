@@ -13,9 +13,8 @@ from pgreplkit._sync._io import Runner, sleep
 from pgreplkit._sync.feeds.copy import CREATED_WITHIN, FeedCopy
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotchecks import slot_active
-from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import feeds as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
@@ -182,10 +181,9 @@ class FeedStart:
             wait = goal.within(_ENDS_WITHIN)
             walsender.drop_slot(settings.slot, wait=True, timeout=wait)
         limit = walsender._walsender.wal_sender_timeout()
-        with translate_errors(settings.operation), answered_in_time(walsender.connection):
+        with translate_errors(settings.operation):
             # A limit of idle transactions would end the one that holds the snapshot.
-            unlimited = without_timeouts(walsender.version.major)
-            walsender.connection.execute(unlimited.encode(), prepare=False)
+            lift_limits(walsender.connection)
         goal.check(None)
         try:
             created = walsender.create_slot(

@@ -17,10 +17,10 @@ from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -134,8 +134,7 @@ class ApplyCopy:
         with ReplicationConnection.connect(self._conninfo, database=database) as walsender:
             with translate_errors(target.operation):
                 # Creating a slot waits for the transactions that are open, however long they are.
-                unlimited = without_timeouts(walsender.version.major)
-                walsender.connection.execute(unlimited.encode(), prepare=False)
+                lift_limits(walsender.connection)
             if has_slot and is_first:
                 # Nothing was copied at its snapshot, which no longer exists.
                 walsender.drop_slot(self._slot, wait=True)

@@ -22,13 +22,14 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
-from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.catalog.server.session import EXACT_TEXTS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
@@ -136,10 +137,11 @@ class ApplyTarget(Closing):
 
     def _prepare(self) -> None:
         operation = self.operation
-        with translate_errors(operation, connection=self.connection), self.watched():
-            self.connection.execute(EXACT_TEXTS)
+        with translate_errors(operation, connection=self.connection):
+            with self.watched():
+                self.connection.execute(EXACT_TEXTS)
             # Limits that are meant for clients must not end a long transaction of the publisher.
-            self.connection.execute(without_timeouts(self.major).encode())
+            lift_limits(self.connection)
         self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = self.link.one(operation, sql.SHOWN_ROLE)

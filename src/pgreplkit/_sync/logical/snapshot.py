@@ -25,6 +25,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     COPY_OUT,
@@ -34,7 +35,6 @@ from pgreplkit.catalog.logical.snapshot import (
     table_shape,
 )
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import read_grant, translate_errors
@@ -192,13 +192,12 @@ class SnapshotStream(ChangeStream[R]):
     def _begin_snapshot(self) -> tuple[LSN, Connection[object]]:
         """Create the slot, and open a connection that sees the rows before its first change."""
         with self._walsender() as walsender:
-            # A limit of idle transactions would end the one that holds the snapshot.
-            unlimited = without_timeouts(walsender.version.major)
             limit = walsender._walsender.wal_sender_timeout()
             self._silence = Silence.of_server(limit)
             connection = walsender.connection
-            with translate_errors(self._operation), answered_in_time(connection):
-                connection.execute(unlimited.encode(), prepare=False)
+            with translate_errors(self._operation):
+                # A limit of idle transactions would end the one that holds the snapshot.
+                lift_limits(connection)
             # The snapshot is valid until the next command on this connection.
             created = walsender.create_slot(
                 self.slot,
