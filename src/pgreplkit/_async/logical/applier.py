@@ -70,7 +70,8 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
@@ -331,7 +332,7 @@ class AsyncApplier(AsyncClosing):
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-            plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
+            plugin = self._plugin(publisher.link, tables, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
@@ -484,7 +485,7 @@ class AsyncApplier(AsyncClosing):
             raise
 
     def _plugin(
-        self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
+        self, publisher: AsyncLink, tables: Iterable[Table], *, is_binary: bool, until: LSN | None
     ) -> AsyncPgoutput[Row]:
         if self._settings.on_publication_gap == "skip":
             # An older server itself ends the stream there; the rows would have been copied in vain.
@@ -499,7 +500,8 @@ class AsyncApplier(AsyncClosing):
             origin="none" if is_filtered else "any",
             on_publication_gap=self._settings.on_publication_gap,
         )
-        return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
+        types = {column.type_oid for table in tables for column in table.columns}
+        return AsyncQualifiedPgoutput(self._settings.publications, settings, types)
 
     async def _publisher_link(self) -> AsyncApplySource:
         return await AsyncApplySource.connect(self._publisher)

@@ -71,7 +71,8 @@ from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
@@ -330,7 +331,7 @@ class Applier(Closing):
             dump = text_of(target.connection)
             is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
             is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-            plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
+            plugin = self._plugin(publisher.link, tables, is_binary=is_binary, until=until)
             planner = self._planner(shapes, dump, is_binary=is_binary)
             # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
@@ -478,7 +479,9 @@ class Applier(Closing):
             error.remedy = self._settings.gap_remedy
             raise
 
-    def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
+    def _plugin(
+        self, publisher: Link, tables: Iterable[Table], *, is_binary: bool, until: LSN | None
+    ) -> Pgoutput[Row]:
         if self._settings.on_publication_gap == "skip":
             # An older server itself ends the stream there; the rows would have been copied in vain.
             publisher.require("publication.gaps")
@@ -492,7 +495,8 @@ class Applier(Closing):
             origin="none" if is_filtered else "any",
             on_publication_gap=self._settings.on_publication_gap,
         )
-        return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
+        types = {column.type_oid for table in tables for column in table.columns}
+        return QualifiedPgoutput(self._settings.publications, settings, types)
 
     def _publisher_link(self) -> ApplySource:
         return ApplySource.connect(self._publisher)
