@@ -29,8 +29,10 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.journalfile import write_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import Names, cutover_journal
 from pgreplkit.plans.cluster.upgradesteps import (
     CopyIndexes,
     CopyTables,
@@ -356,6 +358,13 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
             await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
+        # An upgrade of another name, which uses the same file.
+        journal = cutover_journal(Names(upgrade="other"), {}, way_back=False)
+        write_journal(tmp_path / "journal.json", journal)
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
+        with pytest.raises(ValueError, match=r"'shop': .* has the cutover of other"):
+            await upgrade.plan_resume()
+        (tmp_path / "journal.json").unlink()
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -765,6 +774,11 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             with pytest.raises(Exception, match="are fenced"):
                 order(old)
             await (await another.plan_rollback()).run()
+            # And continued, too.
+            with pytest.raises(ServerError, match="the old server accepts writes: another process"):
+                await waiting.resume()
+            with pytest.raises(Exception, match="are fenced"):
+                order(new)
             # A lock whose session was lost stops the plan before the next step.
             lost = await another.plan_cutover(lambda _: old.run(END_LOCKS))
             with pytest.raises(PlanFailed, match=r"server closed|terminat"):

@@ -194,6 +194,8 @@ class Plan:
             checks = ", ".join(finding.check for finding in critical)
             _LOGGER.info("%s: refused because of %s", self.operation, checks)
             raise PlanRefused(self.operation, tuple(critical))
+        # Another process may have begun an operation with the same file during the checks.
+        self._insist_on_version()
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
         self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
