@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import attrs
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
@@ -62,6 +63,18 @@ _BINARY_SINCE = 14
 """The first major version of a publisher that sends values in binary."""
 
 
+@attrs.frozen
+class _Prepared:
+    """The facts about both servers with which an attempt begins."""
+
+    system_id: int
+    state: ApplierState | None
+    planner: Planner
+    plugin: AsyncPgoutput[Row]
+    copy: AsyncApplyCopy | None
+    """The copy of the rows, unless all are copied."""
+
+
 class AsyncApplyAttempt:
     """One attempt of a run, with sessions of its own: it ends with the first that is lost."""
 
@@ -97,52 +110,67 @@ class AsyncApplyAttempt:
         ):
             connections = [one.connection for one in (publisher.link, shapes.link, target)]
             async with self._limited(connections):
-                # First of all: two appliers of one name would apply each change twice.
-                await target.lock()
-                state = await target.read_state() if await target.has_schema() else None
-                source = await read_database(publisher.link)
-                self._check_source(state, system_id := int(source.system_id))
-                is_first = state is None or state.state != "streaming"
-                copies = await published_tables(publisher.link, settings, insists=is_first)
-                tables = [copy.table for copy in copies]
-                # A subscriber that is also the publisher must not write the published tables.
-                if feeds_itself(source, await read_database(shapes.link)):
-                    settings.insist_on_other_tables([table.table_name for table in tables])
-                targets = [settings.target_of(table.table_name) for table in tables]
-                await shapes.read(targets)
-                await self._insist_on_versions(shapes)
-                dump = text_of(target.connection)
-                is_text = (
-                    self._is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
-                )
-                is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-                plugin = self._plugin(publisher.link, is_binary=is_binary)
-                planner = self._planner(shapes, dump, is_binary=is_binary)
-                # A table that does not fit is found before rows are copied, or versions compared.
-                if is_first or settings.stamps is not None:
-                    for table in tables:
-                        planner.plan_of(table)
-                copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
-                if copy is not None:
-                    await copy.check(copies, state)
-                # Only here: what is refused above leaves nothing behind.
-                await target.ensure_schema()
-                await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
-                await self._use_versions(target, shapes.link, targets)
-            if copy is not None:
+                prepared = await self._prepare(publisher.link, shapes, target)
+            if prepared.copy is not None:
                 # It ends the sessions that it waits for by itself, and needs the others then.
-                await self._copied(copy, system_id, state)
+                await self._copied(prepared.copy, prepared)
             async with self._limited(connections):
-                if copy is not None:
-                    state = await target.read_state()
-                await target.take_origin()
-                try:
-                    await self._stream(target, shapes, planner, plugin, state)
-                except ApplyFailed as failure:
-                    mismatch = await find_mismatch(publisher.link, shapes.link, settings, failure)
-                    if mismatch is None:
-                        raise
-                    raise mismatch from failure
+                await self._continue(publisher.link, shapes, target, prepared)
+
+    async def _prepare(
+        self, publisher: AsyncLink, shapes: AsyncTargetShapes, target: AsyncApplyTarget
+    ) -> _Prepared:
+        """Check both servers, and create the applier's tables."""
+        settings = self._settings
+        # First of all: two appliers of one name would apply each change twice.
+        await target.lock()
+        state = await target.read_state() if await target.has_schema() else None
+        source = await read_database(publisher)
+        self._check_source(state, system_id := int(source.system_id))
+        is_first = state is None or state.state != "streaming"
+        copies = await published_tables(publisher, settings, insists=is_first)
+        tables = [copy.table for copy in copies]
+        # A subscriber that is also the publisher must not write the published tables.
+        if feeds_itself(source, await read_database(shapes.link)):
+            settings.insist_on_other_tables([table.table_name for table in tables])
+        targets = [settings.target_of(table.table_name) for table in tables]
+        await shapes.read(targets)
+        await self._insist_on_versions(shapes)
+        dump = text_of(target.connection)
+        is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
+        is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
+        plugin = self._plugin(publisher, is_binary=is_binary)
+        planner = self._planner(shapes, dump, is_binary=is_binary)
+        # A table that does not fit is found before rows are copied, or versions compared.
+        if is_first or settings.stamps is not None:
+            for table in tables:
+                planner.plan_of(table)
+        copy = self._copy(publisher, target, planner, plugin) if is_first else None
+        if copy is not None:
+            await copy.check(copies, state)
+        # Only here: what is refused above leaves nothing behind.
+        await target.ensure_schema()
+        await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
+        await self._use_versions(target, shapes.link, targets)
+        return _Prepared(system_id, state, planner, plugin, copy)
+
+    async def _continue(
+        self,
+        publisher: AsyncLink,
+        shapes: AsyncTargetShapes,
+        target: AsyncApplyTarget,
+        prepared: _Prepared,
+    ) -> None:
+        """Apply the changes from the applier's position on."""
+        state = prepared.state if prepared.copy is None else await target.read_state()
+        await target.take_origin()
+        try:
+            await self._stream(target, shapes, prepared.planner, prepared.plugin, state)
+        except ApplyFailed as failure:
+            mismatch = await find_mismatch(publisher, shapes.link, self._settings, failure)
+            if mismatch is None:
+                raise
+            raise mismatch from failure
 
     @asynccontextmanager
     async def _limited(self, connections: Sequence[AsyncConnection[object]]) -> AsyncIterator[None]:
@@ -235,11 +263,9 @@ class AsyncApplyAttempt:
             self._goal,
         )
 
-    async def _copied(
-        self, copy: AsyncApplyCopy, system_id: int, state: ApplierState | None
-    ) -> None:
+    async def _copied(self, copy: AsyncApplyCopy, prepared: _Prepared) -> None:
         try:
-            await copy.create(system_id, state)
+            await copy.create(prepared.system_id, prepared.state)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows

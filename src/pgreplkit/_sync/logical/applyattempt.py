@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+import attrs
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
@@ -63,6 +64,18 @@ _BINARY_SINCE = 14
 """The first major version of a publisher that sends values in binary."""
 
 
+@attrs.frozen
+class _Prepared:
+    """The facts about both servers with which an attempt begins."""
+
+    system_id: int
+    state: ApplierState | None
+    planner: Planner
+    plugin: Pgoutput[Row]
+    copy: ApplyCopy | None
+    """The copy of the rows, unless all are copied."""
+
+
 class ApplyAttempt:
     """One attempt of a run, with sessions of its own: it ends with the first that is lost."""
 
@@ -98,52 +111,65 @@ class ApplyAttempt:
         ):
             connections = [one.connection for one in (publisher.link, shapes.link, target)]
             with self._limited(connections):
-                # First of all: two appliers of one name would apply each change twice.
-                target.lock()
-                state = target.read_state() if target.has_schema() else None
-                source = read_database(publisher.link)
-                self._check_source(state, system_id := int(source.system_id))
-                is_first = state is None or state.state != "streaming"
-                copies = published_tables(publisher.link, settings, insists=is_first)
-                tables = [copy.table for copy in copies]
-                # A subscriber that is also the publisher must not write the published tables.
-                if feeds_itself(source, read_database(shapes.link)):
-                    settings.insist_on_other_tables([table.table_name for table in tables])
-                targets = [settings.target_of(table.table_name) for table in tables]
-                shapes.read(targets)
-                self._insist_on_versions(shapes)
-                dump = text_of(target.connection)
-                is_text = (
-                    self._is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
-                )
-                is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-                plugin = self._plugin(publisher.link, is_binary=is_binary)
-                planner = self._planner(shapes, dump, is_binary=is_binary)
-                # A table that does not fit is found before rows are copied, or versions compared.
-                if is_first or settings.stamps is not None:
-                    for table in tables:
-                        planner.plan_of(table)
-                copy = self._copy(publisher.link, target, planner, plugin) if is_first else None
-                if copy is not None:
-                    copy.check(copies, state)
-                # Only here: what is refused above leaves nothing behind.
-                target.ensure_schema()
-                shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
-                self._use_versions(target, shapes.link, targets)
-            if copy is not None:
+                prepared = self._prepare(publisher.link, shapes, target)
+            if prepared.copy is not None:
                 # It ends the sessions that it waits for by itself, and needs the others then.
-                self._copied(copy, system_id, state)
+                self._copied(prepared.copy, prepared)
             with self._limited(connections):
-                if copy is not None:
-                    state = target.read_state()
-                target.take_origin()
-                try:
-                    self._stream(target, shapes, planner, plugin, state)
-                except ApplyFailed as failure:
-                    mismatch = find_mismatch(publisher.link, shapes.link, settings, failure)
-                    if mismatch is None:
-                        raise
-                    raise mismatch from failure
+                self._continue(publisher.link, shapes, target, prepared)
+
+    def _prepare(self, publisher: Link, shapes: TargetShapes, target: ApplyTarget) -> _Prepared:
+        """Check both servers, and create the applier's tables."""
+        settings = self._settings
+        # First of all: two appliers of one name would apply each change twice.
+        target.lock()
+        state = target.read_state() if target.has_schema() else None
+        source = read_database(publisher)
+        self._check_source(state, system_id := int(source.system_id))
+        is_first = state is None or state.state != "streaming"
+        copies = published_tables(publisher, settings, insists=is_first)
+        tables = [copy.table for copy in copies]
+        # A subscriber that is also the publisher must not write the published tables.
+        if feeds_itself(source, read_database(shapes.link)):
+            settings.insist_on_other_tables([table.table_name for table in tables])
+        targets = [settings.target_of(table.table_name) for table in tables]
+        shapes.read(targets)
+        self._insist_on_versions(shapes)
+        dump = text_of(target.connection)
+        is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
+        is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
+        plugin = self._plugin(publisher, is_binary=is_binary)
+        planner = self._planner(shapes, dump, is_binary=is_binary)
+        # A table that does not fit is found before rows are copied, or versions compared.
+        if is_first or settings.stamps is not None:
+            for table in tables:
+                planner.plan_of(table)
+        copy = self._copy(publisher, target, planner, plugin) if is_first else None
+        if copy is not None:
+            copy.check(copies, state)
+        # Only here: what is refused above leaves nothing behind.
+        target.ensure_schema()
+        shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
+        self._use_versions(target, shapes.link, targets)
+        return _Prepared(system_id, state, planner, plugin, copy)
+
+    def _continue(
+        self,
+        publisher: Link,
+        shapes: TargetShapes,
+        target: ApplyTarget,
+        prepared: _Prepared,
+    ) -> None:
+        """Apply the changes from the applier's position on."""
+        state = prepared.state if prepared.copy is None else target.read_state()
+        target.take_origin()
+        try:
+            self._stream(target, shapes, prepared.planner, prepared.plugin, state)
+        except ApplyFailed as failure:
+            mismatch = find_mismatch(publisher, shapes.link, self._settings, failure)
+            if mismatch is None:
+                raise
+            raise mismatch from failure
 
     @contextmanager
     def _limited(self, connections: Sequence[Connection[object]]) -> Iterator[None]:
@@ -234,9 +260,9 @@ class ApplyAttempt:
             self._goal,
         )
 
-    def _copied(self, copy: ApplyCopy, system_id: int, state: ApplierState | None) -> None:
+    def _copied(self, copy: ApplyCopy, prepared: _Prepared) -> None:
         try:
-            copy.create(system_id, state)
+            copy.create(prepared.system_id, prepared.state)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
