@@ -83,6 +83,10 @@ class AsyncPlanLock(Protocol):
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
+    async def insist_on_fences(self, operation: str, journal: Journal) -> None:
+        """Insist that servers that were fenced before still are."""
+        ...
+
 
 @made_by("a method such as cluster.plan_switchover()")
 class AsyncPlan:
@@ -290,6 +294,8 @@ class AsyncPlan:
                     f"{found}: another process has continued it since",
                     remedy="look at the present state, and plan the next operation",
                 )
+            if resumes and not undoes:
+                await self._lock.insist_on_fences(self._act, self._journal)
             yield
 
     async def _verify_lock(self, step: Step) -> None:

@@ -28,6 +28,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_stuck,
     read_tables,
     read_truncated,
+    read_unfenced_roles,
     read_unpublished,
     read_upgrade_facts,
     read_way_back,
@@ -512,6 +513,7 @@ class _RollbackChecks:
                 subscriptions=others,
                 truncated=await read_truncated(new, old, back) if is_over else [],
                 writing_triggers=await read_writing_triggers(old=old, new=new),
+                unfenced_roles=await read_unfenced_roles(old=old, new=new),
             ),
         ]
 

@@ -84,6 +84,10 @@ class PlanLock(Protocol):
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
+    def insist_on_fences(self, operation: str, journal: Journal) -> None:
+        """Insist that servers that were fenced before still are."""
+        ...
+
 
 @made_by("a method such as cluster.plan_switchover()")
 class Plan:
@@ -291,6 +295,8 @@ class Plan:
                     f"{found}: another process has continued it since",
                     remedy="look at the present state, and plan the next operation",
                 )
+            if resumes and not undoes:
+                self._lock.insist_on_fences(self._act, self._journal)
             yield
 
     def _verify_lock(self, step: Step) -> None:

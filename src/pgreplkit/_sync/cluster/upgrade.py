@@ -29,6 +29,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_stuck,
     read_tables,
     read_truncated,
+    read_unfenced_roles,
     read_unpublished,
     read_upgrade_facts,
     read_way_back,
@@ -509,6 +510,7 @@ class _RollbackChecks:
                 subscriptions=others,
                 truncated=read_truncated(new, old, back) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),
+                unfenced_roles=read_unfenced_roles(old=old, new=new),
             ),
         ]
 

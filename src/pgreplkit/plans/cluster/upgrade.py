@@ -60,15 +60,22 @@ class UpgradeStatus(Record):
     """The subscriptions of the old server, after a cutover."""
     old_is_fenced: bool
     new_is_fenced: bool
+    old_disabled: tuple[TableName, ...] = ()
+    """Tables of the old server whose trigger of the fence someone has disabled: then the server
+    does not count as fenced."""
+    new_disabled: tuple[TableName, ...] = ()
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for node, is_fenced, subscriptions in (
-            (OLD, self.old_is_fenced, self.back),
-            (NEW, self.new_is_fenced, self.forward),
+        for node, is_fenced, disabled, subscriptions in (
+            (OLD, self.old_is_fenced, self.old_disabled, self.back),
+            (NEW, self.new_is_fenced, self.new_disabled, self.forward),
         ):
-            lines.append(f"  {node} server: {'fenced' if is_fenced else 'not fenced'}")
+            state = "fenced" if is_fenced else "not fenced"
+            if disabled:
+                state += f": the trigger is disabled on {', '.join(map(str, disabled))}"
+            lines += wrapped(f"{node} server: {state}", first="  ", then="    ")
             for line in [line for one in subscriptions for line in str(one).splitlines()]:
                 indent = " " * (4 + len(line) - len(line.lstrip()))
                 lines += wrapped(line.lstrip(), first=indent, then=f"{indent}  ")
