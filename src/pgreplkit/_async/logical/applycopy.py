@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pgreplkit._async._io import TaskGroup
@@ -57,8 +57,10 @@ class AsyncApplyCopy:
         self._planner, self._plugin, self._settings = planner, plugin, settings
         self._stops = stops
         self._slot = sql.PREFIX + settings.name
-        self._left: deque[TableCopy] = deque()
-        """The tables whose copy has not begun."""
+        self._left: deque[list[TableCopy]] = deque()
+        """The tables whose copy has not begun, those of one table of the subscriber together."""
+        self._filled: set[TableName] = set()
+        """The subscriber's tables that have copied rows of this applier."""
         self._failure: Exception | None = None
         self._failed: TableName | None = None
         """The table whose copy failed."""
@@ -78,13 +80,23 @@ class AsyncApplyCopy:
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else await target.read_copied()
-            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
-            tables = [copy.table.table_name for copy in self._left]
+            self._filled.update(map(settings.target_of, copied))
+            left = [copy for copy in copies if copy.table.table_name not in copied]
+            tables = [copy.table.table_name for copy in left]
             await insist_on_all_rows(self._publisher, target.operation, tables)
+            self._left.extend(self._by_target(left))
             # Each copy checks its table again.
-            if settings.existing == "refuse":
-                for copy in self._left:
-                    await insist_on_empty(target.link, copy, settings)
+            for first, *_ in self._left:
+                into = settings.target_of(first.table.table_name)
+                if settings.existing == "refuse" and into not in self._filled:
+                    await insist_on_empty(target.link, first, settings)
+
+    def _by_target(self, copies: Sequence[TableCopy]) -> Iterable[list[TableCopy]]:
+        sharing: dict[TableName, list[TableCopy]] = {}
+        for copy in copies:
+            into = self._settings.target_of(copy.table.table_name)
+            sharing.setdefault(into, []).append(copy)
+        return sharing.values()
 
     async def create(self, system_id: int, state: ApplierState | None) -> bool:
         """Create the slot, and copy the tables that are not copied yet.
@@ -208,13 +220,20 @@ class AsyncApplyCopy:
         try:
             while self._is_wanted and self._left and not self._stops():
                 try:
-                    copy = self._left.popleft()
+                    sharing = self._left.popleft()
                 except IndexError:
                     # Another thread has just taken the last one.
                     break
-                count = await worker.copy(copy, created.consistent_point)
+                copy, *others = sharing
+                into = self._settings.target_of(copy.table.table_name)
+                # Only the first of several tables may empty the table that they are copied to.
+                keeps = into in self._filled
+                count = await worker.copy(copy, created.consistent_point, keeps=keeps)
+                self._filled.add(into)
                 # Not in one statement: the sum would be read before the copy, and another lost.
                 self.rows += count
+                if others:
+                    self._left.appendleft(others)
         except Exception as error:
             # The first failure is the cause of those that follow.
             if self._failure is None:
