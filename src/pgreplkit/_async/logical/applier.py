@@ -16,6 +16,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applychecks import check_apply, insist_on_role, setup_statements
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
+from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
@@ -66,6 +67,7 @@ from pgreplkit.plans.logical.applying import (
     ParkedTransaction,
     SetupStatements,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
@@ -325,6 +327,8 @@ class AsyncApplier(AsyncClosing):
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, await read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
+            own = direction_of(copies, settings)
+            await insist_on_no_loop(self._operation, publisher.link, shapes.link, own)
             targets = [settings.target_of(table.table_name) for table in tables]
             await shapes.read(targets)
             await self._insist_on_versions(shapes)
@@ -344,9 +348,11 @@ class AsyncApplier(AsyncClosing):
             await target.ensure_schema()
             await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             await self._use_versions(target, shapes.link, targets)
-            if copy is not None:
-                if not await self._copied(copy, system_id, state):
-                    return
+            if copy is None:
+                await target.note_flow(own)
+            elif not await self._copied(copy, system_id, state, own):
+                return
+            else:
                 state = await target.read_state()
             await target.take_origin()
             try:
@@ -392,10 +398,11 @@ class AsyncApplier(AsyncClosing):
         copy: AsyncApplyCopy,
         system_id: int,
         state: ApplierState | None,
+        own: Direction,
     ) -> bool:
         """Copy the tables; return whether all of them are copied."""
         try:
-            return await copy.create(system_id, state)
+            return await copy.create(system_id, state, own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows

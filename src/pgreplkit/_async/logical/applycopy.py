@@ -22,6 +22,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -86,7 +87,7 @@ class AsyncApplyCopy:
                 for copy in self._left:
                     await insist_on_empty(target.link, copy, settings)
 
-    async def create(self, system_id: int, state: ApplierState | None) -> bool:
+    async def create(self, system_id: int, state: ApplierState | None, own: Direction) -> bool:
         """Create the slot, and copy the tables that are not copied yet.
 
         Return whether all of them are; False if the applier was stopped in between.
@@ -96,6 +97,7 @@ class AsyncApplyCopy:
         target, has_slot = self._target, await self._has_slot()
         if state is None:
             await target.create(system_id)
+        await target.note_flow(own)
         is_copying = state is not None and state.state == "copying"
         # Without a copy, a slot that exists has the changes that were made since its creation.
         is_first = not has_slot or (self._settings.copy and not is_copying)

@@ -17,6 +17,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applychecks import check_apply, insist_on_role, setup_statements
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
+from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
@@ -67,6 +68,7 @@ from pgreplkit.plans.logical.applying import (
     ParkedTransaction,
     SetupStatements,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
@@ -324,6 +326,8 @@ class Applier(Closing):
             # A subscriber that is also the publisher must not write the published tables.
             if feeds_itself(source, read_database(shapes.link)):
                 settings.insist_on_other_tables([table.table_name for table in tables])
+            own = direction_of(copies, settings)
+            insist_on_no_loop(self._operation, publisher.link, shapes.link, own)
             targets = [settings.target_of(table.table_name) for table in tables]
             shapes.read(targets)
             self._insist_on_versions(shapes)
@@ -343,9 +347,11 @@ class Applier(Closing):
             target.ensure_schema()
             shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             self._use_versions(target, shapes.link, targets)
-            if copy is not None:
-                if not self._copied(copy, system_id, state):
-                    return
+            if copy is None:
+                target.note_flow(own)
+            elif not self._copied(copy, system_id, state, own):
+                return
+            else:
                 state = target.read_state()
             target.take_origin()
             try:
@@ -391,10 +397,11 @@ class Applier(Closing):
         copy: ApplyCopy,
         system_id: int,
         state: ApplierState | None,
+        own: Direction,
     ) -> bool:
         """Copy the tables; return whether all of them are copied."""
         try:
-            return copy.create(system_id, state)
+            return copy.create(system_id, state, own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
