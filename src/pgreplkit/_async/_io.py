@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from asyncio import Lock as Lock, Task, TimerHandle, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import copy_context
 from inspect import isawaitable
+from threading import Thread
 from typing import TypeAlias, TypeVar
 from weakref import WeakMethod
 
 T = TypeVar("T")
 Job: TypeAlias = Task[T]
+
+_CANCELLED_WITHIN = 1.0
+"""Seconds for a caller's hook to end when it is cancelled; it may suppress the cancellation."""
 
 
 class TaskGroup:
@@ -148,10 +154,46 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
         del call
 
 
-async def completed(result: object) -> None:
-    """Await the result of a caller's hook, if it is awaitable."""
-    if isawaitable(result):
-        await result
+async def failure_of_hook(
+    call: Callable[[], object], timeout: float | None
+) -> BaseException | None:
+    """Run a caller's hook, and await its result if it is awaitable; return what it raises.
+
+    Raises: TimeoutError if it has not ended in time; a function may still run in its thread then.
+    """
+    job = asyncio.ensure_future(_failure_of_hook(call))
+    try:
+        await asyncio.wait([job], timeout=timeout)
+        if not job.done():
+            raise TimeoutError
+    finally:
+        if job.cancel():
+            await asyncio.wait([job], timeout=_CANCELLED_WITHIN)
+    return job.result()
+
+
+async def _failure_of_hook(call: Callable[[], object]) -> BaseException | None:
+    # Returned, and not raised: an event loop does not survive an interrupt in one of its tasks, and
+    # a cancellation that the hook raises is not one of the caller.
+    outcome: Future[tuple[object, BaseException | None]] = Future()
+    # So that it stays usable if this task is cancelled.
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result((call(), None))
+        except BaseException as error:
+            outcome.set_result((None, error))
+
+    # A hook that hangs does not keep the program from ending, as one of asyncio.to_thread would.
+    Thread(target=copy_context().run, args=(run,), name="pgreplkit-hook", daemon=True).start()
+    result, error = await asyncio.wrap_future(outcome)
+    try:
+        if isawaitable(result):
+            await result
+    except BaseException as raised:
+        return raised
+    return error
 
 
 class Runner:

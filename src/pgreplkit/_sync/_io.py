@@ -150,15 +150,32 @@ def _beating(beat: WeakMethod[Callable[[], None]], interval: float, closed: Even
         del call
 
 
-def completed(result: object) -> None:
-    """Check the result of a caller's hook.
+def failure_of_hook(call: Callable[[], object], timeout: float | None) -> BaseException | None:
+    """Call a caller's hook, in a thread if its time is limited; return what it raises.
 
-    Raises: TypeError for a coroutine, which the sync classes do not run.
+    A TypeError is returned for a coroutine, which the sync classes do not run.
+
+    Raises: TimeoutError if it has not ended in time; it may still run then.
     """
-    if iscoroutine(result):
-        result.close()
-    if isawaitable(result):
-        raise TypeError("the hook returned a coroutine, which only the async classes run")
+    if timeout is None:
+        return _failure_of_hook(call)
+    group = TaskGroup(1)
+    try:
+        return group.start(lambda: _failure_of_hook(call)).result(timeout)
+    finally:
+        group.close()
+
+
+def _failure_of_hook(call: Callable[[], object]) -> BaseException | None:
+    try:
+        result = call()
+        if iscoroutine(result):
+            result.close()
+        if isawaitable(result):
+            raise TypeError("the hook returned a coroutine, which only the async classes run")
+    except BaseException as error:
+        return error
+    return None
 
 
 class Runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import threading
@@ -397,8 +398,12 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
         plan = await upgrade.plan_cutover()
-        with pytest.raises(RuntimeError, match="stop"):
+        with pytest.raises(RuntimeError, match="stop") as stopped:
             await plan.run(stopped_at(OpenTables))
+        [note] = stopped.value.__notes__
+        assert "\n  state: no server accepts writes" in note
+        # That step was not started.
+        assert "way back: undo()" in note
         await plan.undo()
         assert (await upgrade.status()).phase is UpgradePhase.PREPARED
         assert sides.subscriber.all(LEFT) == [("shop_1",), ("shop_fence",)]
@@ -422,7 +427,15 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         ends.set()
         # A program may be called as a function, and end with the exit status 0.
         plan = await hanging.plan_resume(lambda _: sys.exit(0))
-        with pytest.raises(PlanFailed, match=r"it has called sys.exit\(0\)"):
+        with pytest.raises(PlanFailed, match=r"redirect has called sys.exit\(0\)"):
+            await plan.resume()
+
+        def cancelled(node: str) -> None:
+            raise asyncio.CancelledError(node)
+
+        # It is not the caller who is cancelled.
+        plan = await hanging.plan_resume(cancelled)
+        with pytest.raises(PlanFailed, match="CancelledError: new"):
             await plan.resume()
     # The journal is lost: the objects on the servers tell how far the cutover was.
     (tmp_path / "journal.json").unlink()

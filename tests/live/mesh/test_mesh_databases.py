@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from threading import Thread
+from threading import Timer
 
 import psycopg
 import pytest
 from clusters import Clusters
 from databases import Database, make_database
 
+from pgreplkit.catalog.server.session import TIMEOUTS
 from pgreplkit.errors import PlanRefused
 from pgreplkit.mesh import Mesh
-from pgreplkit.rows import Finding, Severity
+from pgreplkit.plans.mesh.steps import CopyRows, MakeStreams
+from pgreplkit.rows import Finding, Severity, StepProgress
 
 SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 COLUMNS = 1600
@@ -104,20 +105,10 @@ def test_the_widest_table_is_copied_and_written_in_a_mesh(
 ) -> None:
     for database in databases.values():
         database.run(*WIDE)
-        # The limits of clients do not end a plan.
-        database.run(f"ALTER DATABASE {database.name} SET statement_timeout = '300ms'")
     # Just written, so that each row is copied with the time of its commit.
     databases["a"].run(ODD)
     mesh = Mesh(servers, tables=["wide"])
-    plan = mesh.plan_create()
-    # The slots wait for this transaction.
-    with psycopg.connect(servers["a"]) as other:
-        other.execute("SELECT txid_current()")
-        creating = Thread(target=plan.run)
-        creating.start()
-        time.sleep(1)
-    creating.join(60)
-    assert not plan.remaining
+    mesh.plan_create().run()
     assert databases["b"].all(ROWS) == databases["a"].all(ROWS)
     with mesh.running():
         databases["b"].run("UPDATE wide SET c1599 = 1, name = 'b' WHERE id = 1")
@@ -126,6 +117,45 @@ def test_the_widest_table_is_copied_and_written_in_a_mesh(
     assert databases["b"].all(ROWS) == databases["a"].all(ROWS)
     changed = "SELECT id, c1599 FROM wide ORDER BY id"
     assert databases["a"].all(changed) == [(1, 1), (3, None), (4, None)]
+
+
+# Writing a row takes longer than the limits, and the donor is idle meanwhile.
+SLOW = (
+    "CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+    " $$ BEGIN PERFORM pg_sleep(0.4); RETURN $1; END $$",
+    "CREATE DOMAIN slowly AS int CHECK (slow(VALUE) > 0)",
+    "CREATE TABLE s (id int PRIMARY KEY, n slowly)",
+)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_the_time_limits_of_clients_do_not_end_a_plan_that_waits_and_copies(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    a, b = databases.values()
+    for database in (a, b):
+        database.run(*SLOW)
+    a.run("INSERT INTO s VALUES (1, 1), (2, 2)")
+    plan = Mesh(servers, tables=["s"]).plan_create()
+    with psycopg.connect(servers["a"]) as client:
+        # For sessions that begin from here on.
+        for database in (a, b):
+            for name, since in TIMEOUTS.items():
+                if database.node.major >= since:
+                    database.run(f"ALTER DATABASE {database.name} SET {name} = '300ms'")
+
+        def hold(progress: StepProgress) -> None:
+            # Slots wait for this transaction.
+            if progress.elapsed is None and type(progress.step) in (MakeStreams, CopyRows):
+                client.execute("SELECT txid_current()")
+                Timer(1, client.commit).start()
+
+        plan.run(hold)
+    for database in (a, b):
+        database.run(f"ALTER DATABASE {database.name} RESET ALL")
+    assert not plan.remaining
+    assert b.all("TABLE s") == a.all("TABLE s") == [(1, 1), (2, 2)]
 
 
 @pytest.mark.pg("<13")

@@ -255,6 +255,14 @@ def test_a_generated_column_is_computed_here_and_takes_no_null_from_the_publishe
     assert not [*missing_nulls(shape(), here, {"n": "n"})]
 
 
-def test_an_identity_column_stays_not_null() -> None:
-    [one] = missing_nulls(shape(), shape(not_null=True, identity="d"), {"n": "n"})
+@pytest.mark.parametrize(
+    "changes", [{"identity": "d"}, {"is_key": True}, {"inherits_not_null": True}]
+)
+def test_a_not_null_that_cannot_be_dropped_is_offered_to_the_publisher(
+    changes: dict[str, Any],
+) -> None:
+    [one] = missing_nulls(shape(name="m"), shape(not_null=True, **changes), {"m": "n"})
     assert one.ddl == ()
+    assert one.found.endswith(
+        "run ALTER TABLE public.t ALTER COLUMN m SET NOT NULL on the publisher"
+    )

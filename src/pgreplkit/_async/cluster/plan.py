@@ -154,8 +154,9 @@ class AsyncPlan:
     ) -> PlanResult:
         """Run the checks, then perform the steps in order.
 
-        ``on_progress`` is called when a step starts and when it is done. If a step is cancelled or
-        interrupted, a note of the exception says which server accepts writes, as PlanFailed does.
+        ``on_progress`` is called when a step starts and when it is done. If it raises an exception,
+        or a step is cancelled or interrupted, a note of the exception says which server accepts
+        writes, as PlanFailed does.
 
         Raises:
             PlanRefused: If a finding is critical, unless ``force`` is set; nothing is changed then.
@@ -244,11 +245,7 @@ class AsyncPlan:
             return await self._undo()
 
     async def _undo(self) -> Rows[Step]:
-        # Whether a step was started is known only to the process that ran the plan: in another
-        # process, the next step of the journal may have been started by the one that was killed.
-        remaining = self.remaining
-        is_begun = self._checks is None or (bool(remaining) and self._begun is remaining[0])
-        final = self._journal.final_step(next_is_begun=is_begun)
+        final = self._journal.final_step(next_is_begun=self._next_is_begun)
         if final is not None:
             raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
         undone = Rows[Step]()
@@ -267,6 +264,16 @@ class AsyncPlan:
         self._keep(attrs.evolve(self._journal, done=(), undone=True))
         self._begun = None
         return undone
+
+    @property
+    def _next_is_begun(self) -> bool:
+        """Whether the next step may have been started.
+
+        That is known only to the process that ran the plan: in another process, the next step of
+        the journal may have been started by the one that was killed.
+        """
+        remaining = self.remaining
+        return self._checks is None or (bool(remaining) and self._begun is remaining[0])
 
     @asynccontextmanager
     async def _alone(self, *, resumes: bool, undoes: bool = False) -> AsyncIterator[None]:
@@ -312,7 +319,8 @@ class AsyncPlan:
             began_at = self._began_at = self._began_at or datetime.now(UTC)
             where = f"{self.operation}, step {number} of {len(self.steps)}"
             _LOGGER.info("%s begins: %s", where, step)
-            _report(on_progress, step, number, len(self.steps), None)
+            with self._reported(str(step)):
+                _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
             with self._reported(str(step)):
                 await self._verify_lock(step)
@@ -331,7 +339,8 @@ class AsyncPlan:
                 self._keep(self._journal.with_done(done, promotion))
             self._begun = self._began_at = None
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
-            _report(on_progress, step, number, len(self.steps), done.elapsed)
+            with self._reported(str(step)):
+                _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
 
     def _keep(self, journal: Journal) -> None:
@@ -372,7 +381,9 @@ class AsyncPlan:
         state = self._journal.state
         _LOGGER.warning("%s: failed in %s: %s; %s", self.operation, step, one_line(found), state)
         file = None if self._journal_file is None else str(self._journal_file)
-        return self._journal.failure(step, found, file, way_on=way_on)
+        return self._journal.failure(
+            step, found, file, way_on=way_on, next_is_begun=self._next_is_begun
+        )
 
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the steps, and the times of those that are done, as JSON types.

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._async._io import completed, to_thread
+from pgreplkit._async._io import to_thread
+from pgreplkit._async.cluster.hooks import call_hook
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -108,14 +109,13 @@ class AsyncSite:
 
         Raises:
             ControlFailed: If the function raises any exception, or none was given.
+            KeyboardInterrupt: If the function raises it.
         """
         fence, operation = self.fence, f"fence {name}"
         if fence is None:
             raise ControlFailed(operation, "no function to call was given; pass it in fence=")
-        try:
-            await completed(await to_thread(lambda: fence(name)))
-        except Exception as error:
-            raise ControlFailed(operation, f"{type(error).__name__}: {error}") from error
+        # As long as it takes: without it, two servers might accept writes.
+        await call_hook(operation, "fence", fence, name, None)
 
     async def address(self, name: str) -> str:
         """Return the address at which other servers reach a server."""

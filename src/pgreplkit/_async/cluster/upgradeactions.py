@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._async._io import sleep
+from pgreplkit._async.cluster.hooks import call_hook
 from pgreplkit._async.cluster.upgradefacts import (
     keep_schema,
     read_fingerprint,
@@ -388,23 +389,9 @@ class AsyncUpgradeActor:
             await sleep(backoff.next_pause())
 
     async def _redirect(self, node: str) -> None:
-        redirect = self.redirect
-        if redirect is None:
-            return
-        operation, group = f"move the clients to the {node} server", TaskGroup(1)
-        job = group.start(lambda: _called(redirect, node))
-        try:
-            await group.wait([job], self.timeout)
-            if not job.done():
-                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
-                raise ControlFailed(operation, found)
-            try:
-                job.result()
-            except Exception as error:
-                found = f"{type(error).__name__}: {error}"
-                raise ControlFailed(operation, found) from error
-        finally:
-            await group.close()
+        if self.redirect is not None:
+            operation = f"move the clients to the {node} server"
+            await call_hook(operation, "redirect", self.redirect, node, self.timeout)
 
 
 async def _look_at(
@@ -422,14 +409,6 @@ async def _look_at(
             raise
         return look
     return None
-
-
-async def _called(redirect: Callable[[str], object], node: str) -> None:
-    try:
-        await completed(await to_thread(lambda: redirect(node)))
-    except SystemExit as error:
-        # The program would end as if the operation were complete, perhaps with exit status 0.
-        raise RuntimeError(f"it has called sys.exit({error.code!r})") from error
 
 
 async def move_origin(subscriber: AsyncPrimary, subscription: AsyncSubscription, lsn: LSN) -> None:

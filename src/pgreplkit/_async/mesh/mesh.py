@@ -445,7 +445,7 @@ class AsyncMesh:
         Raises: WaitTimeout; SlotNotFound; ConnectionFailed; ServerError if the mesh has only one
         active member.
         """
-        async with self._links(timeout) as servers:
+        async with self._links("wait for the nodes", timeout) as servers:
             await self._catch_up(servers, timeout)
 
     async def _catch_up(self, servers: Mapping[str, AsyncServer], timeout: Timeout) -> None:
@@ -463,14 +463,16 @@ class AsyncMesh:
                     ) from error
 
     @asynccontextmanager
-    async def _links(self, timeout: Timeout) -> AsyncIterator[dict[str, AsyncServer]]:
+    async def _links(
+        self, operation: str, timeout: Timeout
+    ) -> AsyncIterator[dict[str, AsyncServer]]:
         """Connect to all active members, of which there must be two."""
         site = self._site(timeout)
         members = await self._members(site, self._servers)
         # A wait or a comparison that looked at nothing must not succeed.
         if len(members.active) < 2:
             raise ServerError(
-                f"compare the nodes of the mesh {self.name!r}",
+                f"{operation} of the mesh {self.name!r}",
                 f"{members.active[0]} is its only active member",
                 remedy="let another node join with plan_join()",
             )
@@ -532,7 +534,7 @@ class AsyncMesh:
         Needs: SELECT on the tables.
         """
         seconds = checked_seconds(timeout, "timeout")
-        async with self._links(timeout) as servers:
+        async with self._links("compare the nodes", timeout) as servers:
             links: dict[str, AsyncLink] = {n: server._link for n, server in servers.items()}
             first = next(iter(links.values()))
             chosen = (

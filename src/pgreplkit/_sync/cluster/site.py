@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._sync._io import completed, to_thread
+from pgreplkit._sync._io import to_thread
+from pgreplkit._sync.cluster.hooks import call_hook
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -109,14 +110,13 @@ class Site:
 
         Raises:
             ControlFailed: If the function raises any exception, or none was given.
+            KeyboardInterrupt: If the function raises it.
         """
         fence, operation = self.fence, f"fence {name}"
         if fence is None:
             raise ControlFailed(operation, "no function to call was given; pass it in fence=")
-        try:
-            completed(to_thread(lambda: fence(name)))
-        except Exception as error:
-            raise ControlFailed(operation, f"{type(error).__name__}: {error}") from error
+        # As long as it takes: without it, two servers might accept writes.
+        call_hook(operation, "fence", fence, name, None)
 
     def address(self, name: str) -> str:
         """Return the address at which other servers reach a server."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.cluster.hooks import call_hook
 from pgreplkit._sync.cluster.upgradefacts import (
     keep_schema,
     read_fingerprint,
@@ -381,23 +382,9 @@ class UpgradeActor:
             sleep(backoff.next_pause())
 
     def _redirect(self, node: str) -> None:
-        redirect = self.redirect
-        if redirect is None:
-            return
-        operation, group = f"move the clients to the {node} server", TaskGroup(1)
-        job = group.start(lambda: _called(redirect, node))
-        try:
-            group.wait([job], self.timeout)
-            if not job.done():
-                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
-                raise ControlFailed(operation, found)
-            try:
-                job.result()
-            except Exception as error:
-                found = f"{type(error).__name__}: {error}"
-                raise ControlFailed(operation, found) from error
-        finally:
-            group.close()
+        if self.redirect is not None:
+            operation = f"move the clients to the {node} server"
+            call_hook(operation, "redirect", self.redirect, node, self.timeout)
 
 
 def _look_at(
@@ -415,14 +402,6 @@ def _look_at(
             raise
         return look
     return None
-
-
-def _called(redirect: Callable[[str], object], node: str) -> None:
-    try:
-        completed(to_thread(lambda: redirect(node)))
-    except SystemExit as error:
-        # The program would end as if the operation were complete, perhaps with exit status 0.
-        raise RuntimeError(f"it has called sys.exit({error.code!r})") from error
 
 
 def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> None:

@@ -444,7 +444,7 @@ class Mesh:
         Raises: WaitTimeout; SlotNotFound; ConnectionFailed; ServerError if the mesh has only one
         active member.
         """
-        with self._links(timeout) as servers:
+        with self._links("wait for the nodes", timeout) as servers:
             self._catch_up(servers, timeout)
 
     def _catch_up(self, servers: Mapping[str, Server], timeout: Timeout) -> None:
@@ -462,14 +462,14 @@ class Mesh:
                     ) from error
 
     @contextmanager
-    def _links(self, timeout: Timeout) -> Iterator[dict[str, Server]]:
+    def _links(self, operation: str, timeout: Timeout) -> Iterator[dict[str, Server]]:
         """Connect to all active members, of which there must be two."""
         site = self._site(timeout)
         members = self._members(site, self._servers)
         # A wait or a comparison that looked at nothing must not succeed.
         if len(members.active) < 2:
             raise ServerError(
-                f"compare the nodes of the mesh {self.name!r}",
+                f"{operation} of the mesh {self.name!r}",
                 f"{members.active[0]} is its only active member",
                 remedy="let another node join with plan_join()",
             )
@@ -530,7 +530,7 @@ class Mesh:
         Needs: SELECT on the tables.
         """
         seconds = checked_seconds(timeout, "timeout")
-        with self._links(timeout) as servers:
+        with self._links("compare the nodes", timeout) as servers:
             links: dict[str, Link] = {n: server._link for n, server in servers.items()}
             first = next(iter(links.values()))
             chosen = (

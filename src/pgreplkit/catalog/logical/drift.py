@@ -23,6 +23,10 @@ class TableColumn:
     """"s" for a stored generated column, "v" for a virtual one; empty for an ordinary column."""
     identity: str
     collation: str | None
+    is_key: bool = False
+    """Whether it is part of the primary key or the replica identity, and so has to be NOT NULL."""
+    inherits_not_null: bool = False
+    """Whether only the parent of a partition or child can drop its NOT NULL."""
 
     @property
     def needs_value(self) -> bool:
@@ -123,6 +127,26 @@ OTHER_RELATIONS = """
 """Relations that are no tables."""
 
 
+# Columns that an index only includes may be NULL; before 11 it includes none.
+_IS_KEY = """EXISTS (
+    SELECT FROM pg_index AS i WHERE indrelid = pg_class.oid AND (indisprimary OR indisreplident)
+        AND attnum = ANY (
+            (indkey::int2[])[0:coalesce((to_jsonb(i)->>'indnkeyatts')::int, indnatts) - 1]
+        )
+)"""
+# From 18 on, NOT NULL is a constraint, which each child inherits.
+_INHERITS_NOT_NULL = """(
+    relispartition AND EXISTS (
+        SELECT FROM pg_inherits JOIN pg_attribute AS above ON above.attrelid = inhparent
+        WHERE inhrelid = pg_class.oid AND above.attname = pg_attribute.attname AND above.attnotnull
+    )
+    OR EXISTS (
+        SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'n'
+            AND attnum = ANY (conkey) AND coninhcount > 0
+    )
+)"""
+
+
 def table_columns(major: int) -> str:
     """Return the statement for the columns of tables, in their order."""
     generated = "attgenerated" if has("table.generated", major) else "''"
@@ -131,7 +155,8 @@ def table_columns(major: int) -> str:
             atttypid::bigint AS type_oid, attnotnull AS not_null,
             pg_get_expr(adbin, adrelid) AS default,
             {generated}::text AS generated, attidentity::text AS identity,
-            CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation
+            CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation,
+            {_IS_KEY} AS is_key, {_INHERITS_NOT_NULL} AS inherits_not_null
         FROM {ASKED_TABLES}
         JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
         JOIN pg_type ON pg_type.oid = atttypid

@@ -274,11 +274,18 @@ class Journal:
         return tuple((before, step) for before, step in reversed(begun) if step.undo)
 
     def failure(
-        self, step: str, found: str, journal_file: str | None, *, way_on: str = ""
+        self,
+        step: str,
+        found: str,
+        journal_file: str | None,
+        *,
+        way_on: str = "",
+        next_is_begun: bool = True,
     ) -> "PlanFailed":
         """Return the error for a failed step: the state, how to continue, how to go back.
 
-        ``way_on`` says how to continue where the step cannot be repeated.
+        ``way_on`` says how to continue where the step cannot be repeated, and ``next_is_begun``
+        whether the next step may have been started.
         """
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
@@ -288,7 +295,7 @@ class Journal:
         # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"
-        final = self.final_step(next_is_begun=True)
+        final = self.final_step(next_is_begun=next_is_begun)
         if final is not None:
             way_back = f"none after this: {final}" + (f"; {final.caution}" if final.caution else "")
         # Texts only: an error can be pickled, and outlives the plan.

@@ -97,10 +97,22 @@ def missing_nulls(
     for name, own in names.items():
         there, here = theirs.columns.get(name), ours.columns.get(own)
         if there is not None and here is not None and _refuses_null(there, here):
-            alter = f"ALTER TABLE {ours.table} ALTER COLUMN {quoted(own)} DROP NOT NULL"
             found = f"the column {own!r} is NOT NULL, which it is not on the publisher"
-            # An identity column would have to become an ordinary one first.
-            yield Misfit(found, () if here.identity else (alter,))
+            if reason := _needs_not_null(here):
+                alter = f"ALTER TABLE {theirs.table} ALTER COLUMN {quoted(name)} SET NOT NULL"
+                yield Misfit(f"{found}; {reason}: run {alter} on the publisher")
+            else:
+                alter = f"ALTER TABLE {ours.table} ALTER COLUMN {quoted(own)} DROP NOT NULL"
+                yield Misfit(found, (alter,))
+
+
+def _needs_not_null(column: TableColumn) -> str:
+    """Return why the server refuses to drop the NOT NULL of a column; empty if it does not."""
+    if column.is_key:
+        return "the primary key or the replica identity needs it"
+    if column.identity:
+        return "an identity column needs it"
+    return "its parent table has it" if column.inherits_not_null else ""
 
 
 def _refuses_null(there: TableColumn, here: TableColumn) -> bool:
