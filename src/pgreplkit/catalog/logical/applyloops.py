@@ -21,7 +21,7 @@ SENDERS = """
 """
 """The slots of this database by which others stream its changes."""
 SUBSCRIPTIONS_READABLE = """
-    SELECT has_column_privilege('pg_catalog.pg_subscription', 'subslotname', 'SELECT')
+    SELECT has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT')
         AS is_readable,
         has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT')
         AS shows_connection
