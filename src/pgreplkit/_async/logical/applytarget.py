@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit._async.wire.session import lift_limits
@@ -519,5 +520,5 @@ class AsyncApplyTarget(AsyncClosing):
         await self.link.all(self.operation, statement, [lsn, time])
 
     async def close(self) -> None:
-        """Close the connection; an unfinished transaction is rolled back."""
-        await self.connection.close()
+        """Close the connection; unfinished transactions are rolled back."""
+        await end_session(self.connection)

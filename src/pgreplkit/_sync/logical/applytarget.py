@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit._sync.wire.session import lift_limits
@@ -516,5 +517,5 @@ class ApplyTarget(Closing):
         self.link.all(self.operation, statement, [lsn, time])
 
     def close(self) -> None:
-        """Close the connection; an unfinished transaction is rolled back."""
-        self.connection.close()
+        """Close the connection; unfinished transactions are rolled back."""
+        end_session(self.connection)

@@ -537,6 +537,10 @@ ADD_COPIED = """
 """
 """Waits for the session of a killed applier that is still copying the same table."""
 SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+DROP_SLOT = """
+    SELECT pg_catalog.pg_drop_replication_slot(slot_name)
+    FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+"""
 TRUNCATE = "TRUNCATE {}"
 STAGE = "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
 SELECT_ROWS = "SELECT {} FROM {}{}{}"
