@@ -26,6 +26,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -102,7 +103,7 @@ class AsyncApplyCopy:
             sharing.setdefault(into, []).append(copy)
         return sharing.values()
 
-    async def create(self, system_id: int, state: ApplierState | None) -> None:
+    async def create(self, system_id: int, state: ApplierState | None, own: Direction) -> None:
         """Create the slot, and copy the tables that are not copied yet.
 
         Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
@@ -111,6 +112,7 @@ class AsyncApplyCopy:
         target, has_slot = self._target, await self._has_slot()
         if state is None:
             await target.create(system_id)
+        await target.note_flow(own)
         is_copying = state is not None and state.state == "copying"
         # Without a copy, a slot that exists has the changes that were made since its creation.
         is_first = not has_slot or (self._settings.copy and not is_copying)
