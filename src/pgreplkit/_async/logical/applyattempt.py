@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
+from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
@@ -44,6 +45,7 @@ from pgreplkit.errors import (
     SlotNotFound,
     TableNotFound,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.streams.options import ChangeSettings
@@ -72,6 +74,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: AsyncPgoutput[Row]
+    own: Direction
+    """What the applier applies, as those of the other direction see it."""
     copy: AsyncApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -134,6 +138,8 @@ class AsyncApplyAttempt:
         # A subscriber that is also the publisher must not write the published tables.
         if feeds_itself(source, await read_database(shapes.link)):
             settings.insist_on_other_tables([table.table_name for table in tables])
+        own = direction_of(copies, settings)
+        await insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         await self._insist_on_versions(shapes)
@@ -153,7 +159,7 @@ class AsyncApplyAttempt:
         await target.ensure_schema()
         await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         await self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, copy)
+        return _Prepared(system_id, state, planner, plugin, own, copy)
 
     async def _continue(
         self,
@@ -164,6 +170,7 @@ class AsyncApplyAttempt:
     ) -> None:
         """Apply the changes from the applier's position on."""
         state = prepared.state if prepared.copy is None else await target.read_state()
+        await target.note_flow(prepared.own)
         await target.take_origin()
         try:
             await self._stream(target, shapes, prepared.planner, prepared.plugin, state)
@@ -266,7 +273,7 @@ class AsyncApplyAttempt:
 
     async def _copied(self, copy: AsyncApplyCopy, prepared: _Prepared) -> None:
         try:
-            await copy.create(prepared.system_id, prepared.state)
+            await copy.create(prepared.system_id, prepared.state, prepared.own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows

@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
+from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
@@ -45,6 +46,7 @@ from pgreplkit.errors import (
     SlotNotFound,
     TableNotFound,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.streams.options import ChangeSettings
@@ -73,6 +75,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: Pgoutput[Row]
+    own: Direction
+    """What the applier applies, as those of the other direction see it."""
     copy: ApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -133,6 +137,8 @@ class ApplyAttempt:
         # A subscriber that is also the publisher must not write the published tables.
         if feeds_itself(source, read_database(shapes.link)):
             settings.insist_on_other_tables([table.table_name for table in tables])
+        own = direction_of(copies, settings)
+        insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         self._insist_on_versions(shapes)
@@ -152,7 +158,7 @@ class ApplyAttempt:
         target.ensure_schema()
         shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, copy)
+        return _Prepared(system_id, state, planner, plugin, own, copy)
 
     def _continue(
         self,
@@ -163,6 +169,7 @@ class ApplyAttempt:
     ) -> None:
         """Apply the changes from the applier's position on."""
         state = prepared.state if prepared.copy is None else target.read_state()
+        target.note_flow(prepared.own)
         target.take_origin()
         try:
             self._stream(target, shapes, prepared.planner, prepared.plugin, state)
@@ -263,7 +270,7 @@ class ApplyAttempt:
 
     def _copied(self, copy: ApplyCopy, prepared: _Prepared) -> None:
         try:
-            copy.create(prepared.system_id, prepared.state)
+            copy.create(prepared.system_id, prepared.state, prepared.own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
