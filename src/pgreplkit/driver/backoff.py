@@ -6,7 +6,7 @@ import time
 
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
-_FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
+_FIRST, _GROWTH, _LONGEST = 0.01, 1.1, 0.5
 """Seconds: many waits end within milliseconds; for the others half a second is soon enough."""
 
 

@@ -11,10 +11,10 @@ from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
 from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from pgreplkit._async._io import TaskGroup
@@ -15,13 +16,17 @@ from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.cancelling import cancel
+from pgreplkit._async.wire.cutoff import AsyncCutoff, end_session
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import lift_limits
+from pgreplkit._text import counted
+from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -50,15 +55,17 @@ class AsyncApplyCopy:
         planner: Planner,
         plugin: AsyncPgoutput[Row],
         settings: ApplySettings,
-        stops: Callable[[], bool],
+        goal: ApplyGoal,
     ) -> None:
         self._conninfo, self._subscriber = conninfo, subscriber
         self._publisher, self._target = publisher, target
         self._planner, self._plugin, self._settings = planner, plugin, settings
-        self._stops = stops
+        self._goal = goal
         self._slot = sql.PREFIX + settings.name
-        self._left: deque[TableCopy] = deque()
-        """The tables whose copy has not begun."""
+        self._left: deque[list[TableCopy]] = deque()
+        """The tables whose copy has not begun, those of one table of the subscriber together."""
+        self._filled: set[TableName] = set()
+        """The subscriber's tables that have copied rows of this applier."""
         self._failure: Exception | None = None
         self._failed: TableName | None = None
         """The table whose copy failed."""
@@ -78,33 +85,40 @@ class AsyncApplyCopy:
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else await target.read_copied()
-            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
-            tables = [copy.table.table_name for copy in self._left]
+            self._filled.update(map(settings.target_of, copied))
+            left = [copy for copy in copies if copy.table.table_name not in copied]
+            tables = [copy.table.table_name for copy in left]
             await insist_on_all_rows(self._publisher, target.operation, tables)
+            self._left.extend(self._by_target(left))
             # Each copy checks its table again.
-            if settings.existing == "refuse":
-                for copy in self._left:
-                    await insist_on_empty(target.link, copy, settings)
+            for first, *_ in self._left:
+                into = settings.target_of(first.table.table_name)
+                if settings.existing == "refuse" and into not in self._filled:
+                    await insist_on_empty(target.link, first, settings)
 
-    async def create(self, system_id: int, state: ApplierState | None) -> bool:
+    def _by_target(self, copies: Sequence[TableCopy]) -> Iterable[list[TableCopy]]:
+        sharing: dict[TableName, list[TableCopy]] = {}
+        for copy in copies:
+            into = self._settings.target_of(copy.table.table_name)
+            sharing.setdefault(into, []).append(copy)
+        return sharing.values()
+
+    async def create(self, system_id: int, state: ApplierState | None, own: Direction) -> None:
         """Create the slot, and copy the tables that are not copied yet.
 
-        Return whether all of them are; False if the applier was stopped in between.
-
-        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout.
+        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
+        RunStopped, after which the next run continues with the tables that are left.
         """
         target, has_slot = self._target, await self._has_slot()
         if state is None:
             await target.create(system_id)
+        await target.note_flow(own)
         is_copying = state is not None and state.state == "copying"
         # Without a copy, a slot that exists has the changes that were made since its creation.
         is_first = not has_slot or (self._settings.copy and not is_copying)
         if is_first or self._left:
             await self._copy_at_snapshot(has_slot=has_slot, is_first=is_first)
-        if self._left:
-            return False
         await target.set_state("streaming")
-        return True
 
     async def _has_slot(self) -> bool:
         return bool(await self._publisher.all("read the slots", sql.SLOT_EXISTS, [self._slot]))
@@ -136,27 +150,62 @@ class AsyncApplyCopy:
             with translate_errors(target.operation):
                 # Creating a slot waits for the transactions that are open, however long they are.
                 await lift_limits(walsender.connection)
-            if has_slot and is_first:
-                # Nothing was copied at its snapshot, which no longer exists.
-                await walsender.drop_slot(self._slot, wait=True)
-            # Another slot is unnamed: the one of an applier that was killed may still be waiting.
-            created = await walsender.create_slot(
-                self._slot if is_first else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
-                plugin="pgoutput",
-                temporary=not is_first,
-                snapshot=Snapshot.EXPORT if settings.copy else Snapshot.NOTHING,
-            )
+            created = await self._created(walsender, has_slot=has_slot, is_first=is_first)
             if settings.copy:
                 await target.set_state("copying")
                 await self._copy(created)
 
+    async def _created(
+        self, walsender: AsyncReplicationConnection, *, has_slot: bool, is_first: bool
+    ) -> CreatedSlot:
+        """Create the slot, or a temporary one for the tables that are left.
+
+        Raises: StatementTimeout; WaitTimeout; RunStopped.
+        """
+        goal, settings = self._goal, self._settings
+
+        def is_over() -> bool:
+            # Nothing is in flight that could be completed.
+            return goal.is_stopping or goal.is_over
+
+        try:
+            async with AsyncCutoff(is_over, [walsender.connection]):
+                if has_slot and is_first:
+                    # Nothing was copied at its snapshot, which no longer exists.
+                    await walsender.drop_slot(self._slot, wait=True)
+                # Another slot is unnamed: that of an applier that was killed may still be waiting.
+                return await walsender.create_slot(
+                    self._slot if is_first else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
+                    plugin="pgoutput",
+                    temporary=not is_first,
+                    snapshot=Snapshot.EXPORT if settings.copy else Snapshot.NOTHING,
+                )
+        except BaseException as error:
+            if is_first:
+                await self._forget(walsender)
+            if isinstance(error, ServerError):
+                goal.check("its slot waits for the transactions that are open on the publisher")
+            raise
+
+    async def _forget(self, walsender: AsyncReplicationConnection) -> None:
+        """Remove the slot and the applier, of which nothing was begun."""
+        # Its command may just have succeeded, although its answer was not read.
+        await end_session(walsender.connection)
+        # What another failure leaves behind, the next run continues.
+        with suppress(ServerError):
+            await self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
+            await self._target.drop()
+
     async def _copy(self, created: CreatedSlot) -> None:
-        """Copy tables, several at once."""
+        """Copy tables, several at once.
+
+        Raises: RunStopped; WaitTimeout.
+        """
         settings, workers = self._settings, list[AsyncApplyRows]()
         targets = [self._target]
         major = self._publisher.version.major
         group = TaskGroup(settings.copy_workers)
-        jobs = []
+        jobs, is_over = [], False
         try:
             for number in range(min(settings.copy_workers, len(self._left))):
                 # The first worker uses the applier's own session.
@@ -179,6 +228,8 @@ class AsyncApplyCopy:
                 workers.append(worker)
             jobs = [group.start(partial(self._work, worker, created)) for worker in workers]
             while self._failure is None and not all(job.done() for job in jobs):
+                if is_over := self._goal.is_over:
+                    break
                 await group.wait(jobs, _LOOKS_EVERY)
         finally:
             self._is_wanted = False
@@ -191,9 +242,13 @@ class AsyncApplyCopy:
                 await worker.close()
             for target in targets[1:]:
                 await target.close()
-        if self._failure is not None:
+        # The copies that were cancelled then have failed for that reason.
+        if self._failure is not None and not is_over:
             await self._raise_mismatch(self._failure)
             raise self._failure
+        if self._left:
+            number = sum(map(len, self._left))
+            self._goal.check(f"the rows of {counted(number, 'table')} are not copied yet")
 
     async def _raise_mismatch(self, failure: Exception) -> None:
         """Raise SchemaMismatch if the types of columns have refused a row."""
@@ -204,21 +259,30 @@ class AsyncApplyCopy:
                 raise mismatch from failure
 
     async def _work(self, worker: AsyncApplyRows, created: CreatedSlot) -> None:
-        copy = None
+        sharing: list[TableCopy] = []
         try:
-            while self._is_wanted and self._left and not self._stops():
+            while self._is_wanted and self._left and not self._goal.is_stopping:
                 try:
-                    copy = self._left.popleft()
+                    sharing = self._left.popleft()
                 except IndexError:
                     # Another thread has just taken the last one.
                     break
-                count = await worker.copy(copy, created.consistent_point)
+                copy, *others = sharing
+                into = self._settings.target_of(copy.table.table_name)
+                # Only the first of several tables may empty the table that they are copied to.
+                keeps = into in self._filled
+                count = await worker.copy(copy, created.consistent_point, keeps=keeps)
+                self._filled.add(into)
                 # Not in one statement: the sum would be read before the copy, and another lost.
                 self.rows += count
+                if others:
+                    self._left.appendleft(others)
         except Exception as error:
+            if sharing:
+                self._left.append(sharing)
             # The first failure is the cause of those that follow.
             if self._failure is None:
-                self._failed = None if copy is None else copy.table.table_name
+                self._failed = sharing[0].table.table_name if sharing else None
                 self._failure = error
 
 

@@ -8,7 +8,6 @@ from psycopg import AsyncConnection, AsyncCopy, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import to_thread
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
@@ -27,7 +26,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import answered_in_time, watched
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.values.seconds import Timeout

@@ -21,7 +21,6 @@ from pgreplkit._async.streams.changes import (
 )
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import lift_limits
@@ -37,6 +36,7 @@ from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.silence import Silence

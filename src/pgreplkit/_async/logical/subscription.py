@@ -24,6 +24,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
+    ARE_READY,
     CHANGE_OWNER,
     COPY_DATA,
     DETACH_SLOT,
@@ -44,7 +45,6 @@ from pgreplkit.catalog.logical.subscription import (
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
-    TableState,
     subscribed_table_in,
     subscribed_tables,
 )
@@ -475,8 +475,8 @@ class AsyncSubscription(Stateful):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            tables = await self.tables()
-            if not tables or not all(table.state is TableState.READY for table in tables):
+            operation = f"read the tables of {self.name!r}"
+            if not (await self._link.one(operation, ARE_READY, [self.state.oid]))["is_so"]:
                 await self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 

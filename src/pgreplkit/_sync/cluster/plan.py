@@ -84,6 +84,10 @@ class PlanLock(Protocol):
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
+    def insist_on_fences(self, operation: str, journal: Journal) -> None:
+        """Insist that servers that were fenced before still are."""
+        ...
+
 
 class Look(Protocol):
     """Looks at the objects that exist before a step."""
@@ -204,6 +208,8 @@ class Plan:
             checks = ", ".join(finding.check for finding in critical)
             _LOGGER.info("%s: refused because of %s", self.operation, checks)
             raise PlanRefused(self.operation, tuple(critical))
+        # Another process may have begun an operation with the same file during the checks.
+        self._insist_on_version()
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
         self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
@@ -301,6 +307,8 @@ class Plan:
                     f"{found}: another process has continued it since",
                     remedy="look at the present state, and plan the next operation",
                 )
+            if resumes and not undoes:
+                self._lock.insist_on_fences(self._act, self._journal)
             yield
 
     def _verify_lock(self, step: Step) -> None:

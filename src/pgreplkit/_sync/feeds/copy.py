@@ -12,10 +12,10 @@ from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
 from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._sync.streams.replication import ReplicationConnection
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource

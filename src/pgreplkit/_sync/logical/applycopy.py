@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from pgreplkit._sync._io import TaskGroup
@@ -16,13 +17,17 @@ from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.cancelling import cancel
+from pgreplkit._sync.wire.cutoff import Cutoff, end_session
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import lift_limits
+from pgreplkit._text import counted
+from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -51,15 +56,17 @@ class ApplyCopy:
         planner: Planner,
         plugin: Pgoutput[Row],
         settings: ApplySettings,
-        stops: Callable[[], bool],
+        goal: ApplyGoal,
     ) -> None:
         self._conninfo, self._subscriber = conninfo, subscriber
         self._publisher, self._target = publisher, target
         self._planner, self._plugin, self._settings = planner, plugin, settings
-        self._stops = stops
+        self._goal = goal
         self._slot = sql.PREFIX + settings.name
-        self._left: deque[TableCopy] = deque()
-        """The tables whose copy has not begun."""
+        self._left: deque[list[TableCopy]] = deque()
+        """The tables whose copy has not begun, those of one table of the subscriber together."""
+        self._filled: set[TableName] = set()
+        """The subscriber's tables that have copied rows of this applier."""
         self._failure: Exception | None = None
         self._failed: TableName | None = None
         """The table whose copy failed."""
@@ -79,33 +86,40 @@ class ApplyCopy:
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else target.read_copied()
-            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
-            tables = [copy.table.table_name for copy in self._left]
+            self._filled.update(map(settings.target_of, copied))
+            left = [copy for copy in copies if copy.table.table_name not in copied]
+            tables = [copy.table.table_name for copy in left]
             insist_on_all_rows(self._publisher, target.operation, tables)
+            self._left.extend(self._by_target(left))
             # Each copy checks its table again.
-            if settings.existing == "refuse":
-                for copy in self._left:
-                    insist_on_empty(target.link, copy, settings)
+            for first, *_ in self._left:
+                into = settings.target_of(first.table.table_name)
+                if settings.existing == "refuse" and into not in self._filled:
+                    insist_on_empty(target.link, first, settings)
 
-    def create(self, system_id: int, state: ApplierState | None) -> bool:
+    def _by_target(self, copies: Sequence[TableCopy]) -> Iterable[list[TableCopy]]:
+        sharing: dict[TableName, list[TableCopy]] = {}
+        for copy in copies:
+            into = self._settings.target_of(copy.table.table_name)
+            sharing.setdefault(into, []).append(copy)
+        return sharing.values()
+
+    def create(self, system_id: int, state: ApplierState | None, own: Direction) -> None:
         """Create the slot, and copy the tables that are not copied yet.
 
-        Return whether all of them are; False if the applier was stopped in between.
-
-        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout.
+        Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
+        RunStopped, after which the next run continues with the tables that are left.
         """
         target, has_slot = self._target, self._has_slot()
         if state is None:
             target.create(system_id)
+        target.note_flow(own)
         is_copying = state is not None and state.state == "copying"
         # Without a copy, a slot that exists has the changes that were made since its creation.
         is_first = not has_slot or (self._settings.copy and not is_copying)
         if is_first or self._left:
             self._copy_at_snapshot(has_slot=has_slot, is_first=is_first)
-        if self._left:
-            return False
         target.set_state("streaming")
-        return True
 
     def _has_slot(self) -> bool:
         return bool(self._publisher.all("read the slots", sql.SLOT_EXISTS, [self._slot]))
@@ -135,27 +149,62 @@ class ApplyCopy:
             with translate_errors(target.operation):
                 # Creating a slot waits for the transactions that are open, however long they are.
                 lift_limits(walsender.connection)
-            if has_slot and is_first:
-                # Nothing was copied at its snapshot, which no longer exists.
-                walsender.drop_slot(self._slot, wait=True)
-            # Another slot is unnamed: the one of an applier that was killed may still be waiting.
-            created = walsender.create_slot(
-                self._slot if is_first else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
-                plugin="pgoutput",
-                temporary=not is_first,
-                snapshot=Snapshot.EXPORT if settings.copy else Snapshot.NOTHING,
-            )
+            created = self._created(walsender, has_slot=has_slot, is_first=is_first)
             if settings.copy:
                 target.set_state("copying")
                 self._copy(created)
 
+    def _created(
+        self, walsender: ReplicationConnection, *, has_slot: bool, is_first: bool
+    ) -> CreatedSlot:
+        """Create the slot, or a temporary one for the tables that are left.
+
+        Raises: StatementTimeout; WaitTimeout; RunStopped.
+        """
+        goal, settings = self._goal, self._settings
+
+        def is_over() -> bool:
+            # Nothing is in flight that could be completed.
+            return goal.is_stopping or goal.is_over
+
+        try:
+            with Cutoff(is_over, [walsender.connection]):
+                if has_slot and is_first:
+                    # Nothing was copied at its snapshot, which no longer exists.
+                    walsender.drop_slot(self._slot, wait=True)
+                # Another slot is unnamed: that of an applier that was killed may still be waiting.
+                return walsender.create_slot(
+                    self._slot if is_first else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
+                    plugin="pgoutput",
+                    temporary=not is_first,
+                    snapshot=Snapshot.EXPORT if settings.copy else Snapshot.NOTHING,
+                )
+        except BaseException as error:
+            if is_first:
+                self._forget(walsender)
+            if isinstance(error, ServerError):
+                goal.check("its slot waits for the transactions that are open on the publisher")
+            raise
+
+    def _forget(self, walsender: ReplicationConnection) -> None:
+        """Remove the slot and the applier, of which nothing was begun."""
+        # Its command may just have succeeded, although its answer was not read.
+        end_session(walsender.connection)
+        # What another failure leaves behind, the next run continues.
+        with suppress(ServerError):
+            self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
+            self._target.drop()
+
     def _copy(self, created: CreatedSlot) -> None:
-        """Copy tables, several at once."""
+        """Copy tables, several at once.
+
+        Raises: RunStopped; WaitTimeout.
+        """
         settings, workers = self._settings, list[ApplyRows]()
         targets = [self._target]
         major = self._publisher.version.major
         group = TaskGroup(settings.copy_workers)
-        jobs = []
+        jobs, is_over = [], False
         try:
             for number in range(min(settings.copy_workers, len(self._left))):
                 # The first worker uses the applier's own session.
@@ -178,6 +227,8 @@ class ApplyCopy:
                 workers.append(worker)
             jobs = [group.start(partial(self._work, worker, created)) for worker in workers]
             while self._failure is None and not all(job.done() for job in jobs):
+                if is_over := self._goal.is_over:
+                    break
                 group.wait(jobs, _LOOKS_EVERY)
         finally:
             self._is_wanted = False
@@ -190,9 +241,13 @@ class ApplyCopy:
                 worker.close()
             for target in targets[1:]:
                 target.close()
-        if self._failure is not None:
+        # The copies that were cancelled then have failed for that reason.
+        if self._failure is not None and not is_over:
             self._raise_mismatch(self._failure)
             raise self._failure
+        if self._left:
+            number = sum(map(len, self._left))
+            self._goal.check(f"the rows of {counted(number, 'table')} are not copied yet")
 
     def _raise_mismatch(self, failure: Exception) -> None:
         """Raise SchemaMismatch if the types of columns have refused a row."""
@@ -203,21 +258,30 @@ class ApplyCopy:
                 raise mismatch from failure
 
     def _work(self, worker: ApplyRows, created: CreatedSlot) -> None:
-        copy = None
+        sharing: list[TableCopy] = []
         try:
-            while self._is_wanted and self._left and not self._stops():
+            while self._is_wanted and self._left and not self._goal.is_stopping:
                 try:
-                    copy = self._left.popleft()
+                    sharing = self._left.popleft()
                 except IndexError:
                     # Another thread has just taken the last one.
                     break
-                count = worker.copy(copy, created.consistent_point)
+                copy, *others = sharing
+                into = self._settings.target_of(copy.table.table_name)
+                # Only the first of several tables may empty the table that they are copied to.
+                keeps = into in self._filled
+                count = worker.copy(copy, created.consistent_point, keeps=keeps)
+                self._filled.add(into)
                 # Not in one statement: the sum would be read before the copy, and another lost.
                 self.rows += count
+                if others:
+                    self._left.appendleft(others)
         except Exception as error:
+            if sharing:
+                self._left.append(sharing)
             # The first failure is the cause of those that follow.
             if self._failure is None:
-                self._failed = None if copy is None else copy.table.table_name
+                self._failed = sharing[0].table.table_name if sharing else None
                 self._failure = error
 
 

@@ -6,11 +6,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TypeAlias
 
 from psycopg import Error as PsycopgError
 
@@ -24,6 +22,7 @@ from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_definition, is_of_a_set, is_transient
 from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.goal import ApplyGoal, RunStopped, applied
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
@@ -67,8 +66,6 @@ _GRANT = (
 
 _log = logging.getLogger("pgreplkit.apply")
 
-Stops: TypeAlias = Callable[[], bool]
-
 
 class Tally:
     """The work of an applier, counted."""
@@ -84,6 +81,8 @@ class Tally:
         self.conflicts: Counter[ConflictKind] = Counter()
         self.last: tuple[RawTransaction[Row], float] | None = None
         """The last transaction that was applied, and the time of that."""
+        self.clocked: ApplyTarget | None = None
+        """The session that waits for the subscriber's clock, if the policy needs it."""
 
     @property
     def lag(self) -> timedelta | None:
@@ -92,10 +91,6 @@ class Tally:
             return None
         transaction, at = self.last
         return max(datetime.fromtimestamp(at, UTC) - transaction.commit_time, timedelta(0))
-
-
-class _Stopped(Exception):
-    """A run that was stopped while a transaction waited for the clock."""
 
 
 class ApplyRun:
@@ -111,7 +106,9 @@ class ApplyRun:
         tally: Tally,
         position: LSN,
         copied: Mapping[TableName, LSN],
+        goal: ApplyGoal,
     ) -> None:
+        self._goal = goal
         self._stream, self._target, self._shapes = stream, target, shapes
         self._planner, self._settings, self._tally = planner, settings, tally
         self._pending: deque[RawTransaction[Row]] = deque()
@@ -144,29 +141,26 @@ class ApplyRun:
         self._logged: Counter[tuple[str, ConflictKind]] = Counter()
         self._minute = 0
         """The minute whose conflicts are counted."""
-        self._check: Callable[[], None] = lambda: None
-        """Raises an error if the run is to end."""
         self._unrecorded: list[tuple[Conflict, RawTransaction[Row]]] = []
         """Conflicts that were met and are not in the log yet."""
 
-    def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
-        """Apply transactions until the stream ends, or ``stops`` returns True.
+    def run(self) -> None:
+        """Apply transactions until the stream ends, or the run is stopped.
 
         Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
         """
         target = self._target
-        self._check = partial(self._check_wanted, stops, until, deadline)
         with (
             # The transaction that waited comes again with the next run.
-            suppress(_Stopped),
+            suppress(RunStopped),
             translate_errors(target.operation, connection=target.connection, grant=_GRANT),
         ):
             self._target.enter_pipeline()
             turns = 0
-            while not stops():
+            while not self._goal.is_stopping:
                 transaction = self._stream.received()
                 if transaction is None:
-                    transaction = self._awaited(until, deadline)
+                    transaction = self._awaited()
                 if transaction is not None:
                     self._take(transaction)
                 elif self._has_ended:
@@ -174,7 +168,7 @@ class ApplyRun:
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
                     yield_to_others()
-                    self._check_time(until, deadline)
+                    self._check_time()
             self._finish()
 
     def _finish(self) -> None:
@@ -186,13 +180,13 @@ class ApplyRun:
             self._flush()
             self._drain(0)
 
-    def _awaited(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
+    def _awaited(self) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         if self._stream.has_part:
             sleep(_GATHERS)
         if self._is_partly_sent:
             # To end anything here would commit a part of it.
-            return self._next(until, deadline)
+            return self._next()
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         self._end_group()
@@ -207,7 +201,7 @@ class ApplyRun:
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             # A transaction can wait for long, as for a lock of a client.
-            self._check_time(until, deadline)
+            self._check_time()
             return None
         socket = self._stream.socket
         left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
@@ -220,32 +214,24 @@ class ApplyRun:
         if self._unswept and left <= 0:
             self._flush()
             return None
-        return self._next(until, deadline)
+        return self._next()
 
-    def _next(self, until: LSN | None, deadline: float | None) -> RawTransaction[Row] | None:
+    def _next(self) -> RawTransaction[Row] | None:
         """Wait for a transaction."""
         try:
             return self._stream.__next__()
         except StopIteration:
             self._has_ended = True
         except WaitTimeout:
-            self._check_time(until, deadline)
+            self._check_time()
         return None
 
-    def _check_wanted(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
-        """Raise if the run ends while a transaction waits for the clock, which can take long."""
-        if stops():
-            raise _Stopped
-        self._check_time(until, deadline)
+    def _check(self) -> None:
+        """Raise if the run ends while a transaction waits, which can take long."""
+        self._goal.check(applied(self._tally.position))
 
-    def _check_time(self, until: LSN | None, deadline: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            goal = "the end" if until is None else str(until)
-            position = self._tally.position
-            raise WaitTimeout(
-                f"timed out waiting until the applier {self._settings.name!r} has applied"
-                f" everything before {goal}: it has applied everything before {position}"
-            )
+    def _check_time(self) -> None:
+        self._goal.check_time(applied(self._tally.position))
 
     # Sending
 
@@ -562,7 +548,7 @@ class ApplyRun:
                 f"transaction {self._pending[0].xid}" if failed else "a flush",
                 error.sqlstate,
             )
-            sleep(pause)
+            self._pause(pause)
         elif failed and self._may_pass_singly(error, self._pending[0]):
             # Statements for several rows fail at a conflict, and do not decide it.
             self._repeated, self._singly = self._pending[0].end_lsn, _CAREFUL
@@ -580,6 +566,12 @@ class ApplyRun:
         target.enter_pipeline()
         for transaction in again:
             self._send(transaction)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless the run ends."""
+        self._check()
+        sleep(self._goal.within(seconds))
+        self._check()
 
     def _may_pass_singly(self, error: PsycopgError, transaction: RawTransaction[Row]) -> bool:
         """Return whether a transaction may pass if it is sent change by change."""
@@ -670,7 +662,7 @@ class ApplyRun:
             except ApplyFailed as failure:
                 if not is_transient(failure.sqlstate) or attempt >= self._settings.retries:
                     raise
-            sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+            self._pause(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
             attempt += 1
 
 

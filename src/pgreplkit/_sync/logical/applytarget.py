@@ -17,9 +17,11 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed
+from psycopg.types.json import Jsonb
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit._sync.wire.session import lift_limits
@@ -48,6 +50,7 @@ from pgreplkit.errors import (
     ClockSkewTooLarge,
     ServerError,
 )
+from pgreplkit.plans.logical.applyloops import Direction, flow_names
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
@@ -286,6 +289,11 @@ class ApplyTarget(Closing):
                 row = [self.name, str(system_id), resume]
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
 
+    def note_flow(self, own: Direction) -> None:
+        """Let appliers of the other direction know what this one applies."""
+        flow = Jsonb(flow_names(own.flow))
+        self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
+
     def set_state(self, state: str) -> None:
         """Note how far the applier is."""
         self.link.all(self.operation, sql.SET_STATE, [state, self.name])
@@ -509,5 +517,5 @@ class ApplyTarget(Closing):
         self.link.all(self.operation, statement, [lsn, time])
 
     def close(self) -> None:
-        """Close the connection; an unfinished transaction is rolled back."""
-        self.connection.close()
+        """Close the connection; unfinished transactions are rolled back."""
+        end_session(self.connection)

@@ -9,7 +9,6 @@ from psycopg import Connection, Copy, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import to_thread
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
@@ -28,7 +27,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import answered_in_time, watched
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.values.seconds import Timeout

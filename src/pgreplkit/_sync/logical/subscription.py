@@ -25,6 +25,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
+    ARE_READY,
     CHANGE_OWNER,
     COPY_DATA,
     DETACH_SLOT,
@@ -45,7 +46,6 @@ from pgreplkit.catalog.logical.subscription import (
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
-    TableState,
     subscribed_table_in,
     subscribed_tables,
 )
@@ -472,8 +472,8 @@ class Subscription(Stateful):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            tables = self.tables()
-            if not tables or not all(table.state is TableState.READY for table in tables):
+            operation = f"read the tables of {self.name!r}"
+            if not (self._link.one(operation, ARE_READY, [self.state.oid]))["is_so"]:
                 self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 

@@ -88,6 +88,11 @@ SUBSCRIBED_TABLES = """pg_subscription_rel
     JOIN pg_class ON pg_class.oid = srrelid AND relkind <> 'S'
     JOIN pg_namespace ON pg_namespace.oid = relnamespace"""
 """The FROM clause for tables of subscriptions, without their sequences (19 on)."""
+ARE_READY = f"""
+    SELECT coalesce(bool_and(srsubstate = 'r'), false) AS is_so
+    FROM {SUBSCRIBED_TABLES} WHERE srsubid = %s::oid
+"""
+"""Whether the tables of a subscription are copied; false if it has none."""
 SUBSCRIBED_NAMES = f"SELECT DISTINCT nspname, relname FROM {SUBSCRIBED_TABLES} ORDER BY 1, 2"
 """The statement for the tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"

@@ -96,7 +96,7 @@ def step_from(content: Mapping[str, Any]) -> Step:
     try:
         return kinds[content["kind"]](**values)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"could not read a step of the journal: {content}") from error
+        raise ValueError(f"no step has this kind and these fields: {content}") from error
 
 
 def as_names(names: object) -> tuple[str, ...]:

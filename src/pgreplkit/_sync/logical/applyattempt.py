@@ -1,0 +1,363 @@
+# Generated from pgreplkit/_async/logical/applyattempt.py by `nox -s sync`. Do not edit.
+"""ApplyAttempt: the sessions of an applier, from their start to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import attrs
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._sync.logical.applycopy import ApplyCopy
+from pgreplkit._sync.logical.applyfit import find_mismatch
+from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
+from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
+from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.applysource import ApplySource
+from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
+from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
+from pgreplkit._sync.logical.snapshot import published_in, table_copies
+from pgreplkit._sync.logical.tombstones import (
+    ensure_functions,
+    ensure_tombstones,
+    insist_on_keys,
+)
+from pgreplkit._sync.server.identity import read_database
+from pgreplkit._sync.streams.changes import Pgoutput
+from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.cutoff import Cutoff
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.failures import is_of_cutoff
+from pgreplkit.apply.goal import ApplyGoal, applied
+from pgreplkit.apply.planner import Planner, is_portable
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.shape import Dump
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.driver.valuetext import text_of
+from pgreplkit.errors import (
+    ApplyError,
+    ApplyFailed,
+    PublicationGap,
+    ServerError,
+    SlotLost,
+    SlotNotFound,
+    TableNotFound,
+)
+from pgreplkit.plans.logical.applyloops import Direction
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.identity import feeds_itself
+from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
+
+_WAITS = 0.2
+"""Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
+_MEMORY = 2 << 20
+"""Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_LARGE = 256 << 10
+"""Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
+_KEPT = timedelta(days=30)
+"""The time for which conflicts are kept."""
+_BINARY_SINCE = 14
+"""The first major version of a publisher that sends values in binary."""
+
+
+@attrs.frozen
+class _Prepared:
+    """The facts about both servers with which an attempt begins."""
+
+    system_id: int
+    state: ApplierState | None
+    planner: Planner
+    plugin: Pgoutput[Row]
+    own: Direction
+    """What the applier applies, as those of the other direction see it."""
+    copy: ApplyCopy | None
+    """The copy of the rows, unless all are copied."""
+
+
+class ApplyAttempt:
+    """One attempt of a run, with sessions of its own: it ends with the first that is lost."""
+
+    def __init__(
+        self,
+        publisher: str,
+        subscriber: str,
+        settings: ApplySettings,
+        tally: Tally,
+        goal: ApplyGoal,
+        *,
+        is_text: bool,
+    ) -> None:
+        self._publisher, self._subscriber = publisher, subscriber
+        self._settings, self._tally, self._goal = settings, tally, goal
+        self._is_text = is_text
+        """Whether values must be sent as texts."""
+        self._operation = f"run the applier {settings.name!r}"
+
+    def run(self) -> None:
+        """Begin or continue, until the goal is reached.
+
+        Raises: the errors of ``Applier.run``; NotPortable; RunStopped.
+        """
+        settings = self._settings
+        with (
+            # Three sessions: the one that applies takes no query between its statements.
+            ApplySource.connect(self._publisher) as publisher,
+            TargetShapes.connect(self._subscriber) as shapes,
+            ApplyTarget.connect(
+                self._subscriber, settings.name, uses_origin=settings.uses_origin
+            ) as target,
+        ):
+            connections = [one.connection for one in (publisher.link, shapes.link, target)]
+            with self._limited(connections):
+                prepared = self._prepare(publisher.link, shapes, target)
+            if prepared.copy is not None:
+                # It ends the sessions that it waits for by itself, and needs the others then.
+                self._copied(prepared.copy, prepared)
+            with self._limited(connections):
+                self._continue(publisher.link, shapes, target, prepared)
+
+    def _prepare(self, publisher: Link, shapes: TargetShapes, target: ApplyTarget) -> _Prepared:
+        """Check both servers, and create the applier's tables."""
+        settings = self._settings
+        # First of all: two appliers of one name would apply each change twice.
+        target.lock()
+        state = target.read_state() if target.has_schema() else None
+        source = read_database(publisher)
+        self._check_source(state, system_id := int(source.system_id))
+        is_first = state is None or state.state != "streaming"
+        copies = published_tables(publisher, settings, insists=is_first)
+        tables = [copy.table for copy in copies]
+        # A subscriber that is also the publisher must not write the published tables.
+        if feeds_itself(source, read_database(shapes.link)):
+            settings.insist_on_other_tables([table.table_name for table in tables])
+        own = direction_of(copies, settings)
+        insist_on_no_loop(self._operation, publisher, shapes.link, own)
+        targets = [settings.target_of(table.table_name) for table in tables]
+        shapes.read(targets)
+        self._insist_on_versions(shapes)
+        dump = text_of(target.connection)
+        is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
+        is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
+        plugin = self._plugin(publisher, tables, is_binary=is_binary)
+        planner = self._planner(shapes, dump, is_binary=is_binary)
+        # A table that does not fit is found before rows are copied, or versions compared.
+        if is_first or settings.stamps is not None:
+            for table in tables:
+                planner.plan_of(table)
+        copy = self._copy(publisher, target, planner, plugin) if is_first else None
+        if copy is not None:
+            copy.check(copies, state)
+        # Only here: what is refused above leaves nothing behind.
+        target.ensure_schema()
+        shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
+        self._use_versions(target, shapes.link, targets)
+        return _Prepared(system_id, state, planner, plugin, own, copy)
+
+    def _continue(
+        self,
+        publisher: Link,
+        shapes: TargetShapes,
+        target: ApplyTarget,
+        prepared: _Prepared,
+    ) -> None:
+        """Apply the changes from the applier's position on."""
+        state = prepared.state if prepared.copy is None else target.read_state()
+        target.note_flow(prepared.own)
+        target.take_origin()
+        try:
+            self._stream(target, shapes, prepared.planner, prepared.plugin, state)
+        except ApplyFailed as failure:
+            mismatch = find_mismatch(publisher, shapes.link, self._settings, failure)
+            if mismatch is None:
+                raise
+            raise mismatch from failure
+
+    @contextmanager
+    def _limited(self, connections: Sequence[Connection[object]]) -> Iterator[None]:
+        """End the sessions when the run has to end, whatever the block waits for.
+
+        Raises: RunStopped; WaitTimeout.
+        """
+        with Cutoff(lambda: self._goal.is_over, connections) as cutoff:
+            try:
+                yield
+            except ServerError as error:
+                if cutoff.has_cut and is_of_cutoff(error):
+                    self._goal.check(applied(self._tally.position), error)
+                raise
+
+    def _check_source(self, state: ApplierState | None, system_id: int) -> None:
+        if state is not None and state.system_id != str(system_id):
+            raise ApplyError(
+                self._operation,
+                f"its position is of the cluster {state.system_id}, and the publisher is"
+                f" {system_id}",
+                remedy="choose another name for another publisher, or drop() the applier first",
+            )
+
+    def _insist_on_versions(self, shapes: TargetShapes) -> None:
+        """Refuse a subscriber that does not know which commit wrote a row last, if that matters."""
+        settings, link = self._settings, shapes.link
+        if not settings.reads_commits:
+            return
+        if settings.last_update_wins is None:
+            link.require("commit.origin")
+        track = link.one(self._operation, sql.TRACKS_COMMITS)
+        if not track["is_on"]:
+            raise ServerError(
+                self._operation,
+                f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
+                remedy="set track_commit_timestamp = on, which needs a restart",
+            )
+        if settings.last_update_wins is not None:
+            # The planner refuses a table that does not exist.
+            insist_on_keys(table for table in shapes.tables.values() if table is not None)
+
+    def _use_versions(self, target: ApplyTarget, link: Link, tables: Sequence[TableName]) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        settings = self._settings
+        policy, ranks = settings.last_update_wins, settings.ranks_of_origins
+        if ranks is None:
+            return
+        if policy is None:
+            ensure_functions(link, self._operation)
+        else:
+            ensure_tombstones(link, tables, settings.deltas)
+        target.use_ranks(ranks)
+        if policy is not None:
+            target.guard_clock(policy.max_clock_skew)
+            # A node that joins must get each difference once: it begins at a position that belongs
+            # to the copied rows.
+            target.notes_position = bool(settings.deltas)
+            self._tally.clocked = target
+
+    def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
+        settings = self._settings
+        return Planner(
+            shapes.tables,
+            settings.rules,
+            dump,
+            truncate=settings.truncate,
+            is_binary=is_binary,
+            stamps=settings.stamps,
+            merges=settings.merges,
+        )
+
+    def _copy(
+        self,
+        publisher: Link,
+        target: ApplyTarget,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+    ) -> ApplyCopy:
+        return ApplyCopy(
+            self._publisher,
+            self._subscriber,
+            publisher,
+            target,
+            planner,
+            plugin,
+            self._settings,
+            self._goal,
+        )
+
+    def _copied(self, copy: ApplyCopy, prepared: _Prepared) -> None:
+        try:
+            copy.create(prepared.system_id, prepared.state, prepared.own)
+        finally:
+            # A copy that fails or is stopped keeps the tables that it has completed.
+            self._tally.copied_rows += copy.rows
+
+    def _stream(
+        self,
+        target: ApplyTarget,
+        shapes: TargetShapes,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+        state: ApplierState | None,
+    ) -> None:
+        self._tally.position = LSN.INVALID if state is None else state.position
+        # The run leaves out the transactions between the acknowledged position and this one.
+        start = None if state is None or not state.is_end else state.position
+        target.use_sets()
+        # It writes only the log of conflicts from here on, for which no change has to wait.
+        shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
+        slot_stream = SlotStream(
+            make_conninfo(self._publisher, client_encoding="UTF8"),
+            sql.PREFIX + self._settings.name,
+            plugin,
+            start=None if start == LSN.INVALID else start,
+            settings=plugin.settings,
+        )
+        try:
+            with RawStream(slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE) as stream:
+                run = ApplyRun(
+                    stream,
+                    target,
+                    shapes,
+                    planner,
+                    self._settings,
+                    self._tally,
+                    self._tally.position,
+                    target.read_copied(),
+                    self._goal,
+                )
+                run.run()
+        except (SlotLost, SlotNotFound) as error:
+            error.remedy = self._settings.lost_slot_remedy
+            raise
+        except PublicationGap as error:
+            error.remedy = self._settings.gap_remedy
+            raise
+
+    def _plugin(
+        self, publisher: Link, tables: Iterable[Table], *, is_binary: bool
+    ) -> Pgoutput[Row]:
+        if self._settings.on_publication_gap == "skip":
+            # An older server itself ends the stream there; the rows would have been copied in vain.
+            publisher.require("publication.gaps")
+        # Older servers send everything, and the run leaves it out.
+        is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
+        settings = ChangeSettings(
+            binary=is_binary,
+            messages=False,
+            stop_at=self._goal.stop_at,
+            timeout=_WAITS,
+            origin="none" if is_filtered else "any",
+            on_publication_gap=self._settings.on_publication_gap,
+        )
+        types = {column.type_oid for table in tables for column in table.columns}
+        return QualifiedPgoutput(self._settings.publications, settings, types)
+
+
+def published_tables(
+    link: Link, settings: ApplySettings, *, insists: bool = False
+) -> list[TableCopy]:
+    """Return the published tables; with ``insists`` there must be one."""
+    operation = f"run the applier {settings.name!r}"
+    published = published_in(link, operation, settings.publications)
+    names = [one.table for one in published]
+    if not names and insists:
+        listed = ", ".join(settings.publications)
+        raise TableNotFound(
+            operation,
+            f"no table is published by {listed}",
+            remedy="ALTER PUBLICATION … ADD TABLE",
+        )
+    if unknown := {*settings.rules} - {*names}:
+        listed = ", ".join(map(str, sorted(unknown)))
+        known = ", ".join(map(str, names)) or "no table"
+        raise TableNotFound(
+            operation,
+            f"there are rules for {listed}; the publications have {known}",
+            remedy="correct the names; a partitioned table is published as its partitions,"
+            " unless the publication has via_partition_root=True",
+        )
+    return table_copies(link, operation, published)

@@ -1,0 +1,205 @@
+"""Runs of appliers that end while a server waits: at their deadline, when stopped or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from threading import Timer
+from typing import Any
+
+import attrs
+import psycopg
+import pytest
+from clusters import Cluster, wait_until
+from colours import Colour
+from databases import Database, Pair, make_database, remove_databases
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier, AsyncApplier
+from pgreplkit.errors import WaitTimeout
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
+# More than the buffers of both sockets and of the pipeline take.
+MANY = "DO 'BEGIN FOR i IN 1..1500 LOOP UPDATE t SET n = i, name = {}; COMMIT; END LOOP; END'"
+SESSIONS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid NOT IN (pg_backend_pid(), %s) AND backend_type IN ('client backend', 'walsender')"""
+
+SLOT = "SELECT FROM pg_replication_slots WHERE slot_name = 'pgreplkit_one'"
+ORIGIN = "SELECT FROM pg_replication_origin WHERE roname = 'pgreplkit_one'"
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    """Two databases with an empty table t, which the first one publishes."""
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(TABLE)
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def end(database: Database) -> LSN:
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+def applier(pair: Pair, colour: Colour, **options: Any) -> Any:
+    kind = AsyncApplier if colour.name == "async" else Applier
+    servers = pair.publisher.conninfo, pair.subscriber.conninfo
+    return colour.bound(kind(*servers, "one", publications=["p"], **options))
+
+
+def stopping(applier: Any) -> Callable[[], None]:
+    """Return a call that stops it from another thread."""
+    stop: Callable[[], None] = getattr(applier, "_target", applier).stop
+    return stop
+
+
+async def begun(pair: Pair, colour: Colour) -> Any:
+    """Return an applier that has copied one row."""
+    one = applier(pair, colour)
+    pair.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+    await one.run(stop_at=end(pair.publisher), timeout=20)
+    return one
+
+
+async def fast(pair: Pair, colour: Colour) -> Any:
+    one = await begun(pair, colour)
+    pair.publisher.run("UPDATE t SET n = 2")
+    return one
+
+
+async def full(pair: Pair, colour: Colour) -> Any:
+    one = await begun(pair, colour)
+    value = "''" + "x" * 8000 + "''"
+    if pair.publisher.node.major >= 11:
+        pair.publisher.run(MANY.format(value))
+    else:
+        pair.publisher.run(*1500 * [f"UPDATE t SET n = n + 1, name = {value[1:-1]}"])
+    return one
+
+
+async def slow(pair: Pair, colour: Colour) -> Any:
+    one = await begun(pair, colour)
+    pair.subscriber.run("INSERT INTO t VALUES (2, 'local', 2)")
+    pair.publisher.run("WITH new AS (INSERT INTO t VALUES (2)) UPDATE t SET n = 2 WHERE id = 1")
+    return one
+
+
+async def first(pair: Pair, colour: Colour) -> Any:
+    rows = "SELECT i, repeat('x', 100), i FROM generate_series(1, 9999) AS i"
+    pair.publisher.run("INSERT INTO t " + rows)
+    return applier(pair, colour)
+
+
+@attrs.frozen
+class Wait:
+    """A wait in which a run ends."""
+
+    prepare: Callable[..., Any]
+    lock: str
+    on_publisher: bool = False
+    removed: bool = False
+    """Whether the run leaves nothing behind."""
+
+
+ROW = "SELECT FROM t WHERE id = 1 FOR UPDATE"
+WAITS = {
+    "pipeline": Wait(fast, ROW),
+    "full pipeline": Wait(full, ROW),
+    "single changes": Wait(slow, ROW),
+    "copied rows": Wait(first, "LOCK t IN SHARE MODE"),
+    "checked table": Wait(first, "LOCK t IN ACCESS EXCLUSIVE MODE"),
+    "slot": Wait(first, "SELECT txid_current()", on_publisher=True, removed=True),
+    "copied table": Wait(first, "LOCK t IN ACCESS EXCLUSIVE MODE", on_publisher=True),
+}
+every_wait = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+
+
+@attrs.frozen
+class Holding:
+    """A client that lets an applier wait."""
+
+    pair: Pair
+    wait: Wait
+    client: psycopg.Connection
+
+    @property
+    def has_no_session(self) -> bool:
+        """Whether the applier has no session on either server."""
+        pid = self.client.info.backend_pid
+        for database in (self.pair.publisher, self.pair.subscriber):
+            with psycopg.connect(database.conninfo) as connection:
+                [sessions] = connection.execute(SESSIONS, [pid]).fetchone() or [None]
+            if sessions:
+                return False
+        return True
+
+
+def holding(stack: ExitStack, pair: Pair, wait: Wait) -> Holding:
+    database = pair.publisher if wait.on_publisher else pair.subscriber
+    client = stack.enter_context(psycopg.connect(database.conninfo))
+    client.execute(wait.lock)
+    return Holding(pair, wait, client)
+
+
+async def insist_on_continuing(pair: Pair, one: Any, wait: Wait) -> None:
+    """Let the lock go: the next run applies everything, once."""
+    if wait.removed:
+        assert not pair.subscriber.all(ORIGIN)
+        assert not pair.subscriber.all("SELECT FROM pgreplkit.applier")
+        assert not pair.publisher.all(SLOT)
+    await one.run(stop_at=end(pair.publisher), timeout=60)
+    query = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t"
+    if wait is WAITS["single changes"]:
+        query = "SELECT n FROM t ORDER BY id"
+    assert pair.subscriber.all(query) == pair.publisher.all(query)
+
+
+@every_wait
+async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
+    two: Pair, colour: Colour, wait: Wait
+) -> None:
+    one = await wait.prepare(two, colour)
+    with ExitStack() as stack:
+        held = holding(stack, two, wait)
+        started = time.monotonic()
+        with pytest.raises(WaitTimeout):
+            await one.run(timeout=0.5)
+        assert time.monotonic() - started < 5
+        wait_until(lambda: held.has_no_session)
+    await insist_on_continuing(two, one, wait)
+
+
+@every_wait
+async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
+    two: Pair, colour: Colour, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgreplkit.apply.goal._STOPS_WITHIN", 0.5)
+    one = await wait.prepare(two, colour)
+    with ExitStack() as stack:
+        held = holding(stack, two, wait)
+        Timer(0.5, stopping(one)).start()
+        started = time.monotonic()
+        await one.run()
+        assert 0.5 < time.monotonic() - started < 6
+        wait_until(lambda: held.has_no_session)
+    await insist_on_continuing(two, one, wait)
+
+
+@every_wait
+async def test_a_run_that_is_cancelled_ends_its_sessions(
+    two: Pair, colour: Colour, wait: Wait
+) -> None:
+    if colour.name == "sync":
+        pytest.skip("a task is cancelled")
+    one = await wait.prepare(two, colour)
+    with ExitStack() as stack:
+        held = holding(stack, two, wait)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await one.run()
+        wait_until(lambda: held.has_no_session)
+    await insist_on_continuing(two, one, wait)
