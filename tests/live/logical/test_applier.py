@@ -699,7 +699,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
 
 @NEWEST
 def test_an_applier_is_run_once_at_a_time(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+    monkeypatch.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)
     with psycopg.connect(two.subscriber.conninfo) as other:
@@ -719,7 +719,7 @@ def test_an_origin_is_free_a_moment_after_its_session_has_ended(
     with psycopg.connect(two.subscriber.conninfo, autocommit=True) as ending:
         ending.execute("SELECT pg_replication_origin_session_setup(%s)", [origin])
         with monkeypatch.context() as within:
-            within.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+            within.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
             for act in (lambda: one.run(timeout=5), one.drop):
                 with pytest.raises(ApplierActive, match="another session has it"):
                     act()
