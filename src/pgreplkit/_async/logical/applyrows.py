@@ -59,7 +59,6 @@ class AsyncApplyRows(AsyncClosing):
     async def connect(
         cls,
         conninfo: str,
-        major: int,
         snapshot: str,
         target: AsyncApplyTarget,
         planner: Planner,
@@ -72,7 +71,7 @@ class AsyncApplyRows(AsyncClosing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = await open_qualified(whole, major, snapshot)
+        reader = await open_qualified(whole, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property

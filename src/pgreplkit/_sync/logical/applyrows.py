@@ -60,7 +60,6 @@ class ApplyRows(Closing):
     def connect(
         cls,
         conninfo: str,
-        major: int,
         snapshot: str,
         target: ApplyTarget,
         planner: Planner,
@@ -73,7 +72,7 @@ class ApplyRows(Closing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = open_qualified(whole, major, snapshot)
+        reader = open_qualified(whole, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
