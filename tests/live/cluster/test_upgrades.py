@@ -17,7 +17,7 @@ from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit import AsyncPlan, Primary
+from pgreplkit import AsyncPlan, Primary, TableName
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
 from pgreplkit.errors import (
@@ -29,8 +29,10 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.journalfile import write_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import Names, cutover_journal
 from pgreplkit.plans.cluster.upgradesteps import (
     CopyIndexes,
     CopyTables,
@@ -39,6 +41,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     FenceTables,
     OpenTables,
     Redirect,
+    SetSequences,
     Subscribe,
     WaitApplied,
 )
@@ -356,6 +359,13 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
             await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
+        # An upgrade of another name, which uses the same file.
+        journal = cutover_journal(Names(upgrade="other"), {}, way_back=False)
+        write_journal(tmp_path / "journal.json", journal)
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
+        with pytest.raises(ValueError, match=r"'shop': .* has the cutover of other"):
+            await upgrade.plan_resume()
+        (tmp_path / "journal.json").unlink()
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -765,6 +775,11 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             with pytest.raises(Exception, match="are fenced"):
                 order(old)
             await (await another.plan_rollback()).run()
+            # And continued, too.
+            with pytest.raises(ServerError, match="the old server accepts writes: another process"):
+                await waiting.resume()
+            with pytest.raises(Exception, match="are fenced"):
+                order(new)
             # A lock whose session was lost stops the plan before the next step.
             lost = await another.plan_cutover(lambda _: old.run(END_LOCKS))
             with pytest.raises(PlanFailed, match=r"server closed|terminat"):
@@ -847,6 +862,93 @@ async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_ro
             await rollback.run(create)
         await rollback.undo()
         order(new)
+
+
+@pytest.mark.pg(">=11")
+async def test_a_fence_that_someone_disables_is_none_in_every_operation(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    disable = "ALTER TABLE orders DISABLE TRIGGER shop_fence"
+    orders_table = (TableName("public", "orders"),)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        new.run(disable)
+        status = await upgrade.status()
+        assert (status.phase, status.new_is_fenced) == (UpgradePhase.PREPARED, False)
+        assert status.new_disabled == orders_table
+        cutover = await upgrade.plan_cutover()
+        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+            await cutover.run()
+        remedy = (await cutover.check())["fence"].remedy
+        assert remedy is not None
+        new.run(remedy.split(": ")[1].split("; then")[0])
+        assert (await upgrade.status()).new_is_fenced
+        for setting in (
+            f"DATABASE {old.name}",
+            f"ROLE observer IN DATABASE {old.name}",
+            "ROLE observer",
+            "ROLE ALL",
+        ):
+            old.run(f"ALTER {setting} SET session_replication_role = Replica")
+            found = (await cutover.check())["session_replication_role"]
+            statement = f"ALTER {setting} RESET session_replication_role"
+            new.run(statement)
+            assert found.severity is Severity.CRITICAL
+            assert f"{statement} on the old server" in found.found
+        assert (await cutover.check())["session_replication_role"].severity is Severity.OK
+
+        def disabling(progress: StepProgress) -> None:
+            if progress.elapsed is None and isinstance(progress.step, WaitApplied):
+                server = old if progress.step.node == "new" else new
+                server.run(disable)
+
+        with pytest.raises(
+            PlanFailed, match=r"old server fenced: it accepts writes to public\.ord"
+        ):
+            await cutover.run(disabling)
+        await cutover.undo()
+        # Some days later, another process continues.
+        for change in (disable, "DROP TRIGGER shop_fence ON orders"):
+            with pytest.raises(RuntimeError):
+                await (await upgrade.plan_cutover()).run(stopped_at(SetSequences))
+            old.run(change, "INSERT INTO orders (customer) VALUES (1)")
+            interrupted = await upgrade.plan_resume()
+            with pytest.raises(
+                ServerError, match=r"old server accepts writes to public\.ord.*undo"
+            ):
+                await interrupted.resume()
+            await interrupted.undo()
+        with pytest.raises(RuntimeError):
+            await (await upgrade.plan_cutover()).run(stopped_at(SetSequences))
+        new.run(disable)
+        interrupted = await upgrade.plan_resume()
+        with pytest.raises(ServerError, match=r"new server accepts writes to .*ENABLE TRIGGER"):
+            await interrupted.resume()
+        new.run(disable.replace("DISABLE", "ENABLE"))
+        await interrupted.resume()
+        assert orders(sides) == (102, 102)
+        old.run(disable)
+        status = await upgrade.status()
+        assert (status.phase, status.old_is_fenced) == (UpgradePhase.CUT_OVER, False)
+        assert status.old_disabled == orders_table
+        # The server that accepts writes is still the publisher.
+        order(new)
+        assert await differences(upgrade) == []
+        rollback = await upgrade.plan_rollback()
+        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+            await rollback.run()
+        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+            await (await upgrade.plan_finish()).run()
+        old.run(disable.replace("DISABLE", "ENABLE"))
+        with pytest.raises(
+            PlanFailed, match=r"new server fenced: it accepts writes to public\.ord"
+        ):
+            await rollback.run(disabling)
+        await rollback.undo()
+        await (await upgrade.plan_rollback()).run()
+        assert orders(sides) == (103, 103)
 
 
 @pytest.mark.pg(">=18")

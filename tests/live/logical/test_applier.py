@@ -751,6 +751,34 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
 
 
 @NEWEST
+@pytest.mark.parametrize(
+    ("existing", "local"), [("refuse", []), ("merge", [(9, "local", 9)]), ("truncate", [])]
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tables_that_share_a_table_of_the_subscriber_keep_each_others_copied_rows(
+    two: Pair, existing: str, local: list[tuple[object, ...]], workers: int
+) -> None:
+    two.publisher.run(
+        "CREATE TABLE u (LIKE t, PRIMARY KEY (id))",
+        "ALTER PUBLICATION p ADD TABLE u",
+        "INSERT INTO t VALUES (1, 'of t', 1)",
+        "INSERT INTO u VALUES (2, 'of u', 2)",
+    )
+    two.subscriber.run("CREATE TABLE whole (LIKE t, PRIMARY KEY (id))")
+    if existing != "refuse":
+        two.subscriber.run("INSERT INTO whole VALUES (9, 'local', 9)")
+    two.subscriber.run("ALTER TABLE whole ADD CHECK (name <> 'of u')")
+    rules = {table: TableRule(to="whole") for table in "tu"}
+    one = applier(two, tables=rules, existing=existing, copy_workers=workers)
+    with pytest.raises(ServerError, match="check constraint"):
+        one.run(timeout=20)
+    two.subscriber.run("ALTER TABLE whole DROP CONSTRAINT whole_name_check")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    rows = [(1, "of t", 1), (2, "of u", 2), *local]
+    assert two.subscriber.all("SELECT * FROM whole ORDER BY id") == rows
+
+
+@NEWEST
 @pytest.mark.matrix
 def test_an_interrupted_copy_continues_with_the_tables_that_are_left(two: Pair) -> None:
     for each in (two.publisher, two.subscriber):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from clusters import wait_until
 from colours import Colour, execute
 from databases import Database, Pair, both, subscribed
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit import TableName
 from pgreplkit.errors import (
@@ -110,6 +112,83 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
         fence = await primary.fence_writes(["other"])
         assert database.one("SELECT max(id) FROM other") == 9
         refused(database, "INSERT INTO other VALUES (10)")
+
+
+@pytest.mark.one_colour
+async def test_a_fence_with_an_altered_trigger_is_not_up_until_it_is_completed(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    function = "CREATE OR REPLACE FUNCTION pgreplkit_fence.pgreplkit_refuse_writes()"
+    async with await colour.primary(database.conninfo) as primary:
+        await primary.fence_writes(["other", "parent"])
+        for how in ("DISABLE TRIGGER", "ENABLE REPLICA TRIGGER", "ENABLE ALWAYS TRIGGER"):
+            for table in ("leaf", "other"):
+                database.run(f"ALTER TABLE {table} {how} pgreplkit_fence")
+            [altered] = await primary.write_fences()
+            assert [table.name for table in altered.state.disabled] == ["leaf", "other"]
+            assert not altered.state.is_up
+            # The others stay as they are.
+            part = await primary.fence_writes(["other"])
+            assert [table.name for table in part.state.disabled] == ["leaf"]
+            assert (await primary.fence_writes(["parent", "other"])).state.is_up
+            for table in ("leaf", "other", "parent"):
+                refused(database, f"DELETE FROM {table}")
+        database.run(
+            f"{function} RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RAISE NOTICE ''writes''; RETURN NULL; END'"
+        )
+        [replaced] = await primary.write_fences()
+        assert (replaced.state.is_lifted, replaced.state.is_up) == (True, False)
+        await primary.fence_writes(["other"])
+        refused(database, "DELETE FROM leaf")
+
+
+@pytest.mark.one_colour
+async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
+    database: Database, colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run(*PARTITIONED)
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.logical.fence.AT_ONCE", 1)
+    async with await colour.primary(database.conninfo) as primary:
+        await primary.fence_writes(["other"])
+        with psycopg.connect(database.conninfo) as app:
+            # The leaf is fenced first.
+            app.execute("LOCK TABLE ONLY parent IN ROW EXCLUSIVE MODE")
+            with pytest.raises(WaitTimeout, match="parent"):
+                await primary.fence_writes(["other", "parent"], timeout=0.1)
+        [state] = [each.state for each in await primary.write_fences()]
+        assert ([table.name for table in state.tables], state.is_up) == (["other"], True)
+        database.run("INSERT INTO leaf VALUES (1)")
+
+
+@pytest.mark.one_colour
+async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
+    database: Database, colour: Colour
+) -> None:
+    database.run("CREATE TABLE a (i int)", "CREATE TABLE b (i int)")
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    # Before its lock_timeout, and before the clients, who wait for a second.
+    impatient = make_conninfo(database.conninfo, options="-c deadlock_timeout=200ms")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'b'::regclass"
+    async with await colour.primary(impatient) as primary:
+        with psycopg.connect(database.conninfo) as app, ThreadPoolExecutor() as pool:
+            app.execute("INSERT INTO b VALUES (1)")
+
+            def cross() -> None:
+                wait_until(lambda: database.one(waiting) == 1)
+                # The fence has this one, and waits for the other.
+                app.execute("INSERT INTO a VALUES (1)")
+                app.commit()
+
+            crossed = pool.submit(cross)
+            fence = await primary.fence_writes(["a", "b"])
+            crossed.result()
+        assert fence.state.is_up
+        assert database.one("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)") == 2
+        refused(database, "INSERT INTO a VALUES (2)")
+        wait_until(lambda: database.one(deadlocks) == 1)
 
 
 @pytest.mark.pg(">=18")

@@ -165,6 +165,14 @@ def test_the_text_of_a_status_has_a_line_for_each_subscription() -> None:
     ]
 
 
+def test_the_text_of_a_status_names_the_tables_whose_fence_is_disabled() -> None:
+    disabled = (TableName("public", "a"), TableName("public", "b"))
+    status = attrs.evolve(STATUS, new_is_fenced=False, new_disabled=disabled)
+    assert str(status).splitlines()[2] == (
+        "  new server: not fenced: the trigger is disabled on public.a, public.b"
+    )
+
+
 def drift(severity: Severity) -> SchemaDrift:
     one = Drift(
         kind=DriftKind.COLUMN_MISSING,
@@ -186,6 +194,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "subscriptions": (),
         "stuck": (),
         "writing_triggers": (),
+        "unfenced_roles": (),
         "truncated": (),
         **changed,
     }
@@ -205,6 +214,18 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("event triggers that write", Severity.CRITICAL, "audit", gate(writing_triggers=["audit"])),
         ("rows after TRUNCATE", Severity.CRITICAL, "public.a", gate(truncated=["public.a"])),
         ("long writers", Severity.WARNING, "process 1", gate(writers=["process 1"])),
+        (
+            "fence",
+            Severity.CRITICAL,
+            "new server: ALTER TABLE ONLY public.a ENABLE TRIGGER shop_fence",
+            gate(attrs.evolve(STATUS, new_disabled=(TableName("public", "a"),))),
+        ),
+        (
+            "session_replication_role",
+            Severity.CRITICAL,
+            "ALTER ROLE ALL RESET session_replication_role",
+            gate(unfenced_roles=["ALTER ROLE ALL RESET session_replication_role"]),
+        ),
     ]
     for check, severity, shown, found in cases:
         assert {*found} == {check}
@@ -222,6 +243,7 @@ def rollback(
     subscriptions: Sequence[str] = (),
     unpublished: Sequence[TableName] = (),
     writing_triggers: Sequence[str] = (),
+    unfenced_roles: Sequence[str] = (),
     truncated: Sequence[str] = (),
     gone: Sequence[TableName] = (),
 ) -> list[str]:
@@ -232,6 +254,7 @@ def rollback(
         unpublished=unpublished,
         subscriptions=subscriptions,
         writing_triggers=writing_triggers,
+        unfenced_roles=unfenced_roles,
         truncated=truncated,
     )
     return bad(findings)
@@ -249,6 +272,11 @@ def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
     assert rollback(CUT_OVER, subscriptions=["feed"]) == ["other subscriptions"]
     assert rollback(CUT_OVER, writing_triggers=["audit"]) == ["event triggers that write"]
     assert rollback(CUT_OVER, truncated=["public.a"]) == ["rows after TRUNCATE"]
+    assert rollback(CUT_OVER, unfenced_roles=["ALTER ROLE a"]) == ["session_replication_role"]
+    disabled = (TableName("public", "a"),)
+    assert rollback(attrs.evolve(CUT_OVER, old_disabled=disabled)) == ["fence"]
+    # It accepts the writes now.
+    assert rollback(attrs.evolve(CUT_OVER, new_disabled=disabled)) == []
     assert rollback(CUT_OVER, gone=[TableName("public", "a")]) == ["missing tables"]
     # Its rows would be on the new server only.
     assert rollback(CUT_OVER, unpublished=[TableName("public", "late")]) == ["new tables"]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from psycopg.sql import SQL
-
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.fence import is_up
+from pgreplkit._async.cluster.upgradefacts import read_unfenced
+from pgreplkit._async.logical.fence import refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
-from pgreplkit.errors import ConnectionFailed, UpgradeActive
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
+from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remedy
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
@@ -81,14 +82,33 @@ class AsyncUpgradeLock:
         refusing: dict[str, bool | None] = {OLD: None, NEW: None}
         for node, server in self._servers.items():
             with suppress(ConnectionFailed):
-                refusing[node] = await is_up(server._link, self._names.fence)
+                refusing[node] = await refuses_writes(server._link, self._names.fence)
         return stale_reason(journal, refusing, undoes=undoes)
+
+    async def insist_on_fences(self, operation: str, journal: Journal) -> None:
+        """Insist that the servers refuse writes that do so in this state of the operation.
+
+        Raises: ServerError if clients could have written since.
+        """
+        fence = self._names.fence
+        for node, publications in must_be_fenced(journal).items():
+            if (server := self._servers.get(node)) is None:
+                continue
+            with suppress(ConnectionFailed):
+                if tables := await read_unfenced(server._link, publications, fence):
+                    raise ServerError(
+                        operation,
+                        f"the {node} server accepts writes to {', '.join(map(str, tables))}, though"
+                        " it was fenced",
+                        remedy=unfenced_remedy(journal, node, tables, fence),
+                    )
 
     async def _take(self, operation: str, node: str) -> None:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
-            await link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            with translate_errors(operation):
+                await lift_limits(link.connection)
             await link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (await link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
+from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
@@ -51,10 +52,12 @@ from pgreplkit.errors import (
     SlotNotFound,
     TableNotFound,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.streams.options import ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
@@ -78,6 +81,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: AsyncPgoutput[Row]
+    own: Direction
+    """What the applier applies, as those of the other direction see it."""
     copy: AsyncApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -150,13 +155,15 @@ class AsyncApplyAttempt:
         # A subscriber that is also the publisher must not write the published tables.
         if feeds_itself(source, await read_database(shapes.link)):
             settings.insist_on_other_tables([table.table_name for table in tables])
+        own = direction_of(copies, settings)
+        await insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         await self._insist_on_versions(shapes)
         dump = text_of(target.connection)
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-        plugin = self._plugin(publisher, is_binary=is_binary)
+        plugin = self._plugin(publisher, tables, is_binary=is_binary)
         planner = self._planner(shapes, dump, is_binary=is_binary)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
@@ -169,7 +176,7 @@ class AsyncApplyAttempt:
         await target.ensure_schema()
         await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         await self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, copy)
+        return _Prepared(system_id, state, planner, plugin, own, copy)
 
     async def _continue(
         self,
@@ -180,6 +187,7 @@ class AsyncApplyAttempt:
     ) -> None:
         """Apply the changes from the applier's position on."""
         state = prepared.state if prepared.copy is None else await target.read_state()
+        await target.note_flow(prepared.own)
         await target.take_origin()
         await self._wait_for_slot(publisher)
         try:
@@ -299,7 +307,7 @@ class AsyncApplyAttempt:
 
     async def _copied(self, copy: AsyncApplyCopy, prepared: _Prepared) -> None:
         try:
-            await copy.create(prepared.system_id, prepared.state)
+            await copy.create(prepared.system_id, prepared.state, prepared.own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
@@ -350,7 +358,9 @@ class AsyncApplyAttempt:
             error.remedy = self._settings.gap_remedy
             raise
 
-    def _plugin(self, publisher: AsyncLink, *, is_binary: bool) -> AsyncPgoutput[Row]:
+    def _plugin(
+        self, publisher: AsyncLink, tables: Iterable[Table], *, is_binary: bool
+    ) -> AsyncPgoutput[Row]:
         if self._settings.on_publication_gap == "skip":
             # An older server itself ends the stream there; the rows would have been copied in vain.
             publisher.require("publication.gaps")
@@ -364,7 +374,8 @@ class AsyncApplyAttempt:
             origin="none" if is_filtered else "any",
             on_publication_gap=self._settings.on_publication_gap,
         )
-        return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
+        types = {column.type_oid for table in tables for column in table.columns}
+        return AsyncQualifiedPgoutput(self._settings.publications, settings, types)
 
 
 async def published_tables(

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed
+from psycopg.types.json import Jsonb
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -48,6 +49,7 @@ from pgreplkit.errors import (
     ClockSkewTooLarge,
     ServerError,
 )
+from pgreplkit.plans.logical.applyloops import Direction, flow_names
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
@@ -293,6 +295,11 @@ class AsyncApplyTarget(AsyncClosing):
                     await self._call(create, [self.origin], grant)
                 row = [self.name, str(system_id), resume]
                 await self.link.all(self.operation, sql.ADD_APPLIER, row)
+
+    async def note_flow(self, own: Direction) -> None:
+        """Let appliers of the other direction know what this one applies."""
+        flow = Jsonb(flow_names(own.flow))
+        await self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 
     async def set_state(self, state: str) -> None:
         """Note how far the applier is."""

@@ -16,8 +16,8 @@ from pgreplkit._sync.cluster.hooks import call_hook
 from pgreplkit._sync.cluster.upgradefacts import (
     keep_schema,
     read_fingerprint,
+    read_missed,
     read_tables,
-    read_unpublished,
     truncated_since,
 )
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
@@ -281,17 +281,26 @@ class UpgradeActor:
                 else:
                     looks[name] = look
 
-    def _insist_on_published(self, step: steps.WaitApplied) -> None:
-        """Refuse to continue without the tables that were created after the checks."""
+    def _insist_on_all(self, step: steps.WaitApplied) -> None:
+        """Refuse to continue without tables that are not replicated, or that accept writes."""
         node, other = self._other(step.node)
         # As in the checks of a rollback, the old server need not have an empty table.
-        found = read_unpublished(other, step.subscriptions, with_rows=step.node == OLD)
+        with_rows = step.node == OLD
+        found, unfenced = read_missed(other, step.subscriptions, with_rows=with_rows)
+        if unfenced:
+            raise ServerError(
+                f"keep the {node} server fenced",
+                f"it accepts writes to {', '.join(map(str, unfenced))}: the trigger of its fence is"
+                " missing or disabled",
+                remedy="undo() the plan, and plan it again",
+            )
         if late := {str(table) for table in found} - {*step.left_out}:
             raise ServerError(
                 f"replicate all rows of the {node} server",
                 f"{', '.join(sorted(late))}: created after the checks, and not replicated",
                 remedy=f"undo() the plan, create them on the {step.node} server too, add them to a"
-                " publication, refresh its subscription, and plan again",
+                " publication, refresh its subscription, and plan again; to leave them out, run the"
+                " new plan with force=True",
             )
 
     def _wait_applied(self, server: Primary, publisher: Primary, step: steps.WaitApplied) -> None:
@@ -299,7 +308,7 @@ class UpgradeActor:
         # The publisher is fenced, so that nothing comes after the marker.
         lsn = publisher.write_marker()
         # While the marker is on its way.
-        self._insist_on_published(step)
+        self._insist_on_all(step)
         for name in names:
             subscription = server.subscription(name)
             subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=publisher)

@@ -11,7 +11,12 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import read_shapes, schema_drift
-from pgreplkit._sync.logical.fence import is_up, read_blockers, read_fence, read_fences
+from pgreplkit._sync.logical.fence import (
+    read_blockers,
+    read_fence,
+    read_fences,
+    refuses_writes,
+)
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import wrong_destination
@@ -25,6 +30,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
+    MISSED,
     NOT_A_MEMBER,
     OWNERS,
     READ_XML,
@@ -32,6 +38,8 @@ from pgreplkit.catalog.cluster.upgrade import (
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
+    UNFENCED,
+    UNFENCED_ROLES,
     UNPUBLISHED,
     WRITING_EVENT_TRIGGERS,
     DatabaseFacts,
@@ -80,7 +88,7 @@ from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, quoted
 
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
@@ -149,7 +157,7 @@ def read_upgrade_facts(
         copies_schema=copies_schema,
         copies_owners=copies_schema and copies_owners,
         groups=groups,
-        new_fence=names.fence if is_up(new._link, names.fence) else "",
+        new_fence=names.fence if refuses_writes(new._link, names.fence) else "",
         writing_triggers=read_writing_triggers(old=old),
         drift=schema_drift(old, new, both) if both and not is_one else None,
     )
@@ -334,7 +342,9 @@ def read_state(
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
     fences = [read_fence(one._link, names.fence) for one in (old, new)]
-    fenced = [fence is not None and fence.is_up for fence in fences]
+    # Someone may have disabled triggers: that is a problem of the phase, and not another one.
+    fenced = [fence is not None and not fence.is_lifted for fence in fences]
+    disabled = [() if fence is None or fence.is_lifted else fence.disabled for fence in fences]
     here, there = [
         _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -348,7 +358,7 @@ def read_state(
         new_is_fenced=fenced[1],
         interrupted=interrupted,
         are_wrong=wrong is not None,
-        is_lifting=any(fence is not None and not fence.is_up for fence in fences),
+        is_lifting=any(fence is not None and fence.is_lifted for fence in fences),
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
@@ -357,8 +367,10 @@ def read_state(
         phase=phase,
         forward=tuple(forward),
         back=tuple(back),
-        old_is_fenced=fenced[0],
-        new_is_fenced=fenced[1],
+        old_is_fenced=fenced[0] and not disabled[0],
+        new_is_fenced=fenced[1] and not disabled[1],
+        old_disabled=disabled[0],
+        new_disabled=disabled[1],
     )
     return status, wrong
 
@@ -407,6 +419,7 @@ def read_gate(
             writers=[str(one) for one in read_blockers(old._link, published)],
             subscriptions=read_others(old, names),
             writing_triggers=read_writing_triggers(old=old, new=new),
+            unfenced_roles=read_unfenced_roles(old=old, new=new),
             truncated=read_truncated(old, new, groups),
             stuck=read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
@@ -529,6 +542,21 @@ def read_writing_triggers(**servers: Primary) -> list[str]:
     ]
 
 
+def read_unfenced_roles(**servers: Primary) -> list[str]:
+    """Return statements for settings with which sessions do not fire the triggers of a fence."""
+    return [
+        f"{record['statement']} on the {node} server"
+        for node, server in servers.items()
+        for record in server._link.all("read the settings of roles", UNFENCED_ROLES)
+    ]
+
+
+def read_unfenced(link: Link, publications: Iterable[str], fence: str = "") -> list[TableName]:
+    """Return the tables of publications, and those of a fence, that do not refuse writes."""
+    asked = [[*publications], quoted(fence) if fence else None]
+    return [table_in(record) for record in link.all("read the write fence", UNFENCED, asked)]
+
+
 def read_fingerprint(link: Link) -> dict[str, str]:
     """Return a hash for each object of the schema."""
     # Definitions name schemas only where the search_path lacks them.
@@ -547,16 +575,16 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
     slots = new.slots()
     kept = read_kept_schema(old, names.forward(1))
-    fences = {}
-    for node, server in ((OLD, old), (NEW, new)):
-        for fence in read_fences(server._link):
-            if fence.name == names.fence:
-                fences[node] = fence.is_up
-    groups = published_groups(old, names)
+    groups, returned = published_groups(old, names), returned_groups(new, names)
+    fences, unfenced = {}, []
+    for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
+        if (fence := read_fence(server._link, names.fence)) is not None:
+            fences[node] = not fence.is_lifted
+            unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,
         publications=groups,
-        back_publications=returned_groups(new, names),
+        back_publications=returned,
         back_slots=names.back_in({slot.name for slot in slots}),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
@@ -564,6 +592,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         is_filled=_is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
+        unfenced=unfenced,
     )
 
 
@@ -615,6 +644,18 @@ def read_gone(new: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableNa
     there = {one.table for one in read_tables(new._link)}
     published = sorted({TableName.parse(table) for group in groups.values() for table in group})
     return [table for table in published if table not in there]
+
+
+def read_missed(
+    server: Primary, publications: Sequence[str], *, with_rows: bool
+) -> tuple[list[TableName], list[TableName]]:
+    """Return the tables that none of the publications has, and those of them without a fence."""
+    asked = [[*publications], [*publications], None]
+    records = server._link.all("read the tables", MISSED, asked)
+    unpublished = [table_in(record) for record in records if not record["is_unfenced"]]
+    if with_rows:
+        unpublished = _nonempty(server._link, unpublished)
+    return unpublished, [table_in(record) for record in records if record["is_unfenced"]]
 
 
 def read_unpublished(

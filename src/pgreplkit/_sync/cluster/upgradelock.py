@@ -6,19 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from psycopg.sql import SQL
-
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.fence import is_up
+from pgreplkit._sync.cluster.upgradefacts import read_unfenced
+from pgreplkit._sync.logical.fence import refuses_writes
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
-from pgreplkit.errors import ConnectionFailed, UpgradeActive
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
+from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remedy
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
@@ -82,14 +83,33 @@ class UpgradeLock:
         refusing: dict[str, bool | None] = {OLD: None, NEW: None}
         for node, server in self._servers.items():
             with suppress(ConnectionFailed):
-                refusing[node] = is_up(server._link, self._names.fence)
+                refusing[node] = refuses_writes(server._link, self._names.fence)
         return stale_reason(journal, refusing, undoes=undoes)
+
+    def insist_on_fences(self, operation: str, journal: Journal) -> None:
+        """Insist that the servers refuse writes that do so in this state of the operation.
+
+        Raises: ServerError if clients could have written since.
+        """
+        fence = self._names.fence
+        for node, publications in must_be_fenced(journal).items():
+            if (server := self._servers.get(node)) is None:
+                continue
+            with suppress(ConnectionFailed):
+                if tables := read_unfenced(server._link, publications, fence):
+                    raise ServerError(
+                        operation,
+                        f"the {node} server accepts writes to {', '.join(map(str, tables))}, though"
+                        " it was fenced",
+                        remedy=unfenced_remedy(journal, node, tables, fence),
+                    )
 
     def _take(self, operation: str, node: str) -> None:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
-            link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            with translate_errors(operation):
+                lift_limits(link.connection)
             link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

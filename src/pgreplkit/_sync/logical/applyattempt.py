@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
+from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
@@ -52,10 +53,12 @@ from pgreplkit.errors import (
     SlotNotFound,
     TableNotFound,
 )
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.streams.options import ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
@@ -79,6 +82,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: Pgoutput[Row]
+    own: Direction
+    """What the applier applies, as those of the other direction see it."""
     copy: ApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -149,13 +154,15 @@ class ApplyAttempt:
         # A subscriber that is also the publisher must not write the published tables.
         if feeds_itself(source, read_database(shapes.link)):
             settings.insist_on_other_tables([table.table_name for table in tables])
+        own = direction_of(copies, settings)
+        insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         self._insist_on_versions(shapes)
         dump = text_of(target.connection)
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-        plugin = self._plugin(publisher, is_binary=is_binary)
+        plugin = self._plugin(publisher, tables, is_binary=is_binary)
         planner = self._planner(shapes, dump, is_binary=is_binary)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
@@ -168,7 +175,7 @@ class ApplyAttempt:
         target.ensure_schema()
         shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, copy)
+        return _Prepared(system_id, state, planner, plugin, own, copy)
 
     def _continue(
         self,
@@ -179,6 +186,7 @@ class ApplyAttempt:
     ) -> None:
         """Apply the changes from the applier's position on."""
         state = prepared.state if prepared.copy is None else target.read_state()
+        target.note_flow(prepared.own)
         target.take_origin()
         self._wait_for_slot(publisher)
         try:
@@ -296,7 +304,7 @@ class ApplyAttempt:
 
     def _copied(self, copy: ApplyCopy, prepared: _Prepared) -> None:
         try:
-            copy.create(prepared.system_id, prepared.state)
+            copy.create(prepared.system_id, prepared.state, prepared.own)
         finally:
             # A copy that fails or is stopped keeps the tables that it has completed.
             self._tally.copied_rows += copy.rows
@@ -345,7 +353,9 @@ class ApplyAttempt:
             error.remedy = self._settings.gap_remedy
             raise
 
-    def _plugin(self, publisher: Link, *, is_binary: bool) -> Pgoutput[Row]:
+    def _plugin(
+        self, publisher: Link, tables: Iterable[Table], *, is_binary: bool
+    ) -> Pgoutput[Row]:
         if self._settings.on_publication_gap == "skip":
             # An older server itself ends the stream there; the rows would have been copied in vain.
             publisher.require("publication.gaps")
@@ -359,7 +369,8 @@ class ApplyAttempt:
             origin="none" if is_filtered else "any",
             on_publication_gap=self._settings.on_publication_gap,
         )
-        return QualifiedPgoutput(self._settings.publications, settings, named_rows, None)
+        types = {column.type_oid for table in tables for column in table.columns}
+        return QualifiedPgoutput(self._settings.publications, settings, types)
 
 
 def published_tables(

@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed
+from psycopg.types.json import Jsonb
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
@@ -49,6 +50,7 @@ from pgreplkit.errors import (
     ClockSkewTooLarge,
     ServerError,
 )
+from pgreplkit.plans.logical.applyloops import Direction, flow_names
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
@@ -290,6 +292,11 @@ class ApplyTarget(Closing):
                     self._call(create, [self.origin], grant)
                 row = [self.name, str(system_id), resume]
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
+
+    def note_flow(self, own: Direction) -> None:
+        """Let appliers of the other direction know what this one applies."""
+        flow = Jsonb(flow_names(own.flow))
+        self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 
     def set_state(self, state: str) -> None:
         """Note how far the applier is."""

@@ -29,11 +29,17 @@ from pgreplkit.catalog.logical.writers import WITH_PARTITIONS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import DUPLICATE_SCHEMA, READ_ONLY_TRANSACTION, UNDEFINED_TABLE
+from pgreplkit.driver.failures import (
+    DEADLOCK_DETECTED,
+    DUPLICATE_SCHEMA,
+    READ_ONLY_TRANSACTION,
+    UNDEFINED_TABLE,
+)
 from pgreplkit.errors import (
     AlreadyExists,
     Error,
     NotAPrimary,
+    ServerError,
     StatementTimeout,
     TableNotFound,
     WaitTimeout,
@@ -115,8 +121,9 @@ def read_fences(link: Link) -> list[FenceState]:
     return [
         FenceState(
             name=record["name"],
-            tables=tuple(TableName(schema, name) for schema, name in record["tables"]),
-            is_up=record["is_up"],
+            tables=tuple(TableName(*each) for each in record["tables"]),
+            disabled=tuple(TableName(*each) for each in record["disabled"]),
+            is_lifted=record["is_lifted"],
         )
         for record in link.all("read the write fences", FENCES)
     ]
@@ -139,6 +146,7 @@ def make_fence(
     insist_on_all(operation, "this database", tables, covered)
     before = read_fence(link, name)
     already = {*(before.tables if before else ())}
+    disabled = {*(before.disabled if before else ())}
     backoff = Backoff(timeout)
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     began = time.monotonic()
@@ -152,26 +160,33 @@ def make_fence(
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
-            statements = _fencing(batch, already, name)
+            statements = _fencing(batch, already, disabled, name)
             _patiently(link, operation, statements, batch, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
         with suppress(Error):
             if before is None:
                 lift(link, name, timeout)
-            elif not before.is_up:
+            elif before.is_lifted:
                 permit(link, name)
+            else:
+                added = [table for table in covered if table not in already]
+                _drop_triggers(link, operation, name, added, Backoff(timeout))
         raise
     waited = timedelta(seconds=time.monotonic() - began)
-    state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)
+    state = FenceState(
+        name=name,
+        tables=tuple(sorted({*covered, *already})),
+        disabled=tuple(sorted(disabled.difference(covered))),
+    )
     return WriteFence(link, state, waited)
 
 
-def is_up(link: Link, name: str) -> bool:
-    """Return whether the fence of that name exists and refuses writes."""
+def refuses_writes(link: Link, name: str) -> bool:
+    """Return whether the fence of that name exists and was not lifted."""
     operation = f"read the write fence {name!r}"
-    records = link.all(operation, sql.IS_UP, [f"{quoted(name)}.{FUNCTION}()"])
-    return any(record["is_up"] for record in records)
+    record = link.one(operation, sql.REFUSES_WRITES, [f"{quoted(name)}.{FUNCTION}()"])
+    return bool(record["is_so"])
 
 
 def permit(link: Link, name: str) -> None:
@@ -192,16 +207,22 @@ def lift(link: Link, name: str, timeout: Timeout) -> None:
     if state is None:
         return
     link.run(operation, _function(name, sql.PERMIT), grant=_GRANT, meaning=_MEANING)
-    for start in range(0, len(state.tables), AT_ONCE):
-        batch, trigger = state.tables[start : start + AT_ONCE], Identifier(name)
-        drops = [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(table)) for table in batch]
-        _patiently(link, operation, drops, batch, backoff, waits_for_readers=True)
+    _drop_triggers(link, operation, name, state.tables, backoff)
     link.run(
         operation,
         SQL(sql.DROP_FUNCTION).format(Identifier(name, FUNCTION)),
         SQL(sql.DROP_SCHEMA).format(Identifier(name)),
         grant=_GRANT,
     )
+
+
+def _drop_triggers(
+    link: Link, operation: str, name: str, tables: Sequence[TableName], backoff: Backoff
+) -> None:
+    for start in range(0, len(tables), AT_ONCE):
+        batch, trigger = tables[start : start + AT_ONCE], Identifier(name)
+        drops = [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(table)) for table in batch]
+        _patiently(link, operation, drops, batch, backoff, waits_for_readers=True)
 
 
 def _patiently(
@@ -226,7 +247,10 @@ def _patiently(
             # wait for longer.
             whole = SQL(";\n").join([lock_timeout, *statements])
             link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
-        except StatementTimeout as error:
+        except ServerError as error:
+            # A deadlock rolls the attempt back as lock_timeout does.
+            if error.sqlstate != DEADLOCK_DETECTED and not isinstance(error, StatementTimeout):
+                raise
             # At once: a moment later other sessions may hold the locks.
             blockers = read_blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:
@@ -256,7 +280,9 @@ def read_blockers(
     return [FenceBlocker(table=_table(record), **record) for record in records]
 
 
-def _fencing(batch: Sequence[TableName], already: set[TableName], name: str) -> list[Composed]:
+def _fencing(
+    batch: Sequence[TableName], already: set[TableName], disabled: set[TableName], name: str
+) -> list[Composed]:
     """Return the statements that fence the tables; they lock also those that are fenced already."""
     # The list has the partitions too, each of which is locked by itself.
     only: list[Composable] = [SQL("ONLY {}").format(parts.table(table)) for table in batch]
@@ -266,7 +292,12 @@ def _fencing(batch: Sequence[TableName], already: set[TableName], name: str) -> 
         for table in batch
         if table not in already
     ]
-    return [SQL(sql.LOCK).format(SQL(", ").join(only)), *triggers]
+    enabling = [
+        SQL(sql.ENABLE_TRIGGER).format(parts.table(table), Identifier(name))
+        for table in batch
+        if table in disabled
+    ]
+    return [SQL(sql.LOCK).format(SQL(", ").join(only)), *triggers, *enabling]
 
 
 def _function(name: str, body: str) -> Composed:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.logical.fence import FUNCTION
+from pgreplkit.catalog.logical.fence import FUNCTION, REFUSES
 from pgreplkit.catalog.view import names_in, table_in
 from pgreplkit.values.tablename import TableName
 
@@ -130,6 +130,31 @@ UNPUBLISHED = f"""
 """
 """The tables that no publication of a list has, without those that are never copied. ``TABLES``
 takes too long while no one can write."""
+
+
+UNFENCED = f"""
+    WITH RECURSIVE given AS (
+        SELECT prrelid AS relid FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
+        WHERE pubname = ANY (%s::text[])
+        -- A statement on a parent does not fire the triggers of its partitions.
+        UNION SELECT inhparent FROM given JOIN pg_inherits ON inhrelid = given.relid
+    ), fenced AS (
+        SELECT tgrelid, tgenabled = 'O' AND {REFUSES} AS refuses, pronamespace
+        FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE proname = '{FUNCTION}'
+    )
+    SELECT n.nspname AS schema, c.relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid IN (SELECT relid FROM given
+            UNION SELECT tgrelid FROM fenced WHERE pronamespace = to_regnamespace(%s::text))
+        AND NOT EXISTS (SELECT FROM fenced WHERE tgrelid = c.oid AND refuses)
+    ORDER BY 1, 2
+"""
+"""The tables of publications that accept writes, and those with a trigger of a schema's fence."""
+MISSED = f"""
+    SELECT false AS is_unfenced, unpublished.* FROM ({UNPUBLISHED}) AS unpublished
+    UNION ALL SELECT true, unfenced.* FROM ({UNFENCED}) AS unfenced
+"""
+"""Both in one round trip, because no one can write at this time."""
 
 
 def user_table_in(record: dict[str, object]) -> UserTable:
@@ -365,6 +390,24 @@ WRITING_EVENT_TRIGGERS = r"""
         AND prosrc ~* '\m(insert|update|delete|merge|truncate|copy)\M' ORDER BY 1
 """
 """Event triggers that record DDL in tables: on a fenced server, they refuse all DDL."""
+UNFENCED_ROLES = """
+    SELECT concat('ALTER ',
+        CASE WHEN setrole <> 0 THEN format('ROLE %I', rolname)
+            WHEN setdatabase <> 0 THEN format('DATABASE %I', datname) ELSE 'ROLE ALL' END,
+        CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN format(' IN DATABASE %I', datname) END,
+        ' RESET session_replication_role') AS statement
+    FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS entry
+    LEFT JOIN pg_roles ON pg_roles.oid = setrole
+    LEFT JOIN pg_database ON pg_database.oid = setdatabase
+    WHERE lower(entry) = 'session_replication_role=replica'
+        AND (setdatabase = 0 OR datname = current_database())
+    UNION ALL SELECT 'ALTER SYSTEM RESET session_replication_role'
+    FROM pg_settings WHERE name = 'session_replication_role' AND setting = 'replica'
+        AND source IN ('configuration file', 'command line')
+    ORDER BY 1
+"""
+"""Settings of roles, the database and the server for sessions in which the trigger of a fence does
+not fire."""
 READ_XML = "SELECT xml '<a/>' IS NOT NULL AS is_so"
 """SQLSTATE 0A000 on a server that was built without libxml."""
 HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"

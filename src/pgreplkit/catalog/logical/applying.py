@@ -26,7 +26,9 @@ CREATE_TABLES = (
         name text PRIMARY KEY,
         state text NOT NULL,
         system_id text NOT NULL,
-        resume text NOT NULL
+        resume text NOT NULL,
+        takes_all boolean NOT NULL DEFAULT false,
+        flow jsonb NOT NULL DEFAULT '[]'
     )
     """,
     # Without an index: each transaction makes another version of the row, and none of them can be
@@ -111,6 +113,8 @@ ADD_APPLIER = """
     )
     INSERT INTO pgreplkit.progress (name) SELECT name FROM added RETURNING name
 """
+NOTE_FLOW = "UPDATE pgreplkit.applier SET takes_all = %s, flow = %s WHERE name = %s RETURNING name"
+"""Its tables and its origin= may be others than those of the last run."""
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
 DROP_APPLIER = """
     WITH dropped AS (DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name)

@@ -31,8 +31,17 @@ class FenceState(Record):
     """Name of the triggers, and of the schema with their function."""
     tables: tuple[TableName, ...]
     """The tables that have the trigger, partitions and parents included."""
-    is_up: bool
-    """Whether writes are refused; False if a lift was interrupted after it permitted them."""
+    disabled: tuple[TableName, ...] = ()
+    """Those whose trigger someone has altered, as by ALTER TABLE … DISABLE TRIGGER or ENABLE
+    REPLICA TRIGGER: it does not fire for clients, or it fires for apply workers. ``fence_writes``
+    with the fence's name enables it again."""
+    is_lifted: bool = False
+    """Whether its function permits writes, because a lift was interrupted."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether writes to all of its tables are refused."""
+        return not (self.is_lifted or self.disabled)
 
 
 class UnfencedKind(OpenEnum):
@@ -104,11 +113,16 @@ ADD_TRIGGER = (
     "CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}"
     " FOR EACH STATEMENT EXECUTE PROCEDURE {}()"
 )
+ENABLE_TRIGGER = "ALTER TABLE ONLY {} ENABLE TRIGGER {}"
 DROP_TRIGGER = "DROP TRIGGER IF EXISTS {} ON {}"
 DROP_FUNCTION = "DROP FUNCTION IF EXISTS {}()"
 DROP_SCHEMA = "DROP SCHEMA IF EXISTS {}"
 LOCK_TIMEOUT = "SELECT set_config('lock_timeout', {}, true)"
-IS_UP = "SELECT prosrc ~ 'RAISE' AS is_up FROM pg_proc WHERE oid = to_regprocedure(%s::text)"
+REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
+"""Whether a row of pg_proc is the function of a fence that was not lifted."""
+REFUSES_WRITES = f"""
+    SELECT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(%s::text) AND {REFUSES}) AS is_so
+"""
 EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
 DEADLOCK_TIMEOUT = (
     "SELECT setting::int / 1000.0::float8 AS seconds FROM pg_settings"
@@ -116,9 +130,11 @@ DEADLOCK_TIMEOUT = (
 )
 
 FENCES = f"""
-    SELECT p.nspname AS name, prosrc ~ 'RAISE' AS is_up,
+    SELECT p.nspname AS name, NOT {REFUSES} AS is_lifted,
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
-            FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables
+            FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables,
+        coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
+            FILTER (WHERE tgenabled <> 'O'), '{{}}') AS disabled
     FROM pg_proc JOIN pg_namespace p ON p.oid = pronamespace
     LEFT JOIN pg_trigger ON tgfoid = pg_proc.oid
     LEFT JOIN pg_class c ON c.oid = tgrelid

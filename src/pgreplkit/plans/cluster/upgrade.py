@@ -60,15 +60,22 @@ class UpgradeStatus(Record):
     """The subscriptions of the old server, after a cutover."""
     old_is_fenced: bool
     new_is_fenced: bool
+    old_disabled: tuple[TableName, ...] = ()
+    """Tables of the old server whose trigger of the fence someone has disabled: then the server
+    does not count as fenced."""
+    new_disabled: tuple[TableName, ...] = ()
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for node, is_fenced, subscriptions in (
-            (OLD, self.old_is_fenced, self.back),
-            (NEW, self.new_is_fenced, self.forward),
+        for node, is_fenced, disabled, subscriptions in (
+            (OLD, self.old_is_fenced, self.old_disabled, self.back),
+            (NEW, self.new_is_fenced, self.new_disabled, self.forward),
         ):
-            lines.append(f"  {node} server: {'fenced' if is_fenced else 'not fenced'}")
+            state = "fenced" if is_fenced else "not fenced"
+            if disabled:
+                state += f": the trigger is disabled on {', '.join(map(str, disabled))}"
+            lines += wrapped(f"{node} server: {state}", first="  ", then="    ")
             for line in [line for one in subscriptions for line in str(one).splitlines()]:
                 indent = " " * (4 + len(line) - len(line.lstrip()))
                 lines += wrapped(line.lstrip(), first=indent, then=f"{indent}  ")
@@ -401,12 +408,18 @@ def stale_reason(journal: Journal, refusing: Mapping[str, bool | None], *, undoe
     if do.OpenTables not in kinds:
         is_over = journal.operation.startswith((PREPARING, CLONING)) and refusing[OLD]
         return "the old server is fenced, as after a cutover" if is_over else ""
-    opened = kinds.index(do.OpenTables)
-    target = journal.steps[opened].node
-    # Up to that step one of the servers refuses writes, and the other one from then on.
-    is_before = undoes or len(journal.done) < opened
-    fenced = target if is_before else next(node for node in (OLD, NEW) if node != target)
-    return f"the {fenced} server accepts writes" if refusing[fenced] is False else ""
+    fenced, opened, done = (
+        kinds.index(do.FenceTables),
+        kinds.index(do.OpenTables),
+        len(journal.done),
+    )
+    source, target = journal.steps[fenced].node, journal.steps[opened].node
+    # A step that is next may be done already.
+    refuse = [source] if done > fenced else []
+    if undoes or done < opened:
+        refuse.append(target)
+    found = [node for node in refuse if refusing[node] is False]
+    return f"the {found[0]} server accepts writes" if found else ""
 
 
 def _switching(operation: str, steps: Sequence[Step], source: str, target: str) -> Journal:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
+from pgreplkit.plans.cluster.upgradefences import enabling
 from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -25,10 +26,13 @@ def cutover_findings(
     subscriptions: Sequence[str],
     stuck: Sequence[str],
     writing_triggers: Sequence[str],
+    unfenced_roles: Sequence[str],
     truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradeOperation.CUTOVER)
+    yield _fence_finding(status, NEW, status.new_disabled)
+    yield _roles_finding(unfenced_roles)
     yield _applied(stuck)
     yield _others_finding(OLD, subscriptions)
     yield _truncated_finding(NEW, truncated)
@@ -108,6 +112,30 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
     )
 
 
+def _fence_finding(status: UpgradeStatus, node: str, disabled: Sequence[TableName]) -> Finding:
+    """Return the finding about a fence that someone has disabled: clients may have written."""
+    fence = Names(upgrade=status.name).fence
+    statements = "; ".join(enabling(table, fence) for table in disabled)
+    return checked(
+        "fence",
+        ok=not disabled,
+        observed=f"disabled on {', '.join(map(str, disabled))}" if disabled else "enabled",
+        needed=f"the trigger {fence} enabled on all tables of the {node} server, as it was created",
+        remedy=f"on the {node} server: {statements}; then remove the rows that compare() finds only"
+        " there",
+    )
+
+
+def _roles_finding(statements: Sequence[str]) -> Finding:
+    return named(
+        "session_replication_role",
+        statements,
+        needed="not replica by default: a fence does not refuse the writes of such sessions",
+        remedy="{}; then end the sessions that began before",
+        separator="; ",
+    )
+
+
 def _truncated_finding(node: str, truncated: Sequence[str]) -> Finding:
     return named(
         "rows after TRUNCATE",
@@ -136,6 +164,7 @@ def finish_findings(
     ``stuck`` are subscriptions of the way back.
     """
     yield phase_finding(status, UpgradeOperation.FINISH, planned=planned)
+    yield _fence_finding(status, OLD, status.old_disabled)
     yield _applied(stuck)
 
 
@@ -147,10 +176,13 @@ def rollback_findings(
     unpublished: Sequence[TableName],
     subscriptions: Sequence[str],
     writing_triggers: Sequence[str],
+    unfenced_roles: Sequence[str],
     truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradeOperation.ROLLBACK)
+    yield _fence_finding(status, OLD, status.old_disabled)
+    yield _roles_finding(unfenced_roles)
     # A subscription that was disabled for a while is behind, and its slot may be lost.
     running = [one for one in status.back if one.state.subenabled and one.is_synced]
     yield checked(

@@ -123,7 +123,9 @@ def compared_publisher(status: UpgradeStatus) -> str:
     It accepts writes. If none does, it is the one from which the other still receives rows.
     """
     # The old server follows only until the end of a rollback.
-    is_new = status.old_is_fenced and (not status.new_is_fenced or bool(status.back))
+    old_is_fenced = status.old_is_fenced or bool(status.old_disabled)
+    new_is_fenced = status.new_is_fenced or bool(status.new_disabled)
+    is_new = old_is_fenced and (not new_is_fenced or bool(status.back))
     return NEW if is_new else OLD
 
 

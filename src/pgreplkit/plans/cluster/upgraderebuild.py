@@ -1,6 +1,6 @@
 """The journal of an interrupted upgrade, rebuilt from the objects on both servers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 
@@ -48,6 +48,8 @@ class UpgradeObjects:
     """The servers whose schema was kept: "old" and "new"."""
     fences: Mapping[str, bool]
     """By server, the fences that exist, and whether they refuse writes."""
+    unfenced: Collection[str] = ()
+    """The servers whose fence lacks a published table, or is disabled on one."""
 
     def refuses(self, node: str) -> bool:
         """Return whether a server is fenced."""
@@ -143,7 +145,11 @@ def _is_done(step: Step, objects: UpgradeObjects) -> bool:
         case do.CopyTables() | do.CopyKeys():
             return bool(objects.publications)  # They are created later.
         case do.FenceTables():
-            return objects.refuses(step.node)
+            # An attempt that was killed may have left tables without it; without waiting again for
+            # what was written to them, it is not repeated.
+            applied = objects.forward if step.node == OLD else objects.back
+            is_partial = step.node in objects.unfenced and any(applied.values())
+            return objects.refuses(step.node) and not is_partial
         case do.PublishTables():
             there = objects.publications if step.node == OLD else objects.back_publications
             # That of an earlier cutover may lack tables that were added since.

@@ -1,0 +1,47 @@
+"""The servers that must refuse writes while an operation of an upgrade is not complete."""
+
+from collections.abc import Sequence
+
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.values.tablename import TableName
+
+
+def enabling(table: TableName, fence: str) -> str:
+    """Return the statement that enables the trigger of a fence again."""
+    return f"ALTER TABLE ONLY {table} ENABLE TRIGGER {fence}"
+
+
+def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
+    """Return the servers that refuse writes between the steps that are done and those that are not.
+
+    Each has the publications of which all tables are fenced; of the other server the operation
+    knows none.
+    """
+    kinds = [type(step) for step in journal.steps]
+    if do.FenceTables not in kinds:
+        return {}
+    fenced, done = kinds.index(do.FenceTables), len(journal.done)
+    found: dict[str, tuple[str, ...]] = {}
+    if done > fenced:
+        waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
+        # Each publication has the name of its subscription.
+        found[journal.steps[fenced].node] = waits[0].subscriptions if waits else ()
+    # An attempt that was killed may have opened it already.
+    if do.OpenTables in kinds and done < (opened := kinds.index(do.OpenTables)):
+        found[journal.steps[opened].node] = ()
+    return found
+
+
+def unfenced_remedy(journal: Journal, node: str, tables: Sequence[TableName], fence: str) -> str:
+    """Return what to do if tables of a server that must be fenced accept writes."""
+    kinds = [type(step) for step in journal.steps]
+    is_source = journal.steps[kinds.index(do.FenceTables)].node == node
+    can_undo = do.OpenTables in kinds and len(journal.done) < kinds.index(do.OpenTables)
+    if is_source and can_undo:
+        # What was written since would be on this server only.
+        return "undo() the plan, and plan it again"
+    return (
+        f"{'; '.join(enabling(table, fence) for table in tables)} there; compare the rows of these"
+        " tables, and resume()"
+    )
