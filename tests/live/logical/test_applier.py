@@ -752,7 +752,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
 
 @NEWEST
 def test_an_applier_is_run_once_at_a_time(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+    monkeypatch.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)
     with psycopg.connect(two.subscriber.conninfo) as other:
@@ -772,7 +772,7 @@ def test_an_origin_is_free_a_moment_after_its_session_has_ended(
     with psycopg.connect(two.subscriber.conninfo, autocommit=True) as ending:
         ending.execute("SELECT pg_replication_origin_session_setup(%s)", [origin])
         with monkeypatch.context() as within:
-            within.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+            within.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
             for act in (lambda: one.run(timeout=5), one.drop):
                 with pytest.raises(ApplierActive, match="another session has it"):
                     act()
@@ -801,6 +801,34 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
     applier(two).drop()
     applier(two, existing="truncate").run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two)
+
+
+@NEWEST
+@pytest.mark.parametrize(
+    ("existing", "local"), [("refuse", []), ("merge", [(9, "local", 9)]), ("truncate", [])]
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tables_that_share_a_table_of_the_subscriber_keep_each_others_copied_rows(
+    two: Pair, existing: str, local: list[tuple[object, ...]], workers: int
+) -> None:
+    two.publisher.run(
+        "CREATE TABLE u (LIKE t, PRIMARY KEY (id))",
+        "ALTER PUBLICATION p ADD TABLE u",
+        "INSERT INTO t VALUES (1, 'of t', 1)",
+        "INSERT INTO u VALUES (2, 'of u', 2)",
+    )
+    two.subscriber.run("CREATE TABLE whole (LIKE t, PRIMARY KEY (id))")
+    if existing != "refuse":
+        two.subscriber.run("INSERT INTO whole VALUES (9, 'local', 9)")
+    two.subscriber.run("ALTER TABLE whole ADD CHECK (name <> 'of u')")
+    rules = {table: TableRule(to="whole") for table in "tu"}
+    one = applier(two, tables=rules, existing=existing, copy_workers=workers)
+    with pytest.raises(ServerError, match="check constraint"):
+        one.run(timeout=20)
+    two.subscriber.run("ALTER TABLE whole DROP CONSTRAINT whole_name_check")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    rows = [(1, "of t", 1), (2, "of u", 2), *local]
+    assert two.subscriber.all("SELECT * FROM whole ORDER BY id") == rows
 
 
 @NEWEST

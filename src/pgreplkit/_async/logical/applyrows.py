@@ -64,7 +64,6 @@ class AsyncApplyRows(AsyncClosing):
     async def connect(
         cls,
         conninfo: str,
-        major: int,
         snapshot: str,
         target: AsyncApplyTarget,
         planner: Planner,
@@ -77,7 +76,7 @@ class AsyncApplyRows(AsyncClosing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = await open_qualified(whole, major, snapshot)
+        reader = await open_qualified(whole, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
@@ -85,10 +84,11 @@ class AsyncApplyRows(AsyncClosing):
         """Both sessions."""
         return self._reader, self._target.connection
 
-    async def copy(self, copy: TableCopy, lsn: LSN) -> int:
+    async def copy(self, copy: TableCopy, lsn: LSN, *, keeps: bool) -> int:
         """Copy a table, and note in the same transaction that it is as of ``lsn``.
 
-        Return the number of rows.
+        With ``keeps``, the subscriber's table may have the rows of another table. Return the
+        number of rows.
 
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
@@ -101,16 +101,16 @@ class AsyncApplyRows(AsyncClosing):
                     [self._target.name, name.schema, name.name, lsn],
                 )
                 # The server was still committing the copy of an applier that was killed.
-                return await self._copied(copy) if noted else 0
+                return await self._copied(copy, keeps=keeps) if noted else 0
 
-    async def _copied(self, copy: TableCopy) -> int:
+    async def _copied(self, copy: TableCopy, *, keeps: bool) -> int:
         match = self._planner.plan_of(copy.table).match
         run, existing = self._target.run, self._settings.existing
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
-        if existing == "truncate":
+        if existing == "truncate" and not keeps:
             await run(SQL(sql.TRUNCATE).format(table))
-        elif existing == "refuse":
+        elif existing == "refuse" and not keeps:
             await insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:

@@ -65,7 +65,6 @@ class ApplyRows(Closing):
     def connect(
         cls,
         conninfo: str,
-        major: int,
         snapshot: str,
         target: ApplyTarget,
         planner: Planner,
@@ -78,7 +77,7 @@ class ApplyRows(Closing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = open_qualified(whole, major, snapshot)
+        reader = open_qualified(whole, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
@@ -86,10 +85,11 @@ class ApplyRows(Closing):
         """Both sessions."""
         return self._reader, self._target.connection
 
-    def copy(self, copy: TableCopy, lsn: LSN) -> int:
+    def copy(self, copy: TableCopy, lsn: LSN, *, keeps: bool) -> int:
         """Copy a table, and note in the same transaction that it is as of ``lsn``.
 
-        Return the number of rows.
+        With ``keeps``, the subscriber's table may have the rows of another table. Return the
+        number of rows.
 
         Raises: ApplyError for a table with rows; CopyEnded; ServerError.
         """
@@ -102,16 +102,16 @@ class ApplyRows(Closing):
                     [self._target.name, name.schema, name.name, lsn],
                 )
                 # The server was still committing the copy of an applier that was killed.
-                return self._copied(copy) if noted else 0
+                return self._copied(copy, keeps=keeps) if noted else 0
 
-    def _copied(self, copy: TableCopy) -> int:
+    def _copied(self, copy: TableCopy, *, keeps: bool) -> int:
         match = self._planner.plan_of(copy.table).match
         run, existing = self._target.run, self._settings.existing
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
-        if existing == "truncate":
+        if existing == "truncate" and not keeps:
             run(SQL(sql.TRUNCATE).format(table))
-        elif existing == "refuse":
+        elif existing == "refuse" and not keeps:
             insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
