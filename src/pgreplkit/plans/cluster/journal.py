@@ -255,6 +255,11 @@ class Journal:
         """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
+    def with_next(self, step: Step) -> "Journal":
+        """Return the journal with another next step."""
+        at = len(self.done)
+        return attrs.evolve(self, steps=(*self.steps[:at], step, *self.steps[at + 1 :]))
+
     def final_step(self, *, next_is_begun: bool) -> Step | None:
         """Return the step that makes it impossible to undo the operation, or may have done so.
 
