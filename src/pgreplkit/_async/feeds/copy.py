@@ -57,7 +57,6 @@ class AsyncFeedCopy:
     async def open(
         self,
         conninfo: str,
-        major: int,
         snapshot: str,
         tables: Sequence[TableName] | None = None,
     ) -> None:
@@ -68,7 +67,7 @@ class AsyncFeedCopy:
         Raises: PublicationNotFound; TableNotFound; ConnectionFailed; InsufficientPrivilege.
         """
         operation = self._settings.operation
-        reader = self._reader = await open_at_snapshot(conninfo, major, snapshot)
+        reader = self._reader = await open_at_snapshot(conninfo, snapshot)
         self._conninfo, link = conninfo, AsyncLink(reader)
         with answered_in_time(reader):
             published = await published_in(link, operation, self._settings.publications)
@@ -161,7 +160,6 @@ async def open_at_new_slot(
             temporary=True,
             timeout=goal.within(CREATED_WITHIN),
         )
-        major, snapshot = walsender.version.major, created.snapshot_name or ""
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
-        await copy.open(conninfo, major, snapshot, tables)
+        await copy.open(conninfo, created.snapshot_name or "", tables)
     return created.consistent_point, Silence.of_server(limit)

@@ -208,9 +208,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            reader = await open_at_snapshot(
-                self._conninfo, walsender.version.major, created.snapshot_name or ""
-            )
+            reader = await open_at_snapshot(self._conninfo, created.snapshot_name or "")
         return created.consistent_point, reader
 
     async def _copies(self, link: AsyncLink) -> list[TableCopy]:

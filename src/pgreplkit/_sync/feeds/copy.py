@@ -58,7 +58,6 @@ class FeedCopy:
     def open(
         self,
         conninfo: str,
-        major: int,
         snapshot: str,
         tables: Sequence[TableName] | None = None,
     ) -> None:
@@ -69,7 +68,7 @@ class FeedCopy:
         Raises: PublicationNotFound; TableNotFound; ConnectionFailed; InsufficientPrivilege.
         """
         operation = self._settings.operation
-        reader = self._reader = open_at_snapshot(conninfo, major, snapshot)
+        reader = self._reader = open_at_snapshot(conninfo, snapshot)
         self._conninfo, link = conninfo, Link(reader)
         with answered_in_time(reader):
             published = published_in(link, operation, self._settings.publications)
@@ -156,7 +155,6 @@ def open_at_new_slot(
             temporary=True,
             timeout=goal.within(CREATED_WITHIN),
         )
-        major, snapshot = walsender.version.major, created.snapshot_name or ""
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
-        copy.open(conninfo, major, snapshot, tables)
+        copy.open(conninfo, created.snapshot_name or "", tables)
     return created.consistent_point, Silence.of_server(limit)

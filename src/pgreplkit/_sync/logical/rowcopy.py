@@ -12,7 +12,7 @@ from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit._sync.wire.session import lift_limits, read_exactly
 from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
@@ -22,7 +22,6 @@ from pgreplkit.catalog.logical.snapshot import (
     IS_COPYING,
     ROW_SECURITY_OFF,
 )
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
@@ -37,7 +36,7 @@ _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
 
 
-def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+def open_at_snapshot(conninfo: str, snapshot: str) -> Connection[object]:
     """Open a session that sees the rows as they are at an exported snapshot.
 
     Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
@@ -48,8 +47,8 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
             read_exactly(reader, conninfo)
+            lift_limits(reader)
             with answered_in_time(reader):
-                reader.execute(without_timeouts(major).encode())
                 reader.execute(ROW_SECURITY_OFF)
                 reader.execute(BEGIN_READING)
                 reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
@@ -59,12 +58,12 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
     return reader
 
 
-def open_qualified(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+def open_qualified(conninfo: str, snapshot: str) -> Connection[object]:
     """Open such a session whose values name schemas, for one that has another search_path.
 
     Raises: ConnectionFailed; ServerError.
     """
-    reader = open_at_snapshot(conninfo, major, snapshot)
+    reader = open_at_snapshot(conninfo, snapshot)
     try:
         with translate_errors("copy rows"), watched(reader):
             reader.execute(QUALIFY)

@@ -209,9 +209,7 @@ class SnapshotStream(ChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            reader = open_at_snapshot(
-                self._conninfo, walsender.version.major, created.snapshot_name or ""
-            )
+            reader = open_at_snapshot(self._conninfo, created.snapshot_name or "")
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:
