@@ -16,6 +16,7 @@ from clusters import Cluster, Clusters, soon, wait_until
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
+from relays import Pooler
 
 from pgreplkit import AsyncPlan, Primary, TableName
 from pgreplkit.catalog.cluster.upgrade import FACTS
@@ -787,6 +788,26 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             await lost.resume()
             assert (await another.status()).phase is UpgradePhase.CUT_OVER
             assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    kind = Upgrade if colour.name == "sync" else AsyncUpgrade
+    with Pooler(new.node.port) as pooler:
+        pooled = make_conninfo(new.conninfo, port=pooler.port)
+        async with (
+            await colour.primary(old.conninfo) as here,
+            await colour.primary(pooled) as there,
+        ):
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            found = await upgrade.check()
+            assert found["old: connection"].severity is Severity.OK
+            assert found["new: connection"].severity is Severity.CRITICAL
+            plan = await upgrade.plan_prepare(copy_schema=False)
+            with pytest.raises(ServerError, match="the new server leads to a connection pooler"):
+                await plan.run()
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
 
 
 @pytest.mark.pg(">=11")

@@ -18,7 +18,7 @@ from pgreplkit._async.logical.fence import (
 )
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import wrong_destination
+from pgreplkit._async.server.identity import is_pooled, wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -234,6 +234,7 @@ async def read_side(
         senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
+        is_pooled=await is_pooled(server),
     )
 
 

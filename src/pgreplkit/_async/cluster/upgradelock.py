@@ -9,6 +9,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
 from pgreplkit._async.logical.fence import refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.identity import is_pooled
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
@@ -47,7 +48,7 @@ class AsyncUpgradeLock:
         One of them suffices to exclude others: ``resumes`` continues without that of a server
         that does not answer, because it may be lost when the clients have still to be moved.
 
-        Raises: UpgradeActive; ConnectionFailed.
+        Raises: UpgradeActive; ConnectionFailed; ServerError for the connection of a pooler.
         """
         try:
             await self._take_all(operation, resumes=resumes)
@@ -107,6 +108,13 @@ class AsyncUpgradeLock:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
+            # The lock would be that of a session which others use, too.
+            if await is_pooled(session):
+                raise ServerError(
+                    operation,
+                    f"the connection to the {node} server leads to a connection pooler",
+                    remedy=f"connect to the {node} server itself",
+                )
             with translate_errors(operation):
                 await lift_limits(link.connection)
             await link.all(operation, sql.KEEPALIVE)

@@ -10,6 +10,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.upgradefacts import read_unfenced
 from pgreplkit._sync.logical.fence import refuses_writes
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import is_pooled
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
@@ -48,7 +49,7 @@ class UpgradeLock:
         One of them suffices to exclude others: ``resumes`` continues without that of a server
         that does not answer, because it may be lost when the clients have still to be moved.
 
-        Raises: UpgradeActive; ConnectionFailed.
+        Raises: UpgradeActive; ConnectionFailed; ServerError for the connection of a pooler.
         """
         try:
             self._take_all(operation, resumes=resumes)
@@ -108,6 +109,13 @@ class UpgradeLock:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
+            # The lock would be that of a session which others use, too.
+            if is_pooled(session):
+                raise ServerError(
+                    operation,
+                    f"the connection to the {node} server leads to a connection pooler",
+                    remedy=f"connect to the {node} server itself",
+                )
             with translate_errors(operation):
                 lift_limits(link.connection)
             link.all(operation, sql.KEEPALIVE)

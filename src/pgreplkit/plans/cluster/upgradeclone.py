@@ -21,6 +21,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
     lack_rights,
     leftovers_finding,
+    pooler_finding,
     reach_finding,
     release_finding,
     rights_finding,
@@ -81,6 +82,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
+    yield pooler_finding("old", old)
     yield rights_finding("old", old.rights)
     if lack_rights(old):
         # A check that looked at nothing would say that there is no problem.
