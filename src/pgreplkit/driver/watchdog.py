@@ -89,7 +89,7 @@ class _Statement:
                 return
             if not _has_arrived(self._connection, within=0):
                 self.found = found
-                _shut(self._connection)
+                shut(self._connection)
 
 
 class _Watcher:
@@ -146,7 +146,7 @@ def _why_silent(conninfo: str, pid: int) -> str | None:
 
     try:
         with psycopg.connect(conninfo, autocommit=True) as second:
-            timer = Timer(_ANSWERED_WITHIN, lambda: _shut(second))
+            timer = Timer(_ANSWERED_WITHIN, lambda: shut(second))
             timer.daemon = True
             timer.start()
             try:
@@ -175,7 +175,7 @@ def _has_arrived(connection: BaseConnection[object], *, within: float) -> bool:
     return bool(poll.poll(within * 1000))
 
 
-def _shut(connection: BaseConnection[object]) -> None:
+def shut(connection: BaseConnection[object]) -> None:
     """End a connection, which wakes the thread or task that reads from it."""
     with suppress(OSError, psycopg.Error):
         path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from threading import Event
 
 from psycopg.sql import SQL
 
-from pgreplkit._async._io import sleep
+from pgreplkit._async._io import later, sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
 from pgreplkit._async.logical.fence import refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
@@ -16,6 +17,7 @@ from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.watchdog import shut
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -23,6 +25,10 @@ from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remed
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
+
+_ANSWERS_WITHIN = 10.0
+"""Seconds for a session with a lock to answer before a step, as long as a connection may take: its
+process may be stopped, or its host, while no one can write."""
 
 
 class AsyncUpgradeLock:
@@ -74,9 +80,27 @@ class AsyncUpgradeLock:
         Raises: UpgradeActive; ConnectionFailed if its session was lost: others may have it now.
         """
         if (session := self._sessions.get(node)) is not None:
-            await session._link.one(operation, sql.ANSWERS)
+            await self._insist_on_answer(operation, node, session)
         elif node in self._servers:
             await self._take(operation, node)
+
+    async def _insist_on_answer(self, operation: str, node: str, session: AsyncServer) -> None:
+        is_late = Event()
+
+        def cut() -> None:
+            is_late.set()
+            shut(session.connection)
+
+        timer = later(_ANSWERS_WITHIN, cut)
+        try:
+            await session._link.one(operation, sql.ANSWERS)
+        except ConnectionFailed as error:
+            if not is_late.is_set():
+                raise
+            found = f"the session with the lock of the {node} server has not answered for"
+            raise ConnectionFailed(operation, f"{found} {_ANSWERS_WITHIN:g} s") from error
+        finally:
+            timer.cancel()
 
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued the operation since."""
