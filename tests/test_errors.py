@@ -86,6 +86,7 @@ SAMPLES: list[Error] = [
     errors.ApplierActive("orders", 17),
     errors.ClockSkewTooLarge("apply", timedelta(seconds=9), timedelta(seconds=5)),
     errors.OriginLoop("run the applier 'orders'", "pgreplkit_orders"),
+    errors.OriginLoop("run the applier 'orders'", None, "it would send back what 'x' applies"),
     errors.CheckNotFound("slots", ("wal_level",)),
     errors.ColumnNotFound("age", ("id", "name")),
     errors.LabError("no room"),

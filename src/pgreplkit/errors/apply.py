@@ -131,22 +131,26 @@ class ApplierActive(ApplyError):
 
 
 class OriginLoop(ApplyError):
-    """Changes that this applier itself has brought to the publisher, directly or by others.
+    """Changes that come back to the server on which they were made, directly or by others.
 
     Attributes:
-        origin: the replication origin that the publisher names.
+        origin: the replication origin with which they come back; None if they have none, as those
+            of an applier with ``resume="table"``.
     """
 
-    remedy = "filter them with origin='none', or publish other tables"
+    remedy = (
+        "use origin='none' and resume='origin' for the appliers of both directions, origin = none"
+        " for a subscription (from 16 on), or a Mesh; or publish other tables"
+    )
 
-    origin: str
+    origin: str | None
 
-    def __init__(self, operation: str, origin: str) -> None:
+    def __init__(self, operation: str, origin: str | None, found: str = "") -> None:
         self.origin = origin
-        super().__init__(operation, f"the publisher got them from the origin {origin!r}")
+        super().__init__(operation, found or f"the publisher got them from the origin {origin!r}")
 
-    def __reduce__(self) -> tuple[type[OriginLoop], tuple[str, str]]:
-        return OriginLoop, (self.operation, self.origin)
+    def __reduce__(self) -> tuple[type[OriginLoop], tuple[str, str | None, str]]:
+        return OriginLoop, (self.operation, self.origin, self.found)
 
 
 class ClockSkewTooLarge(ApplyError):

@@ -31,8 +31,10 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
+from pgreplkit.host.journalfile import write_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import Names, cutover_journal
 from pgreplkit.plans.cluster.upgradesteps import (
     CopyIndexes,
     CopyTables,
@@ -362,6 +364,13 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
             await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
+        # An upgrade of another name, which uses the same file.
+        journal = cutover_journal(Names(upgrade="other"), {}, way_back=False)
+        write_journal(tmp_path / "journal.json", journal)
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
+        with pytest.raises(ValueError, match=r"'shop': .* has the cutover of other"):
+            await upgrade.plan_resume()
+        (tmp_path / "journal.json").unlink()
         if colour.name == "sync":
             with pytest.raises(TypeError, match="only the async classes run"):
                 await upgrade.plan_cutover(Awaited())
@@ -771,6 +780,11 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             with pytest.raises(Exception, match="are fenced"):
                 order(old)
             await (await another.plan_rollback()).run()
+            # And continued, too.
+            with pytest.raises(ServerError, match="the old server accepts writes: another process"):
+                await waiting.resume()
+            with pytest.raises(Exception, match="are fenced"):
+                order(new)
             # A lock whose session was lost stops the plan before the next step.
             lost = await another.plan_cutover(lambda _: old.run(END_LOCKS))
             with pytest.raises(PlanFailed, match=r"server closed|terminat"):
@@ -882,7 +896,7 @@ async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
         await prepare(upgrade, sides)
         plan = await upgrade.plan_cutover(stop, way_back=False)
         try:
-            with pytest.raises(PlanFailed, match=r"lock of the new server has not answered for 1"):
+            with pytest.raises(PlanFailed, match=r"remove the write fence: .* not answer within 1"):
                 await plan.run()
             with pytest.raises(UpgradeActive, match=f"{stopped[0]}"):
                 await (await upgrade.plan_resume()).resume()
@@ -1005,6 +1019,29 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         await rollback.undo()
         await (await upgrade.plan_rollback()).run()
         assert orders(sides) == (103, 103)
+
+
+async def test_an_upgrade_whose_slot_is_lost_is_given_up_and_prepared_again(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    used = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'shop_1' AND active"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
+        wait_until(lambda: old.one(used) == 0)
+        old.run("SELECT pg_drop_replication_slot('shop_1')")
+        order(old)
+        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        remedy = r"give the upgrade up with plan_finish\(\), and prepare it again"
+        with pytest.raises(PlanRefused, match=f"apply: .*'shop_1'.*{remedy}"):
+            await (await upgrade.plan_cutover()).run()
+        await (await upgrade.plan_finish()).run()
+        statements = (await upgrade.check())["rows on the new server"].remedy
+        assert statements is not None
+        new.run(*statements.split("; "))
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert orders(sides) == (101, 101)
 
 
 @pytest.mark.pg(">=18")

@@ -59,8 +59,10 @@ def test_a_journal_is_the_same_after_it_was_stored_and_read(
 ) -> None:
     count = data.draw(st.integers(0, len(steps)))
     states = tuple(data.draw(names) for _ in range(len(steps) + 1))
-    outages = st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9))
-    written = data.draw(st.none() | st.builds(WriteStates, states=st.just(states), outage=outages))
+    first = st.integers(0, max(0, len(steps) - 1))
+    outages = st.tuples(first, first).map(lambda both: (min(both), max(both)))
+    outage = st.none() | outages if steps else st.none()
+    written = data.draw(st.none() | st.builds(WriteStates, states=st.just(states), outage=outage))
     journal = attrs.evolve(
         after(Journal(operation="o", steps=tuple(steps), writes=written), count),
         promotion=promotion,
@@ -163,6 +165,45 @@ def test_a_result_describes_its_steps_and_what_was_lost() -> None:
     ]
     progress = StepProgress(step=journal.steps[0], number=1, count=8, elapsed=None)
     assert str(progress) == f"1/8 {journal.steps[0]} …"
+
+
+EDITED = [
+    ("undone", "no"),
+    ("undone", 0),
+    ("operation", None),
+    ("lost_bytes", 1.5),
+    ("databases", [5]),
+    ("databases", "ab"),
+    ("done", {}),
+    ("done", [["2026-01-01T00:00:00", "2026-01-01T00:00:01"]]),
+    ("done", [["2026-01-01T00:00:00+00:00", "soon"]]),
+    ("done", [["2026-01-01T00:00:00+00:00", "2026-01-01T00:00:01+00:00"]] * 9),
+    ("writes", {"states": ["a", "b", "c", "d"], "outage": [2, 3]}),
+    ("writes", {"states": ["a", "b", "c", "d"], "outage": [2, 1]}),
+    ("writes", {"states": ["a", "b", "c", "d"], "outage": [0, 1, 2]}),
+    ("writes", {"states": ["a", "b", "c", 5], "outage": None}),
+    ("steps", [{"kind": "Checkpoint", "node": 5}]),
+    ("steps", [{"kind": "DropSlots", "node": "a", "slots": "ab"}]),
+    ("steps", [{"kind": "Later", "node": "a"}]),
+    ("format", 2),
+]
+"""Values that no version writes, or not this one."""
+
+
+@pytest.mark.parametrize(("key", "value"), EDITED)
+def test_a_journal_that_was_edited_or_is_of_another_version_is_refused(
+    key: str, value: object
+) -> None:
+    content = json.loads(attrs.evolve(UPGRADE, writes=None).to_json())
+    with pytest.raises(ValueError, match="could not read the journal: "):
+        Journal.from_dict({**content, key: value})
+
+
+@given(st.data())
+def test_a_journal_that_is_cut_off_is_refused(data: st.DataObject) -> None:
+    text = after(UPGRADE, 2).to_json()
+    with pytest.raises(ValueError, match="could not read the journal: it is not JSON"):
+        Journal.from_json(text[: data.draw(st.integers(0, len(text) - 1))])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": [5]}', "[" * 100_000, b"\xff"])

@@ -66,6 +66,7 @@ def test_everything_is_found() -> None:
     assert found.severity is Severity.OK
     assert {finding.check for finding in found.findings} == {
         *("wal_level", "max_replication_slots", "role of the publisher", "two databases"),
+        "changes of both directions",
         "read-write transactions",
         *("schema pgreplkit", "session_replication_role", "replication origins"),
         *("max_active_replication_origins of the subscriber", "track_commit_timestamp"),

@@ -28,7 +28,8 @@ def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Se
 
 def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
     stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
-    findings = remove_findings("b", answers, stored, {"a": LSN(a), "c": LSN(c)})
+    planned, positions = members("a", "b", "c"), {"a": LSN(a), "c": LSN(c)}
+    findings = remove_findings("b", answers, stored, planned, positions)
     return {finding.check: finding for finding in findings}
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from threading import Event
 
-from psycopg.sql import SQL
-
-from pgreplkit._async._io import later, sleep
+from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
 from pgreplkit._async.logical.fence import refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
-from pgreplkit.driver.watchdog import shut
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -80,27 +78,13 @@ class AsyncUpgradeLock:
         Raises: UpgradeActive; ConnectionFailed if its session was lost: others may have it now.
         """
         if (session := self._sessions.get(node)) is not None:
-            await self._insist_on_answer(operation, node, session)
+            with (
+                translate_errors(operation),
+                answered_in_time(session.connection, within=_ANSWERS_WITHIN),
+            ):
+                await session.connection.execute(sql.ANSWERS)
         elif node in self._servers:
             await self._take(operation, node)
-
-    async def _insist_on_answer(self, operation: str, node: str, session: AsyncServer) -> None:
-        is_late = Event()
-
-        def cut() -> None:
-            is_late.set()
-            shut(session.connection)
-
-        timer = later(_ANSWERS_WITHIN, cut)
-        try:
-            await session._link.one(operation, sql.ANSWERS)
-        except ConnectionFailed as error:
-            if not is_late.is_set():
-                raise
-            found = f"the session with the lock of the {node} server has not answered for"
-            raise ConnectionFailed(operation, f"{found} {_ANSWERS_WITHIN:g} s") from error
-        finally:
-            timer.cancel()
 
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued the operation since."""
@@ -132,7 +116,8 @@ class AsyncUpgradeLock:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
-            await link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            with translate_errors(operation):
+                await lift_limits(link.connection)
             await link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (await link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyfit import find_misfits
+from pgreplkit._async.logical.applyloops import direction_of, read_loops
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.publication import (
     read_identities,
@@ -47,6 +48,7 @@ async def check_apply(
     source = await read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     await shapes.read([*tables.values()])
+    loops, unread = await read_loops(publisher, link, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
             major=major,
@@ -81,6 +83,8 @@ async def check_apply(
             },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
+            loops=loops,
+            unread=unread,
             stamps=settings.last_update_wins is not None,
             reads_commits=settings.reads_commits,
         )

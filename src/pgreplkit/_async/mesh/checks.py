@@ -13,18 +13,28 @@ from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.rowcopy import has_rows
+from pgreplkit._async.logical.tombstones import final_tables
 from pgreplkit._async.mesh.members import mesh_tables, read_members, read_other_meshes
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.policies import Policy, deltas_of, policy_text
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
-from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
+from pgreplkit.plans.mesh.layout import (
+    Members,
+    applier_name,
+    publication_name,
+    slot_name,
+    without,
+)
 from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
+from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings
 from pgreplkit.plans.mesh.readiness import mesh_findings
+from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName, schemas_and_names
@@ -113,10 +123,10 @@ class AsyncMeshChecks:
     new: tuple[str, ...]
     first: str
     tables: tuple[TableName, ...]
-    ties: str
+    planned: Members
+    policy: Policy
     converges: Callable[[int], Finding]
     """Says whether the policy suits that number of nodes."""
-    deltas: Mapping[TableName, tuple[str, ...]]
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -133,10 +143,44 @@ class AsyncMeshChecks:
                 first=self.first,
                 new=self.new,
                 policy=self.converges(len(nodes)),
-                ties=self.ties,
-                deltas=self.deltas,
+                policy_text=policy_text(self.policy),
+                planned=self.planned,
+                deltas=deltas_of(self.policy),
             )
         )
+
+
+@attrs.frozen
+class AsyncPolicyChecks:
+    """The checks of a mesh that gets another policy."""
+
+    site: AsyncSite
+    mesh: str
+    planned: Members
+    policy: Policy
+    converges: Callable[[int], Finding]
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each check."""
+        members, deltas = self.planned.present, deltas_of(self.policy)
+        nodes, running = {}, []
+        for node in members:
+            async with await self.site.server(node) as server:
+                link = server._link
+                tables = await mesh_tables(link, self.mesh)
+                nodes[node] = PolicyFacts(
+                    members=await read_members(link, self.mesh),
+                    final=await final_tables(link) & {*tables},
+                    tables=await read_targets(link, [*deltas]),
+                )
+            for source in without(members, node):
+                stream = await read_stream(self.site.servers, self.mesh, source, node, None)
+                if stream.state is StreamState.STREAMING:
+                    running.append(f"{source} to {node}")
+        return [
+            self.converges(len(members)),
+            *change_findings(nodes, self.planned, deltas, running),
+        ]
 
 
 @attrs.frozen
@@ -166,6 +210,7 @@ class AsyncRemoveChecks:
     mesh: str
     lost: str
     others: tuple[str, ...]
+    planned: Members
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check.
@@ -183,7 +228,7 @@ class AsyncRemoveChecks:
                 # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = await is_reachable(self.site, self.lost)
-        return remove_findings(self.lost, answers, stored, positions)
+        return remove_findings(self.lost, answers, stored, self.planned, positions)
 
 
 async def is_reachable(site: AsyncSite, node: str) -> bool:

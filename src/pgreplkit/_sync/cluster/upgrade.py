@@ -329,10 +329,9 @@ class Upgrade:
     def _journal(self) -> Journal:
         journal = journal_at(self._file, remedy=_LOST_JOURNAL)
         if journal is not None:
-            journal.check_performer("upgrade")
-            # Another upgrade may use the same file: its steps would act on its own objects, on
-            # these servers.
-            if not journal.operation.endswith(f" of {self.name}"):
+            journal.check_servers((OLD, NEW), "upgrade")
+            # Its steps would act on its own objects, on these servers.
+            if not self._is_of_this(journal):
                 raise ValueError(
                     f"could not resume {self.name!r}: {self._file} has the {journal.operation};"
                     " pass the journal of this upgrade"
@@ -393,7 +392,13 @@ class Upgrade:
         """Return the operation of the journal file that is not complete; empty if there is none."""
         # Without a file no other process can have left a plan.
         journal = journal_at(self._file, remedy=_LOST_JOURNAL)
-        return journal.operation if journal is not None and journal.is_unfinished else ""
+        if journal is None or not journal.is_unfinished or not self._is_of_this(journal):
+            return ""
+        return journal.operation
+
+    def _is_of_this(self, journal: Journal) -> bool:
+        """Return whether a journal is of this upgrade; another one may use the same file."""
+        return journal.operation.endswith(f" of {self.name}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyfit import find_misfits
+from pgreplkit._sync.logical.applyloops import direction_of, read_loops
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.publication import (
     read_identities,
@@ -48,6 +49,7 @@ def check_apply(
     source = read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     shapes.read([*tables.values()])
+    loops, unread = read_loops(publisher, link, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
             major=major,
@@ -82,6 +84,8 @@ def check_apply(
             },
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
+            loops=loops,
+            unread=unread,
             stamps=settings.last_update_wins is not None,
             reads_commits=settings.reads_commits,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -27,6 +27,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
+from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -62,8 +63,10 @@ class ApplyCopy:
         self._planner, self._plugin, self._settings = planner, plugin, settings
         self._goal = goal
         self._slot = sql.PREFIX + settings.name
-        self._left: deque[TableCopy] = deque()
-        """The tables whose copy has not begun."""
+        self._left: deque[list[TableCopy]] = deque()
+        """The tables whose copy has not begun, those of one table of the subscriber together."""
+        self._filled: set[TableName] = set()
+        """The subscriber's tables that have copied rows of this applier."""
         self._failure: Exception | None = None
         self._failed: TableName | None = None
         """The table whose copy failed."""
@@ -83,15 +86,25 @@ class ApplyCopy:
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else target.read_copied()
-            self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
-            tables = [copy.table.table_name for copy in self._left]
+            self._filled.update(map(settings.target_of, copied))
+            left = [copy for copy in copies if copy.table.table_name not in copied]
+            tables = [copy.table.table_name for copy in left]
             insist_on_all_rows(self._publisher, target.operation, tables)
+            self._left.extend(self._by_target(left))
             # Each copy checks its table again.
-            if settings.existing == "refuse":
-                for copy in self._left:
-                    insist_on_empty(target.link, copy, settings)
+            for first, *_ in self._left:
+                into = settings.target_of(first.table.table_name)
+                if settings.existing == "refuse" and into not in self._filled:
+                    insist_on_empty(target.link, first, settings)
 
-    def create(self, system_id: int, state: ApplierState | None) -> None:
+    def _by_target(self, copies: Sequence[TableCopy]) -> Iterable[list[TableCopy]]:
+        sharing: dict[TableName, list[TableCopy]] = {}
+        for copy in copies:
+            into = self._settings.target_of(copy.table.table_name)
+            sharing.setdefault(into, []).append(copy)
+        return sharing.values()
+
+    def create(self, system_id: int, state: ApplierState | None, own: Direction) -> None:
         """Create the slot, and copy the tables that are not copied yet.
 
         Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
@@ -100,6 +113,7 @@ class ApplyCopy:
         target, has_slot = self._target, self._has_slot()
         if state is None:
             target.create(system_id)
+        target.note_flow(own)
         is_copying = state is not None and state.state == "copying"
         # Without a copy, a slot that exists has the changes that were made since its creation.
         is_first = not has_slot or (self._settings.copy and not is_copying)
@@ -188,7 +202,6 @@ class ApplyCopy:
         """
         settings, workers = self._settings, list[ApplyRows]()
         targets = [self._target]
-        major = self._publisher.version.major
         group = TaskGroup(settings.copy_workers)
         jobs, is_over = [], False
         try:
@@ -202,7 +215,6 @@ class ApplyCopy:
                     )
                 worker = ApplyRows.connect(
                     self._conninfo,
-                    major,
                     created.snapshot_name or "",
                     targets[-1],
                     self._planner,
@@ -232,7 +244,8 @@ class ApplyCopy:
             self._raise_mismatch(self._failure)
             raise self._failure
         if self._left:
-            self._goal.check(f"the rows of {counted(len(self._left), 'table')} are not copied yet")
+            number = sum(map(len, self._left))
+            self._goal.check(f"the rows of {counted(number, 'table')} are not copied yet")
 
     def _raise_mismatch(self, failure: Exception) -> None:
         """Raise SchemaMismatch if the types of columns have refused a row."""
@@ -243,23 +256,30 @@ class ApplyCopy:
                 raise mismatch from failure
 
     def _work(self, worker: ApplyRows, created: CreatedSlot) -> None:
-        copy = None
+        sharing: list[TableCopy] = []
         try:
             while self._is_wanted and self._left and not self._goal.is_stopping:
                 try:
-                    copy = self._left.popleft()
+                    sharing = self._left.popleft()
                 except IndexError:
                     # Another thread has just taken the last one.
                     break
-                count = worker.copy(copy, created.consistent_point)
+                copy, *others = sharing
+                into = self._settings.target_of(copy.table.table_name)
+                # Only the first of several tables may empty the table that they are copied to.
+                keeps = into in self._filled
+                count = worker.copy(copy, created.consistent_point, keeps=keeps)
+                self._filled.add(into)
                 # Not in one statement: the sum would be read before the copy, and another lost.
                 self.rows += count
+                if others:
+                    self._left.appendleft(others)
         except Exception as error:
-            if copy is not None:
-                self._left.append(copy)
+            if sharing:
+                self._left.append(sharing)
             # The first failure is the cause of those that follow.
             if self._failure is None:
-                self._failed = None if copy is None else copy.table.table_name
+                self._failed = sharing[0].table.table_name if sharing else None
                 self._failure = error
 
 

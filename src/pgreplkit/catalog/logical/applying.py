@@ -26,7 +26,9 @@ CREATE_TABLES = (
         name text PRIMARY KEY,
         state text NOT NULL,
         system_id text NOT NULL,
-        resume text NOT NULL
+        resume text NOT NULL,
+        takes_all boolean NOT NULL DEFAULT false,
+        flow jsonb NOT NULL DEFAULT '[]'
     )
     """,
     # Without an index: each transaction makes another version of the row, and none of them can be
@@ -111,6 +113,8 @@ ADD_APPLIER = """
     )
     INSERT INTO pgreplkit.progress (name) SELECT name FROM added RETURNING name
 """
+NOTE_FLOW = "UPDATE pgreplkit.applier SET takes_all = %s, flow = %s WHERE name = %s RETURNING name"
+"""Its tables and its origin= may be others than those of the last run."""
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
 DROP_APPLIER = """
     WITH dropped AS (DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name)
@@ -127,6 +131,7 @@ LOCKED_BY = """
     AND classid = 1885697650 AND objid::bigint = hashtext(%s)::bit(32)::bigint AND objsubid = 2
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 """
+END_SESSION = "SELECT pg_catalog.pg_terminate_backend(%s)"
 
 
 def functions(major: int, *, is_superuser: bool) -> str:
@@ -533,6 +538,7 @@ ADD_COPIED = """
 """
 """Waits for the session of a killed applier that is still copying the same table."""
 SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+SLOT_USER = "SELECT active_pid AS pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
 DROP_SLOT = """
     SELECT pg_catalog.pg_drop_replication_slot(slot_name)
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s

@@ -10,6 +10,7 @@ import attrs
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import Error
 from pgreplkit.plans.cluster.steps import Step, step_from
+from pgreplkit.values.fieldtypes import has_types
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import JSONValue, plain
@@ -254,6 +255,11 @@ class Journal:
         """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
+    def with_next(self, step: Step) -> "Journal":
+        """Return the journal with another next step."""
+        at = len(self.done)
+        return attrs.evolve(self, steps=(*self.steps[:at], step, *self.steps[at + 1 :]))
+
     def final_step(self, *, next_is_begun: bool) -> Step | None:
         """Return the step that makes it impossible to undo the operation, or may have done so.
 
@@ -289,7 +295,10 @@ class Journal:
         """
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
-            way_on += f", or from another process plan_resume() with the journal {journal_file!r}"
+            # A server that was restarted has closed the connections that an upgrade was given.
+            anew = "with new connections or " if self.performer == "upgrade" else ""
+            way_on += f", or {anew}from another process plan_resume() with the journal"
+            way_on += f" {journal_file!r}"
             if self.is_rebuildable:
                 way_on += f"; if that file is lost, pass another path as journal=: {REBUILT}"
         # What undo() would do is said before the user decides.
@@ -351,7 +360,7 @@ class Journal:
         """
         try:
             steps = tuple(step_from(step) for step in content["steps"])
-            return cls(
+            journal = cls(
                 operation=content["operation"],
                 steps=steps,
                 done=_done(steps, content["done"]),
@@ -362,11 +371,17 @@ class Journal:
                 undone=content["undone"],
                 databases=tuple(content["databases"]),
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            # A journal of another version, or a file that is not a journal.
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(
-                f"could not read the journal: {error}; the file is not an operation's journal"
+                f"could not read the journal: {error}; the file is not an operation's journal of"
+                " this version of pgreplkit"
             ) from error
+        # What is left out or read as something else may be how far the operation is.
+        if journal.to_dict() != content or not has_types(journal):
+            raise ValueError(
+                "could not read the journal: it was edited, or is of another version of pgreplkit"
+            )
+        return journal
 
 
 def _article(performer: str) -> str:
@@ -382,7 +397,7 @@ def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepRe
     results = []
     # A journal has times only for the steps that are done.
     for step, texts in zip(steps, times, strict=False):
-        began_at, ended_at, *refused_at = map(datetime.fromisoformat, texts)
+        began_at, ended_at, *refused_at = map(_time, texts)
         results.append(
             StepResult(
                 step=step,
@@ -394,6 +409,13 @@ def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepRe
     return tuple(results)
 
 
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise TypeError(f"a time without time zone: {text}")
+    return time
+
+
 def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None:
     if content is None:
         return None
@@ -401,8 +423,10 @@ def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None
     # One for each step, and one after the last.
     if len(states) != steps + 1:
         raise TypeError(f"{len(states)} states for {steps} steps")
-    outage = content["outage"]
-    return WriteStates(states=states, outage=None if outage is None else (outage[0], outage[1]))
+    outage = None if content["outage"] is None else tuple(content["outage"])
+    if outage is not None and not 0 <= outage[0] <= outage[1] < steps:
+        raise TypeError(f"an outage from step {outage[0]} to {outage[1]} of {steps}")
+    return WriteStates(states=states, outage=outage)
 
 
 def _promotion(content: Mapping[str, Any] | None) -> Promotion | None:

@@ -55,6 +55,10 @@ class Step(Record):
         """SQL, command or files of the step, without passwords."""
         return self._action.format(**self._shown())
 
+    def unbegun(self) -> "Step":
+        """Return the step without what was found when it was begun."""
+        return self
+
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the kind and the fields of the step as JSON types."""
         content: dict[str, JSONValue] = {"kind": type(self).__name__}
@@ -92,7 +96,7 @@ def step_from(content: Mapping[str, Any]) -> Step:
     try:
         return kinds[content["kind"]](**values)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"could not read a step of the journal: {content}") from error
+        raise ValueError(f"no step has this kind and these fields: {content}") from error
 
 
 def as_names(names: object) -> tuple[str, ...]:

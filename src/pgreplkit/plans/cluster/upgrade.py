@@ -409,12 +409,18 @@ def stale_reason(journal: Journal, refusing: Mapping[str, bool | None], *, undoe
     if do.OpenTables not in kinds:
         is_over = journal.operation.startswith((PREPARING, CLONING)) and refusing[OLD]
         return "the old server is fenced, as after a cutover" if is_over else ""
-    opened = kinds.index(do.OpenTables)
-    target = journal.steps[opened].node
-    # Up to that step one of the servers refuses writes, and the other one from then on.
-    is_before = undoes or len(journal.done) < opened
-    fenced = target if is_before else next(node for node in (OLD, NEW) if node != target)
-    return f"the {fenced} server accepts writes" if refusing[fenced] is False else ""
+    fenced, opened, done = (
+        kinds.index(do.FenceTables),
+        kinds.index(do.OpenTables),
+        len(journal.done),
+    )
+    source, target = journal.steps[fenced].node, journal.steps[opened].node
+    # A step that is next may be done already.
+    refuse = [source] if done > fenced else []
+    if undoes or done < opened:
+        refuse.append(target)
+    found = [node for node in refuse if refusing[node] is False]
+    return f"the {found[0]} server accepts writes" if found else ""
 
 
 def _switching(operation: str, steps: Sequence[Step], source: str, target: str) -> Journal:

@@ -12,6 +12,7 @@ from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.plans.logical.applyloops import Loop, loop_finding
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
@@ -90,6 +91,9 @@ class ApplyFacts:
     setup: str
     """The call that prints the statements that an administrator runs."""
     truncates: bool
+    loops: Sequence[Loop] = ()
+    unread: str = ""
+    """The appliers and subscriptions that could not be read to find loops."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
     reads_commits: bool = False
@@ -132,6 +136,7 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
         needed="another database, or rules that map every table to another one: changes would"
         " else be applied to the table that they come from, again and again",
     )
+    yield loop_finding(facts.loops, unread=facts.unread)
 
 
 def replication_found(check: str, role: str, setup: str, *, ok: bool) -> Finding:

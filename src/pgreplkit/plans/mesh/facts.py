@@ -73,6 +73,9 @@ class MeshFacts:
     new: tuple[str, ...]
     """The nodes that become members."""
     policy: Finding
-    ties: str
+    policy_text: str
+    """The policy as a mesh records it."""
+    planned: Members
+    """The members when the plan was made; of a new mesh, those that it will have."""
     deltas: Mapping[TableName, tuple[str, ...]] = {}
     """Columns to which differences are added."""

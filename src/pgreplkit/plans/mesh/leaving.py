@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pgreplkit.plans.mesh.layout import Members, disagreement
+from pgreplkit.plans.mesh.layout import Members
+from pgreplkit.plans.mesh.membership import members_found
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
@@ -30,13 +31,16 @@ def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
 
 
 def remove_findings(
-    lost: str, answers: bool, stored: Mapping[str, Members], positions: Mapping[str, LSN]
+    lost: str,
+    answers: bool,
+    stored: Mapping[str, Members],
+    planned: Members,
+    positions: Mapping[str, LSN],
 ) -> list[Finding]:
     """Return the findings on a lost node, and on its transactions that the others have.
 
     ``positions`` are the ends of its last transactions that each of the others has applied.
     """
-    differing = disagreement(stored)
     # The streams have the lost node's own positions, so these compare.
     furthest = max(positions.values(), default=LSN.INVALID)
     behind = [node for node, position in positions.items() if position < furthest]
@@ -49,13 +53,7 @@ def remove_findings(
             needed="a node that is lost: another one should leave, so that no change is lost",
             remedy=f"plan_leave({lost!r})",
         ),
-        checked(
-            "members",
-            ok=not differing,
-            observed=differing or "all others have the same members and ranks stored",
-            needed="the same members and ranks on each node",
-            remedy="resume or undo the operation that was interrupted",
-        ),
+        members_found(stored, planned),
         checked(
             f"changes of {lost}",
             ok=not behind,
