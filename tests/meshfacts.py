@@ -88,7 +88,8 @@ def found(*nodes: MeshNodeFacts, **changed: object) -> dict[str, Finding]:
         "first": "a",
         "new": tuple(one.name for one in nodes),
         "policy": LastUpdateWins().converges(nodes=2),
-        "ties": "rank",
+        "policy_text": "LastUpdateWins()",
+        "planned": members("a", "b"),
     }
     findings = mesh_findings(MeshFacts(**{**facts, **changed}))  # type: ignore[arg-type]
     return {finding.check: finding for finding in findings}

@@ -16,13 +16,17 @@ from pgreplkit.apply import (
     LastUpdateWins,
     MergeWith,
     NodePriority,
+    Policy,
     Version,
 )
+from pgreplkit.apply.policies import policy_text
+from pgreplkit.changes import Row
 from pgreplkit.mesh import Mesh
 from pgreplkit.rows import Severity
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LWW = LastUpdateWins()
+TWO = "DeltaColumns(public.a: n; public.b: x, y)"
 
 
 def test_a_policy_reports_whether_it_converges() -> None:
@@ -42,6 +46,41 @@ def test_a_policy_reports_whether_it_converges() -> None:
             assert "LastUpdateWins" in finding.remedy
     with pytest.raises(ValueError, match="nodes must be >= 2, got 1"):
         LWW.converges(nodes=1)
+
+
+def larger(local: Row, remote: Row) -> dict[str, object]:
+    return {}
+
+
+class Larger:
+    def __call__(self, local: Row, remote: Row) -> dict[str, object]:
+        return {}
+
+
+class Own:
+    def decide(self, local: Version | None, remote: Version) -> Decision:
+        return Decision.SKIP
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (LastUpdateWins(), "LastUpdateWins()"),
+        (LastUpdateWins(60), "LastUpdateWins()"),
+        (ApplyRemote(), "ApplyRemote()"),
+        (NodePriority(["b", "a"]), "NodePriority(b, a)"),
+        (MergeWith(larger), "MergeWith(larger)"),
+        (MergeWith(Larger()), "MergeWith(Larger)"),
+        (
+            DeltaColumns({"b": ["y", "x"], "a": ["n"]}, max_clock_skew=60),
+            TWO,
+        ),
+        (DeltaColumns({"public.a": ["n"], "B": ["x", "y"]}), TWO),
+        (Own(), "Own()"),
+    ],
+)
+def test_policies_that_decide_alike_are_recorded_alike(policy: Policy, text: str) -> None:
+    assert policy_text(policy) == text
 
 
 @pytest.mark.parametrize("policy", ["wins", LastUpdateWins, 7])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import Lock as Lock, Task, TimerHandle, sleep as sleep
+from asyncio import Lock as Lock, Task, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -111,11 +111,6 @@ async def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: 
         for descriptor in writers:
             loop.remove_writer(descriptor)
     return True
-
-
-def later(seconds: float, call: Callable[[], None]) -> TimerHandle:
-    """Call a function after ``seconds``, unless the returned timer is cancelled before."""
-    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 async def yield_to_others() -> None:

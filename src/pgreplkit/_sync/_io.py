@@ -14,7 +14,7 @@ from errno import EBADF
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from queue import Empty, SimpleQueue
 from select import POLLIN, POLLNVAL, POLLOUT, poll
-from threading import Event, Lock as Lock, RLock, Semaphore, Thread, Timer
+from threading import Event, Lock as Lock, RLock, Semaphore, Thread
 from time import sleep as sleep
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakMethod
@@ -106,14 +106,6 @@ def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float)
     if any(events & POLLNVAL for _, events in ready):
         raise OSError(EBADF, os.strerror(EBADF))
     return bool(ready)
-
-
-def later(seconds: float, call: Callable[[], None]) -> Timer:
-    """Call a function after ``seconds``, unless the returned timer is cancelled before."""
-    timer = Timer(seconds, call)
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def yield_to_others() -> None:

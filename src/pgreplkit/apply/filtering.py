@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from traceback import extract_tb
 
 from pgreplkit.apply.tableplans import Step, TablePlan, merged
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
@@ -119,7 +120,18 @@ def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
     try:
         return call(row)
     except Exception as error:
-        raise RuleFailed(f"{name} raised {type(error).__name__}: {error}, for {row!r}") from error
+        raise RuleFailed(f"{name} raised {raised(error)}") from error
+
+
+def raised(error: Exception) -> str:
+    """Return the type of an error and the line of the function that was called.
+
+    The error's own text may contain values of the row, which must not reach a log.
+    """
+    kind = type(error).__name__
+    # The first frame is the one that called the function.
+    frames = extract_tb(error.__traceback__)[1:]
+    return f"{kind} in line {frames[0].lineno} of {frames[0].filename}" if frames else kind
 
 
 def row_of(reader: TableReader[Row], new: RawValues) -> Row:

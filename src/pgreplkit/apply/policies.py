@@ -233,6 +233,26 @@ def deltas_of(policy: Policy) -> Mapping[TableName, tuple[str, ...]]:
     return policy.columns if isinstance(policy, DeltaColumns) else {}
 
 
+def policy_text(policy: Policy) -> str:
+    """Return the text by which a mesh records its policy: policies that decide alike have the same.
+
+    Only the names of a function and of a user's own class are known.
+    """
+    # Not max_clock_skew, which decides no conflict.
+    name, details = type(policy).__qualname__, ""
+    if isinstance(policy, DeltaColumns):
+        tables = sorted((str(table), sorted(names)) for table, names in policy.columns.items())
+        details = "; ".join(f"{table}: {', '.join(names)}" for table, names in tables)
+    elif isinstance(policy, NodePriority):
+        details = ", ".join(policy.nodes)
+    elif isinstance(policy, MergeWith):
+        # An object with __call__ has no name of its own. The module is left out: that of a function
+        # in a program's main file has another name where it is imported.
+        merge = policy.merge
+        details = getattr(merge, "__qualname__", type(merge).__qualname__)
+    return f"{name}({details})"
+
+
 def _found(policy: object, nodes: int, reason: str | None) -> Finding:
     """Return the finding on a policy; ``reason`` says why the rows can differ, if they can."""
     if type(nodes) is not int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,6 +36,11 @@ _FILE_ACCESS = {
 }
 """Functions of the server that report 42501 only if the operating system denies access."""
 
+_DATA_EXCEPTION = "22"
+_QUOTED = re.compile("[\"'«‹„“‚‘「『].*[\"'»›“”‘’」』]", re.DOTALL)
+"""From the first quote to the last one, since a value may have quotes; each language has its own.
+"""
+
 Meaning: TypeAlias = Mapping[str, type[ServerError]]
 """The error class for an SQLSTATE, for one statement."""
 
@@ -46,11 +52,14 @@ def translate_errors(
     connection: BaseConnection[object] | None = None,
     grant: str = "pg_monitor",
     meaning: Meaning | None = None,
+    message: Callable[[psycopg.Error], str] | None = None,
 ) -> Iterator[None]:
     """Translate psycopg's errors in the block into pgreplkit's.
 
-    ``grant`` is the privilege that the role of ``connection`` needs for the operation.
+    ``grant`` is the privilege that the role of ``connection`` needs for the operation; ``message``
+    returns the text of an error, by default the server's message with its hint.
     """
+    message_of = message or _message_of
     try:
         yield
     except errors.InsufficientPrivilege as error:
@@ -61,11 +70,11 @@ def translate_errors(
         found = "; ".join(filter(None, [_message_of(error), error.diag.message_detail]))
         raise InsufficientPrivilege(operation, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-        raise StatementTimeout(operation, _message_of(error), error.sqlstate) from error
+        raise StatementTimeout(operation, message_of(error), error.sqlstate) from error
     except psycopg.Error as error:
         ours = (meaning or {}).get(error.sqlstate or "")
         if ours:
-            raise ours(operation, _message_of(error), error.sqlstate) from error
+            raise ours(operation, message_of(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         # libpq's own errors have no code.
         lost = operational and (error.sqlstate or LOST_SESSION[0]).startswith(LOST_SESSION)
@@ -74,7 +83,7 @@ def translate_errors(
         if error.sqlstate == PROTOCOL_VIOLATION and error.diag.severity_nonlocalized == "ERROR":
             lost = False
         kind = ConnectionFailed if lost else ServerError
-        raise kind(operation, _message_of(error), error.sqlstate) from error
+        raise kind(operation, message_of(error), error.sqlstate) from error
 
 
 def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:
@@ -127,6 +136,23 @@ def source_function(error: ServerError) -> str:
     """
     cause = error.__cause__
     return (cause.diag.source_function or "") if isinstance(cause, psycopg.Error) else ""
+
+
+def message_without_values(error: psycopg.Error) -> str:
+    """Return the server's message without values of rows, which must not reach a log.
+
+    The detail of a message has them, and so have the messages of data exceptions, in quotes.
+    """
+    message = error.diag.message_primary or str(error).strip()
+    if (error.sqlstate or "").startswith(_DATA_EXCEPTION):
+        return _QUOTED.sub('"…"', message)
+    return message
+
+
+def whole_message(error: psycopg.Error) -> str:
+    """Return the server's message with its detail, which may contain values of a row."""
+    diag = error.diag
+    return "; ".join(filter(None, [diag.message_primary, diag.message_detail])) or str(error)
 
 
 def _message_of(error: psycopg.Error) -> str:

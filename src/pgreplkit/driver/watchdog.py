@@ -1,4 +1,8 @@
-"""watched: a connection is cut if its server no longer works on the statement of a block."""
+"""Connections are cut if their servers do not answer.
+
+``watched`` is for statements, which may take long, ``answered_in_time`` for commands that a live
+server answers at once.
+"""
 
 from __future__ import annotations
 
@@ -42,28 +46,46 @@ def watched(
 
     Raises: psycopg's ConnectionTimeout.
     """
-    statement = _Statement(connection, conninfo or (lambda: conninfo_of(connection)))
-    _WATCHER.add(statement)
+    with _watching(_Statement(connection, conninfo or (lambda: conninfo_of(connection)))):
+        yield
+
+
+@contextmanager
+def answered_in_time(connection: BaseConnection[object]) -> Iterator[None]:
+    """Cut the connection if the commands of the block are not answered in time.
+
+    psycopg waits for an answer without limit, so a path that falls silent would stop the caller.
+    The limit is that of a stream whose server has wal_sender_timeout off.
+
+    Raises: psycopg's ConnectionTimeout.
+    """
+    with _watching(_Wait(connection)):
+        yield
+
+
+@contextmanager
+def _watching(wait: _Wait) -> Iterator[None]:
+    _WATCHER.add(wait)
     try:
         yield
     except psycopg.Error as error:
-        if statement.found is None:
+        if wait.found is None:
             raise
-        raise errors.ConnectionTimeout(statement.found) from error
+        raise errors.ConnectionTimeout(wait.found) from error
     finally:
-        statement.end()
-        _WATCHER.remove(statement)
+        wait.end()
+        _WATCHER.remove(wait)
 
 
-class _Statement:
-    """A statement whose result is not complete yet."""
+class _Wait:
+    """A command whose answer is not complete yet."""
 
-    def __init__(self, connection: BaseConnection[object], conninfo: Callable[[], str]) -> None:
+    def __init__(self, connection: BaseConnection[object]) -> None:
         self.since: float = time.monotonic()
         self.found: str | None = None
         """Why the connection was cut."""
         self.is_looked_at = False
-        self._connection, self._conninfo = connection, conninfo
+        self._connection = connection
         self._ended, self._lock = Event(), Lock()
 
     def end(self) -> None:
@@ -72,15 +94,14 @@ class _Statement:
             self._ended.set()
 
     def look(self) -> None:
-        """Ask the server for the statement, and cut the connection if the server lacks it."""
+        """Cut the connection if its server does not answer."""
+        # The caller may have closed it.
         with suppress(psycopg.Error):
-            pid = self._connection.info.backend_pid
-            found = _why_silent(self._conninfo(), pid)
-            # The answer may be on its way.
-            is_cut = found is not None and not self._ended.wait(_BEAT)
-            if is_cut and not _has_arrived(self._connection, within=_BEAT):
-                self._cut(f"the server sent nothing for {_limit():g} s, {found}")
+            self._judge()
         self.since, self.is_looked_at = time.monotonic(), False
+
+    def _judge(self) -> None:
+        self._cut(f"the server did not answer within {_limit():g} s")
 
     def _cut(self, found: str) -> None:
         with self._lock, suppress(OSError):
@@ -92,26 +113,42 @@ class _Statement:
                 _shut(self._connection)
 
 
+class _Statement(_Wait):
+    """A statement whose result is not complete yet."""
+
+    def __init__(self, connection: BaseConnection[object], conninfo: Callable[[], str]) -> None:
+        super().__init__(connection)
+        self._conninfo = conninfo
+
+    def _judge(self) -> None:
+        """Ask the server for the statement, and cut the connection if the server lacks it."""
+        found = _why_silent(self._conninfo(), self._connection.info.backend_pid)
+        # The answer may be on its way.
+        is_cut = found is not None and not self._ended.wait(_BEAT)
+        if is_cut and not _has_arrived(self._connection, within=_BEAT):
+            self._cut(f"the server sent nothing for {_limit():g} s, {found}")
+
+
 class _Watcher:
-    """The statements that wait, and a thread that exists as long as there are any.
+    """The waits, and a thread that exists as long as there are any.
 
     One thread for all: a timer for each statement would cost a fifth of the time of a short one.
     """
 
     def __init__(self) -> None:
-        self._lock, self._waiting = Lock(), set[_Statement]()
+        self._lock, self._waiting = Lock(), set[_Wait]()
         self._thread: Thread | None = None
 
-    def add(self, statement: _Statement) -> None:
+    def add(self, wait: _Wait) -> None:
         with self._lock:
-            self._waiting.add(statement)
+            self._waiting.add(wait)
             if self._thread is None:
                 self._thread = Thread(target=self._run, daemon=True, name="pgreplkit watchdog")
                 self._thread.start()
 
-    def remove(self, statement: _Statement) -> None:
+    def remove(self, wait: _Wait) -> None:
         with self._lock:
-            self._waiting.discard(statement)
+            self._waiting.discard(wait)
 
     def _run(self) -> None:
         while True:
@@ -121,11 +158,11 @@ class _Watcher:
                     self._thread = None
                     return
                 before = time.monotonic() - _limit()
-                due = [s for s in self._waiting if s.since < before and not s.is_looked_at]
-            for statement in due:
-                statement.is_looked_at = True
+                due = [w for w in self._waiting if w.since < before and not w.is_looked_at]
+            for wait in due:
+                wait.is_looked_at = True
                 # A thread for each: asking may take as long as a connection does.
-                Thread(target=statement.look, daemon=True, name="pgreplkit watchdog").start()
+                Thread(target=wait.look, daemon=True, name="pgreplkit watchdog").start()
 
 
 _WATCHER = _Watcher()

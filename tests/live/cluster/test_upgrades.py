@@ -951,6 +951,29 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         assert orders(sides) == (103, 103)
 
 
+async def test_an_upgrade_whose_slot_is_lost_is_given_up_and_prepared_again(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    used = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'shop_1' AND active"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
+        wait_until(lambda: old.one(used) == 0)
+        old.run("SELECT pg_drop_replication_slot('shop_1')")
+        order(old)
+        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        remedy = r"give the upgrade up with plan_finish\(\), and prepare it again"
+        with pytest.raises(PlanRefused, match=f"apply: .*'shop_1'.*{remedy}"):
+            await (await upgrade.plan_cutover()).run()
+        await (await upgrade.plan_finish()).run()
+        statements = (await upgrade.check())["rows on the new server"].remedy
+        assert statements is not None
+        new.run(*statements.split("; "))
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert orders(sides) == (101, 101)
+
+
 @pytest.mark.pg(">=18")
 async def test_the_actor_of_a_plan_does_not_show_passwords(
     sides: Pair, colour: Colour, tmp_path: Path

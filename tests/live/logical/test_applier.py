@@ -302,12 +302,13 @@ def test_rules_filter_and_change_rows(two: Pair) -> None:
 
 
 @NEWEST
-def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
-    one = applier(two, tables={"t": TableRule(where=lambda row: 1 / 0 > 0)})
+def test_a_rule_that_fails_names_its_callable_and_no_value_of_the_row(two: Pair) -> None:
+    one = applier(two, tables={"t": TableRule(where=lambda row: int(str(row["name"])) > 0)})
     one.run(stop_at=end(two.publisher), timeout=20)
-    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
-    with pytest.raises(ApplyFailed, match=r"where raised ZeroDivisionError.*id=1"):
+    two.publisher.run("INSERT INTO t VALUES (1, 'secret', 1)")
+    with pytest.raises(ApplyFailed, match=r"where raised ValueError in line .*applier") as raised:
         one.run(stop_at=end(two.publisher), timeout=20)
+    assert "secret" not in str(raised.value)
     assert two.subscriber.all("SELECT * FROM t") == []
     one.drop()
     with pytest.raises(ApplyError, match=r"copy public\.t: where raised .*; correct the rule"):
@@ -448,6 +449,58 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize(
+    ("alter", "says"),
+    [
+        ("ADD CHECK (length(name) < 3)", "check constraint"),
+        ("ADD UNIQUE (name)", "unique constraint"),
+        ("ALTER name TYPE int USING NULL", "integer"),
+        ("ALTER name TYPE date USING NULL", "type date"),
+        ("ALTER name TYPE varchar(2) USING NULL", "too long"),
+        ("ALTER name TYPE mood USING NULL", "mood"),
+        ("ADD more text NOT NULL DEFAULT 'x', ALTER n SET NOT NULL", "null value"),
+    ],
+)
+def test_values_of_a_refused_row_are_only_shown_to_those_who_ask(
+    two: Pair, alter: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "the \"secret\" of 'Ada'"
+    one = applier(two, copy=False, on_error="park")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        "CREATE TYPE mood AS ENUM ('good')",
+        f"INSERT INTO t VALUES (9, $${secret}$$, 1)" if "UNIQUE" in alter else "SELECT 1",
+        f"ALTER TABLE t {alter}",
+    )
+    two.publisher.run(f"INSERT INTO t VALUES (1, $${secret}$$, NULL)")
+    stops = applier(two, copy=False)
+    with pytest.raises(ApplyError, match=says) as raised:
+        stops.run(stop_at=end(two.publisher), timeout=20)
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
+    assert says in caplog.text
+    [parked] = one.parked()
+    assert says in parked.found
+    with pytest.raises(ApplyFailed, match=says) as again:
+        one.apply_parked(parked)
+    texts = [str(raised.value), caplog.text, str(again.value)]
+    if "ADD" not in alter:
+        other = Applier(
+            two.publisher.conninfo,
+            two.subscriber.conninfo,
+            "other",
+            publications=["p"],
+            existing="truncate",
+        )
+        with pytest.raises(ApplyError, match=says) as copied:
+            other.run(timeout=20)
+        texts.append(str(copied.value))
+    assert not any("secret" in text for text in texts)
+    if "too long" not in says:
+        assert "secret" in parked.found
 
 
 @pytest.mark.pg(">=10")
@@ -725,7 +778,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
 
 @NEWEST
 def test_an_applier_is_run_once_at_a_time(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+    monkeypatch.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)
     with psycopg.connect(two.subscriber.conninfo) as other:
@@ -745,7 +798,7 @@ def test_an_origin_is_free_a_moment_after_its_session_has_ended(
     with psycopg.connect(two.subscriber.conninfo, autocommit=True) as ending:
         ending.execute("SELECT pg_replication_origin_session_setup(%s)", [origin])
         with monkeypatch.context() as within:
-            within.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
+            within.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
             for act in (lambda: one.run(timeout=5), one.drop):
                 with pytest.raises(ApplierActive, match="another session has it"):
                     act()

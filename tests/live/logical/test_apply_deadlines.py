@@ -149,7 +149,8 @@ async def insist_on_continuing(pair: Pair, one: Any, wait: Wait) -> None:
     """Let the lock go: the next run applies everything, once."""
     if wait.removed:
         assert not pair.subscriber.all(ORIGIN)
-        assert not pair.subscriber.all("SELECT FROM pgreplkit.applier")
+        if pair.subscriber.one("SELECT to_regclass('pgreplkit.applier')") is not None:
+            assert not pair.subscriber.all("SELECT FROM pgreplkit.applier")
         assert not pair.publisher.all(SLOT)
     await one.run(stop_at=end(pair.publisher), timeout=60)
     query = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t"
@@ -167,7 +168,7 @@ async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
         held = holding(stack, two, wait)
         started = time.monotonic()
         with pytest.raises(WaitTimeout):
-            await one.run(timeout=0.5)
+            await one.run(timeout=1)
         assert time.monotonic() - started < 5
         wait_until(lambda: held.has_no_session)
     await insist_on_continuing(two, one, wait)
@@ -181,10 +182,10 @@ async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
     one = await wait.prepare(two, colour)
     with ExitStack() as stack:
         held = holding(stack, two, wait)
-        Timer(0.5, stopping(one)).start()
+        Timer(1, stopping(one)).start()
         started = time.monotonic()
         await one.run()
-        assert 0.5 < time.monotonic() - started < 6
+        assert 1 < time.monotonic() - started < 6
         wait_until(lambda: held.has_no_session)
     await insist_on_continuing(two, one, wait)
 
@@ -199,7 +200,7 @@ async def test_a_run_that_is_cancelled_ends_its_sessions(
     with ExitStack() as stack:
         held = holding(stack, two, wait)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(1):
                 await one.run()
         wait_until(lambda: held.has_no_session)
     await insist_on_continuing(two, one, wait)

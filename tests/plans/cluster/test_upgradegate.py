@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import pytest
@@ -25,7 +25,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 )
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
-from pgreplkit.rows import TableState
+from pgreplkit.rows import SlotState, TableState
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
@@ -312,6 +312,26 @@ def test_an_upgrade_ends_after_a_cutover_or_is_given_up_before() -> None:
     switching = attrs.evolve(STATUS, phase=UpgradePhase.SWITCHING)
     assert bad(finish_findings(switching, switching.phase, [])) == ["phase"]
     assert bad(finish_findings(CUT_OVER, CUT_OVER.phase, ["stuck"])) == ["apply"]
+
+
+@pytest.mark.parametrize("slot", [None, slot_state(wal_status="lost")], ids=["missing", "lost"])
+def test_a_lost_slot_has_a_remedy_of_its_own(slot: SlotState | None) -> None:
+    def remedy(findings: Iterable[Finding]) -> str | None:
+        [found] = [one for one in findings if one.severity > Severity.OK]
+        assert found.check == "apply"
+        return found.remedy
+
+    lost = attrs.evolve(following(), slot=slot)
+    whole = attrs.evolve(following(), slot=slot_state())
+    for one, has_way in ((lost, False), (whole, True)):
+        after = attrs.evolve(CUT_OVER, back=(one,))
+        before = attrs.evolve(STATUS, forward=(whole, one))
+        remedies = {
+            "plan_finish(), and prepare": remedy(gate(before, stuck=["stuck"]).values()),
+            "run(force=True)": remedy(finish_findings(after, after.phase, ["stuck"])),
+        }
+        for hint, found in remedies.items():
+            assert ("diagnose()" in (found or ""), hint in (found or "")) == (has_way, not has_way)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,33 @@ def test_lag_is_the_wal_that_the_subscriber_has_not_confirmed(
 
 
 @pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, ""),
+        # Without a limit it retains all WAL.
+        ({"wal_status": "extended"}, ""),
+        (
+            {"wal_status": "extended", "safe_wal_size": 5 << 20},
+            ", slot lost after 5.0 MiB more of WAL",
+        ),
+        (
+            {"wal_status": "unreserved", "safe_wal_size": -1},
+            ", slot lost at the next checkpoint",
+        ),
+        ({"wal_status": "lost"}, ", slot lost (lost)"),
+        (
+            {"wal_status": "lost", "invalidation_reason": "wal_removed"},
+            ", slot lost (wal_removed)",
+        ),
+        ({"conflicting": True}, ", slot lost (conflicting)"),
+    ],
+)
+def test_the_text_says_when_a_slot_is_lost(changed: dict[str, Any], shown: str) -> None:
+    whole, found = (str(status(slot=slot_state(**one), stats=None)) for one in ({}, changed))
+    assert found == f"{whole}{shown}"
+
+
+@pytest.mark.parametrize(
     ("state", "version", "has_slot"),
     [
         (TableState.INIT, 14, True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from meshfacts import members
 
 from pgreplkit.plans.mesh.layout import MemberState, new_members
@@ -10,6 +11,7 @@ from pgreplkit.plans.mesh.operations import (
     create_steps,
     join_steps,
     leave_steps,
+    policy_steps,
     remove_steps,
 )
 from pgreplkit.plans.mesh.steps import (
@@ -20,15 +22,18 @@ from pgreplkit.plans.mesh.steps import (
     MakeStreams,
     PrepareNode,
     SetMembers,
+    SetPolicy,
     WaitForDonor,
 )
 
+POLICY = "LastUpdateWins()"
+
 
 def test_all_streams_but_those_of_the_first_node_exist_before_its_rows_are_copied() -> None:
-    joining = new_members(["a", "b", "c"], [18] * 3, MemberState.JOINING)
+    joining = new_members(["a", "b", "c"], [18] * 3, MemberState.JOINING, POLICY)
     steps = create_steps("shop", joining, "b", ["public.users"])
     kinds = [type(step) for step in steps]
-    prepared = [*3 * [PrepareNode], *3 * [SetMembers], *3 * [MakeStreams]]
+    prepared = [*3 * [PrepareNode], *3 * [SetPolicy], *3 * [SetMembers], *3 * [MakeStreams]]
     assert kinds == [*prepared, *2 * [CopyRows], *3 * [SetMembers]]
     made = {(s, step.node) for step in steps if isinstance(step, MakeStreams) for s in step.sources}
     copied = {(step.donor, step.node) for step in steps if isinstance(step, CopyRows)}
@@ -57,6 +62,18 @@ def test_a_node_joins_after_the_donor_has_what_the_new_streams_leave_out() -> No
     assert [step.node for step in last] == ["a", "b", "c", "d"]
     assert all("d:4:active" in step.members for step in last)
     assert all(step.undo for step in steps if not isinstance(step, WaitForDonor))
+
+
+def test_a_node_joins_with_the_policy_of_the_mesh_if_that_is_recorded() -> None:
+    known = attrs.evolve(members("a", "b"), policy=POLICY)
+    steps = join_steps("shop", known, "c", "a", ["public.users"])
+    assert [step for step in steps if isinstance(step, SetPolicy)] == [
+        SetPolicy("c", "shop", POLICY)
+    ]
+    assert policy_steps("shop", known, "KeepLocal()") == (
+        SetPolicy("a", "shop", "KeepLocal()"),
+        SetPolicy("b", "shop", "KeepLocal()"),
+    )
 
 
 def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() -> None:

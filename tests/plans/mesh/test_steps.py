@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 from meshfacts import members
 
@@ -16,7 +17,7 @@ from pgreplkit.plans.mesh.steps import StopWrites
 
 def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
     for steps in (
-        create_steps("shop", members("a", "b"), "a", ["public.users"]),
+        create_steps("shop", attrs.evolve(members("a", "b"), policy="x"), "a", ["public.users"]),
         join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
         leave_steps("shop", members("a", "b", "c"), "b"),
         remove_steps("shop", members("a", "b", "c"), "b"),
@@ -24,6 +25,13 @@ def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
         journal = Journal(operation="test", steps=steps)
         assert Journal.from_json(journal.to_json()) == journal
         assert str(journal)
+        looked_at = []
+        for step in steps:
+            found = {name: ("x",) for name in ("before", "existing") if hasattr(step, name)}
+            looked_at.append(attrs.evolve(step, **found))  # type: ignore[arg-type]
+        journal = Journal(operation="test", steps=tuple(looked_at))
+        assert Journal.from_json(journal.to_json()) == journal
+        assert tuple(step.unbegun() for step in journal.steps) == steps
 
 
 def test_a_mesh_resumes_only_its_own_operations(tmp_path: Path) -> None:

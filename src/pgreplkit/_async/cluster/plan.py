@@ -88,6 +88,14 @@ class AsyncPlanLock(Protocol):
         ...
 
 
+class AsyncLook(Protocol):
+    """Looks at the objects that exist before a step."""
+
+    async def __call__(self, step: Step) -> Step:
+        """Return the step with them; undo leaves them."""
+        ...
+
+
 @made_by("a method such as cluster.plan_switchover()")
 class AsyncPlan:
     """An operation on a cluster: its steps, and how many of them are done.
@@ -103,9 +111,11 @@ class AsyncPlan:
         checks: AsyncChecks | None,
         journal_file: Path | None,
         lock: AsyncPlanLock | None = None,
+        look: AsyncLook | None = None,
     ) -> None:
         self._actor = actor
         self._lock = lock
+        self._look = look
         self._journal = journal
         # None for a plan that was read from a journal file: another process began it.
         self._checks = checks
@@ -267,7 +277,9 @@ class AsyncPlan:
             undone.append(step)
             _LOGGER.info("%s: undone: %s", self.operation, step)
         self._insist_on_version()
-        self._keep(attrs.evolve(self._journal, done=(), undone=True))
+        # Another run looks again.
+        steps = tuple(step.unbegun() for step in self.steps)
+        self._keep(attrs.evolve(self._journal, steps=steps, done=(), undone=True))
         self._begun = None
         return undone
 
@@ -332,6 +344,7 @@ class AsyncPlan:
             self._begun = step
             with self._reported(str(step)):
                 await self._verify_lock(step)
+                step = await self._looked_at(step)
                 outcome = await self._actor.perform(step)
             done = StepResult(
                 step=step,
@@ -350,6 +363,14 @@ class AsyncPlan:
             with self._reported(str(step)):
                 _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
+
+    async def _looked_at(self, step: Step) -> Step:
+        """Keep what exists before a step that was not begun; return the step."""
+        looked_at = step if self._look is None else await self._look(step)
+        if looked_at != step:
+            self._keep(self._journal.with_next(looked_at))
+            self._begun = looked_at
+        return looked_at
 
     def _keep(self, journal: Journal) -> None:
         if self._journal_file is not None:

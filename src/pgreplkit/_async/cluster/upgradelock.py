@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from psycopg.sql import SQL
-
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
 from pgreplkit._async.logical.fence import refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -108,7 +107,8 @@ class AsyncUpgradeLock:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
-            await link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            with translate_errors(operation):
+                await lift_limits(link.connection)
             await link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (await link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

@@ -11,10 +11,10 @@ from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
 from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
@@ -57,7 +57,6 @@ class AsyncFeedCopy:
     async def open(
         self,
         conninfo: str,
-        major: int,
         snapshot: str,
         tables: Sequence[TableName] | None = None,
     ) -> None:
@@ -68,7 +67,7 @@ class AsyncFeedCopy:
         Raises: PublicationNotFound; TableNotFound; ConnectionFailed; InsufficientPrivilege.
         """
         operation = self._settings.operation
-        reader = self._reader = await open_at_snapshot(conninfo, major, snapshot)
+        reader = self._reader = await open_at_snapshot(conninfo, snapshot)
         self._conninfo, link = conninfo, AsyncLink(reader)
         with answered_in_time(reader):
             published = await published_in(link, operation, self._settings.publications)
@@ -161,7 +160,6 @@ async def open_at_new_slot(
             temporary=True,
             timeout=goal.within(CREATED_WITHIN),
         )
-        major, snapshot = walsender.version.major, created.snapshot_name or ""
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
-        await copy.open(conninfo, major, snapshot, tables)
+        await copy.open(conninfo, created.snapshot_name or "", tables)
     return created.consistent_point, Silence.of_server(limit)

@@ -214,9 +214,8 @@ class AsyncFeedStart:
     ) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
         copy = AsyncFeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
-        major, snapshot = self._walsender.version.major, created.snapshot_name or ""
         try:
-            await copy.open(conninfo, major, snapshot)
+            await copy.open(conninfo, created.snapshot_name or "")
             return await copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
         finally:
             self.copied_rows, self.parked = copy.copied_rows, copy.parked

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.applyattempt import AsyncApplyAttempt, published_tables
+from pgreplkit._async.logical.applyattempt import AsyncApplyAttempt, LastSessions, published_tables
 from pgreplkit._async.logical.applychecks import check_apply, insist_on_role, setup_statements
 from pgreplkit._async.logical.applyrun import Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
@@ -93,7 +93,8 @@ class AsyncApplier(AsyncClosing):
 
     The position is stored by a replication origin, or with ``resume="table"`` in a table of the
     subscriber. ``reconnect`` is the time, in seconds or as a timedelta, for which a connection that
-    cannot be opened or was lost is tried again; by default this is an error at once.
+    cannot be opened or was lost, or a slot that is in use, is tried again; by default this is an
+    error at once, or 3 seconds later if an earlier session may still have the slot.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class AsyncApplier(AsyncClosing):
         )
         self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
         self._tally = Tally()
+        self._last = LastSessions()
         self._is_running = False
         self._stopping_since: float | None = None
         """The time of time.monotonic() of the call of ``stop()``."""
@@ -195,7 +197,7 @@ class AsyncApplier(AsyncClosing):
         only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
-        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
+        SlotActive; OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; PublicationGap;
         KeyMissing for a table whose deletions ``LastUpdateWins`` could not remember;
         InsufficientPrivilege; ConnectionFailed; UnsupportedByServer for
         ``on_publication_gap="skip"`` before 18, and for a policy that needs the origins of commits
@@ -283,7 +285,7 @@ class AsyncApplier(AsyncClosing):
     def _attempt(self, goal: ApplyGoal, *, is_text: bool) -> AsyncApplyAttempt:
         settings, tally = self._settings, self._tally
         return AsyncApplyAttempt(
-            self._publisher, self._subscriber, settings, tally, goal, is_text=is_text
+            self._publisher, self._subscriber, settings, tally, goal, self._last, is_text=is_text
         )
 
     async def _publisher_link(self) -> AsyncApplySource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ import attrs
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
@@ -17,7 +18,11 @@ from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
-from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
+from pgreplkit._async.logical.applytarget import (
+    RELEASED_WITHIN,
+    ApplierState,
+    AsyncApplyTarget,
+)
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import (
     ensure_functions,
@@ -35,6 +40,8 @@ from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Dump
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.slot import END_PROCESS
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
     ApplyError,
@@ -49,7 +56,8 @@ from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.streams.options import ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
@@ -79,6 +87,14 @@ class _Prepared:
     """The copy of the rows, unless all are copied."""
 
 
+@attrs.define
+class LastSessions:
+    """The servers' processes of the last attempt, which may not have noticed that it has ended."""
+
+    walsender: int | None = None
+    target: int | None = None
+
+
 class AsyncApplyAttempt:
     """One attempt of a run, with sessions of its own: it ends with the first that is lost."""
 
@@ -89,12 +105,13 @@ class AsyncApplyAttempt:
         settings: ApplySettings,
         tally: Tally,
         goal: ApplyGoal,
+        last: LastSessions,
         *,
         is_text: bool,
     ) -> None:
         self._publisher, self._subscriber = publisher, subscriber
         self._settings, self._tally, self._goal = settings, tally, goal
-        self._is_text = is_text
+        self._last, self._is_text = last, is_text
         """Whether values must be sent as texts."""
         self._operation = f"run the applier {settings.name!r}"
 
@@ -127,7 +144,8 @@ class AsyncApplyAttempt:
         """Check both servers, and create the applier's tables."""
         settings = self._settings
         # First of all: two appliers of one name would apply each change twice.
-        await target.lock()
+        await target.lock(last=self._last.target)
+        self._last.target = target.connection.info.backend_pid
         state = await target.read_state() if await target.has_schema() else None
         source = await read_database(publisher)
         self._check_source(state, system_id := int(source.system_id))
@@ -145,7 +163,7 @@ class AsyncApplyAttempt:
         dump = text_of(target.connection)
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
-        plugin = self._plugin(publisher, is_binary=is_binary)
+        plugin = self._plugin(publisher, tables, is_binary=is_binary)
         planner = self._planner(shapes, dump, is_binary=is_binary)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
@@ -171,6 +189,7 @@ class AsyncApplyAttempt:
         state = prepared.state if prepared.copy is None else await target.read_state()
         await target.note_flow(prepared.own)
         await target.take_origin()
+        await self._wait_for_slot(publisher)
         try:
             await self._stream(target, shapes, prepared.planner, prepared.plugin, state)
         except ApplyFailed as failure:
@@ -192,6 +211,22 @@ class AsyncApplyAttempt:
                 if cutoff.has_cut and is_of_cutoff(error):
                     self._goal.check(applied(self._tally.position), error)
                 raise
+
+    async def _wait_for_slot(self, publisher: AsyncLink) -> None:
+        """Wait until the walsender of an earlier session has let go of the slot.
+
+        It may still decode changes for a client that was killed, or wait for one that was cut off.
+        """
+        slot = sql.PREFIX + self._settings.name
+        backoff = Backoff(self._goal.within(RELEASED_WITHIN))
+        # Then the stream reports what uses the slot.
+        while not backoff.is_over and not self._goal.is_stopping:
+            users = await publisher.all("read the slot", sql.SLOT_USER, [slot])
+            if not users or users[0]["pid"] is None:
+                return
+            if users[0]["pid"] == self._last.walsender:
+                await publisher.all("end the walsender", END_PROCESS, [slot, users[0]["pid"]])
+            await sleep(backoff.next_pause())
 
     def _check_source(self, state: ApplierState | None, system_id: int) -> None:
         if state is not None and state.system_id != str(system_id):
@@ -302,6 +337,8 @@ class AsyncApplyAttempt:
             async with AsyncRawStream(
                 slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE
             ) as stream:
+                if slot_stream.walsender is not None:
+                    self._last.walsender = slot_stream.walsender.pid
                 run = AsyncApplyRun(
                     stream,
                     target,
@@ -321,7 +358,9 @@ class AsyncApplyAttempt:
             error.remedy = self._settings.gap_remedy
             raise
 
-    def _plugin(self, publisher: AsyncLink, *, is_binary: bool) -> AsyncPgoutput[Row]:
+    def _plugin(
+        self, publisher: AsyncLink, tables: Iterable[Table], *, is_binary: bool
+    ) -> AsyncPgoutput[Row]:
         if self._settings.on_publication_gap == "skip":
             # An older server itself ends the stream there; the rows would have been copied in vain.
             publisher.require("publication.gaps")
@@ -335,7 +374,8 @@ class AsyncApplyAttempt:
             origin="none" if is_filtered else "any",
             on_publication_gap=self._settings.on_publication_gap,
         )
-        return AsyncQualifiedPgoutput(self._settings.publications, settings, named_rows, None)
+        types = {column.type_oid for table in tables for column in table.columns}
+        return AsyncQualifiedPgoutput(self._settings.publications, settings, types)
 
 
 async def published_tables(

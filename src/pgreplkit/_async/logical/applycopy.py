@@ -203,7 +203,6 @@ class AsyncApplyCopy:
         """
         settings, workers = self._settings, list[AsyncApplyRows]()
         targets = [self._target]
-        major = self._publisher.version.major
         group = TaskGroup(settings.copy_workers)
         jobs, is_over = [], False
         try:
@@ -217,7 +216,6 @@ class AsyncApplyCopy:
                     )
                 worker = await AsyncApplyRows.connect(
                     self._conninfo,
-                    major,
                     created.snapshot_name or "",
                     targets[-1],
                     self._planner,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit.apply.filtering import RuleFailed, replaced, row_of
+from pgreplkit.apply.filtering import RuleFailed, raised, replaced, row_of
 from pgreplkit.apply.policies import MergeWith
 from pgreplkit.apply.tableplans import MergedPlan, Step, merged
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -80,8 +80,7 @@ def _values(
     try:
         changed = policy.merge(own, remote)
     except Exception as error:
-        found = f"merge raised {type(error).__name__}: {error}, for {own!r} and {remote!r}"
-        raise RuleFailed(found) from error
+        raise RuleFailed(f"merge raised {raised(error)}") from error
     if isinstance(changed, Mapping):
         # The publisher did not send it, so that the local value is as good.
         changed = {name: value for name, value in changed.items() if value is not UNCHANGED}

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_lost
-from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.filtering import RuleFailed, raised
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
@@ -22,7 +22,7 @@ from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors, whole_message
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -184,7 +184,7 @@ class AsyncSlowPath:
         try:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
-            raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
+            raise RuleFailed(f"the policy raised {raised(error)}") from error
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
             raise RuleFailed(f"the policy returned {decision!r}, which cannot resolve it")
         return decision
@@ -210,7 +210,7 @@ class AsyncSlowPath:
 
         Raises: ServerError.
         """
-        target = self._target
+        target, cause = self._target, failure.__cause__
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             await target.execute("BEGIN")
             try:
@@ -226,7 +226,8 @@ class AsyncSlowPath:
                         failure.table,
                         failure.change_number,
                         failure.sqlstate,
-                        failure.found,
+                        # Only those who ask for parked transactions see values of the row.
+                        whole_message(cause) if isinstance(cause, PsycopgError) else failure.found,
                     ],
                 )
                 await self._keep_steps(parked["id"], transaction)
@@ -288,8 +289,8 @@ async def record(
 def _failed(
     transaction: RawTransaction[Row], table: str | None, number: int, error: PsycopgError
 ) -> ApplyFailed:
-    found = "; ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
     # A deferred constraint is checked at the commit, when no change is at fault alone.
     at = None if table is None else number
     end = str(transaction.end_lsn)
-    return ApplyFailed(transaction.xid, end, table, at, found or str(error), error.sqlstate)
+    found = message_without_values(error)
+    return ApplyFailed(transaction.xid, end, table, at, found, error.sqlstate)

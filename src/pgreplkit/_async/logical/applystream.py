@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncSlotReader
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.applying import QUALIFY
-from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.lsn import LSN
 
@@ -17,13 +18,25 @@ _FEW = 4 << 10
 
 
 class AsyncQualifiedPgoutput(AsyncPgoutput[Row]):
-    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do."""
+    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do.
+
+    ``types`` are those of the published columns, which the applier knows.
+    """
+
+    def __init__(
+        self, publications: Iterable[str], settings: ChangeSettings, types: Collection[int]
+    ) -> None:
+        super().__init__(publications, settings, named_rows, None)
+        self._known_types = types
 
     async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
         """Return the options of START_REPLICATION; let the session qualify all names before."""
         options = await super().options(walsender)
         await walsender.run("qualify names", QUALIFY)
         return options
+
+    async def _published_types(self, walsender: AsyncWalsender) -> Collection[int]:
+        return self._known_types
 
 
 class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):

@@ -8,7 +8,7 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedTransaction
 
@@ -52,7 +52,7 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
     except PsycopgError as error:
         with translate_errors(operation):
             await target.execute("ROLLBACK")
-        found = error.diag.message_primary or str(error)
+        found = message_without_values(error)
         # The statement of a table whose rows are merged divides by the number of rows it found.
         if is_of_a_set(error.sqlstate):
             found = f"the subscriber's row is not as the publisher's was before the change: {found}"

@@ -8,11 +8,10 @@ from psycopg import AsyncConnection, AsyncCopy, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import to_thread
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import read_exactly
+from pgreplkit._async.wire.session import lift_limits, read_exactly
 from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
@@ -22,12 +21,11 @@ from pgreplkit.catalog.logical.snapshot import (
     IS_COPYING,
     ROW_SECURITY_OFF,
 )
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import answered_in_time, watched
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.values.seconds import Timeout
@@ -37,7 +35,7 @@ _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
 
 
-async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncConnection[object]:
+async def open_at_snapshot(conninfo: str, snapshot: str) -> AsyncConnection[object]:
     """Open a session that sees the rows as they are at an exported snapshot.
 
     Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
@@ -48,8 +46,8 @@ async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncCon
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
             await read_exactly(reader, conninfo)
+            await lift_limits(reader)
             with answered_in_time(reader):
-                await reader.execute(without_timeouts(major).encode())
                 await reader.execute(ROW_SECURITY_OFF)
                 await reader.execute(BEGIN_READING)
                 await reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
@@ -59,12 +57,12 @@ async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncCon
     return reader
 
 
-async def open_qualified(conninfo: str, major: int, snapshot: str) -> AsyncConnection[object]:
+async def open_qualified(conninfo: str, snapshot: str) -> AsyncConnection[object]:
     """Open such a session whose values name schemas, for one that has another search_path.
 
     Raises: ConnectionFailed; ServerError.
     """
-    reader = await open_at_snapshot(conninfo, major, snapshot)
+    reader = await open_at_snapshot(conninfo, snapshot)
     try:
         with translate_errors("copy rows"), watched(reader):
             await reader.execute(QUALIFY)

@@ -21,7 +21,6 @@ from pgreplkit._async.streams.changes import (
 )
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import lift_limits
@@ -37,6 +36,7 @@ from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.silence import Silence
@@ -208,9 +208,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            reader = await open_at_snapshot(
-                self._conninfo, walsender.version.major, created.snapshot_name or ""
-            )
+            reader = await open_at_snapshot(self._conninfo, created.snapshot_name or "")
         return created.consistent_point, reader
 
     async def _copies(self, link: AsyncLink) -> list[TableCopy]:

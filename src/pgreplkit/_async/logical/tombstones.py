@@ -11,6 +11,7 @@ from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
@@ -57,6 +58,22 @@ async def ensure_tombstones(
             await _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
     return created
+
+
+async def tables_with_triggers(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
+    """Return those of the tables whose deletions leave tombstones."""
+    found = []
+    for table in tables:
+        asked = [str(table), sql.bury_function(await table_oid(link, table))]
+        if (await link.one("look for triggers", sql.TRIGGERS, asked))["number"]:
+            found.append(table)
+    return found
+
+
+async def final_tables(link: AsyncLink) -> frozenset[TableName]:
+    """Return the tables in which a deletion wins over every change."""
+    records = await link.all("look for triggers", sql.FINAL_TABLES)
+    return frozenset(map(table_in, records))
 
 
 def insist_on_keys(tables: Iterable[TargetTable]) -> None:

@@ -10,9 +10,19 @@ from psycopg.sql import SQL, Identifier
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.tombstones import drop_tombstones, ensure_tombstones, table_oid
+from pgreplkit._async.logical.tombstones import (
+    drop_tombstones,
+    ensure_tombstones,
+    table_oid,
+    tables_with_triggers,
+)
 from pgreplkit._async.mesh.copying import AsyncMeshCopy
-from pgreplkit._async.mesh.members import mesh_tables, read_members, store_members
+from pgreplkit._async.mesh.members import (
+    mesh_tables,
+    read_members,
+    store_members,
+    store_policy,
+)
 from pgreplkit._async.mesh.setup import publishing
 from pgreplkit._async.mesh.streams import start_at
 from pgreplkit._async.server.positions import write_marker
@@ -28,6 +38,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.mesh import steps
 from pgreplkit.plans.mesh.layout import (
+    Members,
     MeshMember,
     applier_name,
     publication_name,
@@ -36,6 +47,10 @@ from pgreplkit.plans.mesh.layout import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName, table_of
+
+_PUBLICATION = "publication"
+_SLOT, _ORIGIN, _STREAM = "slot ", "origin ", "stream "
+"""Objects that a step finds; what follows is the name of the slot."""
 
 
 @attrs.frozen
@@ -51,6 +66,8 @@ class AsyncMeshActor:
                 await self._prepare(step)
             case steps.SetMembers():
                 await self._store(step, step.members)
+            case steps.SetPolicy():
+                await self._record(step, step.policy)
             case steps.MakeStreams():
                 for source in step.sources:
                     await self._make_stream(step, source)
@@ -73,21 +90,40 @@ class AsyncMeshActor:
                 raise TypeError(f"unknown kind of step: {type(step).__name__}")
         return None
 
+    async def look(self, step: Step) -> Step:
+        """Return the step with what exists before it is begun."""
+        match step:
+            case steps.SetMembers(before=None):
+                stored = await self._members(step.node, step.mesh)
+                return attrs.evolve(step, before=[member.written for member in stored.all])
+            case steps.SetPolicy(before=None):
+                policy = (await self._members(step.node, step.mesh)).policy
+                return attrs.evolve(step, before=[] if policy is None else [policy])
+            case steps.PrepareNode(existing=None):
+                return attrs.evolve(step, existing=await self._objects_of(step))
+            case steps.MakeStreams(existing=None):
+                return attrs.evolve(step, existing=await self._streams(step, step.sources))
+            case steps.CopyRows(existing=None):
+                return attrs.evolve(step, existing=await self._streams(step, [step.donor]))
+        return step
+
     async def take_back(self, step: Step) -> None:
         """Undo one step, which may be done completely, in part or not at all."""
         match step:
             case steps.PrepareNode():
-                async with await self.site.server(step.node) as server:
-                    await _unpublish(server._link, step.mesh)
-                    await drop_tombstones(server._link, [*map(table_of, step.tables)])
+                await self._unprepare(step)
             case steps.SetMembers():
-                await self._store(step, step.before)
+                if step.before is not None:
+                    await self._store(step, step.before)
+            case steps.SetPolicy():
+                if step.before is not None:
+                    await self._record(step, step.before[0] if step.before else None)
             case steps.MakeStreams():
-                for source in step.sources:
-                    await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+                await self._drop_new_streams(step, step.sources)
             case steps.CopyRows():
-                await AsyncMeshCopy(self.site, step).remove()
-                await self._drop_stream(step.mesh, step.donor, step.node, keeps_origin=False)
+                if _is_new(step, step.donor):
+                    await AsyncMeshCopy(self.site, step).remove()
+                await self._drop_new_streams(step, [step.donor])
             case steps.StopWrites():
                 await self._refuse_writes(step, is_refused=False)
             case _:
@@ -114,6 +150,32 @@ class AsyncMeshActor:
             if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 await link.run(operation, *publishing(link, name, tables), grant=database)
+
+    async def _objects_of(self, step: steps.PrepareNode) -> list[str]:
+        async with await self.site.server(step.node) as server:
+            name = publication_name(step.mesh)
+            operation = f"look for the publication {name!r}"
+            is_published = await server._link.all(operation, sql.HAS_PUBLICATION, [name])
+            tables = await tables_with_triggers(server._link, [*map(table_of, step.tables)])
+        return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
+
+    async def _unprepare(self, step: steps.PrepareNode) -> None:
+        # Before it is begun, everything there is of someone else.
+        if step.existing is None:
+            return
+        async with await self.site.server(step.node) as server:
+            if _PUBLICATION not in step.existing:
+                await _unpublish(server._link, step.mesh)
+            made = without(step.tables, *step.existing)
+            await drop_tombstones(server._link, [*map(table_of, made)])
+
+    async def _members(self, node: str, mesh: str) -> Members:
+        async with await self.site.server(node) as server:
+            return await read_members(server._link, mesh)
+
+    async def _record(self, step: steps.SetPolicy, policy: str | None) -> None:
+        async with await self.site.server(step.node) as server:
+            await store_policy(server._link, step.mesh, policy)
 
     async def _store(self, step: steps.SetMembers, members: Iterable[str]) -> None:
         async with await self.site.server(step.node) as server:
@@ -142,12 +204,59 @@ class AsyncMeshActor:
             position = await server._link.one(operation, sql.SLOT_POSITION, [slot])
             await start_at(target, server, position["lsn"], is_ready=step.is_ready)
 
+    async def _streams(
+        self, step: steps.MakeStreams | steps.CopyRows, sources: Iterable[str]
+    ) -> list[str]:
+        """Return the slots, origins and streams that exist before a step creates them."""
+        operation, found = f"look for the streams to {step.node}", list[str]()
+        async with await self.site.server(step.node) as target:
+            link = target._link
+            has_tables = (await link.one(operation, applying.HAS_TABLES))["has_tables"]
+            for source in sources:
+                # The slot and the origin have one name.
+                name = slot_name(step.mesh, source, step.node)
+                async with await self.site.server(source) as server:
+                    slots = await server._link.all(operation, applying.SLOT_EXISTS, [name])
+                if await link.all(operation, applying.FIND_ORIGIN, [name]):
+                    found.append(_ORIGIN + name)
+                row = [applier_name(step.mesh, source, step.node)]
+                streams = (
+                    await link.all(operation, applying.READ_APPLIER, row) if has_tables else []
+                )
+                # A copy that was interrupted begins again, with another slot.
+                if isinstance(step, steps.CopyRows):
+                    slots, streams = [], [one for one in streams if one["state"] == "streaming"]
+                found += [_SLOT + name] * bool(slots) + [_STREAM + name] * bool(streams)
+        return found
+
+    async def _drop_new_streams(
+        self, step: steps.MakeStreams | steps.CopyRows, sources: Iterable[str]
+    ) -> None:
+        for source in sources:
+            if _is_new(step, source):
+                name, existing = slot_name(step.mesh, source, step.node), step.existing or ()
+                await self._drop_stream(
+                    step.mesh,
+                    source,
+                    step.node,
+                    # Rows may refer to one that is left from an earlier membership.
+                    keeps_origin=_ORIGIN + name in existing,
+                    keeps_slot=_SLOT + name in existing,
+                )
+
     async def _drop_stream(
-        self, mesh: str, source: str, target_node: str, *, keeps_origin: bool
+        self,
+        mesh: str,
+        source: str,
+        target_node: str,
+        *,
+        keeps_origin: bool,
+        keeps_slot: bool = False,
     ) -> None:
         name, slot = applier_name(mesh, source, target_node), slot_name(mesh, source, target_node)
-        async with await self.site.server(source) as server:
-            await self._drop_slot(server, slot)
+        if not keeps_slot:
+            async with await self.site.server(source) as server:
+                await self._drop_slot(server, slot)
         async with await AsyncApplyTarget.connect(
             self.site.servers[target_node], name, uses_origin=True
         ) as target:
@@ -237,7 +346,14 @@ class AsyncMeshActor:
             members = await read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+            await store_policy(link, step.mesh, None)
             await store_members(link, step.mesh, members.ties, [])
+
+
+def _is_new(step: steps.MakeStreams | steps.CopyRows, source: str) -> bool:
+    """Return whether a step has created, or may have begun to create, the stream from a node."""
+    name = _STREAM + slot_name(step.mesh, source, step.node)
+    return step.existing is not None and name not in step.existing
 
 
 async def _allow_writes(link: AsyncLink, table: TableName) -> None:

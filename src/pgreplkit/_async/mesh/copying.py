@@ -96,8 +96,7 @@ class AsyncMeshCopy:
                 if state != _COPYING:
                     await start_at(target, donor, created.consistent_point, is_ready=False)
                 await target.set_state(_COPYING)
-                major, snapshot = walsender.version.major, created.snapshot_name or ""
-                await self._copy(target, copies, major, snapshot)
+                await self._copy(target, copies, created.snapshot_name or "")
             # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
             await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
@@ -155,10 +154,10 @@ class AsyncMeshCopy:
     # Rows
 
     async def _copy(
-        self, target: AsyncApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
+        self, target: AsyncApplyTarget, copies: Sequence[TableCopy], snapshot: str
     ) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        reader = await open_qualified(conninfo, major, snapshot)
+        reader = await open_qualified(conninfo, snapshot)
         try:
             await self._copy_all(reader, target, copies)
         finally:

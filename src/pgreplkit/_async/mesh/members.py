@@ -27,11 +27,20 @@ async def read_members(link: AsyncLink, mesh: str) -> Members:
         if exists["has_members"]
         else []
     )
+    policies = (
+        await link.all(_OPERATION, sql.POLICY, [mesh], grant=applying.STATE_GRANT)
+        if exists["has_policies"]
+        else []
+    )
     members = [
         MeshMember(node=record["node"], rank=record["rank"], state=record["state"])
         for record in records
     ]
-    return Members(all=tuple(members), ties=records[0]["ties"] if records else "rank")
+    return Members(
+        all=tuple(members),
+        ties=records[0]["ties"] if records else "rank",
+        policy=policies[0]["policy"] if policies else None,
+    )
 
 
 async def read_other_meshes(
@@ -69,6 +78,18 @@ async def store_members(
         for member in members:
             row = [mesh, member.node, member.rank, member.state.value, ties]
             await within.all(operation, sql.SET_MEMBER, row)
+
+
+async def store_policy(link: AsyncLink, mesh: str, policy: str | None) -> None:
+    """Record the policy of the mesh; None removes the record."""
+    operation = "record the policy of the mesh"
+    async with link.transaction(operation, timeout=_STORED_WITHIN) as within:
+        await within.all(operation, applying.LOCK_SCHEMA)
+        await within.run(operation, SQL(sql.CREATE_POLICIES).format())
+        if policy is None:
+            await within.all(operation, sql.DROP_POLICY, [mesh])
+        else:
+            await within.all(operation, sql.SET_POLICY, [mesh, policy])
 
 
 async def mesh_tables(link: AsyncLink, mesh: str) -> list[TableName]:

@@ -12,11 +12,17 @@ from typing import Literal
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import TaskGroup
-from pgreplkit._async.cluster.plan import AsyncPlan
+from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.mesh.actions import AsyncMeshActor
-from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks, AsyncRemoveChecks
+from pgreplkit._async.mesh.checks import (
+    AsyncCleanChecks,
+    AsyncLeaveChecks,
+    AsyncMeshChecks,
+    AsyncPolicyChecks,
+    AsyncRemoveChecks,
+)
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import chosen_tables, mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream, applier_of
@@ -26,8 +32,20 @@ from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
-from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound, WaitTimeout
+from pgreplkit.apply.policies import (
+    LastUpdateWins,
+    Policy,
+    checked_policy,
+    deltas_of,
+    policy_text,
+)
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    ServerError,
+    TableNotFound,
+    WaitTimeout,
+)
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -40,12 +58,14 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
+from pgreplkit.plans.mesh.membership import insist_on_policy
 from pgreplkit.plans.mesh.operations import (
     check_mesh,
     clean_steps,
     create_steps,
     join_steps,
     leave_steps,
+    policy_steps,
     remove_steps,
 )
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
@@ -149,13 +169,14 @@ class AsyncMesh:
             async with await site.server(node) as server:
                 majors.append(server.version.major)
         # Joining until all rows are copied, so that no stream starts before.
-        members = new_members(nodes, majors, MemberState.JOINING)
+        policy = policy_text(self._policy)
+        members = new_members(nodes, majors, MemberState.JOINING, policy)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
             steps=create_steps(self.name, members, first, map(str, tables), self._final(tables)),
         )
         return self._plan(
-            site, begun, journal, self._checks(site, nodes, nodes, first, tables, members.ties)
+            site, begun, journal, self._checks(site, nodes, nodes, first, tables, members)
         )
 
     async def plan_join(
@@ -210,7 +231,7 @@ class AsyncMesh:
         )
         nodes = (*members.active, node)
         return self._plan(
-            site, begun, journal, self._checks(site, nodes, (node,), donor, tables, members.ties)
+            site, begun, journal, self._checks(site, nodes, (node,), donor, tables, members)
         )
 
     async def plan_leave(
@@ -239,7 +260,7 @@ class AsyncMesh:
             steps=leave_steps(self.name, members, node),
         )
         others = without(members.active, node)
-        checks = AsyncLeaveChecks(self._servers, self.name, node, others)
+        checks = AsyncLeaveChecks(site, self.name, node, others, members)
         return self._plan(site, begun, journal, checks)
 
     async def plan_remove(
@@ -270,12 +291,40 @@ class AsyncMesh:
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
-            return self._plan(site, begun, journal, None)
+            return self._plan(
+                site, begun, journal, AsyncCleanChecks(site, self.name, node, members)
+            )
         begun = Journal(
             operation=f"removal of {node} from the mesh {self.name}",
             steps=remove_steps(self.name, members, node),
         )
-        return self._plan(site, begun, journal, AsyncRemoveChecks(site, self.name, node, others))
+        checks = AsyncRemoveChecks(site, self.name, node, others, members)
+        return self._plan(site, begun, journal, checks)
+
+    async def plan_change_policy(
+        self,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """Plan that the policy of this object becomes that of the mesh.
+
+        Each node has the policy recorded, and a process with another one refuses to run. Before
+        that, stop writes, wait with ``wait_for_sync``, and stop all processes of the mesh. Tables
+        get or lose delta columns only in another mesh.
+
+        Raises: ConnectionFailed.
+        """
+        site = self._site(timeout)
+        members = await self._members(site, self._servers)
+        for node in members.present:
+            self._known(node)
+        begun = Journal(
+            operation=f"change of the policy of the mesh {self.name}",
+            steps=policy_steps(self.name, members, policy_text(self._policy)),
+        )
+        checks = AsyncPolicyChecks(site, self.name, members, self._policy, self._converges)
+        return self._plan(site, begun, journal, checks)
 
     async def plan_resume(
         self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0
@@ -290,17 +339,18 @@ class AsyncMesh:
         # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         check_mesh(kept, self.name)
-        return AsyncPlan(AsyncMeshActor(self._site(timeout)), kept, None, path)
+        actor = AsyncMeshActor(self._site(timeout))
+        return AsyncPlan(actor, kept, None, path, look=actor.look)
 
     def _plan(
         self,
         site: AsyncSite,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: AsyncMeshChecks | AsyncLeaveChecks | AsyncRemoveChecks | None,
+        checks: AsyncChecks | None,
     ) -> AsyncPlan:
-        path = None if journal is None else Path(journal)
-        return AsyncPlan(AsyncMeshActor(site), begun, checks, path)
+        path, actor = None if journal is None else Path(journal), AsyncMeshActor(site)
+        return AsyncPlan(actor, begun, checks, path, look=actor.look)
 
     def _checks(
         self,
@@ -309,7 +359,7 @@ class AsyncMesh:
         new: tuple[str, ...],
         first: str,
         tables: Iterable[TableName],
-        ties: str,
+        planned: Members,
     ) -> AsyncMeshChecks:
         return AsyncMeshChecks(
             site,
@@ -318,9 +368,9 @@ class AsyncMesh:
             new,
             first,
             tuple(tables),
-            ties,
+            planned,
+            self._policy,
             self._converges,
-            deltas_of(self._policy),
         )
 
     def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
@@ -347,12 +397,20 @@ class AsyncMesh:
 
     async def _members(self, site: AsyncSite, nodes: Iterable[str]) -> Members:
         """Return the members, as the first node has them stored that is active."""
+        unreachable: ConnectionFailed | None = None
         for node in nodes:
-            async with await site.server(node) as server:
-                members = await read_members(server._link, self.name)
+            try:
+                async with await site.server(node) as server:
+                    members = await read_members(server._link, self.name)
+            except ConnectionFailed as error:
+                # Another one has the same members. What needs this node fails by itself.
+                unreachable = unreachable or error
+                continue
             # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
+        if unreachable is not None:
+            raise unreachable
         raise ServerError(
             f"find the members of the mesh {self.name!r}",
             f"none of {', '.join(self._servers)} is an active member",
@@ -381,8 +439,8 @@ class AsyncMesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
-        60 s.
+        SchemaMismatch, after all streams have ended; ApplyError if the mesh has another policy;
+        WaitTimeout if a stream does not end within 60 s.
         """
         await self._run(lambda: [*self._servers])
 
@@ -507,13 +565,15 @@ class AsyncMesh:
         Its ``parked()`` lists the transactions that were put aside. Stop the mesh's ``run`` before
         ``apply_parked()``: it runs the same applier.
 
-        Raises: NodeNotFound; ConnectionFailed; ValueError for one node.
+        Raises: NodeNotFound; ConnectionFailed; ValueError for one node; ApplyError if the mesh has
+        another policy.
         """
         stream = self._known(source), self._known(target)
         if source == target:
             raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
         members = await self._members(self._site(timeout), [target])
         self._active(members, source)
+        insist_on_policy(self.name, target, members, policy_text(self._policy))
         return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
 
     async def compare(

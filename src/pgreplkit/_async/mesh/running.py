@@ -17,13 +17,14 @@ from pgreplkit._async.mesh.pruning import AsyncPruning
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
-from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.policies import Policy, policy_text
 from pgreplkit.catalog.logical.applying import READ_APPLIER
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ClockSkewTooLarge, ServerError, WaitTimeout
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.logical.applying import ApplyReport
 from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
+from pgreplkit.plans.mesh.membership import insist_on_policy
 from pgreplkit.plans.streams.retries import Refusals, may_succeed_later
 
 Stream: TypeAlias = tuple[str, str]
@@ -67,6 +68,7 @@ class AsyncMeshRun:
         appliers: dict[Stream, AsyncApplier],
     ) -> None:
         self._mesh, self._servers, self._policy = mesh, servers, policy
+        self._policy_text = policy_text(policy)
         self._on_error, self._appliers = on_error, appliers
         self._running: dict[Stream, _Running] = {}
         self._not_before: dict[Stream, float] = {}
@@ -113,10 +115,15 @@ class AsyncMeshRun:
             )
 
     async def _look_at(self, target: str) -> None:
-        """Read the members that a node has stored; keep those known if it cannot be reached."""
+        """Read the members that a node has stored; keep those known if it cannot be reached.
+
+        Raises: ApplyError if the mesh has another policy; ServerError that stays.
+        """
         try:
             async with await AsyncServer.connect(self._servers[target]) as server:
-                members = self._members[target] = await read_members(server._link, self._mesh)
+                members = await read_members(server._link, self._mesh)
+            insist_on_policy(self._mesh, target, members, self._policy_text)
+            self._members[target] = members
             # Pruning asks every member: one that is unknown here could have older changes.
             if target in members.active and {*members.present} <= self._servers.keys():
                 await self._pruning.look(target, members)

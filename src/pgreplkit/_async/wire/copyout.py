@@ -12,8 +12,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import wait_readable
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import cancel
+from pgreplkit.driver.watchdog import answered_in_time
 
 T = TypeVar("T")
 

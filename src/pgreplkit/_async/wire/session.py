@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from psycopg import AsyncConnection
 
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
+from pgreplkit.driver.watchdog import answered_in_time
 
 
 async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> None:

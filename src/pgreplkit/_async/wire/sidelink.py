@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 from psycopg import AsyncConnection
 
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 
 
 @asynccontextmanager

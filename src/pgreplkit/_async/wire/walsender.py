@@ -8,7 +8,6 @@ from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
-from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.session import read_exactly
@@ -19,6 +18,7 @@ from pgreplkit.driver.adapters import register_readable, shared_adapters
 from pgreplkit.driver.conninfo import address, replication_conninfo
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
 from pgreplkit.values.identity import SystemIdentity

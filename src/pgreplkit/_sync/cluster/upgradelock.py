@@ -6,17 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from psycopg.sql import SQL
-
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.upgradefacts import read_unfenced
 from pgreplkit._sync.logical.fence import refuses_writes
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -109,7 +108,8 @@ class UpgradeLock:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
-            link.run(operation, SQL(without_timeouts(link.version.major)).format())
+            with translate_errors(operation):
+                lift_limits(link.connection)
             link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

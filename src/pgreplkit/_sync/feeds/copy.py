@@ -12,10 +12,10 @@ from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
 from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._sync.streams.replication import ReplicationConnection
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
@@ -58,7 +58,6 @@ class FeedCopy:
     def open(
         self,
         conninfo: str,
-        major: int,
         snapshot: str,
         tables: Sequence[TableName] | None = None,
     ) -> None:
@@ -69,7 +68,7 @@ class FeedCopy:
         Raises: PublicationNotFound; TableNotFound; ConnectionFailed; InsufficientPrivilege.
         """
         operation = self._settings.operation
-        reader = self._reader = open_at_snapshot(conninfo, major, snapshot)
+        reader = self._reader = open_at_snapshot(conninfo, snapshot)
         self._conninfo, link = conninfo, Link(reader)
         with answered_in_time(reader):
             published = published_in(link, operation, self._settings.publications)
@@ -156,7 +155,6 @@ def open_at_new_slot(
             temporary=True,
             timeout=goal.within(CREATED_WITHIN),
         )
-        major, snapshot = walsender.version.major, created.snapshot_name or ""
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
-        copy.open(conninfo, major, snapshot, tables)
+        copy.open(conninfo, created.snapshot_name or "", tables)
     return created.consistent_point, Silence.of_server(limit)

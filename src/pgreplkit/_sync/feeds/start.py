@@ -209,9 +209,8 @@ class FeedStart:
     ) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
         copy = FeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
-        major, snapshot = self._walsender.version.major, created.snapshot_name or ""
         try:
-            copy.open(conninfo, major, snapshot)
+            copy.open(conninfo, created.snapshot_name or "")
             return copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
         finally:
             self.copied_rows, self.parked = copy.copied_rows, copy.parked

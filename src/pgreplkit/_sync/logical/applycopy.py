@@ -202,7 +202,6 @@ class ApplyCopy:
         """
         settings, workers = self._settings, list[ApplyRows]()
         targets = [self._target]
-        major = self._publisher.version.major
         group = TaskGroup(settings.copy_workers)
         jobs, is_over = [], False
         try:
@@ -216,7 +215,6 @@ class ApplyCopy:
                     )
                 worker = ApplyRows.connect(
                     self._conninfo,
-                    major,
                     created.snapshot_name or "",
                     targets[-1],
                     self._planner,

@@ -24,7 +24,12 @@ from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
+from pgreplkit.driver.failures import (
+    message_without_values,
+    read_grant,
+    schema_grant,
+    translate_errors,
+)
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -60,7 +65,6 @@ class ApplyRows(Closing):
     def connect(
         cls,
         conninfo: str,
-        major: int,
         snapshot: str,
         target: ApplyTarget,
         planner: Planner,
@@ -73,7 +77,7 @@ class ApplyRows(Closing):
         Raises: ConnectionFailed.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
-        reader = open_qualified(whole, major, snapshot)
+        reader = open_qualified(whole, snapshot)
         return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
@@ -148,12 +152,12 @@ class ApplyRows(Closing):
         target = self._settings.target_of(copy.table.table_name)
         grant = f"{schema_grant([target])}; SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target}"
         connection = self._target.connection
-        return translate_errors(f"copy {copy.table}", connection=connection, grant=grant)
+        return _translated(copy, connection, grant)
 
     def _reading(self, copy: TableCopy) -> AbstractContextManager[None]:
         """Translate the errors of the publisher."""
         grant = read_grant(copy.table.table_name)
-        return translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant)
+        return _translated(copy, self._reader, grant)
 
     def _check_wanted(self) -> None:
         if not self._is_wanted():
@@ -245,3 +249,11 @@ def _merged(match: Match, columns: Composed) -> Composed:
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
     into = parts.table(match.target.table)
     return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+
+
+def _translated(
+    copy: TableCopy, connection: Connection[object], grant: str
+) -> AbstractContextManager[None]:
+    return translate_errors(
+        f"copy {copy.table}", connection=connection, grant=grant, message=message_without_values
+    )

@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.applymerge import merge_change
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.failures import is_lost
-from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.filtering import RuleFailed, raised
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
@@ -23,7 +23,7 @@ from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors, whole_message
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -183,7 +183,7 @@ class SlowPath:
         try:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
-            raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
+            raise RuleFailed(f"the policy raised {raised(error)}") from error
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
             raise RuleFailed(f"the policy returned {decision!r}, which cannot resolve it")
         return decision
@@ -209,7 +209,7 @@ class SlowPath:
 
         Raises: ServerError.
         """
-        target = self._target
+        target, cause = self._target, failure.__cause__
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             target.execute("BEGIN")
             try:
@@ -225,7 +225,8 @@ class SlowPath:
                         failure.table,
                         failure.change_number,
                         failure.sqlstate,
-                        failure.found,
+                        # Only those who ask for parked transactions see values of the row.
+                        whole_message(cause) if isinstance(cause, PsycopgError) else failure.found,
                     ],
                 )
                 self._keep_steps(parked["id"], transaction)
@@ -287,8 +288,8 @@ def record(
 def _failed(
     transaction: RawTransaction[Row], table: str | None, number: int, error: PsycopgError
 ) -> ApplyFailed:
-    found = "; ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
     # A deferred constraint is checked at the commit, when no change is at fault alone.
     at = None if table is None else number
     end = str(transaction.end_lsn)
-    return ApplyFailed(transaction.xid, end, table, at, found or str(error), error.sqlstate)
+    found = message_without_values(error)
+    return ApplyFailed(transaction.xid, end, table, at, found, error.sqlstate)

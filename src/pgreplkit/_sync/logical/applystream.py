@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pgreplkit._sync.streams.changes import Pgoutput, SlotReader
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.applying import QUALIFY
-from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.lsn import LSN
 
@@ -18,13 +19,25 @@ _FEW = 4 << 10
 
 
 class QualifiedPgoutput(Pgoutput[Row]):
-    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do."""
+    """pgoutput, whose values name the schemas of what they refer to, as those of regclass do.
+
+    ``types`` are those of the published columns, which the applier knows.
+    """
+
+    def __init__(
+        self, publications: Iterable[str], settings: ChangeSettings, types: Collection[int]
+    ) -> None:
+        super().__init__(publications, settings, named_rows, None)
+        self._known_types = types
 
     def options(self, walsender: Walsender) -> Mapping[str, str]:
         """Return the options of START_REPLICATION; let the session qualify all names before."""
         options = super().options(walsender)
         walsender.run("qualify names", QUALIFY)
         return options
+
+    def _published_types(self, walsender: Walsender) -> Collection[int]:
+        return self._known_types
 
 
 class RawStream(SlotReader[RawTransaction[Row]]):

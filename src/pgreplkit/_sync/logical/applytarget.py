@@ -62,7 +62,7 @@ Group: TypeAlias = Sequence[RawTransaction[Row]] | LSN
 
 _TIME = struct.Struct(">q").pack
 _STREAMING = "streaming"
-_RELEASED_WITHIN = 3.0
+RELEASED_WITHIN = 3.0
 """Seconds for the session of an applier that was killed to notice it, and to end."""
 _CREATED_WITHIN = 60.0
 """Seconds for the lock of the schema: another applier that creates the tables needs less."""
@@ -175,18 +175,22 @@ class ApplyTarget(Closing):
                 remedy="an administrator has to run what setup_sql() returns for the role",
             ) from error
 
-    def lock(self) -> None:
+    def lock(self, *, last: int | None = None) -> None:
         """Take the applier's name, so that no other session applies the same changes.
+
+        ``last`` is the process of the caller's last session, which is ended if it still has it.
 
         Raises: ApplierActive.
         """
-        backoff = Backoff(_RELEASED_WITHIN)
+        backoff = Backoff(RELEASED_WITHIN)
         while not (self.link.one(self.operation, sql.LOCK, [self.name]))["is_locked"]:
-            if not backoff.is_over:
-                sleep(backoff.next_pause())
-                continue
             holders = self.link.all(self.operation, sql.LOCKED_BY, [self.name])
-            raise ApplierActive(self.name, holders[0]["pid"] if holders else None)
+            pid = holders[0]["pid"] if holders else None
+            if backoff.is_over:
+                raise ApplierActive(self.name, pid)
+            if pid is not None and pid == last:
+                self.link.all(self.operation, sql.END_SESSION, [pid])
+            sleep(backoff.next_pause())
 
     def has_schema(self) -> bool:
         """Return whether the applier's tables exist."""
@@ -344,7 +348,7 @@ class ApplyTarget(Closing):
         Raises: ApplierActive.
         """
         statement, grant = statement.format(self._functions), self._execute(function)
-        backoff = Backoff(_RELEASED_WITHIN)
+        backoff = Backoff(RELEASED_WITHIN)
         while True:
             try:
                 self._call(statement, [self.origin], grant)

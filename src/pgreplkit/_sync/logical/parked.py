@@ -9,7 +9,7 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedTransaction
 
@@ -49,7 +49,7 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
     except PsycopgError as error:
         with translate_errors(operation):
             target.execute("ROLLBACK")
-        found = error.diag.message_primary or str(error)
+        found = message_without_values(error)
         # The statement of a table whose rows are merged divides by the number of rows it found.
         if is_of_a_set(error.sqlstate):
             found = f"the subscriber's row is not as the publisher's was before the change: {found}"

@@ -9,11 +9,10 @@ from psycopg import Connection, Copy, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import to_thread
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit._sync.wire.session import lift_limits, read_exactly
 from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
@@ -23,12 +22,11 @@ from pgreplkit.catalog.logical.snapshot import (
     IS_COPYING,
     ROW_SECURITY_OFF,
 )
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.probe import probe
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import answered_in_time, watched
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.values.seconds import Timeout
@@ -38,7 +36,7 @@ _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
 
 
-def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+def open_at_snapshot(conninfo: str, snapshot: str) -> Connection[object]:
     """Open a session that sees the rows as they are at an exported snapshot.
 
     Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
@@ -49,8 +47,8 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
             read_exactly(reader, conninfo)
+            lift_limits(reader)
             with answered_in_time(reader):
-                reader.execute(without_timeouts(major).encode())
                 reader.execute(ROW_SECURITY_OFF)
                 reader.execute(BEGIN_READING)
                 reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
@@ -60,12 +58,12 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
     return reader
 
 
-def open_qualified(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+def open_qualified(conninfo: str, snapshot: str) -> Connection[object]:
     """Open such a session whose values name schemas, for one that has another search_path.
 
     Raises: ConnectionFailed; ServerError.
     """
-    reader = open_at_snapshot(conninfo, major, snapshot)
+    reader = open_at_snapshot(conninfo, snapshot)
     try:
         with translate_errors("copy rows"), watched(reader):
             reader.execute(QUALIFY)

@@ -22,7 +22,6 @@ from pgreplkit._sync.streams.changes import (
 )
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import lift_limits
@@ -38,6 +37,7 @@ from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import read_grant, translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.silence import Silence
@@ -209,9 +209,7 @@ class SnapshotStream(ChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            reader = open_at_snapshot(
-                self._conninfo, walsender.version.major, created.snapshot_name or ""
-            )
+            reader = open_at_snapshot(self._conninfo, created.snapshot_name or "")
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:

@@ -12,6 +12,7 @@ from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
 from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
@@ -58,6 +59,22 @@ def ensure_tombstones(
             _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
     return created
+
+
+def tables_with_triggers(link: Link, tables: Sequence[TableName]) -> list[TableName]:
+    """Return those of the tables whose deletions leave tombstones."""
+    found = []
+    for table in tables:
+        asked = [str(table), sql.bury_function(table_oid(link, table))]
+        if (link.one("look for triggers", sql.TRIGGERS, asked))["number"]:
+            found.append(table)
+    return found
+
+
+def final_tables(link: Link) -> frozenset[TableName]:
+    """Return the tables in which a deletion wins over every change."""
+    records = link.all("look for triggers", sql.FINAL_TABLES)
+    return frozenset(map(table_in, records))
 
 
 def insist_on_keys(tables: Iterable[TargetTable]) -> None:

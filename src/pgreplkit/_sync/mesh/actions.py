@@ -11,9 +11,19 @@ from psycopg.sql import SQL, Identifier
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.tombstones import drop_tombstones, ensure_tombstones, table_oid
+from pgreplkit._sync.logical.tombstones import (
+    drop_tombstones,
+    ensure_tombstones,
+    table_oid,
+    tables_with_triggers,
+)
 from pgreplkit._sync.mesh.copying import MeshCopy
-from pgreplkit._sync.mesh.members import mesh_tables, read_members, store_members
+from pgreplkit._sync.mesh.members import (
+    mesh_tables,
+    read_members,
+    store_members,
+    store_policy,
+)
 from pgreplkit._sync.mesh.setup import publishing
 from pgreplkit._sync.mesh.streams import start_at
 from pgreplkit._sync.server.positions import write_marker
@@ -29,6 +39,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.mesh import steps
 from pgreplkit.plans.mesh.layout import (
+    Members,
     MeshMember,
     applier_name,
     publication_name,
@@ -37,6 +48,10 @@ from pgreplkit.plans.mesh.layout import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName, table_of
+
+_PUBLICATION = "publication"
+_SLOT, _ORIGIN, _STREAM = "slot ", "origin ", "stream "
+"""Objects that a step finds; what follows is the name of the slot."""
 
 
 @attrs.frozen
@@ -52,6 +67,8 @@ class MeshActor:
                 self._prepare(step)
             case steps.SetMembers():
                 self._store(step, step.members)
+            case steps.SetPolicy():
+                self._record(step, step.policy)
             case steps.MakeStreams():
                 for source in step.sources:
                     self._make_stream(step, source)
@@ -74,21 +91,40 @@ class MeshActor:
                 raise TypeError(f"unknown kind of step: {type(step).__name__}")
         return None
 
+    def look(self, step: Step) -> Step:
+        """Return the step with what exists before it is begun."""
+        match step:
+            case steps.SetMembers(before=None):
+                stored = self._members(step.node, step.mesh)
+                return attrs.evolve(step, before=[member.written for member in stored.all])
+            case steps.SetPolicy(before=None):
+                policy = (self._members(step.node, step.mesh)).policy
+                return attrs.evolve(step, before=[] if policy is None else [policy])
+            case steps.PrepareNode(existing=None):
+                return attrs.evolve(step, existing=self._objects_of(step))
+            case steps.MakeStreams(existing=None):
+                return attrs.evolve(step, existing=self._streams(step, step.sources))
+            case steps.CopyRows(existing=None):
+                return attrs.evolve(step, existing=self._streams(step, [step.donor]))
+        return step
+
     def take_back(self, step: Step) -> None:
         """Undo one step, which may be done completely, in part or not at all."""
         match step:
             case steps.PrepareNode():
-                with self.site.server(step.node) as server:
-                    _unpublish(server._link, step.mesh)
-                    drop_tombstones(server._link, [*map(table_of, step.tables)])
+                self._unprepare(step)
             case steps.SetMembers():
-                self._store(step, step.before)
+                if step.before is not None:
+                    self._store(step, step.before)
+            case steps.SetPolicy():
+                if step.before is not None:
+                    self._record(step, step.before[0] if step.before else None)
             case steps.MakeStreams():
-                for source in step.sources:
-                    self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+                self._drop_new_streams(step, step.sources)
             case steps.CopyRows():
-                MeshCopy(self.site, step).remove()
-                self._drop_stream(step.mesh, step.donor, step.node, keeps_origin=False)
+                if _is_new(step, step.donor):
+                    MeshCopy(self.site, step).remove()
+                self._drop_new_streams(step, [step.donor])
             case steps.StopWrites():
                 self._refuse_writes(step, is_refused=False)
             case _:
@@ -116,6 +152,32 @@ class MeshActor:
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 link.run(operation, *publishing(link, name, tables), grant=database)
 
+    def _objects_of(self, step: steps.PrepareNode) -> list[str]:
+        with self.site.server(step.node) as server:
+            name = publication_name(step.mesh)
+            operation = f"look for the publication {name!r}"
+            is_published = server._link.all(operation, sql.HAS_PUBLICATION, [name])
+            tables = tables_with_triggers(server._link, [*map(table_of, step.tables)])
+        return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
+
+    def _unprepare(self, step: steps.PrepareNode) -> None:
+        # Before it is begun, everything there is of someone else.
+        if step.existing is None:
+            return
+        with self.site.server(step.node) as server:
+            if _PUBLICATION not in step.existing:
+                _unpublish(server._link, step.mesh)
+            made = without(step.tables, *step.existing)
+            drop_tombstones(server._link, [*map(table_of, made)])
+
+    def _members(self, node: str, mesh: str) -> Members:
+        with self.site.server(node) as server:
+            return read_members(server._link, mesh)
+
+    def _record(self, step: steps.SetPolicy, policy: str | None) -> None:
+        with self.site.server(step.node) as server:
+            store_policy(server._link, step.mesh, policy)
+
     def _store(self, step: steps.SetMembers, members: Iterable[str]) -> None:
         with self.site.server(step.node) as server:
             store_members(server._link, step.mesh, step.ties, [*map(MeshMember.parse, members)])
@@ -139,10 +201,57 @@ class MeshActor:
             position = server._link.one(operation, sql.SLOT_POSITION, [slot])
             start_at(target, server, position["lsn"], is_ready=step.is_ready)
 
-    def _drop_stream(self, mesh: str, source: str, target_node: str, *, keeps_origin: bool) -> None:
+    def _streams(
+        self, step: steps.MakeStreams | steps.CopyRows, sources: Iterable[str]
+    ) -> list[str]:
+        """Return the slots, origins and streams that exist before a step creates them."""
+        operation, found = f"look for the streams to {step.node}", list[str]()
+        with self.site.server(step.node) as target:
+            link = target._link
+            has_tables = (link.one(operation, applying.HAS_TABLES))["has_tables"]
+            for source in sources:
+                # The slot and the origin have one name.
+                name = slot_name(step.mesh, source, step.node)
+                with self.site.server(source) as server:
+                    slots = server._link.all(operation, applying.SLOT_EXISTS, [name])
+                if link.all(operation, applying.FIND_ORIGIN, [name]):
+                    found.append(_ORIGIN + name)
+                row = [applier_name(step.mesh, source, step.node)]
+                streams = link.all(operation, applying.READ_APPLIER, row) if has_tables else []
+                # A copy that was interrupted begins again, with another slot.
+                if isinstance(step, steps.CopyRows):
+                    slots, streams = [], [one for one in streams if one["state"] == "streaming"]
+                found += [_SLOT + name] * bool(slots) + [_STREAM + name] * bool(streams)
+        return found
+
+    def _drop_new_streams(
+        self, step: steps.MakeStreams | steps.CopyRows, sources: Iterable[str]
+    ) -> None:
+        for source in sources:
+            if _is_new(step, source):
+                name, existing = slot_name(step.mesh, source, step.node), step.existing or ()
+                self._drop_stream(
+                    step.mesh,
+                    source,
+                    step.node,
+                    # Rows may refer to one that is left from an earlier membership.
+                    keeps_origin=_ORIGIN + name in existing,
+                    keeps_slot=_SLOT + name in existing,
+                )
+
+    def _drop_stream(
+        self,
+        mesh: str,
+        source: str,
+        target_node: str,
+        *,
+        keeps_origin: bool,
+        keeps_slot: bool = False,
+    ) -> None:
         name, slot = applier_name(mesh, source, target_node), slot_name(mesh, source, target_node)
-        with self.site.server(source) as server:
-            self._drop_slot(server, slot)
+        if not keeps_slot:
+            with self.site.server(source) as server:
+                self._drop_slot(server, slot)
         with ApplyTarget.connect(self.site.servers[target_node], name, uses_origin=True) as target:
             # Undone before the node was prepared: nothing was stored there.
             if not target.has_schema():
@@ -228,7 +337,14 @@ class MeshActor:
             members = read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+            store_policy(link, step.mesh, None)
             store_members(link, step.mesh, members.ties, [])
+
+
+def _is_new(step: steps.MakeStreams | steps.CopyRows, source: str) -> bool:
+    """Return whether a step has created, or may have begun to create, the stream from a node."""
+    name = _STREAM + slot_name(step.mesh, source, step.node)
+    return step.existing is not None and name not in step.existing
 
 
 def _allow_writes(link: Link, table: TableName) -> None:

@@ -97,8 +97,7 @@ class MeshCopy:
                 if state != _COPYING:
                     start_at(target, donor, created.consistent_point, is_ready=False)
                 target.set_state(_COPYING)
-                major, snapshot = walsender.version.major, created.snapshot_name or ""
-                self._copy(target, copies, major, snapshot)
+                self._copy(target, copies, created.snapshot_name or "")
             # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
             target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
@@ -153,11 +152,9 @@ class MeshCopy:
 
     # Rows
 
-    def _copy(
-        self, target: ApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
-    ) -> None:
+    def _copy(self, target: ApplyTarget, copies: Sequence[TableCopy], snapshot: str) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        reader = open_qualified(conninfo, major, snapshot)
+        reader = open_qualified(conninfo, snapshot)
         try:
             self._copy_all(reader, target, copies)
         finally:

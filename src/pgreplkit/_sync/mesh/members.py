@@ -28,11 +28,20 @@ def read_members(link: Link, mesh: str) -> Members:
         if exists["has_members"]
         else []
     )
+    policies = (
+        link.all(_OPERATION, sql.POLICY, [mesh], grant=applying.STATE_GRANT)
+        if exists["has_policies"]
+        else []
+    )
     members = [
         MeshMember(node=record["node"], rank=record["rank"], state=record["state"])
         for record in records
     ]
-    return Members(all=tuple(members), ties=records[0]["ties"] if records else "rank")
+    return Members(
+        all=tuple(members),
+        ties=records[0]["ties"] if records else "rank",
+        policy=policies[0]["policy"] if policies else None,
+    )
 
 
 def read_other_meshes(
@@ -68,6 +77,18 @@ def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember
         for member in members:
             row = [mesh, member.node, member.rank, member.state.value, ties]
             within.all(operation, sql.SET_MEMBER, row)
+
+
+def store_policy(link: Link, mesh: str, policy: str | None) -> None:
+    """Record the policy of the mesh; None removes the record."""
+    operation = "record the policy of the mesh"
+    with link.transaction(operation, timeout=_STORED_WITHIN) as within:
+        within.all(operation, applying.LOCK_SCHEMA)
+        within.run(operation, SQL(sql.CREATE_POLICIES).format())
+        if policy is None:
+            within.all(operation, sql.DROP_POLICY, [mesh])
+        else:
+            within.all(operation, sql.SET_POLICY, [mesh, policy])
 
 
 def mesh_tables(link: Link, mesh: str) -> list[TableName]:

@@ -13,11 +13,17 @@ from typing import Literal
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import TaskGroup
-from pgreplkit._sync.cluster.plan import Plan
+from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
 from pgreplkit._sync.mesh.actions import MeshActor
-from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks, RemoveChecks
+from pgreplkit._sync.mesh.checks import (
+    CleanChecks,
+    LeaveChecks,
+    MeshChecks,
+    PolicyChecks,
+    RemoveChecks,
+)
 from pgreplkit._sync.mesh.compare import MeshCompare
 from pgreplkit._sync.mesh.members import chosen_tables, mesh_tables, read_members
 from pgreplkit._sync.mesh.running import MeshRun, Stream, applier_of
@@ -27,8 +33,20 @@ from pgreplkit._sync.mesh.status import read_conflicts, read_stream
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.policies import LastUpdateWins, Policy, checked_policy, deltas_of
-from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound, WaitTimeout
+from pgreplkit.apply.policies import (
+    LastUpdateWins,
+    Policy,
+    checked_policy,
+    deltas_of,
+    policy_text,
+)
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    ServerError,
+    TableNotFound,
+    WaitTimeout,
+)
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -41,12 +59,14 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
+from pgreplkit.plans.mesh.membership import insist_on_policy
 from pgreplkit.plans.mesh.operations import (
     check_mesh,
     clean_steps,
     create_steps,
     join_steps,
     leave_steps,
+    policy_steps,
     remove_steps,
 )
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
@@ -150,13 +170,14 @@ class Mesh:
             with site.server(node) as server:
                 majors.append(server.version.major)
         # Joining until all rows are copied, so that no stream starts before.
-        members = new_members(nodes, majors, MemberState.JOINING)
+        policy = policy_text(self._policy)
+        members = new_members(nodes, majors, MemberState.JOINING, policy)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
             steps=create_steps(self.name, members, first, map(str, tables), self._final(tables)),
         )
         return self._plan(
-            site, begun, journal, self._checks(site, nodes, nodes, first, tables, members.ties)
+            site, begun, journal, self._checks(site, nodes, nodes, first, tables, members)
         )
 
     def plan_join(
@@ -211,7 +232,7 @@ class Mesh:
         )
         nodes = (*members.active, node)
         return self._plan(
-            site, begun, journal, self._checks(site, nodes, (node,), donor, tables, members.ties)
+            site, begun, journal, self._checks(site, nodes, (node,), donor, tables, members)
         )
 
     def plan_leave(
@@ -240,7 +261,7 @@ class Mesh:
             steps=leave_steps(self.name, members, node),
         )
         others = without(members.active, node)
-        checks = LeaveChecks(self._servers, self.name, node, others)
+        checks = LeaveChecks(site, self.name, node, others, members)
         return self._plan(site, begun, journal, checks)
 
     def plan_remove(
@@ -271,12 +292,38 @@ class Mesh:
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
-            return self._plan(site, begun, journal, None)
+            return self._plan(site, begun, journal, CleanChecks(site, self.name, node, members))
         begun = Journal(
             operation=f"removal of {node} from the mesh {self.name}",
             steps=remove_steps(self.name, members, node),
         )
-        return self._plan(site, begun, journal, RemoveChecks(site, self.name, node, others))
+        checks = RemoveChecks(site, self.name, node, others, members)
+        return self._plan(site, begun, journal, checks)
+
+    def plan_change_policy(
+        self,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan that the policy of this object becomes that of the mesh.
+
+        Each node has the policy recorded, and a process with another one refuses to run. Before
+        that, stop writes, wait with ``wait_for_sync``, and stop all processes of the mesh. Tables
+        get or lose delta columns only in another mesh.
+
+        Raises: ConnectionFailed.
+        """
+        site = self._site(timeout)
+        members = self._members(site, self._servers)
+        for node in members.present:
+            self._known(node)
+        begun = Journal(
+            operation=f"change of the policy of the mesh {self.name}",
+            steps=policy_steps(self.name, members, policy_text(self._policy)),
+        )
+        checks = PolicyChecks(site, self.name, members, self._policy, self._converges)
+        return self._plan(site, begun, journal, checks)
 
     def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
@@ -289,17 +336,18 @@ class Mesh:
         # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         check_mesh(kept, self.name)
-        return Plan(MeshActor(self._site(timeout)), kept, None, path)
+        actor = MeshActor(self._site(timeout))
+        return Plan(actor, kept, None, path, look=actor.look)
 
     def _plan(
         self,
         site: Site,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: MeshChecks | LeaveChecks | RemoveChecks | None,
+        checks: Checks | None,
     ) -> Plan:
-        path = None if journal is None else Path(journal)
-        return Plan(MeshActor(site), begun, checks, path)
+        path, actor = None if journal is None else Path(journal), MeshActor(site)
+        return Plan(actor, begun, checks, path, look=actor.look)
 
     def _checks(
         self,
@@ -308,7 +356,7 @@ class Mesh:
         new: tuple[str, ...],
         first: str,
         tables: Iterable[TableName],
-        ties: str,
+        planned: Members,
     ) -> MeshChecks:
         return MeshChecks(
             site,
@@ -317,9 +365,9 @@ class Mesh:
             new,
             first,
             tuple(tables),
-            ties,
+            planned,
+            self._policy,
             self._converges,
-            deltas_of(self._policy),
         )
 
     def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
@@ -346,12 +394,20 @@ class Mesh:
 
     def _members(self, site: Site, nodes: Iterable[str]) -> Members:
         """Return the members, as the first node has them stored that is active."""
+        unreachable: ConnectionFailed | None = None
         for node in nodes:
-            with site.server(node) as server:
-                members = read_members(server._link, self.name)
+            try:
+                with site.server(node) as server:
+                    members = read_members(server._link, self.name)
+            except ConnectionFailed as error:
+                # Another one has the same members. What needs this node fails by itself.
+                unreachable = unreachable or error
+                continue
             # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
+        if unreachable is not None:
+            raise unreachable
         raise ServerError(
             f"find the members of the mesh {self.name!r}",
             f"none of {', '.join(self._servers)} is an active member",
@@ -380,8 +436,8 @@ class Mesh:
         leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, such as ApplyFailed or
-        SchemaMismatch, after all streams have ended; WaitTimeout if a stream does not end within
-        60 s.
+        SchemaMismatch, after all streams have ended; ApplyError if the mesh has another policy;
+        WaitTimeout if a stream does not end within 60 s.
         """
         self._run(lambda: [*self._servers])
 
@@ -503,13 +559,15 @@ class Mesh:
         Its ``parked()`` lists the transactions that were put aside. Stop the mesh's ``run`` before
         ``apply_parked()``: it runs the same applier.
 
-        Raises: NodeNotFound; ConnectionFailed; ValueError for one node.
+        Raises: NodeNotFound; ConnectionFailed; ValueError for one node; ApplyError if the mesh has
+        another policy.
         """
         stream = self._known(source), self._known(target)
         if source == target:
             raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
         members = self._members(self._site(timeout), [target])
         self._active(members, source)
+        insist_on_policy(self.name, target, members, policy_text(self._policy))
         return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
 
     def compare(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, Self, TypeVar, cast
 
 from psycopg import Connection
@@ -268,12 +268,7 @@ class Pgoutput(Generic[R]):
             origin=settings.origin,
         )
         if settings.binary:
-            # Not on the walsender: the view leaves the definitions of today in its caches, by which
-            # the server would decode changes that are older than an ALTER.
-            with side_link(walsender.conninfo) as link:
-                names = [*self.publications]
-                published = link.all(operation, PUBLISHED_TYPES, [names])
-            oids = [record["oid"] for record in published]
+            oids = self._published_types(walsender)
             # One type for one column, whatever the format: only a text can be kept as it is, or
             # be loaded where psycopg has no loader of binary values.
             if settings.keeps_text or not self._loading(walsender.connection).agrees_in_binary(
@@ -281,6 +276,15 @@ class Pgoutput(Generic[R]):
             ):
                 del options["binary"]
         return options
+
+    def _published_types(self, walsender: Walsender) -> Collection[int]:
+        """Return the types of the published columns."""
+        # Not on the walsender: the view leaves the definitions of today in its caches, by which the
+        # server would decode changes that are older than an ALTER.
+        with side_link(walsender.conninfo) as link:
+            operation = "look up the types of columns"
+            published = link.all(operation, PUBLISHED_TYPES, [[*self.publications]])
+        return [record["oid"] for record in published]
 
     def learn(self, link: Link, oids: frozenset[int]) -> None:
         """Look up types that were created after the stream began."""

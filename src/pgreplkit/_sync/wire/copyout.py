@@ -13,8 +13,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_readable
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import cancel
+from pgreplkit.driver.watchdog import answered_in_time
 
 T = TypeVar("T")
 

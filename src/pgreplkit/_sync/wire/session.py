@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from psycopg import Connection
 
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
+from pgreplkit.driver.watchdog import answered_in_time
 
 
 def read_exactly(connection: Connection[object], conninfo: str) -> None:

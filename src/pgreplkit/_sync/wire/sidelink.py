@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from psycopg import Connection
 
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 
 
 @contextmanager

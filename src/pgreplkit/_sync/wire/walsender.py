@@ -9,7 +9,6 @@ from psycopg import ClientCursor, Connection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
-from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyboth import run_command
 from pgreplkit._sync.wire.session import read_exactly
@@ -20,6 +19,7 @@ from pgreplkit.driver.adapters import register_readable, shared_adapters
 from pgreplkit.driver.conninfo import address, replication_conninfo
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
 from pgreplkit.values.identity import SystemIdentity

@@ -131,6 +131,7 @@ LOCKED_BY = """
     AND classid = 1885697650 AND objid::bigint = hashtext(%s)::bit(32)::bigint AND objsubid = 2
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 """
+END_SESSION = "SELECT pg_catalog.pg_terminate_backend(%s)"
 
 
 def functions(major: int, *, is_superuser: bool) -> str:
@@ -540,6 +541,7 @@ ADD_COPIED = """
 """
 """Waits for the session of a killed applier that is still copying the same table."""
 SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+SLOT_USER = "SELECT active_pid AS pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
 DROP_SLOT = """
     SELECT pg_catalog.pg_drop_replication_slot(slot_name)
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s

@@ -101,6 +101,13 @@ TRIGGERS = f"""
     WHERE c.oid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
 """
 """Of their own function: the one in a restored dump has another table's OID."""
+FINAL_TABLES = """
+    SELECT nspname AS schema, relname AS name
+    FROM pg_catalog.pg_trigger JOIN pg_catalog.pg_class AS c ON c.oid = tgrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
+    WHERE tgname = 'pgreplkit_no_reuse'
+        AND tgfoid = to_regprocedure('pgreplkit.bury_' || c.oid || '()')::oid
+"""
 HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
 PRUNE_TOMBSTONES = """
     DELETE FROM pgreplkit.tombstone WHERE coalesce(

@@ -16,10 +16,22 @@ CREATE_MEMBERS = """
     )
 """
 """``horizon`` is earlier than each commit that a joining node will get from another one."""
-HAS_MEMBERS = "SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_members"
+CREATE_POLICIES = """
+    CREATE TABLE IF NOT EXISTS pgreplkit.mesh_policy (mesh text PRIMARY KEY, policy text NOT NULL)
+"""
+HAS_MEMBERS = """
+    SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_members,
+        to_regclass('pgreplkit.mesh_policy') IS NOT NULL AS has_policies
+"""
 MEMBERS = """
     SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
 """
+POLICY = "SELECT policy FROM pgreplkit.mesh_policy WHERE mesh = %s"
+SET_POLICY = """
+    INSERT INTO pgreplkit.mesh_policy (mesh, policy) VALUES (%s, %s)
+    ON CONFLICT (mesh) DO UPDATE SET policy = EXCLUDED.policy RETURNING policy
+"""
+DROP_POLICY = "DELETE FROM pgreplkit.mesh_policy WHERE mesh = %s RETURNING policy"
 OTHER_MESHES = """
     WITH RECURSIVE asked AS (
         SELECT c.oid FROM pg_catalog.pg_class AS c

@@ -255,6 +255,11 @@ class Journal:
         """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
+    def with_next(self, step: Step) -> "Journal":
+        """Return the journal with another next step."""
+        at = len(self.done)
+        return attrs.evolve(self, steps=(*self.steps[:at], step, *self.steps[at + 1 :]))
+
     def final_step(self, *, next_is_begun: bool) -> Step | None:
         """Return the step that makes it impossible to undo the operation, or may have done so.
 
@@ -290,7 +295,10 @@ class Journal:
         """
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
-            way_on += f", or from another process plan_resume() with the journal {journal_file!r}"
+            # A server that was restarted has closed the connections that an upgrade was given.
+            anew = "with new connections or " if self.performer == "upgrade" else ""
+            way_on += f", or {anew}from another process plan_resume() with the journal"
+            way_on += f" {journal_file!r}"
             if self.is_rebuildable:
                 way_on += f"; if that file is lost, pass another path as journal=: {REBUILT}"
         # What undo() would do is said before the user decides.

@@ -55,6 +55,10 @@ class Step(Record):
         """SQL, command or files of the step, without passwords."""
         return self._action.format(**self._shown())
 
+    def unbegun(self) -> "Step":
+        """Return the step without what was found when it was begun."""
+        return self
+
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the kind and the fields of the step as JSON types."""
         content: dict[str, JSONValue] = {"kind": type(self).__name__}

@@ -11,6 +11,7 @@ from pgreplkit.plans.cluster.upgradefences import enabling
 from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.logical.drift import SchemaDrift
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -33,7 +34,11 @@ def cutover_findings(
     yield phase_finding(status, UpgradeOperation.CUTOVER)
     yield _fence_finding(status, NEW, status.new_disabled)
     yield _roles_finding(unfenced_roles)
-    yield _applied(stuck)
+    yield _applied(
+        stuck,
+        status.forward,
+        if_lost="changes are lost: give the upgrade up with plan_finish(), and prepare it again",
+    )
     yield _others_finding(OLD, subscriptions)
     yield _truncated_finding(NEW, truncated)
     yield event_triggers_finding(writing_triggers)
@@ -146,13 +151,23 @@ def _truncated_finding(node: str, truncated: Sequence[str]) -> Finding:
     )
 
 
-def _applied(stuck: Sequence[str]) -> Finding:
+def _applied(
+    stuck: Sequence[str], subscriptions: Sequence[SubscriptionStatus], *, if_lost: str
+) -> Finding:
+    """Return the finding about subscriptions that do not catch up.
+
+    ``if_lost`` is the remedy if the changes for one of them are lost.
+    """
+    is_lost = any(
+        one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
+        for one in subscriptions
+    )
     return checked(
         "apply",
         ok=not stuck,
         observed="; ".join(stuck) or "all commits until now are applied",
         needed="subscriptions that catch up within seconds",
-        remedy="resolve what subscription.diagnose() reports",
+        remedy=if_lost if is_lost else "resolve what subscription.diagnose() reports",
     )
 
 
@@ -165,7 +180,11 @@ def finish_findings(
     """
     yield phase_finding(status, UpgradeOperation.FINISH, planned=planned)
     yield _fence_finding(status, OLD, status.old_disabled)
-    yield _applied(stuck)
+    yield _applied(
+        stuck,
+        status.back,
+        if_lost="there is no way back any longer: run(force=True) ends the upgrade without it",
+    )
 
 
 def rollback_findings(
@@ -210,4 +229,8 @@ def rollback_findings(
     yield _others_finding(NEW, subscriptions)
     yield _truncated_finding(OLD, truncated)
     yield event_triggers_finding(writing_triggers)
-    yield _applied(stuck)
+    yield _applied(
+        stuck,
+        status.back,
+        if_lost="there is no way back any longer: the old server lacks changes of the new one",
+    )

@@ -14,7 +14,7 @@ from pgreplkit.catalog.logical.subscription import (
     TableState,
     WorkerType,
 )
-from pgreplkit.catalog.server.slot import SlotState
+from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.values.flags import optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
@@ -147,6 +147,17 @@ class SubscriptionStatus(Record):
         # The two are read one after the other: a slot may confirm what was written in between.
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
 
+    def _slot_parts(self) -> Iterator[str]:
+        """Yield the texts about a slot that is lost, or will be."""
+        if (slot := self.slot) is None:
+            return
+        if slot.is_lost:
+            yield f"slot lost ({slot.invalidation_reason or slot.wal_status or 'conflicting'})"
+        elif slot.wal_status is WalStatus.UNRESERVED:
+            yield "slot lost at the next checkpoint"
+        elif slot.wal_status is WalStatus.EXTENDED and slot.safe_wal_size is not None:
+            yield f"slot lost after {size_text(slot.safe_wal_size)} more of WAL"
+
     def __str__(self) -> str:
         """Return its state in one line, and the first tables that are not ready."""
         ready, stats = len(self.ready_tables), self.stats
@@ -157,6 +168,7 @@ class SubscriptionStatus(Record):
         ]
         if self.lag_bytes is not None:
             parts.append(f"lag {size_text(self.lag_bytes)}")
+        parts += self._slot_parts()
         if stats is not None and (errors := stats.apply_error_count + stats.sync_error_count):
             parts.append(counted(errors, "error"))
         lines = wrapped(f"{self.state.subname}: {', '.join(parts)}", then="  ")

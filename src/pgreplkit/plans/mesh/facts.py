@@ -11,6 +11,7 @@ from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.layout import Members
+from pgreplkit.plans.mesh.rights import ForeignObject
 from pgreplkit.plans.server.readiness import Settings
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.tablename import TableName
@@ -60,6 +61,8 @@ class MeshNodeFacts:
     """Whether the role owns the tables, and can publish them."""
     may_replicate: bool
     rights: ApplyRights
+    foreign: tuple[ForeignObject, ...] = ()
+    """Objects of the mesh that another role owns, as of an earlier membership."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +76,9 @@ class MeshFacts:
     new: tuple[str, ...]
     """The nodes that become members."""
     policy: Finding
-    ties: str
+    policy_text: str
+    """The policy as a mesh records it."""
+    planned: Members
+    """The members when the plan was made; of a new mesh, those that it will have."""
     deltas: Mapping[TableName, tuple[str, ...]] = {}
     """Columns to which differences are added."""

@@ -62,6 +62,8 @@ class Members:
     all: tuple[MeshMember, ...]
     ties: str
     """``rank``, or ``row`` where a node does not know the origin of a commit."""
+    policy: str | None = None
+    """The recorded policy of the mesh; None if an earlier version of pgreplkit created it."""
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -103,14 +105,16 @@ class Members:
         }
 
 
-def new_members(nodes: Iterable[str], majors: Iterable[int], state: MemberState) -> Members:
+def new_members(
+    nodes: Iterable[str], majors: Iterable[int], state: MemberState, policy: str | None = None
+) -> Members:
     """Return the members of a new mesh; their order is their rank."""
     members = [
         MeshMember(node=node, rank=rank, state=state) for rank, node in enumerate(nodes, start=1)
     ]
     # One way for all: nodes that decide a tie differently would differ permanently.
     ties = "rank" if min(majors) >= _RANKED_SINCE else "row"
-    return Members(all=tuple(members), ties=ties)
+    return Members(all=tuple(members), ties=ties, policy=policy)
 
 
 def fits_ties(ties: str, major: int) -> bool:

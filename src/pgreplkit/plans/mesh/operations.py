@@ -13,12 +13,11 @@ from pgreplkit.plans.mesh.steps import (
     MakeStreams,
     PrepareNode,
     SetMembers,
+    SetPolicy,
     StopWrites,
     WaitForDonor,
     WaitForPeers,
 )
-
-_NONE = Members(all=(), ties="rank")
 
 
 def create_steps(
@@ -30,7 +29,8 @@ def create_steps(
     others = without(nodes, first)
     # Deletes must be recorded before any other node can see the rows.
     steps: list[Step] = [PrepareNode(node, mesh, tables, final) for node in nodes]
-    steps += [_stored(node, mesh, members, _NONE) for node in nodes]
+    steps += _recorded(nodes, mesh, members.policy)
+    steps += [_stored(node, mesh, members) for node in nodes]
     # All streams but those of the first node, so that no write elsewhere goes unnoticed.
     steps.append(MakeStreams(first, mesh, others, is_ready=True))
     for node in others:
@@ -40,7 +40,7 @@ def create_steps(
     active = members
     for node in nodes:
         active = active.changed(node, MemberState.ACTIVE)
-    steps += [_stored(node, mesh, active, members) for node in nodes]
+    steps += [_stored(node, mesh, active) for node in nodes]
     return tuple(steps)
 
 
@@ -58,16 +58,17 @@ def join_steps(
     joined = members.changed(joining, MemberState.ACTIVE)
     peers = without(active, donor)
     steps: list[Step] = [PrepareNode(joining, mesh, tuple(tables), tuple(final))]
-    steps.append(_stored(joining, mesh, announced, _NONE))
+    steps += _recorded([joining], mesh, members.policy)
+    steps.append(_stored(joining, mesh, announced))
     # The others know its rank before its first change arrives.
-    steps += [_stored(node, mesh, announced, members) for node in active]
+    steps += [_stored(node, mesh, announced) for node in active]
     steps += [MakeStreams(node, mesh, (joining,), is_ready=True) for node in active]
     if peers:
         steps.append(MakeStreams(joining, mesh, peers, is_ready=False))
         steps.append(WaitForDonor(donor, mesh, peers, joining))
     steps.append(CopyRows(joining, mesh, donor))
     # Its own streams start last: it must not write before the others listen.
-    steps += [_stored(node, mesh, joined, announced) for node in (*active, joining)]
+    steps += [_stored(node, mesh, joined) for node in (*active, joining)]
     return tuple(steps)
 
 
@@ -76,7 +77,7 @@ def leave_steps(mesh: str, members: Members, leaving: str) -> tuple[Step, ...]:
     others = without(members.present, leaving)
     left = members.changed(leaving, MemberState.LEFT)
     steps: list[Step] = [StopWrites(leaving, mesh), WaitForPeers(leaving, mesh, others)]
-    steps += [_stored(node, mesh, left, members) for node in (*others, leaving)]
+    steps += [_stored(node, mesh, left) for node in (*others, leaving)]
     steps += _dropped(mesh, leaving, others)
     steps.append(ForgetMesh(leaving, mesh))
     return tuple(steps)
@@ -87,7 +88,7 @@ def remove_steps(mesh: str, members: Members, lost: str) -> tuple[Step, ...]:
     others = without(members.present, lost)
     left = members.changed(lost, MemberState.LEFT)
     return (
-        *(_stored(node, mesh, left, members) for node in others),
+        *(_stored(node, mesh, left) for node in others),
         *(DropLost(node, mesh, lost) for node in others),
     )
 
@@ -95,6 +96,11 @@ def remove_steps(mesh: str, members: Members, lost: str) -> tuple[Step, ...]:
 def clean_steps(mesh: str, members: Members, returned: str) -> tuple[Step, ...]:
     """Return the steps that clean a node that was removed, and is back."""
     return (*_dropped(mesh, returned, members.present), ForgetMesh(returned, mesh))
+
+
+def policy_steps(mesh: str, members: Members, policy: str) -> tuple[Step, ...]:
+    """Return the steps by which a mesh gets another policy."""
+    return (*_recorded(members.present, mesh, policy),)
 
 
 def check_mesh(journal: Journal, mesh: str) -> None:
@@ -118,6 +124,11 @@ def _dropped(mesh: str, leaving: str, others: Iterable[str]) -> Iterator[Step]:
     yield DropStreams(leaving, mesh, others)
 
 
-def _stored(node: str, mesh: str, members: Members, before: Members) -> Step:
-    texts, earlier = ([member.written for member in one.all] for one in (members, before))
-    return SetMembers(node, mesh, members.ties, tuple(texts), tuple(earlier))
+def _recorded(nodes: Iterable[str], mesh: str, policy: str | None) -> Iterator[Step]:
+    # The policy of a mesh of an earlier version is not known.
+    if policy is not None:
+        yield from (SetPolicy(node, mesh, policy) for node in nodes)
+
+
+def _stored(node: str, mesh: str, members: Members) -> Step:
+    return SetMembers(node, mesh, members.ties, tuple(member.written for member in members.all))

@@ -9,13 +9,11 @@ from itertools import combinations
 import attrs
 
 from pgreplkit.catalog.features import has
-from pgreplkit.plans.logical.applyreadiness import (
-    privileges_missing,
-    replication_found,
-    rights_findings,
-)
+from pgreplkit.plans.logical.applyreadiness import privileges_missing
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
-from pgreplkit.plans.mesh.layout import disagreement, fits_ties
+from pgreplkit.plans.mesh.layout import fits_ties
+from pgreplkit.plans.mesh.membership import members_found, policy_found
+from pgreplkit.plans.mesh.rights import common_rights, owners_found, setup_of
 from pgreplkit.plans.mesh.sequences import collisions
 from pgreplkit.plans.mesh.tables import table_findings
 from pgreplkit.plans.server.readiness import checked, free_places, setting_found, value_of
@@ -119,23 +117,18 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
     )
     # New nodes have nothing stored, which is not a disagreement.
     stored = {node.name: node.members for node in facts.nodes if node.name not in facts.new}
-    differing = disagreement(stored)
-    yield checked(
-        "members",
-        ok=not differing,
-        observed=differing or "all members have the same members and ranks stored",
-        needed="the same members and ranks on each node",
-        remedy="resume or undo the operation that was interrupted",
-    )
+    if stored:
+        yield members_found(stored, facts.planned)
+        yield policy_found(facts.policy_text, stored)
     older = [
         f"{node.name} is {node.major}"
         for node in facts.nodes
-        if not fits_ties(facts.ties, node.major)
+        if not fits_ties(facts.planned.ties, node.major)
     ]
     yield checked(
         "ties",
         ok=not older,
-        observed=", ".join(older) or f"decided by {facts.ties} on all nodes",
+        observed=", ".join(older) or f"decided by {facts.planned.ties} on all nodes",
         needed="PostgreSQL 14 or newer, as on the nodes with which the mesh was created: older"
         " servers do not store the origin of a commit",
     )
@@ -187,9 +180,11 @@ def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
 def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
     """Check what the role needs on a node; nothing needs a superuser."""
     role = node.rights.role
-    setup = f"run what setup_sql({role!r}) prints for {node.name}"
-    yield replication_found("replication", role, setup, ok=node.may_replicate)
-    yield from rights_findings(node.rights, node.major, setup, uses_origin=True)
+    setup = setup_of(role, node.name)
+    yield from common_rights(node.rights, node.major, setup, may_replicate=node.may_replicate)
+    if node.name in facts.new:
+        # Another role may have created them, and the mesh would run.
+        yield owners_found(role, node.foreign, otherwise=Severity.WARNING)
     yield checked(
         "sequences",
         ok=not node.hidden,

@@ -6,18 +6,27 @@ from pgreplkit.plans.cluster.steps import Step, as_names
 from pgreplkit.plans.mesh.layout import publication_name, slot_name
 
 
+def _as_found(names: object) -> tuple[str, ...] | None:
+    return None if names is None else as_names(names)
+
+
 @attrs.frozen
 class PrepareNode(Step):
     """Create what a node needs before others stream from it."""
 
     check = "triggers and a publication that already exist stay unchanged"
-    undo = "drop the publication and the triggers"
+    undo = "drop the publication and the triggers, unless they existed before"
     _description = "publish {tables}, and record deletes there"
 
     mesh: str
     tables: tuple[str, ...] = attrs.field(converter=as_names)
     final: tuple[str, ...] = attrs.field(converter=as_names, default=())
     """Tables with delta columns: a deleted key cannot be used again."""
+    existing: tuple[str, ...] | None = attrs.field(converter=_as_found, default=None)
+    """The objects that existed before it, which undo leaves; None if it was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, existing=None)
 
     @property
     def action(self) -> str:
@@ -37,8 +46,28 @@ class SetMembers(Step):
     ties: str
     members: tuple[str, ...] = attrs.field(converter=as_names)
     """As ``node:rank:state``."""
-    # For undo, which another process may run with the journal alone.
-    before: tuple[str, ...] = attrs.field(converter=as_names)
+    before: tuple[str, ...] | None = attrs.field(converter=_as_found, default=None)
+    """The members that were stored before; None if it was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, before=None)
+
+
+@attrs.frozen
+class SetPolicy(Step):
+    """Record the policy of the mesh on a node; running processes with another one end."""
+
+    undo = "restore the policy that was recorded before"
+    _description = "record the policy {policy}"
+    _action = "INSERT INTO pgreplkit.mesh_policy"
+
+    mesh: str
+    policy: str
+    before: tuple[str, ...] | None = attrs.field(converter=_as_found, default=None)
+    """The policy that was recorded before, if one was; None if it was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, before=None)
 
 
 @attrs.frozen
@@ -46,13 +75,18 @@ class MakeStreams(Step):
     """Create the slots on other nodes, and the origins here, of the streams to a node."""
 
     check = "streams that already exist stay unchanged"
-    undo = "drop the slots and the origins"
+    undo = "drop the slots and the origins, unless they existed before"
     _description = "create the streams from {sources}"
 
     mesh: str
     sources: tuple[str, ...] = attrs.field(converter=as_names)
     is_ready: bool
     """Whether they can start; otherwise the node's rows have to be copied first."""
+    existing: tuple[str, ...] | None = attrs.field(converter=_as_found, default=None)
+    """The objects that existed before it, which undo leaves; None if it was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, existing=None)
 
     @property
     def action(self) -> str:
@@ -88,6 +122,11 @@ class CopyRows(Step):
 
     mesh: str
     donor: str
+    existing: tuple[str, ...] | None = attrs.field(converter=_as_found, default=None)
+    """The objects that existed before it, which undo leaves; None if it was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, existing=None)
 
 
 @attrs.frozen

@@ -1,0 +1,103 @@
+"""Earlier sessions of an applier, whose ends the servers have not noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread, Timer
+
+import pytest
+from clusters import Cluster, wait_until
+from databases import Database, Pair, make_database, remove_databases
+from psycopg.conninfo import make_conninfo
+from relays import Relay
+
+from pgreplkit import LSN, ReplicationConnection
+from pgreplkit.apply import Applier
+from pgreplkit.driver import watchdog
+from pgreplkit.errors import SlotActive
+from pgreplkit.plans.streams import silence
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    """Two databases with an empty table t, which the first one publishes."""
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run("CREATE TABLE t (id int PRIMARY KEY)")
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def end(database: Database) -> LSN:
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+def insist_on_same_rows(pair: Pair) -> None:
+    query = "SELECT id FROM t ORDER BY id"
+    assert pair.subscriber.all(query) == pair.publisher.all(query)
+
+
+@contextmanager
+def using_the_slot(database: Database) -> Iterator[int]:
+    """Use the slot of the applier, as the walsender of one does that was killed."""
+    with (
+        ReplicationConnection.connect(database.conninfo, database=database.name) as earlier,
+        earlier.changes("pgreplkit_one", publications=["p"]),
+    ):
+        yield earlier.connection.info.backend_pid
+
+
+def test_a_run_waits_for_the_walsender_of_an_applier_that_was_killed(two: Pair) -> None:
+    one = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1)")
+    with using_the_slot(two.publisher) as pid:
+        ended = f"SELECT pg_terminate_backend({pid})"
+        Timer(0.7, lambda: two.publisher.run(ended)).start()
+        one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+@pytest.mark.pg(">=18")
+@pytest.mark.one_colour
+def test_a_slot_that_stays_in_use_is_reported_with_its_user(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgreplkit._sync.logical.applyattempt.RELEASED_WITHIN", 0.3)
+    one = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    one.run(stop_at=end(two.publisher), timeout=20)
+    with using_the_slot(two.publisher) as pid, pytest.raises(SlotActive) as caught:
+        one.run(timeout=20)
+    assert caught.value.pid == pid
+
+
+@pytest.mark.pg(">=13")  # before, a database has no wal_sender_timeout of its own
+@pytest.mark.one_colour
+def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The servers wait for their clients for a minute, or for hours."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    two.publisher.run(f"ALTER DATABASE {two.publisher.name} SET wal_sender_timeout = 0")
+    port = two.publisher.node.port
+    with Relay(port) as relay:
+
+        def through(database: Database) -> str:
+            return make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+
+        servers = through(two.publisher), through(two.subscriber)
+        one = Applier(*servers, "one", publications=["p"], reconnect=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
+        running = Thread(target=one.run, daemon=True)
+        running.start()
+        two.publisher.run("INSERT INTO t VALUES (1)")
+        wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
+        relay.freeze()
+        two.publisher.run("INSERT INTO t VALUES (2)")
+        wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
+        one.stop()
+        running.join(20)
+        assert not running.is_alive()
