@@ -16,6 +16,7 @@ from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -23,6 +24,10 @@ from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remed
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
+
+_ANSWERS_WITHIN = 10.0
+"""Seconds for a session with a lock to answer before a step, as long as a connection may take: its
+process may be stopped, or its host, while no one can write."""
 
 
 class AsyncUpgradeLock:
@@ -74,7 +79,11 @@ class AsyncUpgradeLock:
         Raises: UpgradeActive; ConnectionFailed if its session was lost: others may have it now.
         """
         if (session := self._sessions.get(node)) is not None:
-            await session._link.one(operation, sql.ANSWERS)
+            with (
+                translate_errors(operation),
+                answered_in_time(session.connection, within=_ANSWERS_WITHIN),
+            ):
+                await session.connection.execute(sql.ANSWERS)
         elif node in self._servers:
             await self._take(operation, node)
 
