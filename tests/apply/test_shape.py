@@ -67,7 +67,7 @@ def test_a_rule_names_what_the_subscriber_has() -> None:
     rule = TableRule(to="u", columns={"a": "x", "n": None}, constants={"y": 1}, key=("id", "z"))
     with pytest.raises(SchemaMismatch, match=r"no table public\.u; correct the rule or the"):
         insist_on_named(name, None, rule)
-    with pytest.raises(SchemaMismatch, match="no column 'x'; .*'y'; .*'z'; correct the rule"):
+    with pytest.raises(SchemaMismatch, match=r"no column 'x'; .*'y'; .*'z'; correct the rule"):
         insist_on_named(name, OWN, rule)
     insist_on_named(name, OWN, TableRule(columns={"old": None, "label": "name"}, key=("id",)))
 
