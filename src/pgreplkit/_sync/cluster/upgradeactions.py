@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -59,6 +60,8 @@ from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.tablename import TableName
+
+_LOGGER = getLogger("pgreplkit.plans")
 
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
     steps.CopyTables: SchemaSection.PRE_DATA,
@@ -218,11 +221,11 @@ class UpgradeActor:
             case steps.Subscribe():
                 self._drop_subscriptions(step.node, [step.publication])
             case steps.StopSubscriptions():
-                for name in step.subscriptions:
-                    (server.subscription(name)).enable(timeout=self.timeout)
+                for subscription in _existing(server, step):
+                    subscription.enable(timeout=self.timeout)
             case steps.StartSubscriptions():
-                for name in step.subscriptions:
-                    (server.subscription(name)).disable(timeout=self.timeout)
+                for subscription in _existing(server, step):
+                    subscription.disable(timeout=self.timeout)
             case steps.MakeBackSlots():
                 drop_slots(server, step.slots)
             case _:
@@ -394,6 +397,25 @@ class UpgradeActor:
         if self.redirect is not None:
             operation = f"move the clients to the {node} server"
             call_hook(operation, "redirect", self.redirect, node, self.timeout)
+
+
+def _existing(
+    server: Primary, step: steps.StopSubscriptions | steps.StartSubscriptions
+) -> list[Subscription]:
+    """Return the subscriptions of a step that is undone, without those that someone has dropped."""
+    found = []
+    for name in step.subscriptions:
+        try:
+            found.append(server.subscription(name))
+        except SubscriptionNotFound:
+            # The fences must be lifted in any case.
+            _LOGGER.warning(
+                "undo: the %s server has no subscription %r any longer: it is left out, and its"
+                " tables are not replicated",
+                step.node,
+                name,
+            )
+    return found
 
 
 def _look_at(
