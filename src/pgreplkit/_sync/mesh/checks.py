@@ -86,9 +86,13 @@ def read_node(
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
-        without_full=_tables(traits, lambda row: not row["is_full"]),
-        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
-        with_virtual=_tables(traits, lambda row: row["virtual"] and row["is_full"]),
+        without_full={
+            TableName(row["schema"], row["name"]): tuple(row["not_full"])
+            for row in traits
+            if row["not_full"]
+        },
+        with_large=_tables(traits, lambda row: row["has_large"]),
+        with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=read_sequences_of(link, tables),
         hidden=tuple(

@@ -40,10 +40,10 @@ class MeshNodeFacts:
     tables: Mapping[TableName, TargetTable | None]
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
-    without_full: tuple[TableName, ...]
-    """Tables without the replica identity FULL."""
-    without_old_values: tuple[TableName, ...]
-    """Tables with values that can be large, and without the replica identity FULL."""
+    without_full: Mapping[TableName, tuple[str, ...]]
+    """By table: it and its partitions, as SQL, without the replica identity FULL."""
+    with_large: tuple[TableName, ...]
+    """Tables with values that can be large."""
     with_virtual: tuple[TableName, ...]
     """Tables with virtual generated columns, and with the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
