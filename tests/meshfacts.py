@@ -90,6 +90,7 @@ def found(*nodes: MeshNodeFacts, **changed: object) -> dict[str, Finding]:
         "policy": LastUpdateWins().converges(nodes=2),
         "policy_text": "LastUpdateWins()",
         "planned": members("a", "b"),
+        "max_clock_skew": timedelta(seconds=5),
     }
     findings = mesh_findings(MeshFacts(**{**facts, **changed}))  # type: ignore[arg-type]
     return {finding.check: finding for finding in findings}

@@ -238,6 +238,11 @@ def deltas_of(policy: Policy) -> Mapping[TableName, tuple[str, ...]]:
     return policy.columns if isinstance(policy, DeltaColumns) else {}
 
 
+def clock_limit(policy: Policy) -> timedelta:
+    """Return the longest time for which a node waits until its clock has passed a commit time."""
+    return (policy if isinstance(policy, LastUpdateWins) else LastUpdateWins()).max_clock_skew
+
+
 def policy_text(policy: Policy) -> str:
     """Return the text by which a mesh records its policy: policies that decide alike have the same.
 

@@ -158,4 +158,7 @@ def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
 def test_clocks_that_differ_and_foreign_keys_are_reported() -> None:
     findings = found(node("a", with_foreign_keys=(USERS,)), node("b", skew=timedelta(seconds=3)))
     assert findings["clocks"].severity is Severity.WARNING
+    nodes = node("a"), node("b", skew=timedelta(seconds=7))
+    assert "clocks" in critical(*nodes)
+    assert "clocks" not in critical(*nodes, max_clock_skew=timedelta(seconds=8))
     assert findings["foreign keys of public.users"].severity is Severity.INFO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import attrs
 from psycopg.sql import SQL, Identifier
@@ -59,6 +60,8 @@ class AsyncMeshActor:
     """Performs the steps of operations on a mesh."""
 
     site: AsyncSite
+    max_clock_skew: timedelta
+    """The longest time for which a node waits until its clock has passed those of copied rows."""
 
     async def perform(self, step: Step) -> Promotion | None:
         """Perform one step."""
@@ -75,7 +78,7 @@ class AsyncMeshActor:
             case steps.WaitForDonor():
                 await self._wait_for_donor(step)
             case steps.CopyRows():
-                await AsyncMeshCopy(self.site, step).run()
+                await AsyncMeshCopy(self.site, step).run(self.max_clock_skew)
             case steps.StopWrites():
                 await self._refuse_writes(step, is_refused=True)
             case steps.WaitForPeers():

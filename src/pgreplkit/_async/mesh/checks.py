@@ -24,7 +24,7 @@ from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.policies import Policy, deltas_of, policy_text
+from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
@@ -151,6 +151,7 @@ class AsyncMeshChecks:
                 policy_text=policy_text(self.policy),
                 planned=self.planned,
                 deltas=deltas_of(self.policy),
+                max_clock_skew=clock_limit(self.policy),
             )
         )
 

@@ -22,7 +22,6 @@ from pgreplkit._async.mesh.streams import functions_of, start_at
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import lift_limits
-from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.logical.tombstones import key_json
@@ -57,7 +56,7 @@ class AsyncMeshCopy:
         self._slot = slot_name(step.mesh, step.donor, step.node)
         self._operation = f"copy the rows of {step.donor} to {step.node}"
 
-    async def run(self) -> None:
+    async def run(self, max_clock_skew: timedelta) -> None:
         """Create the slot, and copy; a copy that was interrupted begins again.
 
         Raises: ApplyError if a table has rows; ClockSkewTooLarge.
@@ -99,7 +98,7 @@ class AsyncMeshCopy:
                 await self._copy(target, copies, created.snapshot_name or "")
             # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
-            await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
+            await target.wait_for_clock(newest, max_clock_skew)
             await self._release_streams(target)
 
     async def remove(self) -> None:

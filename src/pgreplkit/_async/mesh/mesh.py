@@ -36,6 +36,7 @@ from pgreplkit.apply.policies import (
     LastUpdateWins,
     Policy,
     checked_policy,
+    clock_limit,
     deltas_of,
     policy_text,
 )
@@ -339,7 +340,7 @@ class AsyncMesh:
         # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         check_mesh(kept, self.name)
-        actor = AsyncMeshActor(self._site(timeout))
+        actor = AsyncMeshActor(self._site(timeout), clock_limit(self._policy))
         return AsyncPlan(actor, kept, None, path, look=actor.look)
 
     def _plan(
@@ -349,7 +350,8 @@ class AsyncMesh:
         journal: str | os.PathLike[str] | None,
         checks: AsyncChecks | None,
     ) -> AsyncPlan:
-        path, actor = None if journal is None else Path(journal), AsyncMeshActor(site)
+        path = None if journal is None else Path(journal)
+        actor = AsyncMeshActor(site, clock_limit(self._policy))
         return AsyncPlan(actor, begun, checks, path, look=actor.look)
 
     def _checks(

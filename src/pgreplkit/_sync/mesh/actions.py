@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import attrs
 from psycopg.sql import SQL, Identifier
@@ -60,6 +61,8 @@ class MeshActor:
     """Performs the steps of operations on a mesh."""
 
     site: Site
+    max_clock_skew: timedelta
+    """The longest time for which a node waits until its clock has passed those of copied rows."""
 
     def perform(self, step: Step) -> Promotion | None:
         """Perform one step."""
@@ -76,7 +79,7 @@ class MeshActor:
             case steps.WaitForDonor():
                 self._wait_for_donor(step)
             case steps.CopyRows():
-                MeshCopy(self.site, step).run()
+                MeshCopy(self.site, step).run(self.max_clock_skew)
             case steps.StopWrites():
                 self._refuse_writes(step, is_refused=True)
             case steps.WaitForPeers():

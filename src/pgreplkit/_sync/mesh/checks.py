@@ -25,7 +25,7 @@ from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.policies import Policy, deltas_of, policy_text
+from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.errors import ConnectionFailed
@@ -150,6 +150,7 @@ class MeshChecks:
                 policy_text=policy_text(self.policy),
                 planned=self.planned,
                 deltas=deltas_of(self.policy),
+                max_clock_skew=clock_limit(self.policy),
             )
         )
 

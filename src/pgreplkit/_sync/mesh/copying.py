@@ -23,7 +23,6 @@ from pgreplkit._sync.mesh.streams import functions_of, start_at
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import lift_limits
-from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.logical.tombstones import key_json
@@ -58,7 +57,7 @@ class MeshCopy:
         self._slot = slot_name(step.mesh, step.donor, step.node)
         self._operation = f"copy the rows of {step.donor} to {step.node}"
 
-    def run(self) -> None:
+    def run(self, max_clock_skew: timedelta) -> None:
         """Create the slot, and copy; a copy that was interrupted begins again.
 
         Raises: ApplyError if a table has rows; ClockSkewTooLarge.
@@ -100,7 +99,7 @@ class MeshCopy:
                 self._copy(target, copies, created.snapshot_name or "")
             # Otherwise a write to a copied row would have an earlier time, and lose on all others.
             newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
-            target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
+            target.wait_for_clock(newest, max_clock_skew)
             self._release_streams(target)
 
     def remove(self) -> None:

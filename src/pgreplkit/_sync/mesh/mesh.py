@@ -37,6 +37,7 @@ from pgreplkit.apply.policies import (
     LastUpdateWins,
     Policy,
     checked_policy,
+    clock_limit,
     deltas_of,
     policy_text,
 )
@@ -336,7 +337,7 @@ class Mesh:
         # A step on a node that this object cannot reach would fail in the middle.
         kept.check_servers(self._servers, "mesh")
         check_mesh(kept, self.name)
-        actor = MeshActor(self._site(timeout))
+        actor = MeshActor(self._site(timeout), clock_limit(self._policy))
         return Plan(actor, kept, None, path, look=actor.look)
 
     def _plan(
@@ -346,7 +347,8 @@ class Mesh:
         journal: str | os.PathLike[str] | None,
         checks: Checks | None,
     ) -> Plan:
-        path, actor = None if journal is None else Path(journal), MeshActor(site)
+        path = None if journal is None else Path(journal)
+        actor = MeshActor(site, clock_limit(self._policy))
         return Plan(actor, begun, checks, path, look=actor.look)
 
     def _checks(

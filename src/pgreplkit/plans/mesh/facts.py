@@ -80,5 +80,7 @@ class MeshFacts:
     """The policy as a mesh records it."""
     planned: Members
     """The members when the plan was made; of a new mesh, those that it will have."""
+    max_clock_skew: timedelta
+    """The longest time for which a node waits for its clock."""
     deltas: Mapping[TableName, tuple[str, ...]] = {}
     """Columns to which differences are added."""

@@ -65,18 +65,25 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
         observed=", ".join(encodings),
         needed="the same encoding everywhere: not every text exists in another one",
     )
+    yield _clocks(facts)
+
+
+def _clocks(facts: MeshFacts) -> Finding:
+    nodes = facts.nodes
     # Only differences between nodes count: this machine's own clock may be wrong.
     skew = max((node.skew for node in nodes), default=timedelta()) - min(
         (node.skew for node in nodes), default=timedelta()
     )
-    yield checked(
+    return checked(
         "clocks",
         ok=skew <= _SKEW,
         observed=f"they differ by {skew.total_seconds():.3f} s",
         needed=f"at most {_SKEW.total_seconds():g} s: a change waits until the clock of the node"
-        " that applies it has passed its commit time",
+        " that applies it has passed its commit time, and stops its stream if that takes longer"
+        f" than max_clock_skew, {facts.max_clock_skew.total_seconds():g} s",
         remedy="synchronize the clocks",
-        otherwise=Severity.WARNING,
+        # Above the limit, a copy would fail at its end, and streams would stand.
+        otherwise=Severity.CRITICAL if skew > facts.max_clock_skew else Severity.WARNING,
     )
 
 
