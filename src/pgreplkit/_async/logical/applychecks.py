@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._async.logical.applyconstants import refused_constants
 from pgreplkit._async.logical.applyfit import find_misfits
 from pgreplkit._async.logical.applyloops import direction_of, read_loops
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes, read_partitions
@@ -78,7 +79,7 @@ async def check_apply(
             unreadable=await _unreadable(publisher, [*tables]) if settings.copy else (),
             sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
-            mismatches=_mismatches(copies, shapes, settings),
+            mismatches=await _mismatches(copies, shapes, settings),
             misfits={
                 table: [one.found for one in found]
                 for table, found in (await find_misfits(publisher, link, settings, copies)).items()
@@ -118,10 +119,11 @@ async def _not_full(
     return {table_in(one): one["not_full"] for one in records if one["not_full"]}
 
 
-def _mismatches(
+async def _mismatches(
     copies: Sequence[TableCopy], shapes: AsyncTargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
-    found = {}
+    refused = await refused_constants(shapes.link, copies, shapes.tables, settings)
+    found = {table: "; ".join(problems) for table, problems in refused.items()}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name

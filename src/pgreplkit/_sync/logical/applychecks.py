@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._sync.logical.applyconstants import refused_constants
 from pgreplkit._sync.logical.applyfit import find_misfits
 from pgreplkit._sync.logical.applyloops import direction_of, read_loops
 from pgreplkit._sync.logical.applyshapes import TargetShapes, read_partitions
@@ -120,7 +121,8 @@ def _not_full(publisher: Link, tables: Sequence[TableName]) -> dict[TableName, l
 def _mismatches(
     copies: Sequence[TableCopy], shapes: TargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
-    found = {}
+    refused = refused_constants(shapes.link, copies, shapes.tables, settings)
+    found = {table: "; ".join(problems) for table, problems in refused.items()}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name

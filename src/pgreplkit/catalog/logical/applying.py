@@ -531,6 +531,11 @@ def _granted_only(calls: Sequence[str], own: str) -> list[str]:
     return statements
 
 
+TRY_COLUMN = "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE"
+TRY_CONSTANT = " VALUES (%s)"
+"""Together the statement that fails if a column does not take a value, and changes nothing: the
+planner converts it as an INSERT does, to the length and the domain of the column, too."""
+
 # The first copy; {} stand for identifiers and queries.
 COPIED = """
     SELECT schema_name AS schema, table_name AS name, lsn FROM pgreplkit.copied WHERE applier = %s
