@@ -77,4 +77,4 @@ class Pooler(Relay):
 
     def _seen(self, data: bytes) -> bytes:
         # BackendKeyData: its length, the process, and the secret of a cancel request.
-        return re.sub(rb"(K\0\0\0\x0c)....", rb"\1\x7f\xff\xff\xff", data, flags=re.DOTALL)
+        return re.sub(rb"(K\0\0\0\x0c)....", b"\\1\x7f\xff\xff\xff", data, flags=re.DOTALL)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     OpenTables,
     Redirect,
     SetSequences,
+    StopSubscriptions,
     Subscribe,
     WaitApplied,
 )
@@ -1000,6 +1002,18 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         ):
             await cutover.run(disabling)
         await cutover.undo()
+        for kind in (StopSubscriptions, MakeBackSlots):
+
+            def late(progress: StepProgress, kind: type[Step] = kind) -> None:
+                # As a step that waits for transactions.
+                if progress.elapsed is None and isinstance(progress.step, kind):
+                    time.sleep(1.1)
+                    old.run(disable)
+
+            cutover = await upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=r"old server fenced: it accepts writes to public"):
+                await cutover.run(late)
+            await cutover.undo()
         # Some days later, another process continues.
         for change in (disable, "DROP TRIGGER shop_fence ON orders"):
             with pytest.raises(RuntimeError):
