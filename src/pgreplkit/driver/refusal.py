@@ -9,6 +9,7 @@ from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 
 import psycopg
 from psycopg.pq import PGconn, PollingStatus
+from psycopg.pq.abc import PGconn as AnyPGconn
 
 from pgreplkit.driver.libpq import libpq
 
@@ -41,23 +42,28 @@ def refusal(conninfo: str) -> str | None:
 
     Source: PQconnectPoll(), PQsetErrorVerbosity().
     """
-    deadline = time.monotonic() + _ANSWERS_WITHIN
     pgconn = PGconn.connect_start(conninfo.encode())
     try:
         verbosity = libpq().PQsetErrorVerbosity
         verbosity.argtypes = [c_void_p, c_int]
         # The attribute is documented, but not part of psycopg's protocol class.
         verbosity(pgconn.pgconn_ptr, _VERBOSE)  # type: ignore[attr-defined]
-        while (event := _WAITS.get(PollingStatus(pgconn.connect_poll()))) is not None:
-            left = deadline - time.monotonic()
-            # Not select(), which takes no file descriptors above 1023.
-            with DefaultSelector() as selector:
-                selector.register(pgconn.socket, event)
-                if left <= 0 or not selector.select(left):
-                    return None
+        _wait(pgconn)
         codes = _CODE.findall(pgconn.error_message.decode(errors="replace"))
         return codes[-1] if codes else None
     except psycopg.Error:
         return None
     finally:
         pgconn.finish()
+
+
+def _wait(pgconn: AnyPGconn) -> None:
+    """Wait until the server has accepted or refused the connection, or the time is over."""
+    deadline = time.monotonic() + _ANSWERS_WITHIN
+    while (event := _WAITS.get(PollingStatus(pgconn.connect_poll()))) is not None:
+        left = deadline - time.monotonic()
+        # Not select(), which takes no file descriptors above 1023.
+        with DefaultSelector() as selector:
+            selector.register(pgconn.socket, event)
+            if left <= 0 or not selector.select(left):
+                return
