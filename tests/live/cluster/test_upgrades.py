@@ -1398,6 +1398,12 @@ PROBLEMS = (
     "CREATE TABLE nokey (v json)",
     "CREATE TABLE whole (id int, v json, UNIQUE (id) DEFERRABLE)",
     "ALTER TABLE whole REPLICA IDENTITY FULL",
+    "CREATE TABLE hashed (id int)",
+    "ALTER TABLE hashed REPLICA IDENTITY FULL",
+    "CREATE INDEX ON hashed USING hash (id)",
+    "INSERT INTO hashed SELECT generate_series(1, 20000)",
+    "ANALYZE hashed",
+    "UPDATE hashed SET id = -1 WHERE id = 1",
     "CREATE TABLE large (id int)",
     "ALTER TABLE large REPLICA IDENTITY FULL",
     "INSERT INTO large SELECT generate_series(1, 10001)",
@@ -1462,6 +1468,14 @@ async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
             assert bad.keys() >= FIXED | ONLY_SHOWN
+            # No check is about a setting that the server does not have.
+            settings = {name for (name,) in new.all("SELECT name::text FROM pg_settings")}
+            named = {one.check.partition(": ")[2] for one in first if "_" in one.check}
+            assert {name for name in named if name.startswith(("max_", "wal_"))} <= settings
+            # A hash index is used from 17 on.
+            assert ("public.hashed" in bad["updates without an index"].found) == (
+                new.node.major < 17
+            )
             assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
             # Before, apply workers write as the subscription's owner.
             assert ("forced row level security" in bad) == (new.node.major >= 16)
