@@ -348,7 +348,10 @@ async def read_state(
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     # Someone may have disabled triggers: that is a problem of the phase, and not another one.
     fenced = [fence is not None and not fence.is_lifted for fence in fences]
-    disabled = [() if fence is None or fence.is_lifted else fence.disabled for fence in fences]
+    disabled = [
+        {*fence.disabled} if fence is not None and not fence.is_lifted else set[TableName]()
+        for fence in fences
+    ]
     here, there = [
         await _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -366,6 +369,10 @@ async def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    if phase is UpgradePhase.CUT_OVER:
+        # All of them were fenced, and the clients have left.
+        forward_publications = names.forward_in(here.publications)
+        disabled[0] |= {*await read_unfenced(old._link, forward_publications)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -373,8 +380,8 @@ async def read_state(
         back=tuple(back),
         old_is_fenced=fenced[0] and not disabled[0],
         new_is_fenced=fenced[1] and not disabled[1],
-        old_disabled=disabled[0],
-        new_disabled=disabled[1],
+        old_disabled=tuple(sorted(disabled[0])),
+        new_disabled=tuple(sorted(disabled[1])),
     )
     return status, wrong
 
