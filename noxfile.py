@@ -180,6 +180,7 @@ def meshes(session: nox.Session) -> None:
     """
     install(session, "test")
     session.run("python", "tests/kills/meshes.py", *session.posargs)
+    session.run("python", "tests/kills/meshplans.py", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -10,6 +10,7 @@ from databases import Database, make_database, remove_databases
 
 from pgreplkit import Plan, Primary
 from pgreplkit._sync.logical.tombstones import ensure_tombstones
+from pgreplkit.errors import PlanFailed
 from pgreplkit.mesh import Mesh
 from pgreplkit.plans.mesh.steps import CopyRows, MakeStreams, SetMembers
 from pgreplkit.rows import StepProgress
@@ -122,3 +123,24 @@ def test_undo_before_the_first_step_changes_nothing(three: dict[str, Database]) 
         plan.run(stopping(object, when_done=False))
     plan.undo()
     assert three["a"].all(PUBLISHED) == [("pgreplkit_mesh",)]
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_copy_to_a_table_that_others_refer_to_is_repeated_and_undone(
+    three: dict[str, Database], is_undone: bool
+) -> None:
+    b = three["b"]
+    b.run(
+        "CREATE TABLE other (t int REFERENCES t)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (id < 2)",
+    )
+    three["a"].run("INSERT INTO t VALUES (2, 2)")
+    plan = mesh_of(three, "a", "b").plan_create()
+    with pytest.raises(PlanFailed, match="violates check constraint"):
+        plan.run()
+    b.run("ALTER TABLE t DROP CONSTRAINT c")
+    if is_undone:
+        plan.undo()
+    else:
+        plan.resume()
+    assert b.all("TABLE t") == ([] if is_undone else [(1, 1), (2, 2)])

@@ -85,7 +85,7 @@ NO_WRITE = """
 An ordinary trigger does not fire for the changes of other nodes."""
 REFUSE_WRITES = """
     CREATE TRIGGER pgreplkit_no_write BEFORE INSERT OR UPDATE OR DELETE ON {}
-    FOR EACH STATEMENT EXECUTE PROCEDURE {}
+    FOR EACH {} EXECUTE PROCEDURE {}
 """
 ALLOW_WRITES = "DROP FUNCTION IF EXISTS {} CASCADE"
 
@@ -181,6 +181,7 @@ TAKE_TOMBSTONES = """
     WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
+DELETE_ROWS = "DELETE FROM {}"
 POSITIONS = """
     SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
 """
