@@ -974,9 +974,11 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         cutover = await upgrade.plan_cutover()
         with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
             await cutover.run()
-        remedy = (await cutover.check())["fence"].remedy
-        assert remedy is not None
-        new.run(remedy.split(": ")[1].split("; then")[0])
+        with Primary.connect(new.conninfo) as primary:
+            remedy = (await cutover.check())["fence"].remedy
+            assert remedy is not None
+            assert remedy.startswith("new.fence_writes(['public.orders'], name='shop_fence');")
+            primary.fence_writes(["public.orders"], name="shop_fence")
         assert (await upgrade.status()).new_is_fenced
         for setting in (
             f"DATABASE {old.name}",
@@ -1029,7 +1031,7 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
             await (await upgrade.plan_cutover()).run(stopped_at(SetSequences))
         new.run(disable)
         interrupted = await upgrade.plan_resume()
-        with pytest.raises(ServerError, match=r"new server accepts writes to .*ENABLE TRIGGER"):
+        with pytest.raises(ServerError, match=r"new server accepts .*new\.fence_writes\("):
             await interrupted.resume()
         new.run(disable.replace("DISABLE", "ENABLE"))
         await interrupted.resume()
