@@ -18,7 +18,6 @@ from pgreplkit._async.cluster.upgradefacts import (
     compared_groups,
     databases_of,
     published_groups,
-    read_files,
     read_gate,
     read_gone,
     read_lacking_rights,
@@ -27,7 +26,6 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_state,
     read_stuck,
     read_tables,
-    read_truncated,
     read_unfenced_roles,
     read_unpublished,
     read_upgrade_facts,
@@ -36,6 +34,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import insist_on_two_databases

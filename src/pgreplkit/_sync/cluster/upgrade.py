@@ -19,7 +19,6 @@ from pgreplkit._sync.cluster.upgradefacts import (
     compared_groups,
     databases_of,
     published_groups,
-    read_files,
     read_gate,
     read_gone,
     read_lacking_rights,
@@ -28,7 +27,6 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_state,
     read_stuck,
     read_tables,
-    read_truncated,
     read_unfenced_roles,
     read_unpublished,
     read_upgrade_facts,
@@ -37,6 +35,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
+from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import insist_on_two_databases
