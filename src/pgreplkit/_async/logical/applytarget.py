@@ -22,6 +22,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -124,7 +125,7 @@ class AsyncApplyTarget(AsyncClosing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
-        with translate_errors(operation):
+        async with opening(whole, operation):
             connection = await AsyncConnection[object].connect(
                 whole, autocommit=True, prepare_threshold=None
             )

@@ -23,6 +23,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -123,7 +124,7 @@ class ApplyTarget(Closing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
-        with translate_errors(operation):
+        with opening(whole, operation):
             connection = Connection[object].connect(whole, autocommit=True, prepare_threshold=None)
         target = cls(connection, name, uses_origin=uses_origin)
         try:
