@@ -21,7 +21,9 @@ from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 from relays import Pooler
 
-from pgreplkit import AsyncPlan, Primary, TableName
+from pgreplkit import LSN, AsyncPlan, Primary, TableName
+from pgreplkit._async.cluster.upgradeactions import move_origin as async_move_origin
+from pgreplkit._sync.cluster.upgradeactions import move_origin as sync_move_origin
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
 from pgreplkit.errors import (
@@ -416,6 +418,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
         plan = await upgrade.plan_cutover()
+        for wrong in ("print", Awaited().__call__):
+            with pytest.raises(TypeError, match="on_progress must be a function that is not async"):
+                await plan.run(wrong)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="stop") as stopped:
             await plan.run(stopped_at(OpenTables))
         [note] = stopped.value.__notes__
@@ -795,6 +800,38 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             await lost.resume()
             assert (await another.status()).phase is UpgradePhase.CUT_OVER
             assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+@pytest.mark.pg(">=11")  # Before, a slot cannot be moved.
+async def test_a_commit_that_starts_exactly_at_the_position_of_a_slot_comes_once(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    name = "INSERT INTO customers (name) VALUES ('{}')"
+    move_origin = sync_move_origin if colour.name == "sync" else async_move_origin
+    async with opened(sides, colour, tmp_path) as upgrade, both(sides, colour) as (here, there):
+        await prepare(upgrade, sides)
+        subscription = await there.subscription("shop_1")
+        await subscription.disable()
+        old.run(name.format("skipped"))
+        with psycopg.connect(old.conninfo) as writer:
+            writer.execute(name.format("open").encode())
+            await here.write_marker()
+            position = LSN(str(old.one("SELECT pg_current_wal_insert_lsn()")))
+            # Its record starts there.
+            writer.commit()
+        old.run(name.format("later"))
+        # As a rollback does it, when it lets the new server follow again.
+        reached = await (await here.slot("shop_1")).advance(position)
+        assert reached == position
+        moving = move_origin(inner(there), inner(subscription), reached)  # type: ignore[arg-type]
+        if moving is not None:
+            await moving
+        await subscription.enable()
+        await subscription.wait_for_catchup(await here.write_marker(), publisher=inner(here))  # type: ignore[arg-type]
+    assert new.all("SELECT name FROM customers ORDER BY id") == [
+        (one,) for one in ("a", "b", "open", "later")
+    ]
 
 
 async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour) -> None:

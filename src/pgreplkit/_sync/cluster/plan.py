@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
 from logging import getLogger
 from pathlib import Path
 from typing import Protocol
@@ -183,6 +184,7 @@ class Plan:
             UpgradeActive: If another process runs a plan of the same upgrade.
         """
         checked_flags(force=force)
+        _insist_on_function(on_progress)
         if self._journal.done or self._begun:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
@@ -228,6 +230,7 @@ class Plan:
             HostFileError: If another process has continued it, or its journal cannot be written.
             UpgradeActive: If another process runs a plan of the same upgrade.
         """
+        _insist_on_function(on_progress)
         if not self._is_started:
             # Continuing from here would skip the checks of run(), which may just have refused it.
             raise ValueError(
@@ -443,6 +446,13 @@ def _version_of(file: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _insist_on_function(on_progress: object) -> None:
+    """Raise TypeError for what cannot be called, before it stops an operation in the middle."""
+    # No one would await a coroutine.
+    if on_progress is not None and (not callable(on_progress) or iscoroutinefunction(on_progress)):
+        raise TypeError(f"on_progress must be a function that is not async, not {on_progress!r}")
 
 
 def _report(
