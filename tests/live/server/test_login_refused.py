@@ -58,7 +58,7 @@ def guest(server: Database, **parts: str) -> str:
 
 
 @pytest.mark.parametrize(("parts", "sqlstate"), PERMANENT)
-async def test_a_refused_login_is_told_from_a_server_that_is_down(
+async def test_a_refused_login_is_an_error_of_its_own(
     server: Database, colour: Colour, parts: dict[str, str], sqlstate: str | None
 ) -> None:
     with pytest.raises(LoginRefused, match="correct the role, the password") as raised:

@@ -52,7 +52,7 @@ def test_an_end_needs_no_fence() -> None:
     assert must_be_fenced(after(journal, 1)) == {}
 
 
-def test_rows_that_the_source_got_meanwhile_are_kept_by_undo() -> None:
+def test_undo_keeps_rows_that_the_source_got_while_its_fence_was_disabled() -> None:
     [journal, *_] = JOURNALS
     opened = next(n for n, one in enumerate(journal.steps) if isinstance(one, do.OpenTables))
     fencing = "{}.fence_writes(['public.a'], name='shop_fence')"
