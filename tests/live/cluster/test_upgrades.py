@@ -474,6 +474,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         assert orders(sides) == (104, 104)
 
 
+@pytest.mark.matrix
 async def test_each_phase_has_the_remedies_of_all_operations(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -563,6 +564,7 @@ async def test_each_phase_has_the_remedies_of_all_operations(
             await differences(upgrade)
 
 
+@pytest.mark.matrix
 async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -667,6 +669,7 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         assert finding.found == "public.docs, public.lists, public.pages"
 
 
+@pytest.mark.matrix
 async def test_operations_on_other_databases_than_those_of_the_preparation_are_refused(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -716,6 +719,7 @@ async def test_operations_on_other_databases_than_those_of_the_preparation_are_r
 
 
 @pytest.mark.pg(">=16")
+@pytest.mark.matrix
 async def test_programs_that_cannot_copy_the_schema_are_found_before_the_run(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -968,7 +972,7 @@ async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
 
 
 @pytest.mark.pg(">=18")
-async def test_undo_goes_on_without_a_subscription_that_someone_has_dropped(
+async def test_undo_continues_without_a_subscription_that_someone_has_dropped(
     sides: Pair, colour: Colour, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -995,7 +999,7 @@ async def test_undo_goes_on_without_a_subscription_that_someone_has_dropped(
 
 
 @pytest.mark.pg(">=11")
-async def test_a_fence_that_someone_disables_is_none_in_every_operation(
+async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -1129,6 +1133,7 @@ async def test_the_actor_of_a_plan_does_not_show_passwords(
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def end(database: Database) -> LSN:
         ("day", "31.31.2020", "date"),
     ],
 )
-@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("copy", [True, pytest.param(False, marks=pytest.mark.matrix)])
 def test_a_constant_that_a_column_does_not_take_is_found_before_anything_is_made(
     two: Pair, column: str, value: object, problem: str, copy: bool
 ) -> None:
