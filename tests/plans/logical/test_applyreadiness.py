@@ -62,6 +62,17 @@ def readiness(**changes: Any) -> Readiness:
     return apply_readiness(attrs.evolve(FACTS, rights=attrs.evolve(RIGHTS, **rights), **changes))
 
 
+@pytest.mark.parametrize(
+    ("columns", "found"), [(("name",), r"found by (name), which"), ((), "by all of their values")]
+)
+def test_rows_that_no_unique_index_tells_apart_are_found(
+    columns: tuple[str, ...], found: str
+) -> None:
+    finding = readiness(ambiguous={T: columns})["table public.t"]
+    assert finding.severity is Severity.WARNING
+    assert found in finding.found
+
+
 def test_everything_is_found() -> None:
     found = readiness()
     assert found.severity is Severity.OK
