@@ -96,6 +96,8 @@ class AsyncApplyTarget(AsyncClosing):
         self.connection = connection
         self.name, self.uses_origin = name, uses_origin
         self.origin: str = sql.PREFIX + name
+        self.origin_returns = True
+        """Whether the publisher's origin of the same name has this subscriber's changes."""
         self.link = AsyncLink(connection)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"

@@ -144,9 +144,10 @@ UNFENCED = f"""
     )
     SELECT n.nspname AS schema, c.relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid IN (SELECT relid FROM given
+    -- NOT EXISTS would compare each table with each trigger.
+    WHERE c.oid IN ((SELECT relid FROM given
             UNION SELECT tgrelid FROM fenced WHERE pronamespace = to_regnamespace(%s::text))
-        AND NOT EXISTS (SELECT FROM fenced WHERE tgrelid = c.oid AND refuses)
+        EXCEPT SELECT tgrelid FROM fenced WHERE refuses)
     ORDER BY 1, 2
 """
 """The tables of publications that accept writes, and those with a trigger of a schema's fence."""
