@@ -35,7 +35,7 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
-from pgreplkit.host.journalfile import write_journal
+from pgreplkit.host.journalfile import read_journal, write_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import Names, cutover_journal
@@ -836,6 +836,33 @@ async def test_a_commit_that_starts_exactly_at_the_position_of_a_slot_comes_once
     assert new.all("SELECT name FROM customers ORDER BY id") == [
         (one,) for one in ("a", "b", "open", "later")
     ]
+
+
+async def test_a_journal_that_another_operation_begins_during_the_checks_is_kept(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    file, other = tmp_path / "journal.json", Names(upgrade="other")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'customers'::regclass"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with psycopg.connect(new.conninfo) as blocker:
+            # The checks look for rows.
+            blocker.execute("LOCK customers")
+
+            def begin() -> None:
+                wait_until(lambda: bool(new.one(waiting)))
+                write_journal(file, cutover_journal(other, {}, way_back=False))
+                blocker.rollback()
+
+            thread = threading.Thread(target=begin)
+            thread.start()
+            with pytest.raises(HostFileError, match="was written by another process"):
+                await plan.run()
+            thread.join()
+    assert read_journal(file).operation == "cutover of other"
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
 
 
 async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour) -> None:
