@@ -367,7 +367,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
+        with pytest.raises(TypeError, match="redirect must take 1 argument: too"):
             await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
         # An upgrade of another name, which uses the same file.
         journal = cutover_journal(Names(upgrade="other"), {}, way_back=False)
@@ -418,8 +418,13 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
         plan = await upgrade.plan_cutover()
-        for wrong in ("print", Awaited().__call__):
-            with pytest.raises(TypeError, match="on_progress must be a function that is not async"):
+        for wrong, problem in (
+            ("print", "be callable"),
+            (Awaited(), "be an ordinary function"),
+            # Called with an argument, it would stop the plan at the first step.
+            (lambda: None, "take 1 argument"),
+        ):
+            with pytest.raises(TypeError, match=f"on_progress must {problem}"):
                 await plan.run(wrong)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="stop") as stopped:
             await plan.run(stopped_at(OpenTables))

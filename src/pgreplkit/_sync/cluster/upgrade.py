@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -79,6 +78,7 @@ from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.functions import insist_on_arguments
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
@@ -382,7 +382,7 @@ class Upgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
-            _insist_on_one_argument(redirect)
+            insist_on_arguments(redirect, "redirect", takes=1)
         return UpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout, files
         )
@@ -401,15 +401,6 @@ class Upgrade:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-def _insist_on_one_argument(redirect: Redirect) -> None:
-    try:
-        signature(redirect).bind(NEW)
-    except TypeError as error:
-        raise TypeError(f"redirect must take one argument, the server: {error}") from None
-    except ValueError:
-        pass  # A function of C that does not show its arguments.
 
 
 @attrs.frozen
