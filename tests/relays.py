@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import threading
@@ -56,8 +57,12 @@ class Relay:
         if self._frozen_by is not None and self._frozen_by in data:
             self._is_dead.set()
         if not self._is_dead.is_set():
-            (server if end is client else client).sendall(data)
+            (server if end is client else client).sendall(self._seen(data))
         return bool(data)
+
+    def _seen(self, data: bytes) -> bytes:
+        """Return what the other end receives."""
+        return data
 
     def __enter__(self) -> Self:
         return self
@@ -65,3 +70,11 @@ class Relay:
     def __exit__(self, *error: object) -> None:
         self._is_closed.set()
         self._listener.close()
+
+
+class Pooler(Relay):
+    """Tells clients numbers of its own for the server's processes, as connection poolers do."""
+
+    def _seen(self, data: bytes) -> bytes:
+        # BackendKeyData: its length, the process, and the secret of a cancel request.
+        return re.sub(rb"(K\0\0\0\x0c)....", b"\\1\x7f\xff\xff\xff", data, flags=re.DOTALL)

@@ -126,6 +126,7 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
     connection_error = changed.pop("connection_error", "")
     connection_sqlstate = changed.pop("connection_sqlstate", None)
     missing = changed.pop("missing", ())
+    is_pooled = bool(changed.pop("is_pooled", False))
     leftovers = changed.pop("leftovers", ())
     settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
     facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
@@ -140,6 +141,7 @@ def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         leftovers=leftovers,  # type: ignore[arg-type]
         connection_error=connection_error,  # type: ignore[arg-type]
         connection_sqlstate=connection_sqlstate,  # type: ignore[arg-type]
+        is_pooled=is_pooled,
     )
 
 

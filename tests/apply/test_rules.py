@@ -17,4 +17,6 @@ def test_rules_are_checked() -> None:
         TableRule(columns={"a": True})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="where must be callable"):
         TableRule(where="a > 1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="where must take 1 argument"):
+        TableRule(where=lambda: True)  # type: ignore[arg-type, misc]
     assert TableRule(to="Users").to == TableName("public", "users")

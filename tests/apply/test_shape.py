@@ -6,8 +6,10 @@ import pytest
 from applyfacts import INT, OWN, TEXT, column, matched, source, target
 
 from pgreplkit.apply import TableRule
+from pgreplkit.apply.shape import insist_on_named
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.errors import SchemaMismatch
+from pgreplkit.values.tablename import TableName
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,19 @@ def test_a_misspelt_column_of_a_rule_is_not_added_to_the_subscriber() -> None:
     with pytest.raises(SchemaMismatch, match=r"no column 'n'; the rule maps .* 'nn'") as caught:
         matched(own=own, rule=TableRule(columns={"nn": "number"}))
     assert caught.value.sql == ()
+
+
+def test_a_rule_names_what_the_subscriber_has() -> None:
+    name = TableName("public", "t")
+    rule = TableRule(to="u", columns={"a": "x", "n": None}, constants={"y": 1}, key=("id", "z"))
+    with pytest.raises(SchemaMismatch, match=r"no table public\.u; correct the rule or the"):
+        insist_on_named(name, None, rule)
+    with pytest.raises(SchemaMismatch, match=r"no column 'x'; .*'y'; .*'z'; correct the rule"):
+        insist_on_named(name, OWN, rule)
+    insist_on_named(name, OWN, TableRule(columns={"old": None, "label": "name"}, key=("id",)))
+
+
+def test_a_constant_that_is_null_needs_a_column_that_takes_it() -> None:
+    own = target(column("id"), column("name", TEXT, not_null=True), column("n"))
+    with pytest.raises(SchemaMismatch, match="the constant 'name' is NULL, and its column is NOT"):
+        matched(own=own, rule=TableRule(columns={"name": None}, constants={"name": None}))

@@ -22,6 +22,8 @@ from pgreplkit.plans.logical.deltacolumns import INTEGERS, delta_problems
 _FOUND, _WINS = "current_setting('pgreplkit.found')", "current_setting('pgreplkit.wins')::boolean"
 """The xmin of the row to which the change was compared, empty if there was none; and whether it is
 older than the change."""
+NAN_FOUND = "NaN has no difference"
+"""The text of the subscriber's error for such a value."""
 _XID = "(txid_current() % 4294967296)::text::xid"
 
 
@@ -50,6 +52,8 @@ class DeltaStatements(StampedStatements):
         # Only one statement compares times.
         self._stamp_used = set()
         self._names = {*names}
+        self.deltas = [one.position for one in match.written if one.column.name in self._names]
+        """The positions of the columns to which differences are added."""
         keys = self._fixed
         self._others = [
             one
@@ -186,5 +190,5 @@ class DeltaStatements(StampedStatements):
 def _without_nan(amount: str) -> str:
     """Return an amount that fails if it is NaN, after which no sum could be equal on all nodes."""
     # The text depends on the amount: a constant one would be converted when the plan is made.
-    found = f"('NaN has no difference' || left(({amount})::text, 0))::numeric"
+    found = f"('{NAN_FOUND}' || left(({amount})::text, 0))::numeric"
     return f"CASE WHEN {amount} = 'NaN' THEN {found} ELSE {amount} END"

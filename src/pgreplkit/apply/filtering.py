@@ -39,6 +39,10 @@ def filtered(
     is_moved = old is not None and any(
         is_key and old[0][at] != new[0][at] for at, is_key in enumerate(keys)
     )
+    if old is not None and is_moved and kept is not None and UNSENT in kept[1]:
+        # Only the subscriber's row has the large values that were not sent.
+        yield from plan.update(old, kept)
+        return
     if old is not None and (kept is None or (is_moved and not plan.match.is_full)):
         yield plan.delete(old, needs_row=False)
     # Without an old row the key is the same, and identifies the row that no longer fits.

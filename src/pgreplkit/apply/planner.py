@@ -95,6 +95,8 @@ class Planner:
         reader = readers[0]
         plan = self._plans.get(reader) or self.plan(reader)
         if isinstance(plan, DeltaPlan):
+            if kind == _UPDATE and old is None:
+                raise plan.lacks_old_values()
             return plan.changes(old, new)
         # Only here are values loaded: the statements take the publisher's texts or bytes as they
         # are.

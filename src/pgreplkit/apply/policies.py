@@ -10,6 +10,7 @@ import attrs
 from pgreplkit.apply.versions import Version, is_superseded
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.functions import insist_on_function
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -138,7 +139,11 @@ class MergeWith:
     Needs REPLICA IDENTITY FULL on the publisher, and a unique key on the subscriber.
     """
 
-    merge: Merge = attrs.field(validator=attrs.validators.is_callable())
+    merge: Merge = attrs.field()
+
+    @merge.validator
+    def _takes_both(self, _: object, merge: Merge) -> None:
+        insist_on_function(merge, "merge", takes=2)
 
     def decide(self, local: Version | None, remote: Version) -> Decision:
         """Merge, or apply the change if there is no row."""

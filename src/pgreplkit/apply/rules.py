@@ -6,6 +6,7 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.values.functions import insist_on_function
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -83,8 +84,8 @@ class TableRule:
         if twice:
             raise ValueError(f"several values are mapped to the column {sorted(twice)[0]!r}")
         for name in ("where", "change"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable")
+            if getattr(self, name) is not None:
+                insist_on_function(getattr(self, name), name, takes=1)
 
     @property
     def needs_rows(self) -> bool:

@@ -25,6 +25,7 @@ from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.functions import insist_on_function
 from pgreplkit.values.seconds import reconnect_seconds
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -95,6 +96,8 @@ def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]
 def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
     if not callable(given) and given not in ("stop", "park"):
         raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
+    if callable(given):
+        insist_on_function(given, "on_error", takes=1)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,6 +12,7 @@ from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.protocol.pgoutput.tables import RelationIdentity, Table
 from pgreplkit.protocol.pgoutput.tuples import Octets
+from pgreplkit.values.tablename import TableName
 
 Dump = Callable[[object], Octets]
 """Returns the text of a Python value, as the server reads it."""
@@ -131,6 +132,8 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
             problems.append(f"{target.table} has no column {constant!r}, which is a constant")
         else:
             written.append(Written(own, len(source.columns) + len(constants)))
+            if value is None and own.not_null:
+                problems.append(f"the constant {constant!r} is NULL, and its column is NOT NULL")
         try:
             constants.append(dump(value))
         except ValueError as error:
@@ -146,6 +149,32 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         raise SchemaMismatch(str(source), tuple(problems), tuple(filter(None, ddl)))
     is_unique = target.is_unique([one.column.name for one in key])
     return Match(source, target, tuple(written), tuple(constants), key, is_unique)
+
+
+def insist_on_named(table: TableName, target: TargetTable | None, rule: TableRule) -> None:
+    """Refuse a rule that names a table or a column that the subscriber does not have.
+
+    Unlike ``match``, it does not look at the published columns: a change that was made before they
+    were altered still has the old ones.
+
+    Raises: SchemaMismatch.
+    """
+    problems = []
+    if target is None:
+        problems = [f"the subscriber has no table {rule.to or table}"]
+    else:
+        names = dict.fromkeys([*rule.columns.values(), *rule.constants, *(rule.key or ())])
+        missing = [name for name in names if name is not None and target.column(name) is None]
+        problems = [f"{target.table} has no column {name!r}" for name in missing]
+    if problems:
+        raise mismatch_of_rule(table, problems)
+
+
+def mismatch_of_rule(table: TableName, problems: Sequence[str]) -> SchemaMismatch:
+    """Return the error for a rule that does not fit the subscriber's table."""
+    mismatch = SchemaMismatch(str(table), tuple(problems))
+    mismatch.remedy = "correct the rule or the subscriber's table, and run the applier again"
+    return mismatch
 
 
 def _unknown(source: Table, rule: TableRule) -> Iterator[str]:

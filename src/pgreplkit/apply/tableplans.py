@@ -15,6 +15,7 @@ from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.shape import Dump, Match
 from pgreplkit.apply.stamped import StampedStatements
 from pgreplkit.apply.statements import Statement, Statements
+from pgreplkit.errors import SchemaMismatch
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, UNSENT, Octets, RawValues
 
 Step: TypeAlias = tuple[Statement, Sequence[Octets], Sequence[int]]
@@ -131,6 +132,23 @@ class TablePlan:
         statement = self._get("clear", self._statements.delete_source)
         return statement.bound(self.constants, self.constant_formats)
 
+    def _whole(self, old: RawValues, new: RawValues) -> RawValues:
+        """Return the new row with its unsent values taken from the old row.
+
+        Raises: SchemaMismatch if the old row has no more than its key.
+        """
+        new = merged(old, new)
+        if UNSENT in new[1]:
+            raise self.lacks_old_values()
+        return new
+
+    def lacks_old_values(self) -> SchemaMismatch:
+        """Return the error for a change without the whole old row, which the root promises."""
+        return SchemaMismatch(
+            str(self.match.source),
+            ("the replica identity of the row's partition is not FULL: old values were not sent",),
+        )
+
     def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
         if self.has_constants:
             values, formats = values + self.constants, formats + self.constant_formats
@@ -174,6 +192,8 @@ class StampedPlan(TablePlan):
             if self.match.is_full:
                 new = merged(old, new)
             if self._is_moved(old, new):
+                if self.match.is_full and UNSENT in new[1]:
+                    raise self.lacks_old_values()
                 steps.append(self.delete(old))
         unsent = _unsent(new[1])
         # Under a new key the row is not expected to exist.
@@ -226,14 +246,21 @@ class DeltaPlan(StampedPlan):
     ) -> None:
         super().__init__(matched, rule, dump, name, stamped)
         self._before = (stamped.hold(), stamped.judge())
+        self._deltas = stamped.deltas
 
     def changes(self, old: RawValues | None, new: RawValues | None) -> list[Step]:
-        """Return the steps of an INSERT, UPDATE or DELETE."""
+        """Return the steps of an INSERT, UPDATE or DELETE.
+
+        Raises: SchemaMismatch if the old row has no more than its key.
+        """
         if old is None:
             return [] if new is None else self._added(new)
         if new is None:
             return [self.delete(old)]
-        values, formats = new = merged(old, new)
+        values, formats = new = self._whole(old, new)
+        # None of these columns can be NULL.
+        if any(old[0][at] is None for at in self._deltas):
+            raise self.lacks_old_values()
         if self._is_moved(old, new):
             return [self.delete(old), *self._added(new)]
         both = self._bound(self._replace, [*old[0], *values], [*old[1], *formats])
@@ -260,7 +287,7 @@ class MergedPlan(TablePlan):
         """Return the step that updates a row, and fails if it is not the publisher's old one."""
         if old is None:
             return super().update(old, new, needs_row=needs_row)
-        values, formats = merged(old, new)
+        values, formats = self._whole(old, new)
         statement = self._get("insisting", self._insisting)
         return [self._bound(statement, [*old[0], *values], [*old[1], *formats])]
 
@@ -285,9 +312,13 @@ def _unsent(formats: Sequence[int]) -> frozenset[int]:
 
 
 def merged(old: RawValues, new: RawValues) -> RawValues:
-    """Return the new row with its unsent values taken from the whole old row."""
+    """Return the new row with its unsent values taken from the whole old row.
+
+    An old row of a partition may have no more than its key, although the identity of the root is
+    FULL. Its other values are NULL, which a value that was not sent is not.
+    """
     values, formats = [*new[0]], [*new[1]]
     for at, how in enumerate(formats):
-        if how == UNSENT:
+        if how == UNSENT and old[0][at] is not None:
             values[at], formats[at] = old[0][at], old[1][at]
     return values, formats

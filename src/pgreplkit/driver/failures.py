@@ -145,8 +145,16 @@ def message_without_values(error: psycopg.Error) -> str:
     """
     message = error.diag.message_primary or str(error).strip()
     if (error.sqlstate or "").startswith(_DATA_EXCEPTION):
-        return _QUOTED.sub('"…"', message)
+        return _QUOTED.sub(_hidden, message)
     return message
+
+
+def _hidden(quoted: re.Match[str]) -> str:
+    # A first connect does without it.
+    from pgreplkit.apply.deltas import NAN_FOUND
+
+    text = quoted.group()
+    return text if text[1:-1] == NAN_FOUND else '"…"'
 
 
 def whole_message(error: psycopg.Error) -> str:

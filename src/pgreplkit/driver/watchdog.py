@@ -51,15 +51,17 @@ def watched(
 
 
 @contextmanager
-def answered_in_time(connection: BaseConnection[object]) -> Iterator[None]:
+def answered_in_time(
+    connection: BaseConnection[object], *, within: float | None = None
+) -> Iterator[None]:
     """Cut the connection if the commands of the block are not answered in time.
 
     psycopg waits for an answer without limit, so a path that falls silent would stop the caller.
-    The limit is that of a stream whose server has wal_sender_timeout off.
+    By default the limit is that of a stream whose server has wal_sender_timeout off.
 
     Raises: psycopg's ConnectionTimeout.
     """
-    with _watching(_Wait(connection)):
+    with _watching(_Wait(connection, within)):
         yield
 
 
@@ -80,13 +82,18 @@ def _watching(wait: _Wait) -> Iterator[None]:
 class _Wait:
     """A command whose answer is not complete yet."""
 
-    def __init__(self, connection: BaseConnection[object]) -> None:
+    def __init__(self, connection: BaseConnection[object], within: float | None = None) -> None:
         self.since: float = time.monotonic()
         self.found: str | None = None
         """Why the connection was cut."""
         self.is_looked_at = False
-        self._connection = connection
+        self._connection, self._within = connection, within
         self._ended, self._lock = Event(), Lock()
+
+    @property
+    def limit(self) -> float:
+        """Seconds for an answer."""
+        return _limit() if self._within is None else self._within
 
     def end(self) -> None:
         """Note that the wait is over, so that the connection is not cut."""
@@ -101,7 +108,7 @@ class _Wait:
         self.since, self.is_looked_at = time.monotonic(), False
 
     def _judge(self) -> None:
-        self._cut(f"the server did not answer within {_limit():g} s")
+        self._cut(f"the server did not answer within {self.limit:g} s")
 
     def _cut(self, found: str) -> None:
         with self._lock, suppress(OSError):
@@ -126,7 +133,7 @@ class _Statement(_Wait):
         # The answer may be on its way.
         is_cut = found is not None and not self._ended.wait(_BEAT)
         if is_cut and not _has_arrived(self._connection, within=_BEAT):
-            self._cut(f"the server sent nothing for {_limit():g} s, {found}")
+            self._cut(f"the server sent nothing for {self.limit:g} s, {found}")
 
 
 class _Watcher:
@@ -157,8 +164,8 @@ class _Watcher:
                 if not self._waiting:
                     self._thread = None
                     return
-                before = time.monotonic() - _limit()
-                due = [w for w in self._waiting if w.since < before and not w.is_looked_at]
+                now = time.monotonic()
+                due = [w for w in self._waiting if w.since + w.limit < now and not w.is_looked_at]
             for wait in due:
                 wait.is_looked_at = True
                 # A thread for each: asking may take as long as a connection does.

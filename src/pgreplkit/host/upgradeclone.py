@@ -37,6 +37,7 @@ from pgreplkit.values.controlfile import ControlState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
 
+DEFAULT_PORT = "5432"
 _CONTROL = "global/pg_control"
 
 
@@ -70,6 +71,12 @@ class CloneDirectories:
         copy = LocalControl(target.with_name(f"{target.name}.copy"), bindir=old_bindir)
         new = LocalControl(target, bindir=bindir)
         return cls(new, copy, os.fspath(bindir), os.fspath(old_bindir), dict(settings or {}))
+
+    @property
+    def port(self) -> str:
+        """The port of the new server; the names of settings have no case."""
+        ports = [value for name, value in self.settings.items() if name.lower() == "port"]
+        return ports[-1].strip() if ports else DEFAULT_PORT
 
     def majors(self) -> dict[str, int]:
         """Return the major versions of the programs of both directories."""

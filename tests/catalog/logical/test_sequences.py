@@ -7,8 +7,7 @@ import pytest
 from pgreplkit.catalog.logical.sequences import sequence_in
 
 
-def record(*owner: str | None) -> dict[str, object]:
-    names = zip(("owner_schema", "owner_table", "owner_column"), owner, strict=True)
+def record(owner: list[str] | None) -> dict[str, object]:
     return {
         "schema": "public",
         "name": "users_id_seq",
@@ -19,8 +18,8 @@ def record(*owner: str | None) -> dict[str, object]:
         "increment": 5,
         "cycle": False,
         "cache": 1,
+        "owner": owner,
         "is_identity": True,
-        **dict(names),
     }
 
 
@@ -28,10 +27,10 @@ def record(*owner: str | None) -> dict[str, object]:
 def test_the_next_value_is_the_last_one_until_it_was_returned(
     is_called: bool, following: int
 ) -> None:
-    sequence = sequence_in(record(None, None, None), 7, is_called)
+    sequence = sequence_in(record(None), 7, is_called)
     assert (sequence.next_value, sequence.owner) == (following, None)
 
 
 def test_the_owner_is_a_column_with_quoted_names() -> None:
-    sequence = sequence_in(record("public", "Users", "id"), 1, False)
+    sequence = sequence_in(record(["public", "Users", "id"]), 1, False)
     assert sequence.owner == 'public."Users".id'

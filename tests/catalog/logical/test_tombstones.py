@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from applyfacts import INT, JSON, column, target
 
@@ -16,10 +17,14 @@ TABLE = target(column("id"), column("n", JSON))
 
 
 @pytest.mark.parametrize("is_final", [False, True])
-def test_the_number_of_triggers_is_that_of_the_statements(is_final: bool) -> None:
-    statements = create_triggers(TABLE, ["id"], 7, is_final=is_final)
+@pytest.mark.parametrize("partitions", [(), ("public.t1", 'public."T 2"')])
+def test_the_number_of_triggers_is_that_of_the_statements(
+    is_final: bool, partitions: tuple[str, ...]
+) -> None:
+    table = attrs.evolve(TABLE, partitions=partitions)
+    statements = create_triggers(table, ["id"], 7, is_final=is_final)
     created = [one for one in statements if one.startswith("CREATE TRIGGER")]
-    assert len(created) == number_of_triggers(is_final=is_final)
+    assert len(created) == number_of_triggers(table, is_final=is_final)
     # Each can be repeated.
     assert len([one for one in statements if one.startswith("DROP TRIGGER IF")]) == len(created)
     assert ("NO_REUSE" in statements[0] or "AFTER INSERT" in "".join(statements)) is is_final

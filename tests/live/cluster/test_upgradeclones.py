@@ -145,6 +145,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         ({"port": "0"}, "this machine could not ask it"),
     ],
 )
+@pytest.mark.parametrize("setting", ["port", "Port"])
 async def test_a_server_that_answers_is_not_taken_for_the_new_one(
     clusters: Clusters,
     cluster: Pair,
@@ -152,7 +153,9 @@ async def test_a_server_that_answers_is_not_taken_for_the_new_one(
     tmp_path: Path,
     other: dict[str, str],
     found: str,
+    setting: str,
 ) -> None:
+    port = str(cluster.primary.port)
     async with await colour.primary(cluster.primary.conninfo) as primary:
         clone = colour.bound(
             (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
@@ -162,10 +165,12 @@ async def test_a_server_that_answers_is_not_taken_for_the_new_one(
                 directory=tmp_path / "new",
                 bindir=complete(clusters.lab, 18).bindir,
                 old_bindir=complete(clusters.lab, cluster.major).bindir,
+                settings={setting: port},
             )
         )
         readiness = await clone.check()
     address, database = readiness["address"], readiness["database"]
+    assert (readiness["port"].severity is Severity.OK) == ("port" not in other)
     assert (address.severity, address.found) == (Severity.CRITICAL, found)
     assert (database.severity is Severity.CRITICAL) == ("dbname" in other)
 

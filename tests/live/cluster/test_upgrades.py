@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ from clusters import Cluster, Clusters, soon, wait_until
 from colours import Colour, inner
 from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
+from relays import Pooler
 
 from pgreplkit import AsyncPlan, Primary, TableName
 from pgreplkit.catalog.cluster.upgrade import FACTS
@@ -39,9 +43,11 @@ from pgreplkit.plans.cluster.upgradesteps import (
     DropPublications,
     DropSubscriptions,
     FenceTables,
+    MakeBackSlots,
     OpenTables,
     Redirect,
     SetSequences,
+    StopSubscriptions,
     Subscribe,
     WaitApplied,
 )
@@ -105,6 +111,8 @@ async def opened(
         yield colour.bound(upgrade)
 
 
+HOLDER = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1885697651
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 END_LOCKS = """SELECT pg_terminate_backend(pid) FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 1885697651"""
 
@@ -789,6 +797,26 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
+async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    kind = Upgrade if colour.name == "sync" else AsyncUpgrade
+    with Pooler(new.node.port) as pooler:
+        pooled = make_conninfo(new.conninfo, port=pooler.port)
+        async with (
+            await colour.primary(old.conninfo) as here,
+            await colour.primary(pooled) as there,
+        ):
+            upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
+            found = await upgrade.check()
+            assert found["old: connection"].severity is Severity.OK
+            assert found["new: connection"].severity is Severity.CRITICAL
+            plan = await upgrade.plan_prepare(copy_schema=False)
+            with pytest.raises(ServerError, match="the new server leads to a connection pooler"):
+                await plan.run()
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
+
+
 @pytest.mark.pg(">=11")
 async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_change(
     sides: Pair, colour: Colour, tmp_path: Path, cluster: Cluster
@@ -855,6 +883,14 @@ async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_ro
             await cutover.run(create, force=True)
         await cutover.undo()
         old.run("DROP TABLE empty, events_2", "INSERT INTO scratch VALUES (2)")
+        # A rebuilt journal does not know what was left out.
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_cutover()).run(stopped_at(WaitApplied), force=True)
+        (tmp_path / "journal.json").unlink()
+        rebuilt = await upgrade.plan_resume()
+        with pytest.raises(PlanFailed, match=r"public\.scratch: .*undo\(\).*force=True"):
+            await rebuilt.resume()
+        await rebuilt.undo()
         await (await upgrade.plan_cutover()).run(force=True)
         rollback = await upgrade.plan_rollback()
         # The other one is empty, as many may be in a rollback.
@@ -862,6 +898,63 @@ async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_ro
             await rollback.run(create)
         await rollback.undo()
         order(new)
+
+
+@pytest.mark.pg(">=18")
+async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
+    sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.cluster.upgradelock._ANSWERS_WITHIN", 1.0)
+    stopped: list[int] = []
+
+    def stop(node: str) -> None:
+        # It serves the step after this one.
+        pid = sides.subscriber.one(HOLDER) if node == "new" else None
+        assert isinstance(pid, int)
+        stopped.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_cutover(stop, way_back=False)
+        try:
+            with pytest.raises(PlanFailed, match=r"remove the write fence: .* not answer within 1"):
+                await plan.run()
+            with pytest.raises(UpgradeActive, match=f"{stopped[0]}"):
+                await (await upgrade.plan_resume()).resume()
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        await (await upgrade.plan_resume()).resume()
+        assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER
+
+
+@pytest.mark.pg(">=18")
+async def test_undo_goes_on_without_a_subscription_that_someone_has_dropped(
+    sides: Pair, colour: Colour, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    old.run("CREATE TABLE alone (id int PRIMARY KEY)")
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_cutover()).run(stopped_at(MakeBackSlots))
+        new.run(
+            "ALTER SUBSCRIPTION shop_1 SET (slot_name = NONE)",
+            "DROP SUBSCRIPTION shop_1",
+        )
+        await (await upgrade.plan_resume()).undo()
+        order(old)
+        assert "the new server has no subscription 'shop_1' any longer" in caplog.text
+        status = await upgrade.status()
+        assert [(one.state.subname, one.state.subenabled) for one in status.forward] == [
+            ("shop_2", True)
+        ]
+        with pytest.raises(PlanRefused, match=r"missing subscriptions: shop_1"):
+            await (await upgrade.plan_cutover()).run()
+        await (await upgrade.plan_finish()).run()
+        assert old.all(LEFT) == []
 
 
 @pytest.mark.pg(">=11")
@@ -909,6 +1002,18 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         ):
             await cutover.run(disabling)
         await cutover.undo()
+        for kind in (StopSubscriptions, MakeBackSlots):
+
+            def late(progress: StepProgress, kind: type[Step] = kind) -> None:
+                # As a step that waits for transactions.
+                if progress.elapsed is None and isinstance(progress.step, kind):
+                    time.sleep(1.1)
+                    old.run(disable)
+
+            cutover = await upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=r"old server fenced: it accepts writes to public"):
+                await cutover.run(late)
+            await cutover.undo()
         # Some days later, another process continues.
         for change in (disable, "DROP TRIGGER shop_fence ON orders"):
             with pytest.raises(RuntimeError):
@@ -1061,6 +1166,15 @@ def test_truncate_is_found_where_it_is_not_replicated(
         found = r"rows after TRUNCATE: public.notes, public.orders;"
         with pytest.raises(PlanRefused, match=found):
             upgrade.plan_cutover().run()
+        new.connection.execute(ALONE)
+        # Truncated before the checks, and not empty: without a key, its rows are counted when no
+        # one can write.
+        for change in (INSERT["notes"], b"TRUNCATE notes", INSERT["notes"]):
+            old.connection.execute(change)
+        with pytest.raises(PlanFailed, match=r"TRUNCATE of public.notes was not repl"):
+            upgrade.plan_cutover().run()
+        upgrade.plan_resume().undo()
+        old.connection.execute(b"DELETE FROM notes")
         new.connection.execute(ALONE)
 
         def truncating(server: Primary, table: str) -> Callable[[StepProgress], None]:

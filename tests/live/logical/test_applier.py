@@ -212,15 +212,41 @@ def test_a_position_in_a_table_needs_no_origin(two: Pair) -> None:
     assert not two.subscriber.all("SELECT 1 FROM pg_replication_origin WHERE roname ~ 'pgrepl'")
 
 
-def test_large_values_that_did_not_change_stay(two: Pair) -> None:
+@pytest.mark.parametrize("filters", [False, True])
+def test_large_values_that_did_not_change_stay(two: Pair, filters: bool) -> None:
     for each in (two.publisher, two.subscriber):
         each.run("ALTER TABLE t ALTER name SET STORAGE EXTERNAL")
-    one = applier(two)
+    rules = {"t": TableRule(change=lambda row: {"n": row["n"]})} if filters else {}
+    one = applier(two, tables=rules)
     two.publisher.run("INSERT INTO t VALUES (1, repeat('x', 50000), 1)")
     one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("UPDATE t SET n = 2", "UPDATE t SET id = 3")
     one.run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two)
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.parametrize("filters", [False, True])
+def test_large_values_of_a_partition_stay_if_only_the_root_has_a_full_identity(
+    two: Pair, filters: bool
+) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run(
+            "CREATE TABLE p (id int PRIMARY KEY, name text, n int) PARTITION BY RANGE (id)",
+            "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (100)",
+            "ALTER TABLE p1 ALTER name SET STORAGE EXTERNAL",
+        )
+    two.publisher.run(
+        "ALTER TABLE p REPLICA IDENTITY FULL",
+        "CREATE PUBLICATION roots FOR TABLE p WITH (publish_via_partition_root = true)",
+        "INSERT INTO p VALUES (1, repeat('x', 50000), 1)",
+    )
+    rules = {"p": TableRule(change=lambda row: {"n": row["n"]})} if filters else {}
+    one = applier(two, publications=["roots"], tables=rules)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE p SET n = 2", "UPDATE p SET id = 3")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two, "p")
 
 
 @NEWEST

@@ -165,7 +165,7 @@ def test_a_rule_that_fails_within_a_large_transaction_names_its_change(two: Pair
 
     one = begun(two, tables={"t": TableRule(where=refuse)})
     two.publisher.run(LARGE.replace(f"{ROWS}", "3000"))
-    with pytest.raises(ApplyFailed, match="ZeroDivisionError") as caught:
+    with pytest.raises(ApplyFailed, match="where raised ZeroDivisionError") as caught:
         one.run(stop_at=end(two.publisher), timeout=60)
     assert caught.value.change_number == 2000
     assert two.subscriber.all("SELECT FROM t") == []

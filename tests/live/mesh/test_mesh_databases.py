@@ -9,8 +9,9 @@ import pytest
 from clusters import Clusters
 from databases import Database, make_database
 
+from pgreplkit.apply import DeltaColumns, LastUpdateWins, Policy
 from pgreplkit.catalog.server.session import TIMEOUTS
-from pgreplkit.errors import PlanRefused
+from pgreplkit.errors import PlanRefused, SchemaMismatch
 from pgreplkit.mesh import Mesh
 from pgreplkit.plans.mesh.steps import CopyRows, MakeStreams
 from pgreplkit.rows import Finding, Severity, StepProgress
@@ -169,3 +170,95 @@ def test_a_partitioned_table_is_refused_where_it_cannot_be_published(
     found = Mesh(servers, tables=["p"]).plan_create().check()["partitions of public.p"]
     assert found.severity is Severity.CRITICAL
     assert found.found == "a, b cannot publish a partitioned table"
+
+
+PARTITIONED = (
+    "CREATE TABLE q (id int PRIMARY KEY, doc text, n int NOT NULL DEFAULT 0)"
+    " PARTITION BY RANGE (id)",
+    "ALTER TABLE q ALTER doc SET STORAGE EXTERNAL",
+    'CREATE TABLE "Q 1" PARTITION OF q FOR VALUES FROM (1) TO (100) PARTITION BY RANGE (id)',
+    'CREATE TABLE q11 PARTITION OF "Q 1" FOR VALUES FROM (1) TO (50)',
+    'CREATE TABLE q12 PARTITION OF "Q 1" FOR VALUES FROM (50) TO (100)',
+)
+FULL = (
+    "ALTER TABLE public.q REPLICA IDENTITY FULL",
+    'ALTER TABLE public."Q 1" REPLICA IDENTITY FULL',
+    "ALTER TABLE public.q11 REPLICA IDENTITY FULL",
+    "ALTER TABLE public.q12 REPLICA IDENTITY FULL",
+)
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+def test_each_partition_needs_its_own_replica_identity(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    for database in databases.values():
+        database.run(*PARTITIONED, *FULL[:1])
+    plan = Mesh(servers, tables=["q"]).plan_create()
+    found = plan.check()["replica identity of public.q"]
+    assert (found.severity, found.found) == (Severity.CRITICAL, "not FULL on a, b")
+    assert found.remedy == "; ".join(sorted(FULL[1:]))
+    for database in databases.values():
+        database.run(*FULL[1:])
+    assert plan.check()["replica identity of public.q"].severity is Severity.OK
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+def test_a_role_that_owns_nothing_can_run_a_mesh_of_a_partitioned_table(
+    databases: dict[str, Database], servers: dict[str, str]
+) -> None:
+    a, b = databases.values()
+    a.run("DROP ROLE IF EXISTS mover", "CREATE ROLE mover LOGIN PASSWORD 'mover'")
+    for database in (a, b):
+        database.run(*PARTITIONED, *FULL)
+    a.run("INSERT INTO q VALUES (1, 'one'), (60, repeat('x', 9000))")
+    setup = Mesh(servers, tables=["q"]).setup_sql("mover")
+    mesh = Mesh({name: one.as_role("mover") for name, one in databases.items()}, tables=["q"])
+    plan = mesh.plan_create()
+    for name, statements in setup.nodes.items():
+        for statement in statements:
+            if "TRIGGER ON public.q12" in statement:
+                missing = plan.check()[f"privileges on public.q of {name}"]
+                assert missing.found == "mover lacks TRIGGER on public.q"
+            databases[name].run(statement)
+    plan.run()
+    with mesh.running():
+        b.run("UPDATE q SET id = 61 WHERE id = 60", "DELETE FROM q11")
+        mesh.wait_for_sync()
+        assert a.all("TABLE q") == b.all("TABLE q") == [(61, "x" * 9000, 0)]
+    for table in ("q", '"Q 1"', "q12"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="several nodes write it"):
+            a.run(f"TRUNCATE {table}")
+    # What is no longer a part of the table is no longer compared.
+    a.run('ALTER TABLE "Q 1" DETACH PARTITION q12', "TRUNCATE q12")
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+@pytest.mark.parametrize(
+    ("policy", "change"),
+    [
+        (LastUpdateWins(), "UPDATE q SET id = 2 WHERE id = 1"),
+        (DeltaColumns({"q": ["n"]}), "UPDATE q SET n = n + 1"),
+        (DeltaColumns({"q": ["n"]}), "UPDATE q SET id = 2, n = n + 1 WHERE id = 1"),
+    ],
+)
+def test_a_partition_that_sends_no_old_values_stops_the_stream_instead_of_losing_them(
+    databases: dict[str, Database],
+    servers: dict[str, str],
+    policy: Policy,
+    change: str,
+) -> None:
+    a, b = databases.values()
+    for database in (a, b):
+        database.run(*PARTITIONED, *FULL)
+    a.run("INSERT INTO q VALUES (1, repeat('x', 9000), 5)")
+    mesh = Mesh(servers, tables=["q"], policy=policy)
+    mesh.plan_create().run()
+    # As a partition has it that was created later.
+    a.run("ALTER TABLE q11 REPLICA IDENTITY DEFAULT", change)
+    with pytest.raises(SchemaMismatch, match=r"public\.q.* identity of the row's partition"):
+        mesh.node("b").run()
+    assert b.all("TABLE q") == [(1, "x" * 9000, 5)]

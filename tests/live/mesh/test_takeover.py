@@ -1,12 +1,14 @@
-"""A mesh that a superuser has created, and that another role runs and leaves from then on."""
+"""A mesh that one role has created, and that another role runs and leaves from then on."""
 
 from __future__ import annotations
 
 import psycopg
 import pytest
+from clusters import Clusters
+from databases import make_database
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit.errors import InsufficientPrivilege
+from pgreplkit.errors import InsufficientPrivilege, PlanRefused
 from pgreplkit.lab import Lab
 from pgreplkit.mesh import Mesh
 
@@ -56,3 +58,48 @@ def test_a_role_runs_and_leaves_a_mesh_of_a_superuser(pgreplkit_lab: Lab, major:
         client.close()
     for node in nodes.values():
         pgreplkit_lab.remove(node)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_role_leaves_a_mesh_of_another_role_once_it_owns_what_a_leave_drops(
+    clusters: Clusters, major: int
+) -> None:
+    node = clusters.lab.primary(version=major, settings=SETTINGS)
+    databases = {name: make_database(node) for name in ("berlin", "paris")}
+    for database in databases.values():
+        database.run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    databases["berlin"].run(*(f"CREATE ROLE {r} LOGIN PASSWORD '{r}'" for r in ("first", "second")))
+    admin = Mesh({name: one.conninfo for name, one in databases.items()}, tables=["t"])
+    first, second = (
+        Mesh({name: one.as_role(role) for name, one in databases.items()}, tables=["t"])
+        for role in ("first", "second")
+    )
+
+    def set_up(role: str) -> None:
+        for name, statements in admin.setup_sql(role).nodes.items():
+            databases[name].run(*statements)
+
+    set_up("first")
+    first.plan_create().run()
+    with first.running():
+        # From 16 on, the first transaction of a stream creates sequences.
+        databases["berlin"].run("INSERT INTO t VALUES (1, 1)")
+        first.wait_for_sync()
+    set_up("second")
+    before = databases["paris"].all("SELECT pubname FROM pg_publication")
+    with second.running():
+        databases["berlin"].run("INSERT INTO t VALUES (2, 2)")
+        second.wait_for_sync()
+        plan = second.plan_leave("paris")
+        with pytest.raises(PlanRefused, match=r"owners of paris: first owns the function"):
+            plan.run()
+        assert databases["paris"].all("SELECT pubname FROM pg_publication") == before
+        found = plan.check()["owners of paris"]
+        kinds = {"FUNCTION", "PUBLICATION", *(["SEQUENCE"] if major >= 16 else [])}
+        statements = found.remedy.split("; ")
+        assert {statement.split()[1] for statement in statements} == kinds
+        databases["paris"].run(*statements)
+        assert not plan.check().problems
+        plan.run()
+    assert databases["paris"].all("SELECT pubname FROM pg_publication") == []

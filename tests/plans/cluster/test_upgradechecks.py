@@ -161,6 +161,8 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "ALTER SYSTEM",
         facts_of(old={"settings": {"max_slot_wal_keep_size": 0}}),
     ),
+    ("old: connection", CRITICAL, "old server itself", facts_of(old={"is_pooled": True})),
+    ("new: connection", CRITICAL, "new server itself", facts_of(new={"is_pooled": True})),
     ("old: leftovers", CRITICAL, "slot shop_1", facts_of(old={"leftovers": ["slot shop_1"]})),
     ("new: leftovers", CRITICAL, "schema f", facts_of(new={"leftovers": ["schema f"]})),
     ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),

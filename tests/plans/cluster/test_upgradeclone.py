@@ -89,6 +89,8 @@ def facts_of(
         "groups": 1,
         "connection_error": "",
         "database": "shop",
+        "ports": ["5432"],
+        "port": "5432",
         "answering": "",
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
@@ -102,6 +104,9 @@ def test_an_ordinary_server_is_ready_for_a_clone() -> None:
     assert {f.severity for f in clone_findings(facts_of())} == {Severity.OK}
     majors = {"bindir": 15, "old_bindir": 14}
     assert {f.severity for f in clone_findings(facts_of(majors=majors))} == {Severity.OK}
+    # With several hosts, the new server is one of them.
+    several = facts_of(ports=["5432", "5433"], port="5433")
+    assert {f.severity for f in clone_findings(several)} == {Severity.OK}
 
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -111,6 +116,8 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
     ("check", "severity", "shown", "facts"),
     [
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 18, "old_bindir": 13})),
+        ("port", CRITICAL, "'port': '5433'", facts_of(ports=["5433", "5434"])),
+        ("port", CRITICAL, "new= with port=5433", facts_of(port="5433")),
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 13, "old_bindir": 14})),
         ("programs", CRITICAL, "newer", facts_of(majors={"bindir": 14, "old_bindir": 14})),
         ("pg_hba.conf", WARNING, "before the cutover", facts_of({"hba": None})),

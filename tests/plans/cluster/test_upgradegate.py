@@ -188,6 +188,7 @@ def drift(severity: Severity) -> SchemaDrift:
 def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding]:
     given: dict[str, object] = {
         "drift": SchemaDrift(drifts=()),
+        "unsubscribed": (),
         "unpublished": (),
         "sequences": (),
         "writers": (),
@@ -208,6 +209,7 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
     cases: list[tuple[str, Severity, str, dict[str, Finding]]] = [
         ("phase", Severity.CRITICAL, "cut over", gate(CUT_OVER)),
         ("apply", Severity.CRITICAL, "23505", gate(stuck=["23505"])),
+        ("missing subscriptions", Severity.CRITICAL, "shop_2", gate(unsubscribed=["shop_2"])),
         ("schema", Severity.CRITICAL, "ADD x int", gate(drift=drift(Severity.CRITICAL))),
         ("new tables", Severity.CRITICAL, "late", gate(unpublished=[TableName("public", "late")])),
         ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),

@@ -75,6 +75,27 @@ def test_an_upgrade_without_objects_and_a_complete_one_have_no_journal() -> None
     for complete in (all_of(PREPARE), all_of(PREPARE, CUTOVER), all_of(PREPARE, CUTOVER, ROLLBACK)):
         assert rebuilt(complete) is None
     assert rebuilt(all_of(PREPARE, ONE_WAY)) is None
+    # The publications of the first cutover are left.
+    assert rebuilt(all_of(PREPARE, CUTOVER, ROLLBACK, ONE_WAY)) is None
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        all_of(PREPARE),
+        all_of(PREPARE, CUTOVER),
+        all_of(PREPARE, ONE_WAY),
+        all_of(PREPARE, CUTOVER, ROLLBACK),
+        all_of(PREPARE, CUTOVER, ROLLBACK, ONE_WAY),
+    ],
+    ids=str,
+)
+def test_an_end_that_has_dropped_some_subscriptions_continues(before: UpgradeObjects) -> None:
+    left = {"shop_2": before.forward["shop_2"]}
+    journal = rebuilt(attrs.evolve(before, forward=left))
+    assert journal is not None
+    assert journal.operation == "end of shop"
+    assert not performed(before, journal, len(journal.steps)).back
 
 
 def test_tables_that_were_not_published_yet_are_the_last_group() -> None:

@@ -44,6 +44,7 @@ FACTS = ApplyFacts(
     is_same_database=False,
     tables={T: T},
     identities=[IDENTITY],
+    not_full={T: ("public.t",)},
     unsent={},
     operations={T: {*Operation}},
     unreadable=(),

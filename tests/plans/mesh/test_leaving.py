@@ -19,17 +19,19 @@ from pgreplkit.values.finding import Finding, Severity
         ("copying", Severity.CRITICAL),
         ("missing", Severity.CRITICAL),
         ("unreachable", Severity.CRITICAL),
+        ("lost", Severity.CRITICAL),
     ],
 )
 def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
-    [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
+    stream = MeshStream(source="a", target="b", state=StreamState(state))
+    [finding] = leave_findings([stream], {}, members("a", "b"), {})
     assert (finding.check, finding.severity) == ("stream to b", severity)
 
 
 def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
     stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
     planned, positions = members("a", "b", "c"), {"a": LSN(a), "c": LSN(c)}
-    findings = remove_findings("b", answers, stored, planned, positions)
+    findings = remove_findings("b", answers, stored, planned, positions, {})
     return {finding.check: finding for finding in findings}
 
 

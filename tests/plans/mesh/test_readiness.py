@@ -40,7 +40,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "max_active_replication_origins of b": ("origins", 10),
     "table public.users": ("tables", {USERS: None}),
     "unique columns of public.users": ("tables", {USERS: table(keys=(("id",), ("mail",)))}),
-    "replica identity of public.users": ("without_old_values", (USERS,)),
+    "replica identity of public.users": ("without_full", {USERS: ("public.users",)}),
 }
 
 

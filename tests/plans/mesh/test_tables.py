@@ -56,7 +56,7 @@ def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
     assert of(node("a"), node("b"), other=("n",)).found == (
         "it is not a table of the mesh on a; it is not a table of the mesh on b"
     )
-    partial = of(node("a"), node("b", without_full=(USERS,)), users=("id",))
+    partial = of(node("a"), node("b", without_full={USERS: ("public.users",)}), users=("id",))
     assert partial.severity is Severity.CRITICAL
     assert "'id' is part of the key" in partial.found
     assert "its replica identity is not FULL on b" in partial.found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -17,6 +19,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_fingerprint,
     read_missed,
     read_tables,
+    read_unfenced,
     truncated_since,
 )
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
@@ -59,11 +62,21 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.tablename import TableName
 
+_LOGGER = getLogger("pgreplkit.plans")
+
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
     steps.CopyTables: SchemaSection.PRE_DATA,
     steps.CopyKeys: SchemaSection.KEYS,
     steps.CopyIndexes: SchemaSection.REST,
 }
+_WHILE_FENCED = (
+    steps.SetSequences,
+    steps.StopSubscriptions,
+    steps.MakeBackSlots,
+    steps.ArmForward,
+)
+_SEEN_FOR = 1.0
+"""Seconds after which a fence is looked at again: a step may wait for locks and transactions."""
 _LOOK = 20.0
 """Seconds after which the errors of the copies are counted: the server retries a copy every 5."""
 _COPY = 7 * 24 * 3600.0
@@ -83,6 +96,8 @@ class AsyncUpgradeActor:
     timeout: float
     files: Mapping[TableName, int] = attrs.field(factory=dict)
     """The files of the published tables at the checks, if this process has run them."""
+    looks: dict[str, tuple[float, Sequence[str]]] = attrs.field(factory=dict)
+    """By server, when its fence was seen last, and the publications whose tables it covers."""
 
     def _server(self, node: str) -> AsyncPrimary:
         return self.old if node == OLD else self.new
@@ -96,6 +111,9 @@ class AsyncUpgradeActor:
         Return when a fence began to refuse writes.
         """
         refused_at = await self._perform(step)
+        # Of those the last one comes before the other server accepts writes.
+        if isinstance(step, _WHILE_FENCED):
+            await self._look_again()
         # That step changes nothing on a server.
         if not isinstance(step, steps.Redirect):
             await self._flush(step.node)
@@ -219,11 +237,11 @@ class AsyncUpgradeActor:
             case steps.Subscribe():
                 await self._drop_subscriptions(step.node, [step.publication])
             case steps.StopSubscriptions():
-                for name in step.subscriptions:
-                    await (await server.subscription(name)).enable(timeout=self.timeout)
+                for subscription in await _existing(server, step):
+                    await subscription.enable(timeout=self.timeout)
             case steps.StartSubscriptions():
-                for name in step.subscriptions:
-                    await (await server.subscription(name)).disable(timeout=self.timeout)
+                for subscription in await _existing(server, step):
+                    await subscription.disable(timeout=self.timeout)
             case steps.MakeBackSlots():
                 await drop_slots(server, step.slots)
             case _:
@@ -292,13 +310,8 @@ class AsyncUpgradeActor:
         # As in the checks of a rollback, the old server need not have an empty table.
         with_rows = step.node == OLD
         found, unfenced = await read_missed(other, step.subscriptions, with_rows=with_rows)
-        if unfenced:
-            raise ServerError(
-                f"keep the {node} server fenced",
-                f"it accepts writes to {', '.join(map(str, unfenced))}: the trigger of its fence is"
-                " missing or disabled",
-                remedy="undo() the plan, and plan it again",
-            )
+        _insist_on_none(node, unfenced)
+        self.looks[node] = time.monotonic(), step.subscriptions
         if late := {str(table) for table in found} - {*step.left_out}:
             raise ServerError(
                 f"replicate all rows of the {node} server",
@@ -307,6 +320,14 @@ class AsyncUpgradeActor:
                 " publication, refresh its subscription, and plan again; to leave them out, run the"
                 " new plan with force=True",
             )
+
+    async def _look_again(self) -> None:
+        """Refuse to continue if someone has lifted a fence while the steps took long."""
+        for node, (seen, publications) in self.looks.items():
+            # A round trip for each step would keep the clients from writing for longer.
+            if time.monotonic() - seen > _SEEN_FOR:
+                _insist_on_none(node, await read_unfenced(self._server(node)._link, publications))
+                self.looks[node] = time.monotonic(), publications
 
     async def _wait_applied(
         self, server: AsyncPrimary, publisher: AsyncPrimary, step: steps.WaitApplied
@@ -401,6 +422,35 @@ class AsyncUpgradeActor:
         if self.redirect is not None:
             operation = f"move the clients to the {node} server"
             await call_hook(operation, "redirect", self.redirect, node, self.timeout)
+
+
+def _insist_on_none(node: str, unfenced: Sequence[TableName]) -> None:
+    if unfenced:
+        raise ServerError(
+            f"keep the {node} server fenced",
+            f"it accepts writes to {', '.join(map(str, unfenced))}: the trigger of its fence is"
+            " missing or disabled",
+            remedy="undo() the plan, and plan it again",
+        )
+
+
+async def _existing(
+    server: AsyncPrimary, step: steps.StopSubscriptions | steps.StartSubscriptions
+) -> list[AsyncSubscription]:
+    """Return the subscriptions of a step that is undone, without those that someone has dropped."""
+    found = []
+    for name in step.subscriptions:
+        try:
+            found.append(await server.subscription(name))
+        except SubscriptionNotFound:
+            # The fences must be lifted in any case.
+            _LOGGER.warning(
+                "undo: the %s server has no subscription %r any longer: it is left out, and its"
+                " tables are not replicated",
+                step.node,
+                name,
+            )
+    return found
 
 
 async def _look_at(

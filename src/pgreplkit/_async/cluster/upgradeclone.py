@@ -17,7 +17,7 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
 from pgreplkit.host.journalfile import read_journal
-from pgreplkit.host.upgradeclone import CloneDirectories
+from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import CLONING
 from pgreplkit.plans.cluster.upgrade import (
@@ -176,6 +176,7 @@ class AsyncUpgradeClone:
         old = self._old
         tables = await read_tables(old._link)
         is_xml = any(one.is_copied and one.xml_columns for one in tables)
+        place = resolved(self._actor.new)
         return CloneFacts(
             old=await read_side(old, self._names),
             cluster=await self._actor.cluster(),
@@ -183,7 +184,13 @@ class AsyncUpgradeClone:
             identities=await old.replica_identity(),
             groups=groups,
             connection_error=await self._actor.unreached(),
-            database=resolved(self._actor.new).get("dbname", ""),
+            database=place.get("dbname", ""),
+            # One for each host; libpq takes the default for one that is left out.
+            ports=[
+                port or DEFAULT_PORT
+                for port in resolved(self._actor.new).get("port", "").split(",")
+            ],
+            port=self._host.port,
             answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),

@@ -18,7 +18,7 @@ from pgreplkit._async.logical.fence import (
 )
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import wrong_destination
+from pgreplkit._async.server.identity import is_pooled, wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -234,6 +234,7 @@ async def read_side(
         senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
+        is_pooled=await is_pooled(server),
     )
 
 
@@ -403,6 +404,7 @@ async def read_gate(
     status: UpgradeStatus,
     names: Names,
     groups: Mapping[str, Sequence[str]],
+    files: dict[TableName, int],
 ) -> list[Finding]:
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
@@ -412,6 +414,8 @@ async def read_gate(
     drift = await aschema_drift(old, new, published)
     plan = await AsyncSequencePlan.read(old, new)
     kept = await read_kept_schema(old, names.forward(1))
+    is_prepared = status.phase is UpgradePhase.PREPARED
+    subscribed = {one.state.subname for one in status.forward}
     return [
         *schema_findings(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
@@ -419,16 +423,15 @@ async def read_gate(
         *cutover_findings(
             status,
             drift,
+            unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=await read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in await read_blockers(old._link, published)],
             subscriptions=await read_others(old, names),
             writing_triggers=await read_writing_triggers(old=old, new=new),
             unfenced_roles=await read_unfenced_roles(old=old, new=new),
-            truncated=await read_truncated(old, new, groups),
-            stuck=await read_stuck(
-                old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
-            ),
+            truncated=await read_truncated(old, new, groups, files),
+            stuck=await read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]
 
@@ -460,17 +463,27 @@ async def read_stuck(
 
 
 async def read_truncated(
-    publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    publications: Iterable[str],
+    files: dict[TableName, int],
 ) -> list[str]:
-    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
+    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies.
+
+    Tables without a key cannot be compared under writes. They are removed from ``files``, so that
+    ``truncated_since`` counts their rows when no one can write.
+    """
     if _replicate_truncate(publisher, subscriber):
         return []
     records = await publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
-    return [
-        str(table)
-        for table in map(table_in, records)
-        if await _differs(publisher, subscriber, table, count=False)
-    ]
+    found = []
+    for table in map(table_in, records):
+        differs = await _differs(publisher, subscriber, table, count=False)
+        if differs is None:
+            files.pop(table, None)
+        elif differs:
+            found.append(str(table))
+    return found
 
 
 async def read_files(
@@ -491,8 +504,8 @@ async def truncated_since(
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
 
-    ``files`` are those of the checks; without them, as in another process, all tables that do not
-    have their first file are compared.
+    ``files`` are those of the checks; without that of a table, as in another process, it is
+    compared if it does not have its first file.
     """
     if _replicate_truncate(publisher, subscriber):
         return []
@@ -513,8 +526,11 @@ def _replicate_truncate(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> bo
 
 async def _differs(
     publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName, *, count: bool
-) -> bool:
-    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
+) -> bool | None:
+    """Return whether the rows differ, None if it is unknown.
+
+    ``count`` those of a table without a key, if no one can write.
+    """
     try:
         diffs = 0
         async for part in acompare(publisher, subscriber, [table]):
@@ -532,7 +548,7 @@ async def _differs(
             here, there = [await link.one("count the rows", counted, grant=_READ) for link in links]
             return bool(here != there)
         empty = [await _nonempty(link, [table]) for link in links]
-        return empty[0] != empty[1]
+        return True if empty[0] != empty[1] else None
 
 
 async def read_others(server: AsyncPrimary, names: Names) -> list[str]:

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.logical.applyconstants import insist_on_constants
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
@@ -38,7 +39,7 @@ from pgreplkit.apply.failures import is_of_cutoff
 from pgreplkit.apply.goal import ApplyGoal, applied
 from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
-from pgreplkit.apply.shape import Dump
+from pgreplkit.apply.shape import Dump, insist_on_named
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
@@ -159,6 +160,9 @@ class AsyncApplyAttempt:
         await insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
+        for source_table, rule in settings.rules.items():
+            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+        await insist_on_constants(target.link, copies, shapes.tables, settings)
         await self._insist_on_versions(shapes)
         dump = text_of(target.connection)
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._async.logical.applyconstants import refused_constants
 from pgreplkit._async.logical.applyfit import find_misfits
 from pgreplkit._async.logical.applyloops import direction_of, read_loops
-from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
+from pgreplkit._async.logical.applyshapes import AsyncTargetShapes, read_partitions
 from pgreplkit._async.logical.publication import (
     read_identities,
     read_operations,
@@ -21,6 +22,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.replicaidentity import PARTIAL_IDENTITIES
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import RoleNotFound, SchemaMismatch
@@ -65,6 +67,7 @@ async def check_apply(
             is_same_database=feeds_itself(source, await read_database(link)),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),
+            not_full=await _not_full(publisher, [*tables]),
             unsent=await unsent_identities(
                 publisher,
                 {
@@ -76,7 +79,7 @@ async def check_apply(
             unreadable=await _unreadable(publisher, [*tables]) if settings.copy else (),
             sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
-            mismatches=_mismatches(copies, shapes, settings),
+            mismatches=await _mismatches(copies, shapes, settings),
             misfits={
                 table: [one.found for one in found]
                 for table, found in (await find_misfits(publisher, link, settings, copies)).items()
@@ -107,10 +110,20 @@ async def _unreadable(publisher: AsyncLink, tables: Sequence[TableName]) -> list
     return [table_in(record) for record in records]
 
 
-def _mismatches(
+async def _not_full(
+    publisher: AsyncLink, tables: Sequence[TableName]
+) -> dict[TableName, list[str]]:
+    """Return those of the tables, and of their partitions, without REPLICA IDENTITY FULL."""
+    asked = [*schemas_and_names(tables)]
+    records = await publisher.all("check an applier", PARTIAL_IDENTITIES, asked)
+    return {table_in(one): one["not_full"] for one in records if one["not_full"]}
+
+
+async def _mismatches(
     copies: Sequence[TableCopy], shapes: AsyncTargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
-    found = {}
+    refused = await refused_constants(shapes.link, copies, shapes.tables, settings)
+    found = {table: "; ".join(problems) for table, problems in refused.items()}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name
@@ -154,6 +167,7 @@ async def setup_statements(
                 targets,
                 handed_over=await to_hand_over(link),
                 triggers=settings.last_update_wins is not None,
+                partitions=await read_partitions(link, targets),
             )
         ),
     )

@@ -62,6 +62,12 @@ class AsyncTargetShapes(AsyncClosing):
         await self.link.connection.close()
 
 
+async def read_partitions(link: AsyncLink, names: Sequence[TableName]) -> list[str]:
+    """Return the partitions of the tables, as SQL."""
+    tables = (await read_targets(link, names)).values()
+    return [partition for table in tables for partition in table.partitions]
+
+
 async def read_targets(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TargetTable]:
     """Return those of the tables that exist."""
     operation, major = "read the subscriber's tables", link.version.major

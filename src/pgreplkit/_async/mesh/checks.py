@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import attrs
 from psycopg.rows import DictRow
 
 from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.logical.tombstones import final_tables
 from pgreplkit._async.mesh.members import mesh_tables, read_members, read_other_meshes
+from pgreplkit._async.mesh.rights import (
+    foreign_objects,
+    read_member_rights,
+    read_mesh_rights,
+)
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.server.settings import read_settings
@@ -34,6 +39,7 @@ from pgreplkit.plans.mesh.layout import (
 from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
 from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings
 from pgreplkit.plans.mesh.readiness import mesh_findings
+from pgreplkit.plans.mesh.rights import member_findings
 from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
@@ -58,9 +64,8 @@ async def read_node(
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
-    rights = await read_rights(link, _OPERATION)
+    rights = await read_mesh_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = await link.one(_OPERATION, applying.advance_rights())
     owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
@@ -80,9 +85,13 @@ async def read_node(
         settings=await read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
-        without_full=_tables(traits, lambda row: not row["is_full"]),
-        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
-        with_virtual=_tables(traits, lambda row: row["virtual"] and row["is_full"]),
+        without_full={
+            TableName(row["schema"], row["name"]): tuple(row["not_full"])
+            for row in traits
+            if row["not_full"]
+        },
+        with_large=_tables(traits, lambda row: row["has_large"]),
+        with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=await read_sequences_of(link, tables),
         hidden=tuple(
@@ -95,12 +104,8 @@ async def read_node(
         published=tuple(await mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],
-        # A mesh also moves origins before a stream starts, which other appliers never do.
-        rights=attrs.evolve(
-            rights,
-            has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
-            may_use_origins=rights.may_use_origins and advances["may_use_origins"],
-        ),
+        rights=rights,
+        foreign=await foreign_objects(link, mesh, name, tables, peers),
     )
 
 
@@ -187,19 +192,56 @@ class AsyncPolicyChecks:
 class AsyncLeaveChecks:
     """The checks of a node that leaves."""
 
-    servers: Mapping[str, str] = attrs.field(repr=False)
+    site: AsyncSite
     mesh: str
     node: str
     others: tuple[str, ...]
+    planned: Members
 
     async def findings(self) -> list[Finding]:
-        """Return one finding for each stream that the steps wait for."""
+        """Return one finding for each check."""
+        stored, rights = {}, {}
+        for node in (self.node, *self.others):
+            # The finding on its stream says that it cannot be reached.
+            with suppress(ConnectionFailed):
+                async with await self.site.server(node) as server:
+                    rights[node] = await read_member_rights(
+                        server._link, self.mesh, node, self.planned, drops_all=node == self.node
+                    )
+                    stored[node] = await read_members(server._link, self.mesh)
         return leave_findings(
             [
-                await read_stream(self.servers, self.mesh, self.node, other, None)
+                await read_stream(self.site.servers, self.mesh, self.node, other, None)
                 for other in self.others
-            ]
+            ],
+            stored,
+            self.planned,
+            rights,
         )
+
+
+@attrs.frozen
+class AsyncCleanChecks:
+    """The checks of a node that was removed, and is back."""
+
+    site: AsyncSite
+    mesh: str
+    node: str
+    planned: Members
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed.
+        """
+        found = list[Finding]()
+        for node in (self.node, *self.planned.present):
+            async with await self.site.server(node) as server:
+                rights = await read_member_rights(
+                    server._link, self.mesh, node, self.planned, drops_all=node == self.node
+                )
+            found += member_findings(node, rights)
+        return found
 
 
 @attrs.frozen
@@ -217,8 +259,12 @@ class AsyncRemoveChecks:
 
         Raises: ConnectionFailed if one of the others cannot be reached.
         """
-        stored, positions = {}, {}
+        stored, positions, rights = {}, {}, {}
         for node in self.others:
+            async with await self.site.server(node) as server:
+                rights[node] = await read_member_rights(
+                    server._link, self.mesh, node, self.planned, drops_all=False
+                )
             name = applier_name(self.mesh, self.lost, node)
             async with await AsyncApplyTarget.connect(
                 self.site.servers[node], name, uses_origin=True
@@ -228,7 +274,7 @@ class AsyncRemoveChecks:
                 # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = await is_reachable(self.site, self.lost)
-        return remove_findings(self.lost, answers, stored, self.planned, positions)
+        return remove_findings(self.lost, answers, stored, self.planned, positions, rights)
 
 
 async def is_reachable(site: AsyncSite, node: str) -> bool:

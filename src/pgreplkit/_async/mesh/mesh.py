@@ -17,6 +17,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.mesh.actions import AsyncMeshActor
 from pgreplkit._async.mesh.checks import (
+    AsyncCleanChecks,
     AsyncLeaveChecks,
     AsyncMeshChecks,
     AsyncPolicyChecks,
@@ -38,7 +39,13 @@ from pgreplkit.apply.policies import (
     deltas_of,
     policy_text,
 )
-from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound, WaitTimeout
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    ServerError,
+    TableNotFound,
+    WaitTimeout,
+)
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -253,7 +260,7 @@ class AsyncMesh:
             steps=leave_steps(self.name, members, node),
         )
         others = without(members.active, node)
-        checks = AsyncLeaveChecks(self._servers, self.name, node, others)
+        checks = AsyncLeaveChecks(site, self.name, node, others, members)
         return self._plan(site, begun, journal, checks)
 
     async def plan_remove(
@@ -284,7 +291,9 @@ class AsyncMesh:
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
-            return self._plan(site, begun, journal, None)
+            return self._plan(
+                site, begun, journal, AsyncCleanChecks(site, self.name, node, members)
+            )
         begun = Journal(
             operation=f"removal of {node} from the mesh {self.name}",
             steps=remove_steps(self.name, members, node),
@@ -388,12 +397,20 @@ class AsyncMesh:
 
     async def _members(self, site: AsyncSite, nodes: Iterable[str]) -> Members:
         """Return the members, as the first node has them stored that is active."""
+        unreachable: ConnectionFailed | None = None
         for node in nodes:
-            async with await site.server(node) as server:
-                members = await read_members(server._link, self.name)
+            try:
+                async with await site.server(node) as server:
+                    members = await read_members(server._link, self.name)
+            except ConnectionFailed as error:
+                # Another one has the same members. What needs this node fails by itself.
+                unreachable = unreachable or error
+                continue
             # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
+        if unreachable is not None:
+            raise unreachable
         raise ServerError(
             f"find the members of the mesh {self.name!r}",
             f"none of {', '.join(self._servers)} is an active member",

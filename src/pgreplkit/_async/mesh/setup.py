@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._async.logical.applychecks import insist_on_role, to_hand_over
+from pgreplkit._async.logical.applyshapes import read_partitions
 from pgreplkit._async.mesh.sequences import owned_sequences
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
@@ -40,6 +41,7 @@ async def node_setup(
             tables,
             handed_over=await to_hand_over(link),
             triggers=True,
+            partitions=await read_partitions(link, tables),
         ),
         # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),

@@ -462,7 +462,7 @@ class _GateChecks:
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(read_files(old, new, groups))
         findings = [planned_finding(self.planned, groups)]
-        findings += read_gate(old, new, status, names, groups)
+        findings += read_gate(old, new, status, names, groups, self.files)
         # Without a preparation there is nothing else to look at.
         if self.planned and self.way_back and status.phase is UpgradePhase.PREPARED:
             here = self.upgrade._replication.get(NEW)
@@ -508,7 +508,7 @@ class _RollbackChecks:
                 gone=read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
                 subscriptions=others,
-                truncated=read_truncated(new, old, back) if is_over else [],
+                truncated=read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),
                 unfenced_roles=read_unfenced_roles(old=old, new=new),
             ),

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -18,6 +20,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_fingerprint,
     read_missed,
     read_tables,
+    read_unfenced,
     truncated_since,
 )
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
@@ -60,11 +63,21 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.tablename import TableName
 
+_LOGGER = getLogger("pgreplkit.plans")
+
 _SECTIONS: Mapping[type[Step], SchemaSection] = {
     steps.CopyTables: SchemaSection.PRE_DATA,
     steps.CopyKeys: SchemaSection.KEYS,
     steps.CopyIndexes: SchemaSection.REST,
 }
+_WHILE_FENCED = (
+    steps.SetSequences,
+    steps.StopSubscriptions,
+    steps.MakeBackSlots,
+    steps.ArmForward,
+)
+_SEEN_FOR = 1.0
+"""Seconds after which a fence is looked at again: a step may wait for locks and transactions."""
 _LOOK = 20.0
 """Seconds after which the errors of the copies are counted: the server retries a copy every 5."""
 _COPY = 7 * 24 * 3600.0
@@ -84,6 +97,8 @@ class UpgradeActor:
     timeout: float
     files: Mapping[TableName, int] = attrs.field(factory=dict)
     """The files of the published tables at the checks, if this process has run them."""
+    looks: dict[str, tuple[float, Sequence[str]]] = attrs.field(factory=dict)
+    """By server, when its fence was seen last, and the publications whose tables it covers."""
 
     def _server(self, node: str) -> Primary:
         return self.old if node == OLD else self.new
@@ -97,6 +112,9 @@ class UpgradeActor:
         Return when a fence began to refuse writes.
         """
         refused_at = self._perform(step)
+        # Of those the last one comes before the other server accepts writes.
+        if isinstance(step, _WHILE_FENCED):
+            self._look_again()
         # That step changes nothing on a server.
         if not isinstance(step, steps.Redirect):
             self._flush(step.node)
@@ -218,11 +236,11 @@ class UpgradeActor:
             case steps.Subscribe():
                 self._drop_subscriptions(step.node, [step.publication])
             case steps.StopSubscriptions():
-                for name in step.subscriptions:
-                    (server.subscription(name)).enable(timeout=self.timeout)
+                for subscription in _existing(server, step):
+                    subscription.enable(timeout=self.timeout)
             case steps.StartSubscriptions():
-                for name in step.subscriptions:
-                    (server.subscription(name)).disable(timeout=self.timeout)
+                for subscription in _existing(server, step):
+                    subscription.disable(timeout=self.timeout)
             case steps.MakeBackSlots():
                 drop_slots(server, step.slots)
             case _:
@@ -287,13 +305,8 @@ class UpgradeActor:
         # As in the checks of a rollback, the old server need not have an empty table.
         with_rows = step.node == OLD
         found, unfenced = read_missed(other, step.subscriptions, with_rows=with_rows)
-        if unfenced:
-            raise ServerError(
-                f"keep the {node} server fenced",
-                f"it accepts writes to {', '.join(map(str, unfenced))}: the trigger of its fence is"
-                " missing or disabled",
-                remedy="undo() the plan, and plan it again",
-            )
+        _insist_on_none(node, unfenced)
+        self.looks[node] = time.monotonic(), step.subscriptions
         if late := {str(table) for table in found} - {*step.left_out}:
             raise ServerError(
                 f"replicate all rows of the {node} server",
@@ -302,6 +315,14 @@ class UpgradeActor:
                 " publication, refresh its subscription, and plan again; to leave them out, run the"
                 " new plan with force=True",
             )
+
+    def _look_again(self) -> None:
+        """Refuse to continue if someone has lifted a fence while the steps took long."""
+        for node, (seen, publications) in self.looks.items():
+            # A round trip for each step would keep the clients from writing for longer.
+            if time.monotonic() - seen > _SEEN_FOR:
+                _insist_on_none(node, read_unfenced(self._server(node)._link, publications))
+                self.looks[node] = time.monotonic(), publications
 
     def _wait_applied(self, server: Primary, publisher: Primary, step: steps.WaitApplied) -> None:
         names = step.subscriptions
@@ -394,6 +415,35 @@ class UpgradeActor:
         if self.redirect is not None:
             operation = f"move the clients to the {node} server"
             call_hook(operation, "redirect", self.redirect, node, self.timeout)
+
+
+def _insist_on_none(node: str, unfenced: Sequence[TableName]) -> None:
+    if unfenced:
+        raise ServerError(
+            f"keep the {node} server fenced",
+            f"it accepts writes to {', '.join(map(str, unfenced))}: the trigger of its fence is"
+            " missing or disabled",
+            remedy="undo() the plan, and plan it again",
+        )
+
+
+def _existing(
+    server: Primary, step: steps.StopSubscriptions | steps.StartSubscriptions
+) -> list[Subscription]:
+    """Return the subscriptions of a step that is undone, without those that someone has dropped."""
+    found = []
+    for name in step.subscriptions:
+        try:
+            found.append(server.subscription(name))
+        except SubscriptionNotFound:
+            # The fences must be lifted in any case.
+            _LOGGER.warning(
+                "undo: the %s server has no subscription %r any longer: it is left out, and its"
+                " tables are not replicated",
+                step.node,
+                name,
+            )
+    return found
 
 
 def _look_at(

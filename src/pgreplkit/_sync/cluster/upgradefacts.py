@@ -19,7 +19,7 @@ from pgreplkit._sync.logical.fence import (
 )
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.identity import wrong_destination
+from pgreplkit._sync.server.identity import is_pooled, wrong_destination
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
@@ -235,6 +235,7 @@ def read_side(
         senders=0 if rights.missing else len(server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
+        is_pooled=is_pooled(server),
     )
 
 
@@ -400,6 +401,7 @@ def read_gate(
     status: UpgradeStatus,
     names: Names,
     groups: Mapping[str, Sequence[str]],
+    files: dict[TableName, int],
 ) -> list[Finding]:
     """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
     published = [TableName.parse(table) for group in groups.values() for table in group]
@@ -409,21 +411,22 @@ def read_gate(
     drift = schema_drift(old, new, published)
     plan = SequencePlan.read(old, new)
     kept = read_kept_schema(old, names.forward(1))
+    is_prepared = status.phase is UpgradePhase.PREPARED
+    subscribed = {one.state.subname for one in status.forward}
     return [
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,
             drift,
+            unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[str(one) for one in read_blockers(old._link, published)],
             subscriptions=read_others(old, names),
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),
-            truncated=read_truncated(old, new, groups),
-            stuck=read_stuck(
-                old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
-            ),
+            truncated=read_truncated(old, new, groups, files),
+            stuck=read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]
 
@@ -455,17 +458,27 @@ def read_stuck(
 
 
 def read_truncated(
-    publisher: Primary, subscriber: Primary, publications: Iterable[str]
+    publisher: Primary,
+    subscriber: Primary,
+    publications: Iterable[str],
+    files: dict[TableName, int],
 ) -> list[str]:
-    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies."""
+    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies.
+
+    Tables without a key cannot be compared under writes. They are removed from ``files``, so that
+    ``truncated_since`` counts their rows when no one can write.
+    """
     if _replicate_truncate(publisher, subscriber):
         return []
     records = publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
-    return [
-        str(table)
-        for table in map(table_in, records)
-        if _differs(publisher, subscriber, table, count=False)
-    ]
+    found = []
+    for table in map(table_in, records):
+        differs = _differs(publisher, subscriber, table, count=False)
+        if differs is None:
+            files.pop(table, None)
+        elif differs:
+            found.append(str(table))
+    return found
 
 
 def read_files(
@@ -486,8 +499,8 @@ def truncated_since(
 ) -> list[str]:
     """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
 
-    ``files`` are those of the checks; without them, as in another process, all tables that do not
-    have their first file are compared.
+    ``files`` are those of the checks; without that of a table, as in another process, it is
+    compared if it does not have its first file.
     """
     if _replicate_truncate(publisher, subscriber):
         return []
@@ -504,8 +517,13 @@ def _replicate_truncate(publisher: Primary, subscriber: Primary) -> bool:
     return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
 
 
-def _differs(publisher: Primary, subscriber: Primary, table: TableName, *, count: bool) -> bool:
-    """Return whether the rows differ; ``count`` those without a key, if no one can write."""
+def _differs(
+    publisher: Primary, subscriber: Primary, table: TableName, *, count: bool
+) -> bool | None:
+    """Return whether the rows differ, None if it is unknown.
+
+    ``count`` those of a table without a key, if no one can write.
+    """
     try:
         diffs = 0
         for part in compare(publisher, subscriber, [table]):
@@ -523,7 +541,7 @@ def _differs(publisher: Primary, subscriber: Primary, table: TableName, *, count
             here, there = [link.one("count the rows", counted, grant=_READ) for link in links]
             return bool(here != there)
         empty = [_nonempty(link, [table]) for link in links]
-        return empty[0] != empty[1]
+        return True if empty[0] != empty[1] else None
 
 
 def read_others(server: Primary, names: Names) -> list[str]:

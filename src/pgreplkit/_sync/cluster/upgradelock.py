@@ -10,12 +10,14 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.upgradefacts import read_unfenced
 from pgreplkit._sync.logical.fence import refuses_writes
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.identity import is_pooled
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
@@ -23,6 +25,10 @@ from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remed
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
+
+_ANSWERS_WITHIN = 10.0
+"""Seconds for a session with a lock to answer before a step, as long as a connection may take: its
+process may be stopped, or its host, while no one can write."""
 
 
 class UpgradeLock:
@@ -48,7 +54,7 @@ class UpgradeLock:
         One of them suffices to exclude others: ``resumes`` continues without that of a server
         that does not answer, because it may be lost when the clients have still to be moved.
 
-        Raises: UpgradeActive; ConnectionFailed.
+        Raises: UpgradeActive; ConnectionFailed; ServerError for the connection of a pooler.
         """
         try:
             self._take_all(operation, resumes=resumes)
@@ -74,7 +80,11 @@ class UpgradeLock:
         Raises: UpgradeActive; ConnectionFailed if its session was lost: others may have it now.
         """
         if (session := self._sessions.get(node)) is not None:
-            session._link.one(operation, sql.ANSWERS)
+            with (
+                translate_errors(operation),
+                answered_in_time(session.connection, within=_ANSWERS_WITHIN),
+            ):
+                session.connection.execute(sql.ANSWERS)
         elif node in self._servers:
             self._take(operation, node)
 
@@ -108,6 +118,13 @@ class UpgradeLock:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
+            # The lock would be that of a session which others use, too.
+            if is_pooled(session):
+                raise ServerError(
+                    operation,
+                    f"the connection to the {node} server leads to a connection pooler",
+                    remedy=f"connect to the {node} server itself",
+                )
             with translate_errors(operation):
                 lift_limits(link.connection)
             link.all(operation, sql.KEEPALIVE)

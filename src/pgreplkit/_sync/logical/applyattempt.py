@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.logical.applyconstants import insist_on_constants
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
@@ -39,7 +40,7 @@ from pgreplkit.apply.failures import is_of_cutoff
 from pgreplkit.apply.goal import ApplyGoal, applied
 from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
-from pgreplkit.apply.shape import Dump
+from pgreplkit.apply.shape import Dump, insist_on_named
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
@@ -158,6 +159,9 @@ class ApplyAttempt:
         insist_on_no_loop(self._operation, publisher, shapes.link, own)
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
+        for source_table, rule in settings.rules.items():
+            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+        insist_on_constants(target.link, copies, shapes.tables, settings)
         self._insist_on_versions(shapes)
         dump = text_of(target.connection)
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgreplkit._sync.logical.applyconstants import refused_constants
 from pgreplkit._sync.logical.applyfit import find_misfits
 from pgreplkit._sync.logical.applyloops import direction_of, read_loops
-from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.applyshapes import TargetShapes, read_partitions
 from pgreplkit._sync.logical.publication import (
     read_identities,
     read_operations,
@@ -22,6 +23,7 @@ from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.replicaidentity import PARTIAL_IDENTITIES
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import RoleNotFound, SchemaMismatch
@@ -66,6 +68,7 @@ def check_apply(
             is_same_database=feeds_itself(source, read_database(link)),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
+            not_full=_not_full(publisher, [*tables]),
             unsent=unsent_identities(
                 publisher,
                 {
@@ -108,10 +111,18 @@ def _unreadable(publisher: Link, tables: Sequence[TableName]) -> list[TableName]
     return [table_in(record) for record in records]
 
 
+def _not_full(publisher: Link, tables: Sequence[TableName]) -> dict[TableName, list[str]]:
+    """Return those of the tables, and of their partitions, without REPLICA IDENTITY FULL."""
+    asked = [*schemas_and_names(tables)]
+    records = publisher.all("check an applier", PARTIAL_IDENTITIES, asked)
+    return {table_in(one): one["not_full"] for one in records if one["not_full"]}
+
+
 def _mismatches(
     copies: Sequence[TableCopy], shapes: TargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
-    found = {}
+    refused = refused_constants(shapes.link, copies, shapes.tables, settings)
+    found = {table: "; ".join(problems) for table, problems in refused.items()}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name
@@ -155,6 +166,7 @@ def setup_statements(
                 targets,
                 handed_over=to_hand_over(link),
                 triggers=settings.last_update_wins is not None,
+                partitions=read_partitions(link, targets),
             )
         ),
     )

@@ -63,6 +63,12 @@ class TargetShapes(Closing):
         self.link.connection.close()
 
 
+def read_partitions(link: Link, names: Sequence[TableName]) -> list[str]:
+    """Return the partitions of the tables, as SQL."""
+    tables = (read_targets(link, names)).values()
+    return [partition for table in tables for partition in table.partitions]
+
+
 def read_targets(link: Link, names: Sequence[TableName]) -> dict[TableName, TargetTable]:
     """Return those of the tables that exist."""
     operation, major = "read the subscriber's tables", link.version.major

@@ -45,6 +45,7 @@ def ensure_tombstones(
         oid = table_oid(link, table)
         asked, is_final = [str(table), sql.bury_function(oid)], table in final
         found = link.one(operation, sql.TRIGGERS, asked)
+        wanted = sql.number_of_triggers(targets[table], is_final=is_final)
         # With two policies for one table, its rows would differ in the end.
         if found["number"] and found["is_final"] != is_final:
             raise ApplyError(
@@ -54,7 +55,7 @@ def ensure_tombstones(
                 remedy="use the same policy on all nodes and in all processes",
             )
         # CREATE TRIGGER takes a lock that waits for writers: not without need.
-        if found["number"] < sql.number_of_triggers(is_final=is_final):
+        if found["number"] < wanted:
             _create_triggers(link, targets[table], oid, is_final=is_final)
             created.append(table)
     return created
@@ -119,7 +120,8 @@ def table_oid(link: Link, table: TableName) -> int:
 def _create_triggers(link: Link, table: TargetTable, oid: int, *, is_final: bool) -> None:
     operation = f"record deletions in {table.table}"
     statements = sql.create_triggers(table, table.primary_key, oid, is_final=is_final)
-    _execute(link, operation, statements, f"TRIGGER ON {table.table}")
+    grant = f"TRIGGER ON {', '.join([str(table.table), *table.partitions])}"
+    _execute(link, operation, statements, grant)
 
 
 def _execute(link: Link, operation: str, statements: Sequence[str], grant: str) -> None:

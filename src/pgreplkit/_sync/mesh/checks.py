@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import attrs
 from psycopg.rows import DictRow
 
 from pgreplkit._sync.cluster.site import Site
-from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.logical.tombstones import final_tables
 from pgreplkit._sync.mesh.members import mesh_tables, read_members, read_other_meshes
+from pgreplkit._sync.mesh.rights import (
+    foreign_objects,
+    read_member_rights,
+    read_mesh_rights,
+)
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
@@ -35,6 +40,7 @@ from pgreplkit.plans.mesh.layout import (
 from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
 from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings
 from pgreplkit.plans.mesh.readiness import mesh_findings
+from pgreplkit.plans.mesh.rights import member_findings
 from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
@@ -59,9 +65,8 @@ def read_node(
             with_rows.append(table)
     asked = [*schemas_and_names(tables)]
     traits = link.all(_OPERATION, sql.TRAITS, asked)
-    rights = read_rights(link, _OPERATION)
+    rights = read_mesh_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    advances = link.one(_OPERATION, applying.advance_rights())
     owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
     is_published = link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
@@ -81,9 +86,13 @@ def read_node(
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
-        without_full=_tables(traits, lambda row: not row["is_full"]),
-        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
-        with_virtual=_tables(traits, lambda row: row["virtual"] and row["is_full"]),
+        without_full={
+            TableName(row["schema"], row["name"]): tuple(row["not_full"])
+            for row in traits
+            if row["not_full"]
+        },
+        with_large=_tables(traits, lambda row: row["has_large"]),
+        with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=read_sequences_of(link, tables),
         hidden=tuple(
@@ -94,12 +103,8 @@ def read_node(
         published=tuple(mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],
-        # A mesh also moves origins before a stream starts, which other appliers never do.
-        rights=attrs.evolve(
-            rights,
-            has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
-            may_use_origins=rights.may_use_origins and advances["may_use_origins"],
-        ),
+        rights=rights,
+        foreign=foreign_objects(link, mesh, name, tables, peers),
     )
 
 
@@ -186,16 +191,56 @@ class PolicyChecks:
 class LeaveChecks:
     """The checks of a node that leaves."""
 
-    servers: Mapping[str, str] = attrs.field(repr=False)
+    site: Site
     mesh: str
     node: str
     others: tuple[str, ...]
+    planned: Members
 
     def findings(self) -> list[Finding]:
-        """Return one finding for each stream that the steps wait for."""
+        """Return one finding for each check."""
+        stored, rights = {}, {}
+        for node in (self.node, *self.others):
+            # The finding on its stream says that it cannot be reached.
+            with suppress(ConnectionFailed):
+                with self.site.server(node) as server:
+                    rights[node] = read_member_rights(
+                        server._link, self.mesh, node, self.planned, drops_all=node == self.node
+                    )
+                    stored[node] = read_members(server._link, self.mesh)
         return leave_findings(
-            [read_stream(self.servers, self.mesh, self.node, other, None) for other in self.others]
+            [
+                read_stream(self.site.servers, self.mesh, self.node, other, None)
+                for other in self.others
+            ],
+            stored,
+            self.planned,
+            rights,
         )
+
+
+@attrs.frozen
+class CleanChecks:
+    """The checks of a node that was removed, and is back."""
+
+    site: Site
+    mesh: str
+    node: str
+    planned: Members
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed.
+        """
+        found = list[Finding]()
+        for node in (self.node, *self.planned.present):
+            with self.site.server(node) as server:
+                rights = read_member_rights(
+                    server._link, self.mesh, node, self.planned, drops_all=node == self.node
+                )
+            found += member_findings(node, rights)
+        return found
 
 
 @attrs.frozen
@@ -213,8 +258,12 @@ class RemoveChecks:
 
         Raises: ConnectionFailed if one of the others cannot be reached.
         """
-        stored, positions = {}, {}
+        stored, positions, rights = {}, {}, {}
         for node in self.others:
+            with self.site.server(node) as server:
+                rights[node] = read_member_rights(
+                    server._link, self.mesh, node, self.planned, drops_all=False
+                )
             name = applier_name(self.mesh, self.lost, node)
             with ApplyTarget.connect(self.site.servers[node], name, uses_origin=True) as target:
                 stored[node] = read_members(target.link, self.mesh)
@@ -222,7 +271,7 @@ class RemoveChecks:
                 # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = is_reachable(self.site, self.lost)
-        return remove_findings(self.lost, answers, stored, self.planned, positions)
+        return remove_findings(self.lost, answers, stored, self.planned, positions, rights)
 
 
 def is_reachable(site: Site, node: str) -> bool:

@@ -18,6 +18,7 @@ from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
 from pgreplkit._sync.mesh.actions import MeshActor
 from pgreplkit._sync.mesh.checks import (
+    CleanChecks,
     LeaveChecks,
     MeshChecks,
     PolicyChecks,
@@ -39,7 +40,13 @@ from pgreplkit.apply.policies import (
     deltas_of,
     policy_text,
 )
-from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound, WaitTimeout
+from pgreplkit.errors import (
+    ConnectionFailed,
+    NodeNotFound,
+    ServerError,
+    TableNotFound,
+    WaitTimeout,
+)
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -254,7 +261,7 @@ class Mesh:
             steps=leave_steps(self.name, members, node),
         )
         others = without(members.active, node)
-        checks = LeaveChecks(self._servers, self.name, node, others)
+        checks = LeaveChecks(site, self.name, node, others, members)
         return self._plan(site, begun, journal, checks)
 
     def plan_remove(
@@ -285,7 +292,7 @@ class Mesh:
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
-            return self._plan(site, begun, journal, None)
+            return self._plan(site, begun, journal, CleanChecks(site, self.name, node, members))
         begun = Journal(
             operation=f"removal of {node} from the mesh {self.name}",
             steps=remove_steps(self.name, members, node),
@@ -387,12 +394,20 @@ class Mesh:
 
     def _members(self, site: Site, nodes: Iterable[str]) -> Members:
         """Return the members, as the first node has them stored that is active."""
+        unreachable: ConnectionFailed | None = None
         for node in nodes:
-            with site.server(node) as server:
-                members = read_members(server._link, self.name)
+            try:
+                with site.server(node) as server:
+                    members = read_members(server._link, self.name)
+            except ConnectionFailed as error:
+                # Another one has the same members. What needs this node fails by itself.
+                unreachable = unreachable or error
+                continue
             # A node that joins, or has left, may have old members stored.
             if node in members.active:
                 return members
+        if unreachable is not None:
+            raise unreachable
         raise ServerError(
             f"find the members of the mesh {self.name!r}",
             f"none of {', '.join(self._servers)} is an active member",

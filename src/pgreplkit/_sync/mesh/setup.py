@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._sync.logical.applychecks import insist_on_role, to_hand_over
+from pgreplkit._sync.logical.applyshapes import read_partitions
 from pgreplkit._sync.mesh.sequences import owned_sequences
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
@@ -41,6 +42,7 @@ def node_setup(
             tables,
             handed_over=to_hand_over(link),
             triggers=True,
+            partitions=read_partitions(link, tables),
         ),
         # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),

@@ -450,11 +450,12 @@ def setup_sql(
     *,
     handed_over: Sequence[str] = (),
     triggers: bool = False,
+    partitions: Sequence[str] = (),
 ) -> list[str]:
     """Return the statements by which an administrator lets a role apply changes.
 
-    With ``triggers`` it may create those that record deletions. It becomes the owner of the objects
-    that are ``handed_over``.
+    With ``triggers`` it may create those that record deletions, which are created on the
+    ``partitions`` too. It becomes the owner of the objects that are ``handed_over``.
     """
     privileges = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE" + (", TRIGGER" if triggers else "")
     own = quote_identifier(role)
@@ -478,6 +479,8 @@ def setup_sql(
     for schema in sorted({table.schema for table in tables}):
         statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
     statements += [f"GRANT {privileges} ON {table} TO {own}" for table in sorted(tables)]
+    if triggers:
+        statements += [f"GRANT TRIGGER ON {partition} TO {own}" for partition in partitions]
     return statements
 
 
@@ -527,6 +530,11 @@ def _granted_only(calls: Sequence[str], own: str) -> list[str]:
         statements.append(f"GRANT EXECUTE ON FUNCTION pgreplkit.{call} TO {own}")
     return statements
 
+
+TRY_COLUMN = "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE"
+TRY_CONSTANT = " VALUES (%s)"
+"""Together the statement that fails if a column does not take a value, and changes nothing: the
+planner converts it as an INSERT does, to the length and the domain of the column, too."""
 
 # The first copy; {} stand for identifiers and queries.
 COPIED = """

@@ -73,6 +73,8 @@ class TargetTable:
     """The privileges that the current role lacks."""
     is_out_of_reach: bool = False
     """Whether the role may not use the table's schema."""
+    partitions: tuple[str, ...] = attrs.field(converter=_texts, default=())
+    """Its partitions of every level, as SQL."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
@@ -97,17 +99,31 @@ class TargetTable:
         return any({*key} <= {*names} for key in self.keys)
 
 
-_ASKED = """
+ASKED = """
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
         ON n.nspname = asked.schema AND c.relname = asked.name
 """
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+PARTITIONS = """
+    WITH RECURSIVE part (oid) AS (
+        SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = c.oid AND c.relkind = 'p'
+        UNION ALL
+        SELECT inhrelid FROM part JOIN pg_catalog.pg_inherits ON inhparent = part.oid
+    ) SELECT p.oid, p.relkind, p.relreplident,
+        format('%%I.%%I', pn.nspname, p.relname) AS quoted
+    FROM part JOIN pg_catalog.pg_class AS p ON p.oid = part.oid
+    JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+"""
+"""The partitions of the table ``c``, of every level: before 12 no function lists them."""
 TARGET_TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
         row_security_active(c.oid) AS hides_rows,
         ARRAY(SELECT p FROM unnest(ARRAY{[*_PRIVILEGES]}) AS p
-            WHERE NOT has_table_privilege(c.oid, p)) AS lacks,
+            WHERE NOT has_table_privilege(c.oid, p) OR p = 'TRIGGER' AND EXISTS (
+                SELECT FROM ({PARTITIONS}) AS part WHERE NOT has_table_privilege(part.oid, p)
+            )) AS lacks,
+        ARRAY(SELECT quoted FROM ({PARTITIONS}) AS part ORDER BY quoted) AS partitions,
         NOT has_schema_privilege(n.oid, 'USAGE') AS is_out_of_reach,
         ARRAY(SELECT i.relname::text FROM pg_catalog.pg_index
             JOIN pg_catalog.pg_class AS i ON i.oid = indexrelid
@@ -117,7 +133,7 @@ TARGET_TABLES = f"""
         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND tgenabled IN ('A', 'R')
             AND (tgrelid = c.oid OR tgrelid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
                 WHERE inhparent = c.oid))) AS has_deferred
-    {_ASKED} WHERE c.relkind IN ('r', 'p')
+    {ASKED} WHERE c.relkind IN ('r', 'p')
 """
 
 
@@ -172,7 +188,7 @@ def target_columns(major: int) -> str:
                 WHERE opcintype = base.oid AND opcdefault) THEN format_type(base.oid, -1)
             END AS reads_as,
             {deterministic} AS is_deterministic
-        {_ASKED} JOIN pg_catalog.pg_attribute ON attrelid = c.oid AND attnum > 0
+        {ASKED} JOIN pg_catalog.pg_attribute ON attrelid = c.oid AND attnum > 0
             AND NOT attisdropped
         CROSS JOIN LATERAL (
             WITH RECURSIVE part (oid, modifier) AS (
@@ -202,7 +218,7 @@ def target_keys(major: int) -> str:
             ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
                 JOIN pg_catalog.pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} ORDER BY place) AS columns
-        {_ASKED} JOIN pg_catalog.pg_index ON indrelid = c.oid
+        {ASKED} JOIN pg_catalog.pg_index ON indrelid = c.oid
         WHERE {_UNIQUE} ORDER BY indisprimary DESC, indexrelid
     """
 

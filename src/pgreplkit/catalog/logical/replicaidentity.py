@@ -3,6 +3,7 @@
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.applytables import ASKED, PARTITIONS
 from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
@@ -88,6 +89,19 @@ ALL_TABLES = """
     SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence = 'p' AND nspname <> 'information_schema'
         AND nspname !~ '^pg_'
+"""
+
+
+NOT_FULL = f"""
+    ARRAY(SELECT quoted FROM (
+        SELECT c.relreplident AS identity, format('%%I.%%I', n.nspname, c.relname) AS quoted
+        UNION ALL
+        SELECT relreplident, quoted FROM ({PARTITIONS}) AS part WHERE relkind IN ('r', 'p')
+    ) AS written WHERE identity <> 'f' ORDER BY quoted) AS not_full
+"""
+"""The table ``c`` and its partitions without FULL: each writes its own old rows to the WAL."""
+PARTIAL_IDENTITIES = f"""
+    SELECT n.nspname AS schema, c.relname AS name, {NOT_FULL} {ASKED}
 """
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pgreplkit._text import quote_identifier, quote_literal
 from pgreplkit.catalog.features import has
-from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.applytables import PARTITIONS, TargetTable
 
 CREATE_TOMBSTONES = """
     CREATE TABLE IF NOT EXISTS pgreplkit.tombstone (
@@ -94,10 +94,11 @@ _PLAIN_TYPES = {16, 18, 19, 20, 21, 23, 25, 26, 1042, 1043, 1700, 2950}
 """Types whose JSON depends on no setting: changing the settings for each row takes time."""
 
 TABLE_OID = "SELECT %s::regclass::oid::bigint AS oid"
-TRIGGERS = """
+TRIGGERS = f"""
     SELECT count(*) AS number, coalesce(bool_or(tgname = 'pgreplkit_no_reuse'), false) AS is_final
-    FROM pg_catalog.pg_trigger
-    WHERE tgrelid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_trigger ON tgrelid = c.oid
+        OR tgname = 'pgreplkit_no_truncate' AND tgrelid IN (SELECT oid FROM ({PARTITIONS}) AS part)
+    WHERE c.oid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
 """
 """Of their own function: the one in a restored dump has another table's OID."""
 FINAL_TABLES = """
@@ -165,6 +166,11 @@ def create_triggers(
     body = quote_literal(
         f"""BEGIN
             IF TG_OP = 'TRUNCATE' THEN
+                IF TG_RELID <> {oid} AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = TG_RELID
+                ) THEN
+                    RETURN NULL;
+                END IF;
                 RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
                     USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
             END IF;
@@ -187,10 +193,14 @@ def create_triggers(
         f"DROP TRIGGER IF EXISTS pgreplkit_bury_key ON {table.table}",
         f"CREATE TRIGGER pgreplkit_bury_key AFTER UPDATE ON {table.table}"
         f" FOR EACH ROW WHEN (NOT ({same})) EXECUTE PROCEDURE {bury}",
-        f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {table.table}",
-        f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {table.table}"
-        f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",
     ]
+    # Partitions get the triggers for rows, but not those for statements.
+    for each in (table.table, *table.partitions):
+        statements += [
+            f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {each}",
+            f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {each}"
+            f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",
+        ]
     if is_final:
         statements += [
             f"DROP TRIGGER IF EXISTS pgreplkit_no_reuse ON {table.table}",
@@ -200,9 +210,9 @@ def create_triggers(
     return statements
 
 
-def number_of_triggers(*, is_final: bool) -> int:
+def number_of_triggers(table: TargetTable, *, is_final: bool) -> int:
     """Return the number of triggers of a table, of which ``create_triggers`` creates each."""
-    return 4 if is_final else 3
+    return (4 if is_final else 3) + len(table.partitions)
 
 
 def drop_triggers(oid: int) -> str:

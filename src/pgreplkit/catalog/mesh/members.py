@@ -1,5 +1,8 @@
 """The table in which each node of a mesh stores all members, and the triggers of a mesh."""
 
+from pgreplkit.catalog.logical.applytables import ASKED
+from pgreplkit.catalog.logical.replicaidentity import NOT_FULL
+
 CREATE_MEMBERS = """
     CREATE TABLE IF NOT EXISTS pgreplkit.mesh_node (
         mesh text NOT NULL,
@@ -232,8 +235,9 @@ CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
 """
-TRAITS = """
-    SELECT n.nspname AS schema, c.relname AS name, c.relreplident = 'f' AS is_full,
+TRAITS = f"""
+    SELECT n.nspname AS schema, c.relname AS name,
+        {NOT_FULL},
         EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0
             AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
         ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
@@ -241,8 +245,6 @@ TRAITS = """
             AND to_jsonb(pg_attribute)->>'attgenerated' = 'v') AS virtual,
         EXISTS (SELECT FROM pg_catalog.pg_constraint
             WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON n.nspname = asked.schema AND c.relname = asked.name
+    {ASKED}
 """
 """A large value that an update did not change is sent with the full replica identity only."""

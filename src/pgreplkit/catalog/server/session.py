@@ -6,6 +6,8 @@ EXACT_TEXTS = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_
 """The settings by which psycopg's loaders read the texts of values without loss."""
 IN_BYTES = "SET client_encoding = 'SQL_ASCII'"
 """For a database without an encoding: its texts are bytes, of whatever encoding."""
+OWN_PROCESS = "SELECT pg_backend_pid() AS pid"
+"""The process of the session that executes the statement."""
 TIMEOUTS = {
     "statement_timeout": 10,
     "lock_timeout": 10,

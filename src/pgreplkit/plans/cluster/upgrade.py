@@ -390,8 +390,9 @@ def forward_of(groups: Iterable[str], returned: Iterable[str]) -> list[str]:
 def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) -> Journal:
     """Return the steps that remove the replication; the fence of the other server stays."""
     steps: list[Step] = [
-        *([do.DropSubscriptions(OLD, back)] if back else ()),
+        # First, because it marks an end that was interrupted: the way back may not exist.
         do.DropSubscriptions(NEW, groups),
+        *([do.DropSubscriptions(OLD, back)] if back else ()),
         do.DropPublications(OLD, groups),
         do.DropPublications(NEW, [names.back(name) for name in groups]),
     ]

@@ -95,6 +95,7 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
     )
     for name, side, other in (("old", old, "new"), ("new", new, "old")):
         yield release_finding(name, side)
+        yield pooler_finding(name, side)
         yield rights_finding(name, side.rights)
         yield side_reach_finding(name, other, side)
         yield timeouts_finding(name, side)
@@ -130,6 +131,18 @@ def release_finding(name: str, side: Side) -> Finding:
         needed="a release without known faults of logical replication",
         remedy="install the latest minor release",
         otherwise=Severity.WARNING,
+    )
+
+
+def pooler_finding(name: str, side: Side) -> Finding:
+    """Return the finding about the connection of this process."""
+    return checked(
+        f"{name}: connection",
+        ok=not side.is_pooled,
+        observed="a connection pooler" if side.is_pooled else "the server itself",
+        needed="the server itself: a pooler may execute each transaction in another session, so"
+        " that locks do not hold",
+        remedy=f"connect to the {name} server itself",
     )
 
 

@@ -21,6 +21,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
     lack_rights,
     leftovers_finding,
+    pooler_finding,
     reach_finding,
     release_finding,
     rights_finding,
@@ -66,6 +67,10 @@ class CloneFacts:
     """The error with which this machine connects to the old server; empty if it does."""
     database: str
     """The database to which the connection string of the new server leads."""
+    ports: Sequence[str]
+    """The ports to which it leads."""
+    port: str
+    """The port of the new server's settings."""
     answering: str
     """What answers at the address of the new server; empty if nothing does."""
     majors: Mapping[str, int]
@@ -81,6 +86,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     old, new_major = facts.old, facts.majors["bindir"]
     yield from _host_findings(facts)
     yield release_finding("old", old)
+    yield pooler_finding("old", old)
     yield rights_finding("old", old.rights)
     if lack_rights(old):
         # A check that looked at nothing would say that there is no problem.
@@ -130,6 +136,13 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"new= leads to {facts.database or 'no database'}",
         needed=f"{name}: a copy has the databases of the old server",
         remedy=f"pass new= with the database {name}",
+    )
+    yield checked(
+        "port",
+        ok=facts.port in facts.ports,
+        observed=f"new= leads to {' and '.join(facts.ports)}, settings= has {facts.port}",
+        needed="the port of the new server in both: it would be started, and not be reached",
+        remedy=f"pass settings={{'port': {facts.ports[0]!r}, …}}, or new= with port={facts.port}",
     )
     # The copy, which has the longer path of the two, gets a socket in its own directory.
     socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)

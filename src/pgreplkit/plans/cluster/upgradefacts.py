@@ -31,6 +31,8 @@ class Side:
     """The error with which it connects to the other server; empty if it does."""
     connection_sqlstate: str | None = None
     """The SQLSTATE of that error."""
+    is_pooled: bool = False
+    """Whether our own connection leads to a connection pooler."""
 
     @property
     def major(self) -> int:

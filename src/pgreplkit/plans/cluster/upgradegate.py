@@ -21,6 +21,7 @@ def cutover_findings(
     status: UpgradeStatus,
     drift: SchemaDrift,
     *,
+    unsubscribed: Sequence[str],
     unpublished: Sequence[TableName],
     sequences: Sequence[Finding],
     writers: Sequence[str],
@@ -34,6 +35,13 @@ def cutover_findings(
     yield phase_finding(status, UpgradeOperation.CUTOVER)
     yield _fence_finding(status, NEW, status.new_disabled)
     yield _roles_finding(unfenced_roles)
+    yield named(
+        "missing subscriptions",
+        unsubscribed,
+        needed="a subscription of the new server to each publication of the upgrade",
+        remedy="{}: someone has dropped it; give the upgrade up with plan_finish(), and prepare it"
+        " again",
+    )
     yield _applied(
         stuck,
         status.forward,

@@ -91,13 +91,15 @@ def _operation(
     published = [*groups, *objects.back_publications]
     if not objects.forward and is_ending(names, published, is_kept=NEW in objects.kept):
         return finish
+    # The last step of a preparation keeps the schema; until the end, each group has a subscription.
+    if NEW in objects.kept and not _has_all_groups(objects):
+        return finish
     if not objects.refuses(NEW):
+        if not objects.forward or not objects.refuses(OLD):
+            return finish
         # Before a cutover lets the new server accept writes, all slots exist. Without a way back
         # there are none, but publications of an earlier cutover may exist.
         has_slots = len(objects.back_slots) == len(objects.back_publications)
-        is_complete = not has_slots and NEW not in objects.fences
-        if is_complete or not objects.forward or not objects.refuses(OLD):
-            return finish
         return cutover_journal(names, groups, way_back=is_back and has_slots)
     if objects.refuses(OLD):
         # Only a rollback fences the new server while the old one follows it.
@@ -122,11 +124,17 @@ def _unknown(names: Names) -> ValueError:
 
 def _is_complete(objects: UpgradeObjects) -> bool:
     """Return True for a complete operation; no object shows whether the clients were moved."""
+    if not _has_all_groups(objects):
+        return False
     if objects.phase is UpgradePhase.PREPARED:
         return not objects.back and OLD not in objects.fences and NEW in objects.kept
-    # The last step of a cutover removes the fence.
-    are_back = len(objects.back) == len(objects.back_publications)
-    return objects.phase is UpgradePhase.CUT_OVER and are_back and NEW not in objects.fences
+    # The last step of a cutover removes the fence. An end begins with the forward subscriptions:
+    # those of the way back may be missing after a cutover without one.
+    return objects.phase is UpgradePhase.CUT_OVER and NEW not in objects.fences
+
+
+def _has_all_groups(objects: UpgradeObjects) -> bool:
+    return {*objects.publications} <= {*objects.forward}
 
 
 def _groups(

@@ -75,6 +75,8 @@ class ApplyFacts:
     tables: Mapping[TableName, TableName]
     """The subscriber's table for each published one."""
     identities: Sequence[ReplicaIdentity]
+    not_full: Mapping[TableName, Sequence[str]]
+    """By published table: it and its partitions, as SQL, without REPLICA IDENTITY FULL."""
     unsent: Mapping[TableName, Sequence[str]]
     """By published table: the columns of its replica identity that are not published."""
     operations: Mapping[TableName, Collection[Operation]]
@@ -272,7 +274,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
             if facts.stamps:
-                yield from _versions(check, table, identities.get(source))
+                yield from _versions(check, table, facts.not_full.get(source, ()))
 
 
 def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
@@ -333,9 +335,7 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     return [*columns, *table.refusing]
 
 
-def _versions(
-    check: str, table: TargetTable, identity: ReplicaIdentity | None
-) -> Iterator[Finding]:
+def _versions(check: str, table: TargetTable, not_full: Sequence[str]) -> Iterator[Finding]:
     """Yield what keeps the versions of rows from being equal on all nodes."""
     key = table.primary_key
     yield checked(
@@ -365,18 +365,17 @@ def _versions(
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
-    is_full = identity is not None and identity.kind is IdentityKind.FULL
     # A large value of the key is sent, as the key always is.
     large = [c.name for c in table.columns if c.is_large and c.name not in key]
     yield checked(
         f"{check}, large values",
-        ok=is_full or not large,
+        ok=not not_full or not large,
         observed=f"the columns {', '.join(large)} can be stored out of line"
         if large
         else "no column can be stored out of line",
         needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
         " sent, and a node that lost it to another change cannot get it back",
-        remedy=f"ALTER TABLE {table.table} REPLICA IDENTITY FULL",
+        remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in not_full),
         otherwise=Severity.CRITICAL,
     )
 

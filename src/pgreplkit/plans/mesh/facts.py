@@ -11,6 +11,7 @@ from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.layout import Members
+from pgreplkit.plans.mesh.rights import ForeignObject
 from pgreplkit.plans.server.readiness import Settings
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.tablename import TableName
@@ -39,10 +40,10 @@ class MeshNodeFacts:
     tables: Mapping[TableName, TargetTable | None]
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
-    without_full: tuple[TableName, ...]
-    """Tables without the replica identity FULL."""
-    without_old_values: tuple[TableName, ...]
-    """Tables with values that can be large, and without the replica identity FULL."""
+    without_full: Mapping[TableName, tuple[str, ...]]
+    """By table: it and its partitions, as SQL, without the replica identity FULL."""
+    with_large: tuple[TableName, ...]
+    """Tables with values that can be large."""
     with_virtual: tuple[TableName, ...]
     """Tables with virtual generated columns, and with the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
@@ -60,6 +61,8 @@ class MeshNodeFacts:
     """Whether the role owns the tables, and can publish them."""
     may_replicate: bool
     rights: ApplyRights
+    foreign: tuple[ForeignObject, ...] = ()
+    """Objects of the mesh that another role owns, as of an earlier membership."""
 
 
 @attrs.frozen(kw_only=True)

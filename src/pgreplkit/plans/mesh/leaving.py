@@ -6,28 +6,46 @@ from collections.abc import Mapping, Sequence
 
 from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.membership import members_found
+from pgreplkit.plans.mesh.rights import MemberRights, member_findings
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 
 
-def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
-    """Return the findings on the streams by which the others get the changes of a node."""
+def leave_findings(
+    streams: Sequence[MeshStream],
+    stored: Mapping[str, Members],
+    planned: Members,
+    rights: Mapping[str, MemberRights],
+) -> list[Finding]:
+    """Return the findings on a node that leaves.
+
+    ``streams`` bring its changes to the others. Of a node that cannot be reached, nothing else is
+    known.
+    """
     return [
-        checked(
-            f"stream to {stream.target}",
-            ok=stream.state is StreamState.STREAMING,
-            observed=stream.state.value,
-            needed=f"{StreamState.STREAMING}: the node leaves when its changes are applied there",
-            remedy="run the mesh while the node leaves",
-            # A stream that stands may have ended just now, and start again.
-            otherwise=Severity.WARNING
-            if stream.state is StreamState.STOPPED
-            else Severity.CRITICAL,
-        )
-        for stream in streams
+        *map(_stream_found, streams),
+        *([members_found(stored, planned)] if stored else []),
+        *(one for node, member in rights.items() for one in member_findings(node, member)),
     ]
+
+
+def _stream_found(stream: MeshStream) -> Finding:
+    return checked(
+        f"stream to {stream.target}",
+        ok=stream.state is StreamState.STREAMING,
+        observed=stream.state.value,
+        needed=f"{StreamState.STREAMING}: the node leaves when its changes are applied there",
+        remedy={
+            StreamState.UNREACHABLE: "start the servers of both nodes, or remove the one that is"
+            " lost with plan_remove()",
+            StreamState.LOST: f"let {stream.target} leave, and join again: it lacks changes",
+            StreamState.STOPPED: "run the mesh while the node leaves",
+        }.get(stream.state, "resume or undo the operation that was interrupted"),
+        # A stream that stands may have ended just now, and start again.
+        otherwise=Severity.WARNING if stream.state is StreamState.STOPPED else Severity.CRITICAL,
+    )
 
 
 def remove_findings(
@@ -36,6 +54,7 @@ def remove_findings(
     stored: Mapping[str, Members],
     planned: Members,
     positions: Mapping[str, LSN],
+    rights: Mapping[str, MemberRights],
 ) -> list[Finding]:
     """Return the findings on a lost node, and on its transactions that the others have.
 
@@ -65,4 +84,5 @@ def remove_findings(
             " returns",
             otherwise=Severity.WARNING,
         ),
+        *(one for node, member in rights.items() for one in member_findings(node, member)),
     ]

@@ -9,14 +9,11 @@ from itertools import combinations
 import attrs
 
 from pgreplkit.catalog.features import has
-from pgreplkit.plans.logical.applyreadiness import (
-    privileges_missing,
-    replication_found,
-    rights_findings,
-)
+from pgreplkit.plans.logical.applyreadiness import privileges_missing
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import fits_ties
 from pgreplkit.plans.mesh.membership import members_found, policy_found
+from pgreplkit.plans.mesh.rights import common_rights, owners_found, setup_of
 from pgreplkit.plans.mesh.sequences import collisions
 from pgreplkit.plans.mesh.tables import table_findings
 from pgreplkit.plans.server.readiness import checked, free_places, setting_found, value_of
@@ -183,9 +180,11 @@ def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
 def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
     """Check what the role needs on a node; nothing needs a superuser."""
     role = node.rights.role
-    setup = f"run what setup_sql({role!r}) prints for {node.name}"
-    yield replication_found("replication", role, setup, ok=node.may_replicate)
-    yield from rights_findings(node.rights, node.major, setup, uses_origin=True)
+    setup = setup_of(role, node.name)
+    yield from common_rights(node.rights, node.major, setup, may_replicate=node.may_replicate)
+    if node.name in facts.new:
+        # Another role may have created them, and the mesh would run.
+        yield owners_found(role, node.foreign, otherwise=Severity.WARNING)
     yield checked(
         "sequences",
         ok=not node.hidden,

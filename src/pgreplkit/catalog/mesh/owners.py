@@ -1,0 +1,27 @@
+"""The objects that only their owner may drop, and that a node has for a mesh."""
+
+NOT_OWNED = """
+    WITH asked AS (
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+            ON n.nspname = asked.schema AND c.relname = asked.name
+    ), found (object, owner) AS (
+        SELECT 'PUBLICATION ' || quote_ident(pubname), pubowner
+        FROM pg_catalog.pg_publication WHERE pubname = %s
+        UNION ALL
+        SELECT 'FUNCTION pgreplkit.' || quote_ident(proname) || '()', proowner
+        FROM pg_catalog.pg_proc
+        JOIN asked ON proname IN ('bury_' || asked.oid, 'no_write_' || asked.oid)
+        WHERE pronamespace = to_regnamespace('pgreplkit')
+        UNION ALL
+        SELECT 'SEQUENCE pgreplkit.' || quote_ident(relname), relowner
+        FROM pg_catalog.pg_class JOIN pg_catalog.pg_replication_origin
+            ON relname IN ('ended_' || roident, 'ended_at_' || roident)
+        WHERE relnamespace = to_regnamespace('pgreplkit') AND relkind = 'S'
+            AND roname = ANY (%s::text[])
+    )
+    SELECT object, rolname AS owner FROM found JOIN pg_catalog.pg_roles AS r ON r.oid = owner
+    WHERE NOT pg_has_role(r.oid, 'USAGE') ORDER BY 1
+"""
+"""Triggers go with their functions, of whoever the tables are."""
