@@ -177,6 +177,7 @@ class RawTransaction(Generic[R]):
         self, messages: Iterable[bytes], tables: Mapping[bytes, TableReader[R]]
     ) -> Generator[RawChange[R], None, Mapping[bytes, TableReader[R]]]:
         """Yield the changes of messages; return the tables as the last of them describes them."""
+        change: RawChange[R]
         for data in messages:
             kind = data[DATA_AT]
             try:
