@@ -1,7 +1,8 @@
-"""insist_on_function: refuse a function that could not be called, before it is."""
+"""Refuse functions of callers that could not be called, before they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import iscoroutinefunction, signature
 
 from pgreplkit._text import counted
@@ -14,9 +15,17 @@ def insist_on_function(function: object, name: str, *, takes: int) -> None:
     """
     if not callable(function):
         raise TypeError(f"{name} must be callable")
-    # A coroutine would be true for each row.
-    if iscoroutinefunction(function):
+    # No one would await a coroutine, which is true for each row. An object's __call__ may be async.
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise TypeError(f"{name} must be an ordinary function, not an async one")
+    insist_on_arguments(function, name, takes=takes)
+
+
+def insist_on_arguments(function: Callable[..., object], name: str, *, takes: int) -> None:
+    """Refuse a function that does not take as many arguments.
+
+    Raises: TypeError.
+    """
     try:
         signature(function).bind(*range(takes))
     except ValueError:

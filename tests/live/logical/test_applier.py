@@ -833,7 +833,7 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
 @pytest.mark.parametrize(
     ("existing", "local"), [("refuse", []), ("merge", [(9, "local", 9)]), ("truncate", [])]
 )
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.matrix), 2])
 def test_tables_that_share_a_table_of_the_subscriber_keep_each_others_copied_rows(
     two: Pair, existing: str, local: list[tuple[object, ...]], workers: int
 ) -> None:

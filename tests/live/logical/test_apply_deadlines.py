@@ -115,7 +115,17 @@ WAITS = {
     "slot": Wait(first, "SELECT txid_current()", on_publisher=True, removed=True),
     "copied table": Wait(first, "LOCK t IN ACCESS EXCLUSIVE MODE", on_publisher=True),
 }
-every_wait = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+
+
+def waits(*fast: str) -> pytest.MarkDecorator:
+    """Parametrize a test with each wait; those that are not named are left to the matrix."""
+    return pytest.mark.parametrize(
+        "wait",
+        [
+            pytest.param(wait, id=name, marks=() if name in fast else pytest.mark.matrix)
+            for name, wait in WAITS.items()
+        ],
+    )
 
 
 @attrs.frozen
@@ -159,7 +169,7 @@ async def insist_on_continuing(pair: Pair, one: Any, wait: Wait) -> None:
     assert pair.subscriber.all(query) == pair.publisher.all(query)
 
 
-@every_wait
+@waits("pipeline", "copied rows", "slot")
 async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
     two: Pair, colour: Colour, wait: Wait
 ) -> None:
@@ -174,7 +184,7 @@ async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
     await insist_on_continuing(two, one, wait)
 
 
-@every_wait
+@waits("pipeline", "slot")
 async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
     two: Pair, colour: Colour, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,12 +200,12 @@ async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
     await insist_on_continuing(two, one, wait)
 
 
-@every_wait
+@waits("pipeline")
 async def test_a_run_that_is_cancelled_ends_its_sessions(
     two: Pair, colour: Colour, wait: Wait
 ) -> None:
     if colour.name == "sync":
-        pytest.skip("a task is cancelled")
+        pytest.skip("only tasks can be cancelled")
     one = await wait.prepare(two, colour)
     with ExitStack() as stack:
         held = holding(stack, two, wait)

@@ -115,6 +115,7 @@ def test_an_applier_that_is_stopped_within_a_large_transaction_rolls_it_back(two
 
 
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_a_refused_change_of_a_large_transaction_is_named_or_parked(two: Pair) -> None:
     one = begun(two)
     two.subscriber.run("ALTER TABLE t ADD CHECK (id <> 2000)")

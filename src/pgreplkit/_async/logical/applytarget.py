@@ -22,6 +22,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -95,6 +96,8 @@ class AsyncApplyTarget(AsyncClosing):
         self.connection = connection
         self.name, self.uses_origin = name, uses_origin
         self.origin: str = sql.PREFIX + name
+        self.origin_returns = True
+        """Whether the publisher's origin of the same name has this subscriber's changes."""
         self.link = AsyncLink(connection)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
@@ -124,7 +127,7 @@ class AsyncApplyTarget(AsyncClosing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
-        with translate_errors(operation):
+        async with opening(whole, operation):
             connection = await AsyncConnection[object].connect(
                 whole, autocommit=True, prepare_threshold=None
             )

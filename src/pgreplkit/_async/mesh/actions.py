@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.tombstones import (
     drop_tombstones,
@@ -322,15 +323,19 @@ class AsyncMeshActor:
     async def _refuse_writes(self, step: steps.StopWrites, *, is_refused: bool) -> None:
         async with await self.site.server(step.node) as server:
             link = server._link
-            for table in await mesh_tables(link, step.mesh):
+            tables = await mesh_tables(link, step.mesh)
+            targets = await read_targets(link, tables)
+            for table in tables:
                 # Also before a trigger is created: an interrupted attempt may have left one.
                 await _allow_writes(link, table)
                 if is_refused:
                     refuses = SQL(sql.no_write_function(await table_oid(link, table)))
+                    # Partitions have the triggers for rows, also where a client names one.
+                    each = SQL("ROW" if targets[table].is_partitioned else "STATEMENT")
                     await link.run(
                         f"refuse writes to {table}",
                         SQL(sql.NO_WRITE).format(refuses),
-                        SQL(sql.REFUSE_WRITES).format(parts.table(table), refuses),
+                        SQL(sql.REFUSE_WRITES).format(parts.table(table), each, refuses),
                         grant=f"TRIGGER ON {table}",
                     )
 
@@ -345,7 +350,10 @@ class AsyncMeshActor:
             # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = await read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
-                await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+                # The slots were dropped before; nodes that left earlier may not even exist.
+                await self._drop_stream(
+                    step.mesh, source, step.node, keeps_origin=False, keeps_slot=True
+                )
             await store_policy(link, step.mesh, None)
             await store_members(link, step.mesh, members.ties, [])
 

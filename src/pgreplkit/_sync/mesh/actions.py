@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.tombstones import (
     drop_tombstones,
@@ -313,15 +314,19 @@ class MeshActor:
     def _refuse_writes(self, step: steps.StopWrites, *, is_refused: bool) -> None:
         with self.site.server(step.node) as server:
             link = server._link
-            for table in mesh_tables(link, step.mesh):
+            tables = mesh_tables(link, step.mesh)
+            targets = read_targets(link, tables)
+            for table in tables:
                 # Also before a trigger is created: an interrupted attempt may have left one.
                 _allow_writes(link, table)
                 if is_refused:
                     refuses = SQL(sql.no_write_function(table_oid(link, table)))
+                    # Partitions have the triggers for rows, also where a client names one.
+                    each = SQL("ROW" if targets[table].is_partitioned else "STATEMENT")
                     link.run(
                         f"refuse writes to {table}",
                         SQL(sql.NO_WRITE).format(refuses),
-                        SQL(sql.REFUSE_WRITES).format(parts.table(table), refuses),
+                        SQL(sql.REFUSE_WRITES).format(parts.table(table), each, refuses),
                         grant=f"TRIGGER ON {table}",
                     )
 
@@ -336,7 +341,8 @@ class MeshActor:
             # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
-                self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+                # The slots were dropped before; nodes that left earlier may not even exist.
+                self._drop_stream(step.mesh, source, step.node, keeps_origin=False, keeps_slot=True)
             store_policy(link, step.mesh, None)
             store_members(link, step.mesh, members.ties, [])
 

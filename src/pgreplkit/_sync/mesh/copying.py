@@ -30,8 +30,8 @@ from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ApplyError
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED, translate_errors
+from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
 from pgreplkit.plans.mesh.steps import CopyRows
@@ -138,15 +138,23 @@ class MeshCopy:
     def _empty(self, target: ApplyTarget, copies: Sequence[TableCopy]) -> None:
         tables = [parts.table(copy.table.table_name) for copy in copies]
         truncate = SQL(applying.TRUNCATE).format(SQL(", ").join(tables))
-        target.link.run(self._operation, truncate, grant="TRUNCATE on the tables")
-        # TRUNCATE fires no trigger for rows, and so leaves the tombstones that the copy brought.
+        try:
+            target.link.run(self._operation, truncate, grant="TRUNCATE on the tables")
+        except ServerError as error:
+            if error.sqlstate != FEATURE_NOT_SUPPORTED:
+                raise
+            # Tables outside of the mesh refer to them, even if these are empty.
+            deletes = [SQL(sql.DELETE_ROWS).format(table) for table in tables]
+            target.link.run(self._operation, *deletes, grant="DELETE on the tables")
+        # Neither fires triggers here, and so both leave the tombstones that the copy brought.
         names = [str(copy.table.table_name) for copy in copies]
         target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
 
     def _release_streams(self, target: ApplyTarget) -> None:
         """Mark the streams from all other nodes as ready to be started."""
         members = read_members(target.link, self._mesh)
-        for source in without(members.present, self._node):
+        # The donor's last: by it a repeated step knows that nothing is left to do.
+        for source in (*without(members.present, self._node, self._donor), self._donor):
             row = [_STREAMING, applier_name(self._mesh, source, self._node)]
             target.link.all(self._operation, applying.SET_STATE, row)
 
