@@ -30,7 +30,7 @@ def is_of_a_server(error: BaseException | None) -> bool:
 
 
 def lacks_password(error: BaseException | None) -> bool:
-    """Return whether a connection failed for want of a password that the server asks for."""
+    """Return whether a connection failed because it lacks the password that the server needs."""
     pgconn = error.pgconn if isinstance(error, psycopg.Error) else None
     return pgconn is not None and pgconn.needs_password
 

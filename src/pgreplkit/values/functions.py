@@ -9,7 +9,7 @@ from pgreplkit._text import counted
 
 
 def insist_on_function(function: object, name: str, *, takes: int) -> None:
-    """Refuse what cannot be called with as many arguments, or returns no value but a coroutine.
+    """Refuse an object that cannot be called with that number of arguments, or is async.
 
     Raises: TypeError.
     """
@@ -22,14 +22,14 @@ def insist_on_function(function: object, name: str, *, takes: int) -> None:
 
 
 def insist_on_arguments(function: Callable[..., object], name: str, *, takes: int) -> None:
-    """Refuse a function that does not take as many arguments.
+    """Refuse a function that does not take that number of arguments.
 
     Raises: TypeError.
     """
     try:
         signature(function).bind(*range(takes))
     except ValueError:
-        # Some functions that are written in C do not say what they take.
+        # Some functions that are written in C do not report their parameters.
         return
     except TypeError as error:
         raise TypeError(f"{name} must take {counted(takes, 'argument')}: {error}") from None

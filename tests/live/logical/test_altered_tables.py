@@ -281,7 +281,7 @@ def test_a_copied_value_that_does_not_fit_names_the_column(
 
 
 @pytest.mark.parametrize("is_partition", [False, True])
-def test_a_not_null_that_the_server_keeps_is_to_be_set_on_the_publisher(
+def test_a_not_null_that_the_server_keeps_must_be_set_on_the_publisher(
     two: Pair, is_partition: bool
 ) -> None:
     columns = ("a", "b", "c", "d", "e")

@@ -65,7 +65,7 @@ def readiness(**changes: Any) -> Readiness:
 @pytest.mark.parametrize(
     ("columns", "found"), [(("name",), r"found by (name), which"), ((), "by all of their values")]
 )
-def test_rows_that_no_unique_index_tells_apart_are_found(
+def test_rows_that_no_unique_index_identifies_are_found(
     columns: tuple[str, ...], found: str
 ) -> None:
     finding = readiness(ambiguous={T: columns})["table public.t"]

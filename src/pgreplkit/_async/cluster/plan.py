@@ -90,7 +90,7 @@ class AsyncPlanLock(Protocol):
 
 
 class AsyncLook(Protocol):
-    """Looks at the objects that exist before a step."""
+    """A look at the objects that exist before a step."""
 
     async def __call__(self, step: Step) -> Step:
         """Return the step with them; undo leaves them."""
@@ -368,7 +368,7 @@ class AsyncPlan:
         return self._journal.result
 
     async def _looked_at(self, step: Step) -> Step:
-        """Keep what exists before a step that was not begun; return the step."""
+        """Keep the objects that exist before a step that was not begun; return the step."""
         looked_at = step if self._look is None else await self._look(step)
         if looked_at != step:
             self._keep(self._journal.with_next(looked_at))

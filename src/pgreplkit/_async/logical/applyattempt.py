@@ -87,7 +87,7 @@ class _Prepared:
     planner: Planner
     plugin: AsyncPgoutput[Row]
     own: Direction
-    """What the applier applies, as those of the other direction see it."""
+    """The applier as those of the other direction see it."""
     copy: AsyncApplyCopy | None
     """The copy of the rows, unless all are copied."""
 

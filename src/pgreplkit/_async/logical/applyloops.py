@@ -126,8 +126,9 @@ async def _subscriptions(publisher: AsyncLink) -> tuple[list[DictRow], str]:
 async def _leads_to(
     here: RunningDatabase, publisher: AsyncLink, conninfo: str | None
 ) -> bool | None:
-    """Return whether a subscription of the publisher gets the subscriber's changes; None if that
-    cannot be found out.
+    """Return whether a subscription of the publisher gets the subscriber's changes.
+
+    None if that cannot be found out.
     """
     if conninfo is None or not is_same_address_on(conninfo, publisher.connection):
         return None

@@ -300,7 +300,7 @@ class AsyncApplyTarget(AsyncClosing):
                 await self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     async def note_flow(self, own: Direction) -> None:
-        """Let appliers of the other direction know what this one applies."""
+        """Store the tables and the origin, for appliers of the other direction."""
         flow = Jsonb(flow_names(own.flow))
         await self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 

@@ -91,7 +91,7 @@ class PlanLock(Protocol):
 
 
 class Look(Protocol):
-    """Looks at the objects that exist before a step."""
+    """A look at the objects that exist before a step."""
 
     def __call__(self, step: Step) -> Step:
         """Return the step with them; undo leaves them."""
@@ -369,7 +369,7 @@ class Plan:
         return self._journal.result
 
     def _looked_at(self, step: Step) -> Step:
-        """Keep what exists before a step that was not begun; return the step."""
+        """Keep the objects that exist before a step that was not begun; return the step."""
         looked_at = step if self._look is None else self._look(step)
         if looked_at != step:
             self._keep(self._journal.with_next(looked_at))

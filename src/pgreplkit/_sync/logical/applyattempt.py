@@ -88,7 +88,7 @@ class _Prepared:
     planner: Planner
     plugin: Pgoutput[Row]
     own: Direction
-    """What the applier applies, as those of the other direction see it."""
+    """The applier as those of the other direction see it."""
     copy: ApplyCopy | None
     """The copy of the rows, unless all are copied."""
 

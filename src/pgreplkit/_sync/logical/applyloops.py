@@ -123,8 +123,9 @@ def _subscriptions(publisher: Link) -> tuple[list[DictRow], str]:
 
 
 def _leads_to(here: RunningDatabase, publisher: Link, conninfo: str | None) -> bool | None:
-    """Return whether a subscription of the publisher gets the subscriber's changes; None if that
-    cannot be found out.
+    """Return whether a subscription of the publisher gets the subscriber's changes.
+
+    None if that cannot be found out.
     """
     if conninfo is None or not is_same_address_on(conninfo, publisher.connection):
         return None

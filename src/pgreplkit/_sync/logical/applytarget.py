@@ -297,7 +297,7 @@ class ApplyTarget(Closing):
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     def note_flow(self, own: Direction) -> None:
-        """Let appliers of the other direction know what this one applies."""
+        """Store the tables and the origin, for appliers of the other direction."""
         flow = Jsonb(flow_names(own.flow))
         self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 

@@ -34,7 +34,7 @@ def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
 
 
 def unfenced_remedy(journal: Journal, node: str, tables: Sequence[TableName], fence: str) -> str:
-    """Return what to do if tables of a server that must be fenced accept writes."""
+    """Return the remedy if tables of a server that must be fenced accept writes."""
     kinds = [type(step) for step in journal.steps]
     is_source = journal.steps[kinds.index(do.FenceTables)].node == node
     can_undo = do.OpenTables in kinds and len(journal.done) < kinds.index(do.OpenTables)
