@@ -10,9 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Database, Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.errors import (
     ApplyFailed,
@@ -47,10 +46,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     )
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 class Running:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Database, Pair, drop_origins, make_database, remove_databases
+from databases import Database, Pair, drop_origins, end, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
 import pgreplkit
@@ -65,10 +65,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def applier(pair: Pair, **options: Any) -> Applier:

@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from clusters import Cluster, wait_until
 from colours import Colour
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
 
@@ -39,10 +38,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def applier(pair: Pair, colour: Colour, **options: Any) -> Any:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from clusters import Cluster, Clusters, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Database, Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.catalog.features import has
 from pgreplkit.errors import OriginLoop
@@ -64,10 +63,6 @@ def is_active(one: Applier) -> bool:
         return one.status().is_active
     except Exception:
         return False
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 ANY, NONE = {"origin": "any"}, {"origin": "none"}

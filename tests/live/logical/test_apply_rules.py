@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.errors import ApplyError, SchemaMismatch
 from pgreplkit.rows import Severity
@@ -42,10 +41,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
 def applier(pair: Pair, rule: TableRule, **options: Any) -> Applier:
     options = {"publications": ["p"], "tables": {"t": rule}, **options}
     return Applier(pair.publisher.conninfo, pair.subscriber.conninfo, "ruled", **options)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 @pytest.mark.pg(">=10")

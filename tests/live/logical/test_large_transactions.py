@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, ApplyReport, TableRule
@@ -45,10 +45,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def begun(pair: Pair, **options: Any) -> Applier:
