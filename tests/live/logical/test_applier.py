@@ -127,10 +127,10 @@ def test_a_busy_applier_acknowledges_before_it_has_nothing_left_to_send(two: Pai
     one = applier(two, tables={"t": TableRule(where=note)})
     one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run(
-        "DO 'BEGIN FOR n IN 1..1500 LOOP INSERT INTO t VALUES (n); COMMIT; END LOOP; END'"
+        "DO 'BEGIN FOR n IN 1..150 LOOP INSERT INTO t VALUES (n); COMMIT; END LOOP; END'"
     )
     one.run(stop_at=end(two.publisher), timeout=60)
-    assert two.subscriber.one("SELECT count(*) FROM t") == 1500
+    assert two.subscriber.one("SELECT count(*) FROM t") == 150
     assert len({*positions}) > 2
 
 
