@@ -174,9 +174,9 @@ def kills(session: nox.Session) -> None:
 
 @nox.session
 def meshes(session: nox.Session) -> None:
-    """Write on all nodes of random meshes, and kill servers and appliers: ``-- 50 7 18 17 16``.
+    """Write on all nodes of random meshes, and kill servers, appliers and plans.
 
-    The numbers are runs, seed, and the major versions of the servers.
+    Usage: ``-- 50 7 18 17 16``, which are runs, seed, and the major versions of three servers.
     """
     install(session, "test")
     session.run("python", "tests/kills/meshes.py", *session.posargs)

@@ -13,7 +13,7 @@ from clusters import wait_until
 from colours import Colour
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit import AsyncPrimary, AsyncSubscription, SubscriptionOptions
+from pgreplkit import LSN, AsyncPrimary, AsyncSubscription, SubscriptionOptions
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.lab import Node
 
@@ -49,6 +49,11 @@ class Database:
         """The one value of a query."""
         [[value]] = self.all(sql)
         return value
+
+
+def end(database: Database) -> LSN:
+    """Return the position after all changes until now."""
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 FREE: list[Database] = []

@@ -73,7 +73,7 @@ class Relay:
 
 
 class Pooler(Relay):
-    """Tells clients numbers of its own for the server's processes, as connection poolers do."""
+    """A relay that replaces the numbers of the server's processes, as connection poolers do."""
 
     def _seen(self, data: bytes) -> bytes:
         # BackendKeyData: its length, the process, and the secret of a cancel request.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from pgreplkit import LSN
 from pgreplkit.plans.server.readiness import Settings
-from pgreplkit.rows import ArchiverStatus, Setting, WalSender
+from pgreplkit.rows import ArchiverStatus, Finding, Setting, WalSender
 from pgreplkit.values.rows import Rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +53,37 @@ def settings(**values: object) -> Settings:
         else setting(name, value)
         for name, value in values.items()
     }
+
+
+SETTINGS_SINCE = {
+    **dict.fromkeys(
+        (
+            *("wal_level", "track_commit_timestamp", "session_replication_role"),
+            *("max_replication_slots", "max_wal_senders", "max_worker_processes"),
+            *("max_logical_replication_workers", "max_sync_workers_per_subscription"),
+            *("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"),
+        ),
+        10,
+    ),
+    "max_slot_wal_keep_size": 13,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+    "max_active_replication_origins": 18,
+}
+"""The settings of logical replication and of sessions, each with the first major version that has
+it; a test asks the servers."""
+
+
+def insufficient_settings(major: int) -> Settings:
+    """The settings of a major version, all of them too low."""
+    names = [name for name, since in SETTINGS_SINCE.items() if major >= since]
+    return settings(**dict.fromkeys(names, 1))
+
+
+def settings_named(findings: Iterable[Finding]) -> set[str]:
+    """The settings that remedies set."""
+    texts = " ".join(one.remedy or "" for one in findings)
+    return {*re.findall(r"(?:SYSTEM |DATABASE \S+ )SET (\w+)", texts)}
 
 
 def sender(name: str = "replica", **changed: object) -> WalSender:

@@ -36,7 +36,10 @@ SAMPLES: list[Error] = [
     errors.PositionLost("run the feed 'orders'", "0/5", None, "wal_removed"),
     *(
         kind("pg_promote()", "permission denied", "42501")
-        for kind in (errors.ServerError, errors.ConnectionFailed, errors.StatementTimeout)
+        for kind in (
+            *(errors.ServerError, errors.ConnectionFailed, errors.LoginRefused),
+            errors.StatementTimeout,
+        )
     ),
     errors.NotAPrimary("Primary.connect", "it is in recovery"),
     errors.NotAStandby("Standby.connect", "it is not in recovery", None),

@@ -72,7 +72,8 @@ def test_a_failure_shows_the_end_of_the_logs_of_the_test_and_the_distance_of_lsn
             assert LSN("0/10") == LSN("0/12")
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:postgresql")
+    # In this order: the log of a server is shown if it grew within the test that failed.
+    result = pytester.runpytest_subprocess("-p", "no:postgresql", "-p", "no:randomly")
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["*- log of other -*", "*ERROR:  division by zero"])
     result.stdout.no_fnmatch_line("*- log of silent -*")

@@ -44,7 +44,7 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
         "late_constraints": (),
         "slow_changes": 0,
         "hides_rows": False,
-        "has_index": True,
+        "index_methods": ("btree",),
         "value_bytes": 0,
         **facts,
     }

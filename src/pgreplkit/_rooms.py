@@ -204,6 +204,7 @@ ROOMS = {
             "AlreadyExists",
             "ConnectionFailed",
             "InsufficientPrivilege",
+            "LoginRefused",
             "NotAPrimary",
             "NotAStandby",
             "QuorumUnreachable",

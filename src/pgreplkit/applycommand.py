@@ -26,9 +26,10 @@ _DESCRIPTION = """Apply the changes of one server's publications to another serv
 
 SIGTERM and SIGINT end it after the current transaction, or roll it back after 5 seconds. Exit
 status: 0 it was stopped; 1 a server could not be reached, or another process has the applier, so
-that a later start may succeed; 2 the configuration is wrong; 3 a change cannot be applied, a
-privilege is missing, the slot is lost, or --check has found a problem: someone has to look at it;
-70 an error of the program itself, to be reported."""
+that a later start may succeed; 2 the configuration is wrong; 3 a change cannot be applied, a server
+refuses the role, its password or the database, a privilege is missing, the slot is lost, or --check
+has found a problem: someone has to look at it; 70 an error of the program itself, to be
+reported."""
 _log = logging.getLogger("pgreplkit.apply")
 
 

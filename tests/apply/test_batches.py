@@ -62,6 +62,41 @@ def test_several_rows_are_one_statement_with_a_name_of_its_own() -> None:
     assert not batch.takes((DELETE, [b"1"], [TEXT]))
 
 
+def sizes_of(batch: Batch, number: int) -> list[int]:
+    """Return the numbers of rows of the statements for a batch."""
+    for at in range(number):
+        assert batch.takes((INSERT, *row(at)))
+    steps = [*batch.steps()]
+    assert [value for _, values, _ in steps for value in values[::3]] == [
+        b"%d" % at for at in range(number)
+    ]
+    return [len(values) // 3 for _, values, _ in steps]
+
+
+def test_a_number_of_rows_that_comes_often_gets_a_statement_of_its_own() -> None:
+    batch = Batch()
+    assert [sizes_of(batch, 7) for _ in range(8)] == [[4, 2, 1]] * 8
+    assert sizes_of(batch, 7) == [7]
+    assert sizes_of(batch, 6) == [4, 2]
+
+
+def test_few_numbers_of_rows_get_statements_of_their_own() -> None:
+    batch = Batch()
+    for number in range(3, 70):
+        for _ in range(9):
+            sizes_of(batch, number)
+    known = {number for number in range(3, 70) if sizes_of(batch, number) == [number]}
+    powers = {4, 8, 16, 32, 64}
+    assert len(known - powers) <= 4
+
+
+@given(st.lists(st.sampled_from([3, 5, 6, 7, 9, 13]), max_size=80))
+def test_every_row_is_sent_once_whatever_numbers_are_usual(numbers: list[int]) -> None:
+    batch = Batch()
+    for number in numbers:
+        assert sum(sizes_of(batch, number)) == number
+
+
 SETS = Statements(match(USERS, OWN, TableRule(), dumped), lambda: next(NUMBERS), sets=True)
 UPDATE = SETS.update(has_old=False)
 

@@ -88,7 +88,7 @@ def perform_until_killed(
 
 
 class Run:
-    """One mesh, one plan that is killed at one step, and what follows."""
+    """One mesh, with one plan that is killed at one step and then resumed or undone."""
 
     def __init__(self, servers: list[Node], number: int, chance: random.Random) -> None:
         self.number, self.chance = number, chance

@@ -14,6 +14,7 @@ from streamfeeds import TRANSACTION, alive, decoder, wal
 from pgreplkit import LSN
 from pgreplkit.changes import Row
 from pgreplkit.errors import InvalidChangeMessage
+from pgreplkit.protocol import rawtransactions
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransactionFeed
 
@@ -70,8 +71,17 @@ def shown(changes: Iterable[RawChange[Row]]) -> list[object]:
     st.lists(st.integers(1, 8), min_size=1, max_size=4),
     st.sampled_from([0, 200, 1 << 20]),
     st.sampled_from([0, 200, 2000]),
+    st.sampled_from([10, 60, 1 << 20]),
 )
 def test_the_parts_of_a_transaction_are_its_changes(
+    changes: list[bytes], sizes: list[int], memory_limit: int, parts_from: int, whole: int
+) -> None:
+    with pytest.MonkeyPatch.context() as within:
+        within.setattr(rawtransactions, "_WHOLE", whole)
+        insist_on_parts(changes, sizes, memory_limit, parts_from)
+
+
+def insist_on_parts(
     changes: list[bytes], sizes: list[int], memory_limit: int, parts_from: int
 ) -> None:
     feed = RawTransactionFeed(

@@ -22,6 +22,11 @@ async def later(row: object) -> object:
     return row
 
 
+class Later:
+    async def __call__(self, row: object) -> object:
+        return row
+
+
 @pytest.mark.parametrize(
     "function",
     [len, bool, itemgetter("a"), Method().one, Method(), partial(Method(), other=1), lambda *a: a],
@@ -39,6 +44,7 @@ def test_functions_of_one_argument_are_taken(function: object) -> None:
         (lambda a, b: True, "where must take 1 argument: missing a required argument: 'b'"),
         (Method.one, "missing a required argument: 'row'"),
         (later, "an ordinary function, not an async one"),
+        (Later(), "an ordinary function, not an async one"),
     ],
 )
 def test_other_functions_are_refused(function: object, problem: str) -> None:

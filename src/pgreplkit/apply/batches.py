@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 _MOST_PARAMETERS = 600
 """Of one statement: with more, planning and sending it takes longer than it saves."""
+_OFTEN, _MOST_USUAL = 8, 4
+"""The batches of one number of rows after which it is usual, and gets a statement of its own; the
+most such numbers for one kind of change, because the subscriber keeps a plan for each."""
 
 
 class Batch:
@@ -27,6 +31,10 @@ class Batch:
         self._most = 0
         self._keys: set[object] | None = None
         """The keys of the rows that are updated or deleted."""
+        self._usual: dict[bytes, set[int]] = {}
+        """The usual numbers of rows, by the statement for one."""
+        self._met: Counter[tuple[bytes, int]] = Counter()
+        """The batches of the others."""
 
     def __bool__(self) -> bool:
         return self._statement is not None
@@ -59,10 +67,7 @@ class Batch:
         return True
 
     def steps(self) -> Iterator[Step]:
-        """Yield the fewest steps that change the rows, and forget them.
-
-        The numbers of rows are powers of two, so that few statements are prepared.
-        """
+        """Yield the fewest steps that change the rows, and forget them."""
         one, values, formats = self._statement, self._values, self._formats
         # A set fails if a row is missing, or newer; a statement for one row does not.
         is_set = self._keys is not None or (one is not None and one.is_timed)
@@ -70,8 +75,7 @@ class Batch:
         if one is None or one.several is None:
             return
         at = 0
-        while at < len(values):
-            rows = 1 << ((len(values) - at).bit_length() - 1)
+        for rows in self._parts(one.name, len(values)):
             statement = one if rows == 1 and not is_set else one.several(rows)
             part = slice(at, at + rows)
             yield (
@@ -86,6 +90,23 @@ class Batch:
                 hows = [[each[place] for place in (*places, -1)] for each in formats[part]]
                 yield one.follows(rows), _joined(keys, True, True), _joined(hows, True, True)
             at += rows
+
+    def _parts(self, name: bytes, number: int) -> Iterator[int]:
+        """Yield the numbers of rows of the statements for a batch.
+
+        Unless the whole number is usual, they are powers of two, so that few are prepared.
+        """
+        usual = self._usual.setdefault(name, set())
+        if number in usual:
+            yield number
+            return
+        if len(usual) < _MOST_USUAL:
+            self._met[name, number] += 1
+            if self._met[name, number] == _OFTEN:
+                usual.add(number)
+        while number:
+            yield (rows := 1 << (number.bit_length() - 1))
+            number -= rows
 
 
 def _joined(rows: Sequence[Sequence[T]], has_time: bool, takes_time: bool) -> list[T]:

@@ -77,5 +77,5 @@ class ApplyGoal:
 
 
 def applied(position: LSN) -> str:
-    """Return what an applier has done that streams, for an error."""
+    """Return the progress of an applier that streams, as a text for errors."""
     return f"it has applied everything before {position}"

@@ -94,18 +94,16 @@ class Planner:
             return self._truncation(readers, restarts=flag)
         reader = readers[0]
         plan = self._plans.get(reader) or self.plan(reader)
-        if isinstance(plan, DeltaPlan):
-            if kind == _UPDATE and old is None:
-                raise plan.lacks_old_values()
-            return plan.changes(old, new)
-        # Only here are values loaded: the statements take the publisher's texts or bytes as they
-        # are.
-        if plan.needs_rows:
+        if not plan.is_plain:
+            if isinstance(plan, DeltaPlan):
+                if kind == _UPDATE and old is None:
+                    raise plan.lacks_old_values()
+                return plan.changes(old, new)
+            # Only here are values loaded: the statements take the publisher's texts or bytes as
+            # they are.
             return filtered(plan, reader, old, new, is_new=kind == _INSERT)
-        if kind == _INSERT and new is not None:
-            return (plan.insert(*new),)
-        if kind == _UPDATE and new is not None:
-            return plan.update(old, new)
+        if new is not None:
+            return (plan.insert(*new),) if kind == _INSERT else plan.update(old, new)
         if old is None:
             raise RuleFailed("the publisher sent no old row")
         return (plan.delete(old),)

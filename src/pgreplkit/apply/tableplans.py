@@ -43,7 +43,8 @@ class TablePlan:
         self._statements = Statements(matched, name, sets=sets)
         # One statement for each shape of change, so that it is prepared once and used again.
         self._made: dict[object, Statement] = {}
-        self.needs_rows: bool = rule.needs_rows
+        self.is_plain: bool = not rule.needs_rows
+        """Whether each change is one statement that takes the values as they were sent."""
         self.has_constants: bool = bool(self.constants)
         self._always = [one.position for one in matched.identity_always]
 
@@ -245,6 +246,7 @@ class DeltaPlan(StampedPlan):
         stamped: DeltaStatements,
     ) -> None:
         super().__init__(matched, rule, dump, name, stamped)
+        self.is_plain = False
         self._before = (stamped.hold(), stamped.judge())
         self._deltas = stamped.deltas
 

@@ -12,6 +12,7 @@ from ctypes import CDLL, PyDLL, c_void_p, create_string_buffer
 
 from psycopg import BaseConnection, pq
 from psycopg.pq import PGconn, Ping
+from psycopg.pq.misc import find_libpq_full_path
 
 
 def ping(conninfo: str) -> Ping:
@@ -47,6 +48,13 @@ def cancellation(connection: BaseConnection[object]) -> Callable[[], None]:
         libpq.PQfreeCancel(request)
 
     return send
+
+
+def libpq() -> PyDLL:
+    """Return the libpq that psycopg uses, for functions that do not wait."""
+    if pq.__impl__ == "python":
+        return PyDLL(find_libpq_full_path())
+    return PyDLL(_c_code())
 
 
 def _c_code() -> str | None:

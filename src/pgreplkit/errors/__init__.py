@@ -21,6 +21,7 @@
     ├── ColumnNotFound (also a KeyError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
+    │   │   └── LoginRefused
     │   ├── NotAPrimary                NotAStandby
     │   ├── UnsupportedByServer        InsufficientPrivilege
     │   ├── SlotActive                 AlreadyExists
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
         AlreadyExists as AlreadyExists,
         ConnectionFailed as ConnectionFailed,
         InsufficientPrivilege as InsufficientPrivilege,
+        LoginRefused as LoginRefused,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
         QuorumUnreachable as QuorumUnreachable,

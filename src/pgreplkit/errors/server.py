@@ -9,6 +9,9 @@ INSUFFICIENT_PRIVILEGE = "42501"
 PROTOCOL_VIOLATION = "08P01"
 """An error of the session's own statement; a pooler gives it to every connection that it refuses.
 It stays until something is altered, unless the connection is lost with it."""
+REFUSED_LOGIN = ("28", "3D000", INSUFFICIENT_PRIVILEGE)
+"""An invalid role or password, or no line of pg_hba.conf; no such database; no right to connect to
+it, or to replicate."""
 LOST_SESSION = ("08", "57P")
 """Classes of errors: the connection is lost, or the server shuts down or starts up."""
 
@@ -37,6 +40,18 @@ class ServerError(OperationError):
 
 class ConnectionFailed(ServerError):
     """The server could not be reached, or the connection to it was lost."""
+
+
+class LoginRefused(ConnectionFailed):
+    """A server that refuses the role, its password or the database of a connection.
+
+    Another attempt fails, too, until the connection string or the server is altered.
+    """
+
+    remedy = (
+        "correct the role, the password or the database of the connection string, or on the server"
+        " the role, its privileges or pg_hba.conf"
+    )
 
 
 class StatementTimeout(ServerError):

@@ -48,8 +48,8 @@ class FeedStatus(Record):
     def is_healthy(self) -> bool:
         """Whether the feed runs, or will probably run without help.
 
-        A feed that has failed needs a decision. So does one that has waited for some 5 minutes: a
-        wrong password looks like a server that has no connection to spare.
+        A feed that has failed needs a decision. So does one that has waited for some 5 minutes: the
+        server may be lost, or refuse connections until its settings are changed.
         """
         return self.state is not FeedState.FAILED and self.failures < _TOO_MANY
 

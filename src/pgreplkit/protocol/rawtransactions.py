@@ -45,6 +45,10 @@ _END_AT, _COMMIT_SIZE = _BODY + 9, _BODY + 25
 """The transaction's end in the message of a commit, which follows flags and the commit's start."""
 _OVERHEAD = 80
 """Python's own memory for a message."""
+_WHOLE = 1 << 20
+"""Bytes from which a message is a block of its own: marshal would copy it."""
+_RAW = 1 << 31
+"""The bit of a block's size that marks a message; the server sends none that is that long."""
 
 
 def time_of(microseconds: int) -> datetime:
@@ -161,25 +165,36 @@ class RawTransaction(Generic[R]):
         Raises: InvalidChangeMessage.
         """
         messages, self._read = self._kept[self._read :], len(self._kept)
-        self._read_tables = yield from self._changes(messages, self._read_tables)
+        left: Iterable[bytes] = messages
+        # The stream takes less at once, unless a message has megabytes by itself.
+        if not self.is_complete and self.size > self._limit + 2 * _WHOLE:
+            # Before it is sent: then it is in memory only once, and no longer than it is read.
+            self.spool()
+            left = _taken(messages)
+        self._read_tables = yield from self._changes(left, self._read_tables)
 
     def _changes(
         self, messages: Iterable[bytes], tables: Mapping[bytes, TableReader[R]]
     ) -> Generator[RawChange[R], None, Mapping[bytes, TableReader[R]]]:
         """Yield the changes of messages; return the tables as the last of them describes them."""
+        change: RawChange[R]
         for data in messages:
             kind = data[DATA_AT]
             try:
                 # Without another call: most changes are inserts, and updates that keep the key.
                 if kind == _INSERT or (kind == _UPDATE and data[_BODY + 4] == _NEW):
                     reader = tables[data[_BODY : _BODY + 4]]
-                    yield kind, reader.alone, False, None, reader.raw.last(data, _BODY + 5)
+                    change = kind, reader.alone, False, None, reader.raw.last(data, _BODY + 5)
                 elif kind in _TABLES:
                     tables = self._described(data, tables)
+                    continue
                 else:
-                    yield _other_change(data, kind, tables)
+                    change = _other_change(data, kind, tables)
             except (struct.error, IndexError, KeyError, Malformed):
                 raise _malformed(data) from None
+            # The values are copies: a message of many megabytes must not stay beside them.
+            del data
+            yield change
         return tables
 
     def _described(
@@ -196,6 +211,13 @@ class RawTransaction(Generic[R]):
 
 def _malformed(data: bytes) -> InvalidChangeMessage:
     return InvalidChangeMessage(data[DATA_AT:], "it is truncated or malformed")
+
+
+def _taken(messages: list[bytes]) -> Iterator[bytes]:
+    """Yield the messages, each of which only the caller has then."""
+    messages.reverse()
+    while messages:
+        yield messages.pop()
 
 
 def _without(
@@ -242,10 +264,26 @@ class _Spool:
         self.length = 0
 
     def write(self, messages: list[bytes]) -> None:
-        """Add a block."""
-        # Only this process reads it; marshal is many times faster than a loop.
-        block = marshal.dumps(messages)
-        self._file.write(_SIZE.pack(len(block)) + block)
+        """Add blocks."""
+        if max(map(len, messages)) < _WHOLE:
+            self._add(messages)
+            return
+        at = 0
+        for place, message in enumerate(messages):
+            if len(message) >= _WHOLE:
+                self._add(messages[at:place])
+                self._append(message, _RAW)
+                at = place + 1
+        self._add(messages[at:])
+
+    def _add(self, messages: list[bytes]) -> None:
+        if messages:
+            # Only this process reads it; marshal is many times faster than a loop.
+            self._append(marshal.dumps(messages), 0)
+
+    def _append(self, block: bytes, how: int) -> None:
+        self._file.write(_SIZE.pack(len(block) | how))
+        self._file.write(block)
         self._file.flush()
         self.length += _SIZE.size + len(block)
 
@@ -253,9 +291,13 @@ class _Spool:
         # Positions are given with each read: there may be several iterators at once.
         descriptor, place = self._file.fileno(), 0
         while place < self.length:
-            [size] = _COUNT(os.pread(descriptor, _SIZE.size, place))
+            [head] = _COUNT(os.pread(descriptor, _SIZE.size, place))
+            size = head & ~_RAW
             block = os.pread(descriptor, size, place + _SIZE.size)
-            yield from marshal.loads(block)  # noqa: S302
+            if head & _RAW:
+                yield block
+            else:
+                yield from marshal.loads(block)  # noqa: S302
             place += _SIZE.size + size
 
 

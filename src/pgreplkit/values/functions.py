@@ -1,26 +1,35 @@
-"""insist_on_function: refuse a function that could not be called, before it is."""
+"""Refuse functions of callers that could not be called, before they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import iscoroutinefunction, signature
 
 from pgreplkit._text import counted
 
 
 def insist_on_function(function: object, name: str, *, takes: int) -> None:
-    """Refuse what cannot be called with as many arguments, or returns no value but a coroutine.
+    """Refuse an object that cannot be called with that number of arguments, or is async.
 
     Raises: TypeError.
     """
     if not callable(function):
         raise TypeError(f"{name} must be callable")
-    # A coroutine would be true for each row.
-    if iscoroutinefunction(function):
+    # No one would await a coroutine, which is true for each row. An object's __call__ may be async.
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise TypeError(f"{name} must be an ordinary function, not an async one")
+    insist_on_arguments(function, name, takes=takes)
+
+
+def insist_on_arguments(function: Callable[..., object], name: str, *, takes: int) -> None:
+    """Refuse a function that does not take that number of arguments.
+
+    Raises: TypeError.
+    """
     try:
         signature(function).bind(*range(takes))
     except ValueError:
-        # Some functions that are written in C do not say what they take.
+        # Some functions that are written in C do not report their parameters.
         return
     except TypeError as error:
         raise TypeError(f"{name} must take {counted(takes, 'argument')}: {error}") from None

@@ -24,7 +24,7 @@ def table(**changed: object) -> UserTable:
         "late_constraints": [],
         "hides_rows": False,
         "slow_changes": False,
-        "has_index": True,
+        "index_methods": ["btree"],
         "value_bytes": 0,
     }
     return user_table_in(record | changed)

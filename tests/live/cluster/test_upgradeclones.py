@@ -145,7 +145,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         ({"port": "0"}, "this machine could not ask it"),
     ],
 )
-@pytest.mark.parametrize("setting", ["port", "Port"])
+@pytest.mark.parametrize("setting", ["port", pytest.param("Port", marks=pytest.mark.matrix)])
 async def test_a_server_that_answers_is_not_taken_for_the_new_one(
     clusters: Clusters,
     cluster: Pair,

@@ -21,7 +21,9 @@ from databases import Database, Pair, both, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 from relays import Pooler
 
-from pgreplkit import AsyncPlan, Primary, TableName
+from pgreplkit import LSN, AsyncPlan, Primary, TableName
+from pgreplkit._async.cluster.upgradeactions import move_origin as async_move_origin
+from pgreplkit._sync.cluster.upgradeactions import move_origin as sync_move_origin
 from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT
 from pgreplkit.errors import (
@@ -33,7 +35,7 @@ from pgreplkit.errors import (
     TableNotFound,
     UpgradeActive,
 )
-from pgreplkit.host.journalfile import write_journal
+from pgreplkit.host.journalfile import read_journal, write_journal
 from pgreplkit.host.upgradeclone import CloneDirectories
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import Names, cutover_journal
@@ -365,7 +367,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await (await upgrade.plan_rollback()).run()
         with pytest.raises(TypeError, match="redirect must be a function"):
             await upgrade.plan_cutover("new")  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="redirect must take one argument, the server: too"):
+        with pytest.raises(TypeError, match="redirect must take 1 argument: too"):
             await upgrade.plan_cutover(lambda: None)  # type: ignore[arg-type,misc]
         # An upgrade of another name, which uses the same file.
         journal = cutover_journal(Names(upgrade="other"), {}, way_back=False)
@@ -416,6 +418,14 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
         plan = await upgrade.plan_cutover()
+        for wrong, problem in (
+            ("print", "be callable"),
+            (Awaited(), "be an ordinary function"),
+            # Called with an argument, it would stop the plan at the first step.
+            (lambda: None, "take 1 argument"),
+        ):
+            with pytest.raises(TypeError, match=f"on_progress must {problem}"):
+                await plan.run(wrong)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match="stop") as stopped:
             await plan.run(stopped_at(OpenTables))
         [note] = stopped.value.__notes__
@@ -469,6 +479,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         assert orders(sides) == (104, 104)
 
 
+@pytest.mark.matrix
 async def test_each_phase_has_the_remedies_of_all_operations(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -558,6 +569,7 @@ async def test_each_phase_has_the_remedies_of_all_operations(
             await differences(upgrade)
 
 
+@pytest.mark.matrix
 async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -662,6 +674,7 @@ async def test_columns_of_xml_need_a_new_server_with_libxml(
         assert finding.found == "public.docs, public.lists, public.pages"
 
 
+@pytest.mark.matrix
 async def test_operations_on_other_databases_than_those_of_the_preparation_are_refused(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -711,6 +724,7 @@ async def test_operations_on_other_databases_than_those_of_the_preparation_are_r
 
 
 @pytest.mark.pg(">=16")
+@pytest.mark.matrix
 async def test_programs_that_cannot_copy_the_schema_are_found_before_the_run(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -795,6 +809,65 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             await lost.resume()
             assert (await another.status()).phase is UpgradePhase.CUT_OVER
             assert old.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+@pytest.mark.pg(">=11")  # Before, a slot cannot be moved.
+async def test_a_commit_that_starts_exactly_at_the_position_of_a_slot_comes_once(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    name = "INSERT INTO customers (name) VALUES ('{}')"
+    move_origin = sync_move_origin if colour.name == "sync" else async_move_origin
+    async with opened(sides, colour, tmp_path) as upgrade, both(sides, colour) as (here, there):
+        await prepare(upgrade, sides)
+        subscription = await there.subscription("shop_1")
+        await subscription.disable()
+        old.run(name.format("skipped"))
+        with psycopg.connect(old.conninfo) as writer:
+            writer.execute(name.format("open").encode())
+            await here.write_marker()
+            position = LSN(str(old.one("SELECT pg_current_wal_insert_lsn()")))
+            # Its record starts there.
+            writer.commit()
+        old.run(name.format("later"))
+        # As a rollback does it, when it lets the new server follow again.
+        reached = await (await here.slot("shop_1")).advance(position)
+        assert reached == position
+        moving = move_origin(inner(there), inner(subscription), reached)  # type: ignore[arg-type]
+        if moving is not None:
+            await moving
+        await subscription.enable()
+        await subscription.wait_for_catchup(await here.write_marker(), publisher=inner(here))  # type: ignore[arg-type]
+    assert new.all("SELECT name FROM customers ORDER BY id") == [
+        (one,) for one in ("a", "b", "open", "later")
+    ]
+
+
+async def test_a_journal_that_another_operation_begins_during_the_checks_is_kept(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    file, other = tmp_path / "journal.json", Names(upgrade="other")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'customers'::regclass"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with psycopg.connect(new.conninfo) as blocker:
+            # The checks look for rows.
+            blocker.execute("LOCK customers")
+
+            def begin() -> None:
+                wait_until(lambda: bool(new.one(waiting)))
+                write_journal(file, cutover_journal(other, {}, way_back=False))
+                blocker.rollback()
+
+            thread = threading.Thread(target=begin)
+            thread.start()
+            with pytest.raises(HostFileError, match="was written by another process"):
+                await plan.run()
+            thread.join()
+    assert read_journal(file).operation == "cutover of other"
+    assert (old.all(LEFT), new.all(LEFT)) == ([], [])
 
 
 async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour) -> None:
@@ -931,7 +1004,7 @@ async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
 
 
 @pytest.mark.pg(">=18")
-async def test_undo_goes_on_without_a_subscription_that_someone_has_dropped(
+async def test_undo_continues_without_a_subscription_that_someone_has_dropped(
     sides: Pair, colour: Colour, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -958,7 +1031,7 @@ async def test_undo_goes_on_without_a_subscription_that_someone_has_dropped(
 
 
 @pytest.mark.pg(">=11")
-async def test_a_fence_that_someone_disables_is_none_in_every_operation(
+async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
@@ -974,9 +1047,11 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
         cutover = await upgrade.plan_cutover()
         with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
             await cutover.run()
-        remedy = (await cutover.check())["fence"].remedy
-        assert remedy is not None
-        new.run(remedy.split(": ")[1].split("; then")[0])
+        with Primary.connect(new.conninfo) as primary:
+            remedy = (await cutover.check())["fence"].remedy
+            assert remedy is not None
+            assert remedy.startswith("new.fence_writes(['public.orders'], name='shop_fence');")
+            primary.fence_writes(["public.orders"], name="shop_fence")
         assert (await upgrade.status()).new_is_fenced
         for setting in (
             f"DATABASE {old.name}",
@@ -1029,7 +1104,7 @@ async def test_a_fence_that_someone_disables_is_none_in_every_operation(
             await (await upgrade.plan_cutover()).run(stopped_at(SetSequences))
         new.run(disable)
         interrupted = await upgrade.plan_resume()
-        with pytest.raises(ServerError, match=r"new server accepts writes to .*ENABLE TRIGGER"):
+        with pytest.raises(ServerError, match=r"new server accepts .*new\.fence_writes\("):
             await interrupted.resume()
         new.run(disable.replace("DISABLE", "ENABLE"))
         await interrupted.resume()
@@ -1090,6 +1165,7 @@ async def test_the_actor_of_a_plan_does_not_show_passwords(
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1398,6 +1474,12 @@ PROBLEMS = (
     "CREATE TABLE nokey (v json)",
     "CREATE TABLE whole (id int, v json, UNIQUE (id) DEFERRABLE)",
     "ALTER TABLE whole REPLICA IDENTITY FULL",
+    "CREATE TABLE hashed (id int)",
+    "ALTER TABLE hashed REPLICA IDENTITY FULL",
+    "CREATE INDEX ON hashed USING hash (id)",
+    "INSERT INTO hashed SELECT generate_series(1, 20000)",
+    "ANALYZE hashed",
+    "UPDATE hashed SET id = -1 WHERE id = 1",
     "CREATE TABLE large (id int)",
     "ALTER TABLE large REPLICA IDENTITY FULL",
     "INSERT INTO large SELECT generate_series(1, 10001)",
@@ -1462,6 +1544,14 @@ async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
             first = await upgrade.check()
             bad = {one.check: one for one in first if one.severity > "ok"}
             assert bad.keys() >= FIXED | ONLY_SHOWN
+            # No check is about a setting that the server does not have.
+            settings = {name for (name,) in new.all("SELECT name::text FROM pg_settings")}
+            named = {one.check.partition(": ")[2] for one in first if "_" in one.check}
+            assert {name for name in named if name.startswith(("max_", "wal_"))} <= settings
+            # A hash index is used from 17 on.
+            assert ("public.hashed" in bad["updates without an index"].found) == (
+                new.node.major < 17
+            )
             assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
             # Before, apply workers write as the subscription's owner.
             assert ("forced row level security" in bad) == (new.node.major >= 16)

@@ -10,9 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Database, Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.errors import (
     ApplyFailed,
@@ -47,10 +46,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     )
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 class Running:
@@ -281,7 +276,7 @@ def test_a_copied_value_that_does_not_fit_names_the_column(
 
 
 @pytest.mark.parametrize("is_partition", [False, True])
-def test_a_not_null_that_the_server_keeps_is_to_be_set_on_the_publisher(
+def test_a_not_null_that_the_server_keeps_must_be_set_on_the_publisher(
     two: Pair, is_partition: bool
 ) -> None:
     columns = ("a", "b", "c", "d", "e")

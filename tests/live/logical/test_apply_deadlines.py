@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from clusters import Cluster, wait_until
 from colours import Colour
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
 
@@ -39,10 +38,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def applier(pair: Pair, colour: Colour, **options: Any) -> Any:
@@ -115,7 +110,17 @@ WAITS = {
     "slot": Wait(first, "SELECT txid_current()", on_publisher=True, removed=True),
     "copied table": Wait(first, "LOCK t IN ACCESS EXCLUSIVE MODE", on_publisher=True),
 }
-every_wait = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+
+
+def waits(*fast: str) -> pytest.MarkDecorator:
+    """Parametrize a test with each wait; those that are not named are left to the matrix."""
+    return pytest.mark.parametrize(
+        "wait",
+        [
+            pytest.param(wait, id=name, marks=() if name in fast else pytest.mark.matrix)
+            for name, wait in WAITS.items()
+        ],
+    )
 
 
 @attrs.frozen
@@ -159,7 +164,7 @@ async def insist_on_continuing(pair: Pair, one: Any, wait: Wait) -> None:
     assert pair.subscriber.all(query) == pair.publisher.all(query)
 
 
-@every_wait
+@waits("pipeline", "copied rows", "slot")
 async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
     two: Pair, colour: Colour, wait: Wait
 ) -> None:
@@ -174,7 +179,7 @@ async def test_a_run_ends_at_its_deadline_whatever_a_server_waits_for(
     await insist_on_continuing(two, one, wait)
 
 
-@every_wait
+@waits("pipeline", "slot")
 async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
     two: Pair, colour: Colour, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,12 +195,12 @@ async def test_a_run_that_is_stopped_ends_whatever_a_server_waits_for(
     await insist_on_continuing(two, one, wait)
 
 
-@every_wait
+@waits("pipeline")
 async def test_a_run_that_is_cancelled_ends_its_sessions(
     two: Pair, colour: Colour, wait: Wait
 ) -> None:
     if colour.name == "sync":
-        pytest.skip("a task is cancelled")
+        pytest.skip("only tasks can be cancelled")
     one = await wait.prepare(two, colour)
     with ExitStack() as stack:
         held = holding(stack, two, wait)

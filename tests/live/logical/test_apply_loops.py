@@ -8,10 +8,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from clusters import Cluster, Clusters, wait_until
+from databases import Database, Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.catalog.features import has
 from pgreplkit.errors import OriginLoop
@@ -66,10 +65,6 @@ def is_active(one: Applier) -> bool:
         return False
 
 
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
-
-
 ANY, NONE = {"origin": "any"}, {"origin": "none"}
 TABLE = {"origin": "none", "resume": "table"}
 
@@ -81,9 +76,9 @@ TABLE = {"origin": "none", "resume": "table"}
         (ANY, ANY, "pgreplkit_there"),
         ({"resume": "table"}, {"resume": "table"}, None),
         (NONE, ANY, "pgreplkit_there"),
-        (ANY, NONE, "pgreplkit_back"),
-        (TABLE, NONE, None),
-        (NONE, TABLE, None),
+        pytest.param(ANY, NONE, "pgreplkit_back", marks=pytest.mark.matrix),
+        pytest.param(TABLE, NONE, None, marks=pytest.mark.matrix),
+        pytest.param(NONE, TABLE, None, marks=pytest.mark.matrix),
     ],
 )
 def test_an_applier_whose_changes_come_back_is_refused_before_anything_is_made(
@@ -176,3 +171,40 @@ def test_a_loop_that_a_role_cannot_see_is_not_called_ok(two: Pair, bystander: st
         two.subscriber.as_role(bystander), two.publisher.conninfo, "back", publications=["p"]
     )
     assert back.check()[CHECK].severity is Severity.INFO
+
+
+@pytest.fixture
+def three(clusters: Clusters, two: Pair) -> Iterator[list[Database]]:
+    """Databases of three servers, each of which publishes an empty table t."""
+    version, settings = two.publisher.node.major, {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=version, settings=settings) for _ in range(2)]
+    others = [make_database(node) for node in nodes]
+    for each in others:
+        each.run(*TABLES, "CREATE PUBLICATION p FOR TABLE t")
+    yield [two.publisher, *others]
+    remove_databases(*others)
+
+
+@pytest.mark.pg(">=10")
+# Servers before 16 send both directions everything.
+@pytest.mark.parametrize("is_chain", [True, pytest.param(False, marks=pytest.mark.matrix)])
+def test_appliers_of_one_name_may_run_in_a_chain_or_in_both_directions(
+    three: list[Database], is_chain: bool
+) -> None:
+    first, second, third = three
+    there = applier("same", first, second, origin="none")
+    last, options = (third, ANY) if is_chain else (first, NONE)
+    other = applier("same", second, last, **options)
+    for one, source in ((there, first), (other, second)):
+        one.run(stop_at=end(source), timeout=20)
+    first.run("INSERT INTO t VALUES (1, 1)")
+    for one, source in ((there, first), (other, second)):
+        one.run(stop_at=end(source), timeout=20)
+    assert last.all("SELECT * FROM t") == [(1, 1)]
+    assert not other.counters
+    if not is_chain:
+        # With the changes of others, the way back would be a loop.
+        first.run("INSERT INTO t VALUES (2, 2)")
+        there.run(stop_at=end(first), timeout=20)
+        with pytest.raises(OriginLoop, match="'pgreplkit_same'"):
+            applier("same", second, first).run(stop_at=end(second), timeout=20)

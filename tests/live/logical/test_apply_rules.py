@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.errors import ApplyError, SchemaMismatch
+from pgreplkit.rows import Severity
 
 pytestmark = pytest.mark.one_colour
 LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()
@@ -43,10 +43,6 @@ def applier(pair: Pair, rule: TableRule, **options: Any) -> Applier:
     return Applier(pair.publisher.conninfo, pair.subscriber.conninfo, "ruled", **options)
 
 
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
-
-
 @pytest.mark.pg(">=10")
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
@@ -61,7 +57,7 @@ def end(database: Database) -> LSN:
         ("day", "31.31.2020", "date"),
     ],
 )
-@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("copy", [True, pytest.param(False, marks=pytest.mark.matrix)])
 def test_a_constant_that_a_column_does_not_take_is_found_before_anything_is_made(
     two: Pair, column: str, value: object, problem: str, copy: bool
 ) -> None:
@@ -117,3 +113,19 @@ def test_every_start_refuses_a_rule_that_names_what_the_subscriber_lacks(
     # Without a change that would need it.
     with pytest.raises(ApplyError, match=f"{problem}.*correct the rule"):
         applier(two, rule).run(stop_at=end(two.publisher), timeout=20)
+
+
+@pytest.mark.pg(">=10")
+def test_rows_that_are_found_by_columns_without_a_unique_index_are_reported(two: Pair) -> None:
+    assert applier(two, TableRule()).check()["table public.t"].severity is Severity.OK
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    found = applier(two, TableRule(key=("name",))).check()["table public.t"]
+    assert found.severity is Severity.WARNING
+    assert "found by (name)" in found.found
+    two.subscriber.run("CREATE UNIQUE INDEX ON t (name)")
+    assert applier(two, TableRule(key=("name",))).check()["table public.t"].severity is Severity.OK
+    # Its own number is a key that the publisher does not know.
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (always)")
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY DEFAULT")
+    found = applier(two, TableRule()).check()["table public.t"]
+    assert "found by (id)" in found.found

@@ -8,11 +8,11 @@ from threading import Thread, Timer
 
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Database, Pair, end, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 from relays import Relay
 
-from pgreplkit import LSN, ReplicationConnection
+from pgreplkit import ReplicationConnection
 from pgreplkit.apply import Applier
 from pgreplkit.driver import watchdog
 from pgreplkit.errors import SlotActive
@@ -28,10 +28,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def insist_on_same_rows(pair: Pair) -> None:

@@ -164,6 +164,7 @@ async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
 
 
 @pytest.mark.one_colour
+@pytest.mark.matrix
 async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
     database: Database, colour: Colour
 ) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from clusters import Cluster
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
-from pgreplkit import LSN
 from pgreplkit.apply import Applier, MergeWith
 
 NUMBER = (
@@ -66,10 +65,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     for each in (pair.publisher, pair.subscriber):
         each.run('DROP SCHEMA "own types" CASCADE')
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 @pytest.mark.pg(">=10")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, make_database, remove_databases
+from databases import Pair, end, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, ApplyReport, TableRule
@@ -43,10 +45,6 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
-
-
-def end(database: Database) -> LSN:
-    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
 
 
 def begun(pair: Pair, **options: Any) -> Applier:
@@ -113,6 +111,7 @@ def test_an_applier_that_is_stopped_within_a_large_transaction_rolls_it_back(two
 
 
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_a_refused_change_of_a_large_transaction_is_named_or_parked(two: Pair) -> None:
     one = begun(two)
     two.subscriber.run("ALTER TABLE t ADD CHECK (id <> 2000)")
@@ -167,3 +166,32 @@ def test_a_rule_that_fails_within_a_large_transaction_names_its_change(two: Pair
         one.run(stop_at=end(two.publisher), timeout=60)
     assert caught.value.change_number == 2000
     assert two.subscriber.all("SELECT FROM t") == []
+
+
+PEAK = """
+import sys
+from pgreplkit import LSN
+from pgreplkit.apply import Applier
+
+def peak():
+    with open("/proc/self/status") as status:
+        [line] = [line for line in status if line.startswith("VmHWM")]
+    return int(line.split()[1]) << 10
+
+before = peak()
+Applier(*sys.argv[1:3], "one", publications=["p"]).run(stop_at=LSN(sys.argv[3]), timeout=60)
+print(peak() - before)
+"""
+
+
+@pytest.mark.one_colour
+def test_a_large_value_takes_three_times_its_size(two: Pair) -> None:
+    """Once in the buffer of each connection, and once between them."""
+    begun(two)
+    size = 50 << 20
+    two.publisher.run(f"INSERT INTO t VALUES (1, repeat('x', {size}))")
+    servers = two.publisher.conninfo, two.subscriber.conninfo
+    command = [sys.executable, "-c", PEAK, *servers, str(end(two.publisher))]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert two.subscriber.one("SELECT length(pad) FROM t") == size
+    assert int(found.stdout) < 3.3 * size

@@ -423,6 +423,7 @@ def test_old_deletions_are_flushed_before_the_stream_has_sent_anything(both: Bot
 
 
 @pytest.mark.pg(">=10")
+@pytest.mark.matrix
 def test_differences_that_overflow_on_the_way_are_added_later(both: Both) -> None:
     for each in (both.berlin, both.paris):
         each.run(

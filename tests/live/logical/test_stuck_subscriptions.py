@@ -298,7 +298,7 @@ def black_hole() -> Iterator[str]:
         yield f"host=127.0.0.1 port={server.getsockname()[1]} dbname=x user=y"
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("enabled", [True, pytest.param(False, marks=pytest.mark.matrix)])
 async def test_dropping_does_not_hang_on_a_silent_publisher(
     pair: Pair, colour: Colour, black_hole: str, enabled: bool
 ) -> None:

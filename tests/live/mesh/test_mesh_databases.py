@@ -101,6 +101,7 @@ ROWS = "SELECT to_jsonb(wide) - 'facts', facts::text, price::text FROM wide ORDE
 
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_the_widest_table_is_copied_and_written_in_a_mesh(
     databases: dict[str, Database], servers: dict[str, str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_mesh_gets_another_policy_while_it_does_not_run(three: dict[str, Datab
         mesh.wait_for_sync()
 
 
+@pytest.mark.matrix
 def test_a_mesh_of_an_earlier_version_runs_and_records_its_policy_later(
     three: dict[str, Database],
 ) -> None:

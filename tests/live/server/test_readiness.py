@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, conninfo_as, one, rows, run, wait_until
 from colours import Colour
+from serverfacts import SETTINGS_SINCE
 
 import pgreplkit
 from pgreplkit import SyncStandbyNames
@@ -256,3 +257,10 @@ async def test_progress_of_base_backups_needs_13(cluster: Cluster, colour: Colou
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 13"):
             await primary.base_backups()
+
+
+@pytest.mark.one_colour
+def test_the_versions_of_settings_are_those_of_the_servers(cluster: Cluster) -> None:
+    there = {one["name"] for one in rows(cluster.primary, "SELECT name FROM pg_settings")}
+    known = {name for name, since in SETTINGS_SINCE.items() if cluster.primary.major >= since}
+    assert there & SETTINGS_SINCE.keys() == known

@@ -176,6 +176,7 @@ async def test_another_task_can_close_the_stream_of_a_slow_server(source: Databa
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 def test_a_start_that_is_cancelled_leaves_no_handler_on_the_callers_connection(
     source: Database,
 ) -> None:

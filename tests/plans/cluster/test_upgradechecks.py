@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 from hypothesis import given, strategies as st
+from serverfacts import insufficient_settings, settings_named
 from upgradefacts import NOW, facts_of, side, table
 
 from pgreplkit.plans.cluster.upgradechecks import (
@@ -17,6 +19,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.version import ServerVersion
 
 FAULTY = [
     *(
@@ -259,3 +262,15 @@ def test_each_precondition_is_found_with_its_remedy(
     [bad] = [finding for finding in upgrade_findings(facts) if finding.severity > Severity.OK]
     assert (bad.check, bad.severity) == (check, severity)
     assert remedy in bad.remedy
+
+
+@pytest.mark.parametrize("version", range(10, 19))
+def test_remedies_set_settings_that_the_version_has(version: int) -> None:
+    low, facts, release = insufficient_settings(version), facts_of(), ServerVersion(version * 10000)
+    old, new = (attrs.evolve(one, settings=low, version=release) for one in (facts.old, facts.new))
+    named = settings_named(upgrade_findings(attrs.evolve(facts, groups=9, old=old, new=new)))
+    assert named <= low.keys()
+    assert named >= {"max_replication_slots", "max_worker_processes", "lock_timeout"}
+    assert ("max_active_replication_origins" in named) == (version >= 18)
+    assert ("max_slot_wal_keep_size" in named) == (version >= 13)
+    assert ("transaction_timeout" in named) == (version >= 17)

@@ -188,7 +188,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             "updates without an index",
             WARNING,
             "a",
-            facts_of(tables=[table("a", slow_changes=1, has_index=False)]),
+            facts_of(tables=[table("a", slow_changes=1, index_methods=("gin",))]),
         ),
         ("large objects", WARNING, "3", facts_of(old={"large_objects": 3})),
         ("other databases", WARNING, "crm", facts_of({"other_databases": ("crm",)})),

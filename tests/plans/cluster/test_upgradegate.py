@@ -169,7 +169,7 @@ def test_the_text_of_a_status_names_the_tables_whose_fence_is_disabled() -> None
     disabled = (TableName("public", "a"), TableName("public", "b"))
     status = attrs.evolve(STATUS, new_is_fenced=False, new_disabled=disabled)
     assert str(status).splitlines()[2] == (
-        "  new server: not fenced: the trigger is disabled on public.a, public.b"
+        "  new server: not fenced: the trigger is missing or disabled on public.a, public.b"
     )
 
 
@@ -219,7 +219,7 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         (
             "fence",
             Severity.CRITICAL,
-            "new server: ALTER TABLE ONLY public.a ENABLE TRIGGER shop_fence",
+            "new.fence_writes(['public.a'], name='shop_fence')",
             gate(attrs.evolve(STATUS, new_disabled=(TableName("public", "a"),))),
         ),
         (

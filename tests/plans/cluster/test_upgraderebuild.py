@@ -152,3 +152,20 @@ def test_a_cutover_without_a_way_back_does_not_get_one_from_an_earlier_cutover()
     assert journal is not None
     assert journal.steps == ONE_WAY.steps
     assert isinstance(journal.remaining[0], do.Redirect)
+
+
+@pytest.mark.parametrize(
+    ("node", "begin", "journal"),
+    [("old", all_of(PREPARE), CUTOVER), ("new", all_of(PREPARE, CUTOVER), ROLLBACK)],
+)
+def test_a_fence_that_lacks_a_table_is_completed_before_the_wait(
+    node: str, begin: UpgradeObjects, journal: Journal
+) -> None:
+    fenced = next(n for n, s in enumerate(journal.steps) if isinstance(s, do.FenceTables))
+    stopped = next(n for n, s in enumerate(journal.steps) if isinstance(s, do.StopSubscriptions))
+    # Later the wait cannot be repeated, and resume() finds the table.
+    for count, is_repeated in ((fenced + 1, True), (stopped + 1, False)):
+        objects = attrs.evolve(performed(begin, journal, count), unfenced=[node])
+        other = rebuilt(objects)
+        assert other is not None
+        assert isinstance(other.remaining[0], do.FenceTables) == is_repeated

@@ -100,7 +100,7 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
         "updates without an index",
         WARNING,
         "public.a REPLICA IDENTITY",
-        facts_of(tables=(table("a", slow_changes=1, has_index=False),)),
+        facts_of(tables=(table("a", slow_changes=1, index_methods=("gin",)),)),
     ),
     (
         "updates without an index",
@@ -169,3 +169,16 @@ def test_a_replica_identity_has_no_generated_columns(
     found = findings["generated columns in the replica identity"]
     assert found.severity is (CRITICAL if refused else Severity.OK)
     assert ('a key for public.a without "g"' in found.remedy) == refused
+
+
+@pytest.mark.parametrize(
+    ("methods", "since"), [(("btree",), 16), (("hash",), 17), (("gin", "hash"), 17), (("gin",), 19)]
+)
+def test_an_index_is_enough_where_the_apply_worker_uses_its_access_method(
+    methods: tuple[str, ...], since: int
+) -> None:
+    tables = [table("a", slow_changes=1, index_methods=methods)]
+    for major in range(10, 19):
+        findings = {one.check: one for one in replicated_findings(tables, [], major)}
+        is_found = findings["updates without an index"].severity is Severity.WARNING
+        assert is_found == (major < since)

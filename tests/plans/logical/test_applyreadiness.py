@@ -8,7 +8,7 @@ import attrs
 import pytest
 from applyfacts import OWN
 from logicalfacts import RIGHTS
-from serverfacts import settings
+from serverfacts import insufficient_settings, settings, settings_named
 
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import identity_in
@@ -60,6 +60,17 @@ FACTS = ApplyFacts(
 def readiness(**changes: Any) -> Readiness:
     rights = {name: changes.pop(name) for name in [*changes] if hasattr(RIGHTS, name)}
     return apply_readiness(attrs.evolve(FACTS, rights=attrs.evolve(RIGHTS, **rights), **changes))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"), [(("name",), r"found by (name), which"), ((), "by all of their values")]
+)
+def test_rows_that_no_unique_index_identifies_are_found(
+    columns: tuple[str, ...], found: str
+) -> None:
+    finding = readiness(ambiguous={T: columns})["table public.t"]
+    assert finding.severity is Severity.WARNING
+    assert found in finding.found
 
 
 def test_everything_is_found() -> None:
@@ -187,3 +198,13 @@ def test_columns_that_do_not_take_every_value_are_a_warning() -> None:
     found = readiness(misfits={T: ["the column 'n' is integer, and bigint on the publisher"]})
     assert found.is_ready
     assert found["table public.t, its types"].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize("version", range(10, 19))
+def test_remedies_set_settings_that_the_version_has(version: int) -> None:
+    low = insufficient_settings(version)
+    found = readiness(major=version, settings=low, publisher=low, origins=9, slots=9)
+    named = settings_named(found)
+    assert named <= low.keys()
+    assert named >= {"wal_level", "max_replication_slots", "track_commit_timestamp"}
+    assert ("max_active_replication_origins" in named) == (version >= 18)

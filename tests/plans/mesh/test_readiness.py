@@ -9,7 +9,7 @@ import attrs
 import pytest
 from logicalfacts import RIGHTS
 from meshfacts import NOW, USERS, critical, found, members, node, table
-from serverfacts import settings
+from serverfacts import insufficient_settings, settings, settings_named
 
 from pgreplkit.values.finding import Severity
 
@@ -162,3 +162,13 @@ def test_clocks_that_differ_and_foreign_keys_are_reported() -> None:
     assert "clocks" in critical(*nodes)
     assert "clocks" not in critical(*nodes, max_clock_skew=timedelta(seconds=8))
     assert findings["foreign keys of public.users"].severity is Severity.INFO
+
+
+@pytest.mark.parametrize("version", range(10, 19))
+def test_remedies_set_settings_that_the_version_has(version: int) -> None:
+    low = insufficient_settings(version)
+    nodes = [node(name, major=version, settings=low, slots=9, origins=9) for name in "ab"]
+    named = settings_named(found(*nodes).values())
+    assert named <= low.keys()
+    assert named >= {"wal_level", "max_replication_slots", "track_commit_timestamp"}
+    assert ("max_active_replication_origins" in named) == (version >= 18)

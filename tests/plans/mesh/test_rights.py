@@ -47,7 +47,7 @@ def test_a_node_leaves_if_the_role_may_drop_what_the_mesh_has_there() -> None:
     )
 
 
-def test_a_node_that_joins_may_have_objects_of_another_role_and_is_told_of_them() -> None:
+def test_objects_of_another_role_are_a_warning_for_a_node_that_joins() -> None:
     foreign = (ForeignObject("PUBLICATION pgreplkit_shop", "other"),)
     nodes = node("a"), node("b", foreign=foreign)
     assert not critical(*nodes)

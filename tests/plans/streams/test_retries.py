@@ -9,6 +9,7 @@ from pgreplkit.errors import (
     ApplyFailed,
     ConnectionFailed,
     InsufficientPrivilege,
+    LoginRefused,
     PositionLost,
     SchemaMismatch,
     ServerError,
@@ -27,6 +28,9 @@ from pgreplkit.plans.streams.retries import Refusals, may_succeed_later
     ("error", "verdict"),
     [
         (ConnectionFailed("connect", "refused"), True),
+        (ConnectionFailed("connect", "too many connections", "53300"), True),
+        (LoginRefused("connect", "password authentication failed", "28P01"), False),
+        (LoginRefused("connect", "no password supplied"), False),
         (ApplierActive("a", 1), True),
         (SinkUnreachable("run the feed", "no answer"), True),
         (SlotActive("run", "orders", 7, None, None), True),

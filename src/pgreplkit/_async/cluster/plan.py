@@ -31,6 +31,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.functions import insist_on_function
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
@@ -89,7 +90,7 @@ class AsyncPlanLock(Protocol):
 
 
 class AsyncLook(Protocol):
-    """Looks at the objects that exist before a step."""
+    """A look at the objects that exist before a step."""
 
     async def __call__(self, step: Step) -> Step:
         """Return the step with them; undo leaves them."""
@@ -182,6 +183,7 @@ class AsyncPlan:
             UpgradeActive: If another process runs a plan of the same upgrade.
         """
         checked_flags(force=force)
+        _insist_on_progress(on_progress)
         if self._journal.done or self._begun:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
@@ -227,6 +229,7 @@ class AsyncPlan:
             HostFileError: If another process has continued it, or its journal cannot be written.
             UpgradeActive: If another process runs a plan of the same upgrade.
         """
+        _insist_on_progress(on_progress)
         if not self._is_started:
             # Continuing from here would skip the checks of run(), which may just have refused it.
             raise ValueError(
@@ -365,7 +368,7 @@ class AsyncPlan:
         return self._journal.result
 
     async def _looked_at(self, step: Step) -> Step:
-        """Keep what exists before a step that was not begun; return the step."""
+        """Keep the objects that exist before a step that was not begun; return the step."""
         looked_at = step if self._look is None else await self._look(step)
         if looked_at != step:
             self._keep(self._journal.with_next(looked_at))
@@ -442,6 +445,12 @@ def _version_of(file: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _insist_on_progress(on_progress: object) -> None:
+    """Raise TypeError for what cannot be called, before it stops an operation in the middle."""
+    if on_progress is not None:
+        insist_on_function(on_progress, "on_progress", takes=1)
 
 
 def _report(

@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -18,7 +17,6 @@ from pgreplkit._async.cluster.upgradefacts import (
     compared_groups,
     databases_of,
     published_groups,
-    read_files,
     read_gate,
     read_gone,
     read_lacking_rights,
@@ -27,7 +25,6 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_state,
     read_stuck,
     read_tables,
-    read_truncated,
     read_unfenced_roles,
     read_unpublished,
     read_upgrade_facts,
@@ -36,6 +33,7 @@ from pgreplkit._async.cluster.upgradefacts import (
     returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import insist_on_two_databases
@@ -79,6 +77,7 @@ from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.functions import insist_on_arguments
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import by_name
@@ -386,7 +385,7 @@ class AsyncUpgrade:
             # Before the plan is run: a function that cannot be called would stop it while no one
             # can write.
             insist_on_hook(redirect, "redirect")
-            _insist_on_one_argument(redirect)
+            insist_on_arguments(redirect, "redirect", takes=1)
         return AsyncUpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout, files
         )
@@ -405,15 +404,6 @@ class AsyncUpgrade:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-def _insist_on_one_argument(redirect: Redirect) -> None:
-    try:
-        signature(redirect).bind(NEW)
-    except TypeError as error:
-        raise TypeError(f"redirect must take one argument, the server: {error}") from None
-    except ValueError:
-        pass  # A function of C that does not show its arguments.
 
 
 @attrs.frozen

@@ -20,8 +20,8 @@ from pgreplkit._async.cluster.upgradefacts import (
     read_missed,
     read_tables,
     read_unfenced,
-    truncated_since,
 )
+from pgreplkit._async.cluster.upgraderows import truncated_since
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
 from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan

@@ -8,8 +8,8 @@ import attrs
 from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async.logical.compare import acompare
-from pgreplkit._async.logical.drift import aschema_drift, read_shapes
+from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
+from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import (
     read_blockers,
     read_fence,
@@ -24,7 +24,6 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
-    FILES,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
@@ -33,7 +32,6 @@ from pgreplkit.catalog.cluster.upgrade import (
     NOT_A_MEMBER,
     OWNERS,
     READ_XML,
-    REWRITTEN,
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
@@ -54,12 +52,10 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
 from pgreplkit.errors import (
-    KeyMissing,
     ServerError,
     SlotLost,
     SlotNotFound,
     SubscriptionStuck,
-    TableNotFound,
 )
 from pgreplkit.plans.cluster.upgrade import (
     NEW,
@@ -88,11 +84,6 @@ from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName, quoted
-
-_AT_ONCE = 200
-"""Tables in one statement: planning grows with them."""
-
-_READ = "SELECT ON ALL TABLES IN SCHEMA …"
 
 _CONNECT = 10.0
 """Seconds for a server to connect to the other one, as long as our own connections wait."""
@@ -167,7 +158,7 @@ async def read_upgrade_facts(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or await _reads_xml(new._link),
-        nonempty=await _nonempty(new._link, both),
+        nonempty=await read_nonempty(new._link, both),
         # The list cannot be read if one of their files cannot.
         refused_extensions=await _refused_extensions(
             new._link, () if unreadable else old_side.facts.extensions
@@ -319,23 +310,6 @@ async def _refused_extensions(new: AsyncLink, names: Iterable[str]) -> list[str]
     return [record["name"] for record in records]
 
 
-async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
-    """Return those of the tables that have rows."""
-    found = []
-    for begin in range(0, len(tables), _AT_ONCE):
-        batch = tables[begin : begin + _AT_ONCE]
-        asked = SQL(" UNION ALL ").join(
-            SQL("SELECT {} AS place WHERE EXISTS (SELECT FROM ONLY {})").format(
-                Literal(place), parts.table(table)
-            )
-            for place, table in enumerate(batch)
-        )
-        found += [
-            batch[record["place"]] for record in await link.all("look for rows", asked, grant=_READ)
-        ]
-    return found
-
-
 async def read_state(
     old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
 ) -> tuple[UpgradeStatus, WrongServers | None]:
@@ -348,7 +322,10 @@ async def read_state(
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
     # Someone may have disabled triggers: that is a problem of the phase, and not another one.
     fenced = [fence is not None and not fence.is_lifted for fence in fences]
-    disabled = [() if fence is None or fence.is_lifted else fence.disabled for fence in fences]
+    disabled = [
+        {*fence.disabled} if fence is not None and not fence.is_lifted else set[TableName]()
+        for fence in fences
+    ]
     here, there = [
         await _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -366,6 +343,10 @@ async def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    if phase is UpgradePhase.CUT_OVER:
+        # All of them were fenced, and the clients have left.
+        forward_publications = names.forward_in(here.publications)
+        disabled[0] |= {*await read_unfenced(old._link, forward_publications)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -373,8 +354,8 @@ async def read_state(
         back=tuple(back),
         old_is_fenced=fenced[0] and not disabled[0],
         new_is_fenced=fenced[1] and not disabled[1],
-        old_disabled=disabled[0],
-        new_disabled=disabled[1],
+        old_disabled=tuple(sorted(disabled[0])),
+        new_disabled=tuple(sorted(disabled[1])),
     )
     return status, wrong
 
@@ -462,95 +443,6 @@ async def read_stuck(
     return found
 
 
-async def read_truncated(
-    publisher: AsyncPrimary,
-    subscriber: AsyncPrimary,
-    publications: Iterable[str],
-    files: dict[TableName, int],
-) -> list[str]:
-    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies.
-
-    Tables without a key cannot be compared under writes. They are removed from ``files``, so that
-    ``truncated_since`` counts their rows when no one can write.
-    """
-    if _replicate_truncate(publisher, subscriber):
-        return []
-    records = await publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
-    found = []
-    for table in map(table_in, records):
-        differs = await _differs(publisher, subscriber, table, count=False)
-        if differs is None:
-            files.pop(table, None)
-        elif differs:
-            found.append(str(table))
-    return found
-
-
-async def read_files(
-    publisher: AsyncPrimary, subscriber: AsyncPrimary, publications: Iterable[str]
-) -> dict[TableName, int]:
-    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
-    if _replicate_truncate(publisher, subscriber):
-        return {}
-    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
-    return {table_in(record): record["file"] for record in records}
-
-
-async def truncated_since(
-    publisher: AsyncPrimary,
-    subscriber: AsyncPrimary,
-    publications: Iterable[str],
-    files: Mapping[TableName, int],
-) -> list[str]:
-    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
-
-    ``files`` are those of the checks; without that of a table, as in another process, it is
-    compared if it does not have its first file.
-    """
-    if _replicate_truncate(publisher, subscriber):
-        return []
-    records = await publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
-    changed = [
-        table
-        for record in records
-        if record["file"] != files.get(table := table_in(record), record["first"])
-    ]
-    return [
-        str(table) for table in changed if await _differs(publisher, subscriber, table, count=True)
-    ]
-
-
-def _replicate_truncate(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> bool:
-    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
-
-
-async def _differs(
-    publisher: AsyncPrimary, subscriber: AsyncPrimary, table: TableName, *, count: bool
-) -> bool | None:
-    """Return whether the rows differ, None if it is unknown.
-
-    ``count`` those of a table without a key, if no one can write.
-    """
-    try:
-        diffs = 0
-        async for part in acompare(publisher, subscriber, [table]):
-            diffs += len(part.diffs)
-        return bool(diffs)
-    except (KeyMissing, TableNotFound):
-        # Without a key, or after DDL, rows are not compared: at least those of an empty table are
-        # found.
-        links = (publisher._link, subscriber._link)
-        shapes = [await read_shapes(link, [table]) for link in links]
-        if {} in shapes:
-            return True
-        if count:
-            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
-            here, there = [await link.one("count the rows", counted, grant=_READ) for link in links]
-            return bool(here != there)
-        empty = [await _nonempty(link, [table]) for link in links]
-        return True if empty[0] != empty[1] else None
-
-
 async def read_others(server: AsyncPrimary, names: Names) -> list[str]:
     """Return the enabled subscriptions that are not of the upgrade: a fence lets them write."""
     enabled = [one.name for one in await server.subscriptions() if one.state.subenabled]
@@ -630,7 +522,7 @@ async def _is_filled(new: AsyncLink, groups: Mapping[str, Sequence[str]]) -> boo
     copied = {table_in(one) for one in await new.all("read the copied tables", COPIED_TABLES)}
     there = {one.table for one in await read_tables(new)}
     published = {TableName.parse(table) for group in groups.values() for table in group}
-    return bool(await _nonempty(new, sorted((published & there) - copied)))
+    return bool(await read_nonempty(new, sorted((published & there) - copied)))
 
 
 async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema) -> None:
@@ -683,7 +575,7 @@ async def read_missed(
     records = await server._link.all("read the tables", MISSED, asked)
     unpublished = [table_in(record) for record in records if not record["is_unfenced"]]
     if with_rows:
-        unpublished = await _nonempty(server._link, unpublished)
+        unpublished = await read_nonempty(server._link, unpublished)
     return unpublished, [table_in(record) for record in records if record["is_unfenced"]]
 
 
@@ -693,4 +585,4 @@ async def read_unpublished(
     """Return the tables of a server that none of the publications has."""
     records = await server._link.all("read the tables", UNPUBLISHED, [[*publications]])
     tables = [table_in(record) for record in records]
-    return await _nonempty(server._link, tables) if with_rows else tables
+    return await read_nonempty(server._link, tables) if with_rows else tables

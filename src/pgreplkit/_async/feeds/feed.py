@@ -25,16 +25,17 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     FeedError,
+    LoginRefused,
     PublicationGap,
     SinkFenced,
     SinkUnreachable,
@@ -210,7 +211,7 @@ class AsyncFeed(AsyncClosing):
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
         conninfo = self._conninfo
-        with translate_errors(f"connect to {address(conninfo)}"):
+        async with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
         try:
             register(connection)
@@ -239,7 +240,7 @@ class AsyncFeed(AsyncClosing):
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
             except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
-                if self._settings.reconnect is None:
+                if self._settings.reconnect is None or isinstance(error, LoginRefused):
                     raise
                 stored = self._tally.messages
                 if isinstance(error, SinkFenced) and not fences.may_be_own(error, stored):

@@ -14,7 +14,11 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applyconstants import insist_on_constants
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyfit import find_mismatch
-from pgreplkit._async.logical.applyloops import direction_of, insist_on_no_loop
+from pgreplkit._async.logical.applyloops import (
+    direction_of,
+    insist_on_no_loop,
+    is_fed_by,
+)
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
@@ -83,7 +87,7 @@ class _Prepared:
     planner: Planner
     plugin: AsyncPgoutput[Row]
     own: Direction
-    """What the applier applies, as those of the other direction see it."""
+    """The applier as those of the other direction see it."""
     copy: AsyncApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -158,6 +162,7 @@ class AsyncApplyAttempt:
             settings.insist_on_other_tables([table.table_name for table in tables])
         own = direction_of(copies, settings)
         await insist_on_no_loop(self._operation, publisher, shapes.link, own)
+        target.origin_returns = await is_fed_by(publisher, shapes.link, settings.name)
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         for source_table, rule in settings.rules.items():

@@ -50,6 +50,7 @@ async def check_apply(
     source = await read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     await shapes.read([*tables.values()])
+    mismatches, ambiguous = await _matched(copies, shapes, settings)
     loops, unread = await read_loops(publisher, link, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
@@ -79,7 +80,8 @@ async def check_apply(
             unreadable=await _unreadable(publisher, [*tables]) if settings.copy else (),
             sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
-            mismatches=await _mismatches(copies, shapes, settings),
+            mismatches=mismatches,
+            ambiguous=ambiguous,
             misfits={
                 table: [one.found for one in found]
                 for table, found in (await find_misfits(publisher, link, settings, copies)).items()
@@ -119,11 +121,13 @@ async def _not_full(
     return {table_in(one): one["not_full"] for one in records if one["not_full"]}
 
 
-async def _mismatches(
+async def _matched(
     copies: Sequence[TableCopy], shapes: AsyncTargetShapes, settings: ApplySettings
-) -> dict[TableName, str]:
+) -> tuple[dict[TableName, str], dict[TableName, tuple[str, ...]]]:
+    """Return why tables do not fit, and the columns of others that do not identify a row."""
     refused = await refused_constants(shapes.link, copies, shapes.tables, settings)
     found = {table: "; ".join(problems) for table, problems in refused.items()}
+    ambiguous = {}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name
@@ -134,7 +138,10 @@ async def _mismatches(
             insist_on_differences(matched, settings.deltas.get(matched.target.table, ()))
         except SchemaMismatch as error:
             found[table] = error.found
-    return found
+        else:
+            if not matched.is_unique:
+                ambiguous[table] = tuple(one.column.name for one in matched.key)
+    return found, ambiguous
 
 
 async def insist_on_role(link: AsyncLink, role: str, place: str) -> None:

@@ -188,7 +188,7 @@ class AsyncApplyCopy:
             raise
 
     async def _forget(self, walsender: AsyncReplicationConnection) -> None:
-        """Remove the slot and the applier, of which nothing was begun."""
+        """Remove the slot and the applier of a first run that did not get its slot."""
         # Its command may just have succeeded, although its answer was not read.
         await end_session(walsender.connection)
         # What another failure leaves behind, the next run continues.

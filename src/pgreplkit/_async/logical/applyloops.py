@@ -80,6 +80,15 @@ async def insist_on_no_loop(
             raise OriginLoop(operation, loop.origin, loop.found)
 
 
+async def is_fed_by(publisher: AsyncLink, subscriber: AsyncLink, name: str) -> bool:
+    """Return whether an applier of that name brings the publisher changes of the subscriber.
+
+    True if that is unknown. In a chain of servers, the appliers may have one name.
+    """
+    appliers, unread = await _appliers(publisher, await read_database(subscriber))
+    return bool(unread) or any(one["name"] == name for one in appliers)
+
+
 def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direction:
     """Return an applier as others see it, with the tables of which every row is applied."""
     tables = [copy.table.table_name for copy in copies if copy.where is None]
@@ -117,8 +126,9 @@ async def _subscriptions(publisher: AsyncLink) -> tuple[list[DictRow], str]:
 async def _leads_to(
     here: RunningDatabase, publisher: AsyncLink, conninfo: str | None
 ) -> bool | None:
-    """Return whether a subscription of the publisher gets the subscriber's changes; None if that
-    cannot be found out.
+    """Return whether a subscription of the publisher gets the subscriber's changes.
+
+    None if that cannot be found out.
     """
     if conninfo is None or not is_same_address_on(conninfo, publisher.connection):
         return None

@@ -273,10 +273,13 @@ class AsyncApplyRun:
         transaction.omitted = frozenset(self._copied)
 
     def _is_wanted(self, origin: str) -> bool:
+        # Before 16, servers send everything.
+        if self._settings.takes_own_only:
+            return False
         # The publisher got it from this subscriber: applying it would send it round again.
-        if origin == self._target.origin:
+        if origin == self._target.origin and self._target.origin_returns:
             raise OriginLoop(self._target.operation, origin)
-        return not self._settings.takes_own_only
+        return True
 
     async def _take_part(self, transaction: RawTransaction[Row]) -> None:
         """Send what has come of a large transaction, so that it is applied while the rest comes."""

@@ -9,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
@@ -18,7 +19,6 @@ from pgreplkit.catalog.logical.applytables import (
     targets_in,
 )
 from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.values.tablename import TableName
 
 
@@ -38,7 +38,7 @@ class AsyncTargetShapes(AsyncClosing):
 
         Raises: ConnectionFailed.
         """
-        with translate_errors(f"connect to {address(conninfo)}"):
+        async with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )

@@ -7,6 +7,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
@@ -23,7 +24,7 @@ class AsyncApplySource(AsyncClosing):
     @classmethod
     async def connect(cls, conninfo: str) -> AsyncApplySource:
         """Open it."""
-        with translate_errors(f"connect to {address(conninfo)}"):
+        async with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )

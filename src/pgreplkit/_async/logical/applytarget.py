@@ -22,6 +22,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -95,6 +96,8 @@ class AsyncApplyTarget(AsyncClosing):
         self.connection = connection
         self.name, self.uses_origin = name, uses_origin
         self.origin: str = sql.PREFIX + name
+        self.origin_returns = True
+        """Whether the publisher's origin of the same name has this subscriber's changes."""
         self.link = AsyncLink(connection)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
@@ -124,7 +127,7 @@ class AsyncApplyTarget(AsyncClosing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
-        with translate_errors(operation):
+        async with opening(whole, operation):
             connection = await AsyncConnection[object].connect(
                 whole, autocommit=True, prepare_threshold=None
             )
@@ -297,7 +300,7 @@ class AsyncApplyTarget(AsyncClosing):
                 await self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     async def note_flow(self, own: Direction) -> None:
-        """Let appliers of the other direction know what this one applies."""
+        """Store the tables and the origin, for appliers of the other direction."""
         flow = Jsonb(flow_names(own.flow))
         await self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 

@@ -95,7 +95,7 @@ class AsyncMeshActor:
         return None
 
     async def look(self, step: Step) -> Step:
-        """Return the step with what exists before it is begun."""
+        """Return the step with the objects that exist before it is begun."""
         match step:
             case steps.SetMembers(before=None):
                 stored = await self._members(step.node, step.mesh)
@@ -164,7 +164,7 @@ class AsyncMeshActor:
         return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
 
     async def _unprepare(self, step: steps.PrepareNode) -> None:
-        # Before it is begun, everything there is of someone else.
+        # Before it is begun, all objects there belong to someone else.
         if step.existing is None:
             return
         async with await self.site.server(step.node) as server:

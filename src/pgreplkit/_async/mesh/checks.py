@@ -85,11 +85,7 @@ async def read_node(
         settings=await read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
-        without_full={
-            TableName(row["schema"], row["name"]): tuple(row["not_full"])
-            for row in traits
-            if row["not_full"]
-        },
+        without_full=_without_full(traits),
         with_large=_tables(traits, lambda row: row["has_large"]),
         with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
@@ -112,6 +108,11 @@ async def read_node(
 async def _foreign_slots(link: AsyncLink, names: Sequence[str]) -> tuple[str, ...]:
     records = await link.all(_OPERATION, sql.FOREIGN_SLOTS, [names])
     return tuple(record["name"] for record in records)
+
+
+def _without_full(records: Sequence[DictRow]) -> dict[TableName, tuple[str, ...]]:
+    found = {TableName(row["schema"], row["name"]): tuple(row["not_full"]) for row in records}
+    return {table: partial for table, partial in found.items() if partial}
 
 
 def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.session import read_bytes
 from pgreplkit.catalog.server.settingcommands import CURRENT_SETTING
 from pgreplkit.driver.adapters import register
@@ -75,7 +76,7 @@ class AsyncServer(AsyncClosing):
         """
         whole = complete(conninfo, params)
         operation = f"connect to {address(whole)}"
-        with translate_errors(operation):
+        async with opening(whole, operation):
             server = cls(await AsyncOwnConnection.connect(in_utf8(whole), autocommit=True))
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole

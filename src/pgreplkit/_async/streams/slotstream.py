@@ -32,6 +32,7 @@ from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE, translate_error
 from pgreplkit.errors import (
     ConnectionFailed,
     Error,
+    LoginRefused,
     ServerError,
     SlotActive,
     StreamClosed,
@@ -422,7 +423,8 @@ class AsyncSlotStream:
             except Error as error:
                 if self.state.is_over:
                     return
-                if backoff.is_over or not isinstance(error, ConnectionFailed | SlotActive):
+                is_passing = isinstance(error, ConnectionFailed | SlotActive)
+                if backoff.is_over or not is_passing or isinstance(error, LoginRefused):
                     await self._end(StreamState.FAILED, error)
                     raise
                 if isinstance(error, SlotActive):

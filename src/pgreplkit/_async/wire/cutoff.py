@@ -24,7 +24,7 @@ _BLOCK = 64 << 10
 
 
 class AsyncCutoff:
-    """Cancels what sessions do once ``is_due`` returns True, and lets them do nothing else.
+    """A deadline of sessions: once ``is_due`` returns True, all their commands are cancelled.
 
     Whatever waits for one of their statements gets an error then: that of the cancelled statement,
     or that of a lost connection.

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from psycopg import AsyncConnection
 
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.opening import opening
 from pgreplkit.driver.conninfo import address, in_utf8
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 
 
@@ -19,7 +19,7 @@ async def side_link(conninfo: str) -> AsyncIterator[AsyncLink]:
 
     Raises: ConnectionFailed.
     """
-    with translate_errors(f"connect to {address(conninfo)}"):
+    async with opening(conninfo, f"connect to {address(conninfo)}"):
         connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
         with answered_in_time(connection):

@@ -10,6 +10,7 @@ from psycopg.rows import DictRow, dict_row
 
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyboth import run_command
+from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.identity import IN_RECOVERY
@@ -53,7 +54,7 @@ class AsyncWalsender:
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         operation = f"connect to {address(conninfo)} for replication"
-        with translate_errors(operation, grant="REPLICATION"):
+        async with opening(whole, operation):
             # A process may have hundreds of them, for feeds for example.
             context = shared_adapters()
             connection = await AsyncOwnConnection.connect(whole, autocommit=True, context=context)

@@ -21,8 +21,8 @@ from pgreplkit._sync.cluster.upgradefacts import (
     read_missed,
     read_tables,
     read_unfenced,
-    truncated_since,
 )
+from pgreplkit._sync.cluster.upgraderows import truncated_since
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan

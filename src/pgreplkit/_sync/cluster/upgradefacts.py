@@ -9,8 +9,8 @@ import attrs
 from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync.logical.compare import compare
-from pgreplkit._sync.logical.drift import read_shapes, schema_drift
+from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
+from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import (
     read_blockers,
     read_fence,
@@ -25,7 +25,6 @@ from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
     FACTS,
-    FILES,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
     MAY_READ_PASSWORDS,
@@ -34,7 +33,6 @@ from pgreplkit.catalog.cluster.upgrade import (
     NOT_A_MEMBER,
     OWNERS,
     READ_XML,
-    REWRITTEN,
     RIGHTS,
     TABLES,
     TRY_SUBSCRIPTION,
@@ -55,12 +53,10 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED
 from pgreplkit.errors import (
-    KeyMissing,
     ServerError,
     SlotLost,
     SlotNotFound,
     SubscriptionStuck,
-    TableNotFound,
 )
 from pgreplkit.plans.cluster.upgrade import (
     NEW,
@@ -89,11 +85,6 @@ from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName, quoted
-
-_AT_ONCE = 200
-"""Tables in one statement: planning grows with them."""
-
-_READ = "SELECT ON ALL TABLES IN SCHEMA …"
 
 _CONNECT = 10.0
 """Seconds for a server to connect to the other one, as long as our own connections wait."""
@@ -168,7 +159,7 @@ def read_upgrade_facts(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or _reads_xml(new._link),
-        nonempty=_nonempty(new._link, both),
+        nonempty=read_nonempty(new._link, both),
         # The list cannot be read if one of their files cannot.
         refused_extensions=_refused_extensions(
             new._link, () if unreadable else old_side.facts.extensions
@@ -316,23 +307,6 @@ def _refused_extensions(new: Link, names: Iterable[str]) -> list[str]:
     return [record["name"] for record in records]
 
 
-def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
-    """Return those of the tables that have rows."""
-    found = []
-    for begin in range(0, len(tables), _AT_ONCE):
-        batch = tables[begin : begin + _AT_ONCE]
-        asked = SQL(" UNION ALL ").join(
-            SQL("SELECT {} AS place WHERE EXISTS (SELECT FROM ONLY {})").format(
-                Literal(place), parts.table(table)
-            )
-            for place, table in enumerate(batch)
-        )
-        found += [
-            batch[record["place"]] for record in link.all("look for rows", asked, grant=_READ)
-        ]
-    return found
-
-
 def read_state(
     old: Primary, new: Primary, names: Names, *, interrupted: str
 ) -> tuple[UpgradeStatus, WrongServers | None]:
@@ -345,7 +319,10 @@ def read_state(
     fences = [read_fence(one._link, names.fence) for one in (old, new)]
     # Someone may have disabled triggers: that is a problem of the phase, and not another one.
     fenced = [fence is not None and not fence.is_lifted for fence in fences]
-    disabled = [() if fence is None or fence.is_lifted else fence.disabled for fence in fences]
+    disabled = [
+        {*fence.disabled} if fence is not None and not fence.is_lifted else set[TableName]()
+        for fence in fences
+    ]
     here, there = [
         _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -363,6 +340,10 @@ def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    if phase is UpgradePhase.CUT_OVER:
+        # All of them were fenced, and the clients have left.
+        forward_publications = names.forward_in(here.publications)
+        disabled[0] |= {*read_unfenced(old._link, forward_publications)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -370,8 +351,8 @@ def read_state(
         back=tuple(back),
         old_is_fenced=fenced[0] and not disabled[0],
         new_is_fenced=fenced[1] and not disabled[1],
-        old_disabled=disabled[0],
-        new_disabled=disabled[1],
+        old_disabled=tuple(sorted(disabled[0])),
+        new_disabled=tuple(sorted(disabled[1])),
     )
     return status, wrong
 
@@ -457,93 +438,6 @@ def read_stuck(
     return found
 
 
-def read_truncated(
-    publisher: Primary,
-    subscriber: Primary,
-    publications: Iterable[str],
-    files: dict[TableName, int],
-) -> list[str]:
-    """Return the tables that differ since a TRUNCATE, which 10 neither sends nor applies.
-
-    Tables without a key cannot be compared under writes. They are removed from ``files``, so that
-    ``truncated_since`` counts their rows when no one can write.
-    """
-    if _replicate_truncate(publisher, subscriber):
-        return []
-    records = publisher._link.all("look for TRUNCATE", REWRITTEN, [[*publications]])
-    found = []
-    for table in map(table_in, records):
-        differs = _differs(publisher, subscriber, table, count=False)
-        if differs is None:
-            files.pop(table, None)
-        elif differs:
-            found.append(str(table))
-    return found
-
-
-def read_files(
-    publisher: Primary, subscriber: Primary, publications: Iterable[str]
-) -> dict[TableName, int]:
-    """Return the files of the published tables, for ``truncated_since``; empty if not needed."""
-    if _replicate_truncate(publisher, subscriber):
-        return {}
-    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
-    return {table_in(record): record["file"] for record in records}
-
-
-def truncated_since(
-    publisher: Primary,
-    subscriber: Primary,
-    publications: Iterable[str],
-    files: Mapping[TableName, int],
-) -> list[str]:
-    """Return the tables that differ since a TRUNCATE after the checks, when no one can write.
-
-    ``files`` are those of the checks; without that of a table, as in another process, it is
-    compared if it does not have its first file.
-    """
-    if _replicate_truncate(publisher, subscriber):
-        return []
-    records = publisher._link.all("look for TRUNCATE", FILES, [[*publications]])
-    changed = [
-        table
-        for record in records
-        if record["file"] != files.get(table := table_in(record), record["first"])
-    ]
-    return [str(table) for table in changed if _differs(publisher, subscriber, table, count=True)]
-
-
-def _replicate_truncate(publisher: Primary, subscriber: Primary) -> bool:
-    return all(one._link.has("publication.truncate") for one in (publisher, subscriber))
-
-
-def _differs(
-    publisher: Primary, subscriber: Primary, table: TableName, *, count: bool
-) -> bool | None:
-    """Return whether the rows differ, None if it is unknown.
-
-    ``count`` those of a table without a key, if no one can write.
-    """
-    try:
-        diffs = 0
-        for part in compare(publisher, subscriber, [table]):
-            diffs += len(part.diffs)
-        return bool(diffs)
-    except (KeyMissing, TableNotFound):
-        # Without a key, or after DDL, rows are not compared: at least those of an empty table are
-        # found.
-        links = (publisher._link, subscriber._link)
-        shapes = [read_shapes(link, [table]) for link in links]
-        if {} in shapes:
-            return True
-        if count:
-            counted = SQL("SELECT count(*) FROM ONLY {}").format(parts.table(table))
-            here, there = [link.one("count the rows", counted, grant=_READ) for link in links]
-            return bool(here != there)
-        empty = [_nonempty(link, [table]) for link in links]
-        return True if empty[0] != empty[1] else None
-
-
 def read_others(server: Primary, names: Names) -> list[str]:
     """Return the enabled subscriptions that are not of the upgrade: a fence lets them write."""
     enabled = [one.name for one in server.subscriptions() if one.state.subenabled]
@@ -619,7 +513,7 @@ def _is_filled(new: Link, groups: Mapping[str, Sequence[str]]) -> bool:
     copied = {table_in(one) for one in new.all("read the copied tables", COPIED_TABLES)}
     there = {one.table for one in read_tables(new)}
     published = {TableName.parse(table) for group in groups.values() for table in group}
-    return bool(_nonempty(new, sorted((published & there) - copied)))
+    return bool(read_nonempty(new, sorted((published & there) - copied)))
 
 
 def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
@@ -672,7 +566,7 @@ def read_missed(
     records = server._link.all("read the tables", MISSED, asked)
     unpublished = [table_in(record) for record in records if not record["is_unfenced"]]
     if with_rows:
-        unpublished = _nonempty(server._link, unpublished)
+        unpublished = read_nonempty(server._link, unpublished)
     return unpublished, [table_in(record) for record in records if record["is_unfenced"]]
 
 
@@ -682,4 +576,4 @@ def read_unpublished(
     """Return the tables of a server that none of the publications has."""
     records = server._link.all("read the tables", UNPUBLISHED, [[*publications]])
     tables = [table_in(record) for record in records]
-    return _nonempty(server._link, tables) if with_rows else tables
+    return read_nonempty(server._link, tables) if with_rows else tables

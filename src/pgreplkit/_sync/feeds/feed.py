@@ -26,16 +26,17 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, complete
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     FeedError,
+    LoginRefused,
     PublicationGap,
     SinkFenced,
     SinkUnreachable,
@@ -209,7 +210,7 @@ class Feed(Closing):
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
         conninfo = self._conninfo
-        with translate_errors(f"connect to {address(conninfo)}"):
+        with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(conninfo, autocommit=True)
         try:
             register(connection)
@@ -238,7 +239,7 @@ class Feed(Closing):
                 return
             # SlotActive too: after a lost connection the server may still see the slot in use.
             except (ConnectionFailed, SlotActive, SinkUnreachable, SinkFenced) as error:
-                if self._settings.reconnect is None:
+                if self._settings.reconnect is None or isinstance(error, LoginRefused):
                     raise
                 stored = self._tally.messages
                 if isinstance(error, SinkFenced) and not fences.may_be_own(error, stored):

@@ -50,6 +50,7 @@ from pgreplkit.plans.logical.applying import (
     SetupStatements,
 )
 from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.plans.streams.retries import may_succeed_later
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
@@ -270,7 +271,7 @@ class Applier(Closing):
                 # A table was altered, or published, during the stream: the format is for all.
                 is_text = True
             except (ConnectionFailed, SlotActive) as error:
-                if self._settings.reconnect is None:
+                if self._settings.reconnect is None or not may_succeed_later(error):
                     raise
                 # Progress makes a new loss out of it, with all of the time to reconnect.
                 if patience is None or self._tally.transactions > done:

@@ -15,7 +15,11 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applyconstants import insist_on_constants
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyfit import find_mismatch
-from pgreplkit._sync.logical.applyloops import direction_of, insist_on_no_loop
+from pgreplkit._sync.logical.applyloops import (
+    direction_of,
+    insist_on_no_loop,
+    is_fed_by,
+)
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
@@ -84,7 +88,7 @@ class _Prepared:
     planner: Planner
     plugin: Pgoutput[Row]
     own: Direction
-    """What the applier applies, as those of the other direction see it."""
+    """The applier as those of the other direction see it."""
     copy: ApplyCopy | None
     """The copy of the rows, unless all are copied."""
 
@@ -157,6 +161,7 @@ class ApplyAttempt:
             settings.insist_on_other_tables([table.table_name for table in tables])
         own = direction_of(copies, settings)
         insist_on_no_loop(self._operation, publisher, shapes.link, own)
+        target.origin_returns = is_fed_by(publisher, shapes.link, settings.name)
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         for source_table, rule in settings.rules.items():

@@ -51,6 +51,7 @@ def check_apply(
     source = read_database(publisher)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     shapes.read([*tables.values()])
+    mismatches, ambiguous = _matched(copies, shapes, settings)
     loops, unread = read_loops(publisher, link, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
@@ -80,7 +81,8 @@ def check_apply(
             unreadable=_unreadable(publisher, [*tables]) if settings.copy else (),
             sends_truncate=publisher.has("publication.truncate"),
             targets=shapes.tables,
-            mismatches=_mismatches(copies, shapes, settings),
+            mismatches=mismatches,
+            ambiguous=ambiguous,
             misfits={
                 table: [one.found for one in found]
                 for table, found in (find_misfits(publisher, link, settings, copies)).items()
@@ -118,11 +120,13 @@ def _not_full(publisher: Link, tables: Sequence[TableName]) -> dict[TableName, l
     return {table_in(one): one["not_full"] for one in records if one["not_full"]}
 
 
-def _mismatches(
+def _matched(
     copies: Sequence[TableCopy], shapes: TargetShapes, settings: ApplySettings
-) -> dict[TableName, str]:
+) -> tuple[dict[TableName, str], dict[TableName, tuple[str, ...]]]:
+    """Return why tables do not fit, and the columns of others that do not identify a row."""
     refused = refused_constants(shapes.link, copies, shapes.tables, settings)
     found = {table: "; ".join(problems) for table, problems in refused.items()}
+    ambiguous = {}
     dump = text_of(shapes.link.connection)
     for copy in copies:
         table = copy.table.table_name
@@ -133,7 +137,10 @@ def _mismatches(
             insist_on_differences(matched, settings.deltas.get(matched.target.table, ()))
         except SchemaMismatch as error:
             found[table] = error.found
-    return found
+        else:
+            if not matched.is_unique:
+                ambiguous[table] = tuple(one.column.name for one in matched.key)
+    return found, ambiguous
 
 
 def insist_on_role(link: Link, role: str, place: str) -> None:

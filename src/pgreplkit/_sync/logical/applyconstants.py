@@ -42,7 +42,7 @@ def refused_constants(
     targets: Mapping[TableName, TargetTable | None],
     settings: ApplySettings,
 ) -> dict[TableName, list[str]]:
-    """Return what is wrong with constants, by published table."""
+    """Return the problems with constants, by published table."""
     found: dict[TableName, list[str]] = {}
     for copy in copies:
         table = copy.table.table_name

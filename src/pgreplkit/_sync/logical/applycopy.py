@@ -187,7 +187,7 @@ class ApplyCopy:
             raise
 
     def _forget(self, walsender: ReplicationConnection) -> None:
-        """Remove the slot and the applier, of which nothing was begun."""
+        """Remove the slot and the applier of a first run that did not get its slot."""
         # Its command may just have succeeded, although its answer was not read.
         end_session(walsender.connection)
         # What another failure leaves behind, the next run continues.

@@ -79,6 +79,15 @@ def insist_on_no_loop(operation: str, publisher: Link, subscriber: Link, own: Di
             raise OriginLoop(operation, loop.origin, loop.found)
 
 
+def is_fed_by(publisher: Link, subscriber: Link, name: str) -> bool:
+    """Return whether an applier of that name brings the publisher changes of the subscriber.
+
+    True if that is unknown. In a chain of servers, the appliers may have one name.
+    """
+    appliers, unread = _appliers(publisher, read_database(subscriber))
+    return bool(unread) or any(one["name"] == name for one in appliers)
+
+
 def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direction:
     """Return an applier as others see it, with the tables of which every row is applied."""
     tables = [copy.table.table_name for copy in copies if copy.where is None]
@@ -114,8 +123,9 @@ def _subscriptions(publisher: Link) -> tuple[list[DictRow], str]:
 
 
 def _leads_to(here: RunningDatabase, publisher: Link, conninfo: str | None) -> bool | None:
-    """Return whether a subscription of the publisher gets the subscriber's changes; None if that
-    cannot be found out.
+    """Return whether a subscription of the publisher gets the subscriber's changes.
+
+    None if that cannot be found out.
     """
     if conninfo is None or not is_same_address_on(conninfo, publisher.connection):
         return None

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
@@ -19,7 +20,6 @@ from pgreplkit.catalog.logical.applytables import (
     targets_in,
 )
 from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.values.tablename import TableName
 
 
@@ -39,7 +39,7 @@ class TargetShapes(Closing):
 
         Raises: ConnectionFailed.
         """
-        with translate_errors(f"connect to {address(conninfo)}"):
+        with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )

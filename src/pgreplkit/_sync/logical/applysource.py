@@ -8,6 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
@@ -24,7 +25,7 @@ class ApplySource(Closing):
     @classmethod
     def connect(cls, conninfo: str) -> ApplySource:
         """Open it."""
-        with translate_errors(f"connect to {address(conninfo)}"):
+        with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )

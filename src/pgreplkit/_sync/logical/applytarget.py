@@ -23,6 +23,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -94,6 +95,8 @@ class ApplyTarget(Closing):
         self.connection = connection
         self.name, self.uses_origin = name, uses_origin
         self.origin: str = sql.PREFIX + name
+        self.origin_returns = True
+        """Whether the publisher's origin of the same name has this subscriber's changes."""
         self.link = Link(connection)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
@@ -123,7 +126,7 @@ class ApplyTarget(Closing):
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
-        with translate_errors(operation):
+        with opening(whole, operation):
             connection = Connection[object].connect(whole, autocommit=True, prepare_threshold=None)
         target = cls(connection, name, uses_origin=uses_origin)
         try:
@@ -294,7 +297,7 @@ class ApplyTarget(Closing):
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     def note_flow(self, own: Direction) -> None:
-        """Let appliers of the other direction know what this one applies."""
+        """Store the tables and the origin, for appliers of the other direction."""
         flow = Jsonb(flow_names(own.flow))
         self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
 

@@ -96,7 +96,7 @@ class MeshActor:
         return None
 
     def look(self, step: Step) -> Step:
-        """Return the step with what exists before it is begun."""
+        """Return the step with the objects that exist before it is begun."""
         match step:
             case steps.SetMembers(before=None):
                 stored = self._members(step.node, step.mesh)
@@ -165,7 +165,7 @@ class MeshActor:
         return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
 
     def _unprepare(self, step: steps.PrepareNode) -> None:
-        # Before it is begun, everything there is of someone else.
+        # Before it is begun, all objects there belong to someone else.
         if step.existing is None:
             return
         with self.site.server(step.node) as server:

@@ -139,7 +139,7 @@ class MeshRun:
     def _tolerate(self, nodes: tuple[str, ...], error: ServerError) -> None:
         """Raise an error that has stayed for a while, though all of the nodes take connections.
 
-        A wrong password stays; an error of a server that is down or starts ends with that.
+        As those of a pooler do; an error of a server that is down or starts ends with that.
         """
         refusals = self._refusals.setdefault(nodes, Refusals())
         if not refusals.may_be_permanent(time.monotonic()):

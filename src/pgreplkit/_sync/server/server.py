@@ -11,6 +11,7 @@ from psycopg import Connection
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.session import read_bytes
 from pgreplkit.catalog.server.settingcommands import CURRENT_SETTING
 from pgreplkit.driver.adapters import register
@@ -76,7 +77,7 @@ class Server(Closing):
         """
         whole = complete(conninfo, params)
         operation = f"connect to {address(whole)}"
-        with translate_errors(operation):
+        with opening(whole, operation):
             server = cls(OwnConnection.connect(in_utf8(whole), autocommit=True))
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole

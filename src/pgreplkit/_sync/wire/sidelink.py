@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from psycopg import Connection
 
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit.driver.conninfo import address, in_utf8
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 
 
@@ -20,7 +20,7 @@ def side_link(conninfo: str) -> Iterator[Link]:
 
     Raises: ConnectionFailed.
     """
-    with translate_errors(f"connect to {address(conninfo)}"):
+    with opening(conninfo, f"connect to {address(conninfo)}"):
         connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
         with answered_in_time(connection):

@@ -11,6 +11,7 @@ from psycopg.rows import DictRow, dict_row
 
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyboth import run_command
+from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.identity import IN_RECOVERY
@@ -52,7 +53,7 @@ class Walsender:
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         operation = f"connect to {address(conninfo)} for replication"
-        with translate_errors(operation, grant="REPLICATION"):
+        with opening(whole, operation):
             # A process may have hundreds of them, for feeds for example.
             context = shared_adapters()
             connection = OwnConnection.connect(whole, autocommit=True, context=context)

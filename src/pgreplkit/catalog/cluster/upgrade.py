@@ -47,8 +47,8 @@ class UserTable:
     """Updates and deletes that search many rows, because the replica identity is FULL."""
     hides_rows: bool
     """Whether row level security applies to its owner, too."""
-    has_index: bool
-    """Whether it has an index that such a search can use from version 16 on."""
+    index_methods: tuple[str, ...]
+    """Access methods of its indexes that begin with a column, and have all rows."""
     value_bytes: int
     """Average size of the values of a row that are stored outside of the table."""
 
@@ -108,9 +108,9 @@ TABLES = f"""
             THEN n_tup_upd + n_tup_del ELSE 0 END AS slow_changes,
         relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles
             WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls)) AS hides_rows,
-        EXISTS (SELECT FROM pg_index JOIN pg_class i ON i.oid = indexrelid
-            JOIN pg_am ON pg_am.oid = i.relam WHERE indrelid = c.oid AND amname = 'btree'
-            AND indpred IS NULL AND indkey[0] <> 0) AS has_index,
+        ARRAY(SELECT DISTINCT amname::text FROM pg_index JOIN pg_class i ON i.oid = indexrelid
+            JOIN pg_am ON pg_am.oid = i.relam WHERE indrelid = c.oid
+            AND indpred IS NULL AND indkey[0] <> 0) AS index_methods,
         coalesce(pg_relation_size(nullif(c.reltoastrelid, 0))
             / greatest(c.reltuples, 1), 0)::bigint AS value_bytes
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -144,9 +144,10 @@ UNFENCED = f"""
     )
     SELECT n.nspname AS schema, c.relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid IN (SELECT relid FROM given
+    -- NOT EXISTS would compare each table with each trigger.
+    WHERE c.oid IN ((SELECT relid FROM given
             UNION SELECT tgrelid FROM fenced WHERE pronamespace = to_regnamespace(%s::text))
-        AND NOT EXISTS (SELECT FROM fenced WHERE tgrelid = c.oid AND refuses)
+        EXCEPT SELECT tgrelid FROM fenced WHERE refuses)
     ORDER BY 1, 2
 """
 """The tables of publications that accept writes, and those with a trigger of a schema's fence."""
@@ -162,7 +163,10 @@ def user_table_in(record: dict[str, object]) -> UserTable:
     joined = tuple(TableName(*each) for each in record.pop("joined"))  # type: ignore[attr-defined]
     lists: dict[str, tuple[str, ...]] = {
         name: tuple(record.pop(name))  # type: ignore[arg-type]
-        for name in ("unequal_columns", "xml_columns", "firing", "generated", "late_constraints")
+        for name in (
+            *("unequal_columns", "xml_columns", "firing", "generated", "late_constraints"),
+            "index_methods",
+        )
     }
     return UserTable(table=table_in(record), joined=joined, **lists, **record)  # type: ignore[arg-type]
 

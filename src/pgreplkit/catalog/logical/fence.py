@@ -32,9 +32,9 @@ class FenceState(Record):
     tables: tuple[TableName, ...]
     """The tables that have the trigger, partitions and parents included."""
     disabled: tuple[TableName, ...] = ()
-    """Those whose trigger someone has altered, as by ALTER TABLE … DISABLE TRIGGER or ENABLE
-    REPLICA TRIGGER: it does not fire for clients, or it fires for apply workers. ``fence_writes``
-    with the fence's name enables it again."""
+    """The tables whose trigger someone has altered, as by ALTER TABLE … DISABLE TRIGGER or
+    ENABLE REPLICA TRIGGER: it does not fire for clients, or it fires for apply workers.
+    ``fence_writes`` with the fence's name enables it again."""
     is_lifted: bool = False
     """Whether its function permits writes, because a lift was interrupted."""
 

@@ -152,7 +152,7 @@ def create_triggers(
 
     With ``is_final`` they also refuse rows whose key was deleted before.
     """
-    columns = [column for name in key for column in [table.column(name)] if column is not None]
+    columns = [*filter(None, map(table.column, key))]
     is_plain = all(column.type_oid in _PLAIN_TYPES for column in columns)
     settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
     # No column of the key is NULL, and the operator may be outside of the search_path.
@@ -183,29 +183,26 @@ def create_triggers(
             RETURN NULL;
         END"""
     )
-    statements = [
-        # Its owner may write tombstones, and the roles that delete rows need not.
-        f"CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        f" {settings} AS {body}",
-        f"DROP TRIGGER IF EXISTS pgreplkit_bury ON {table.table}",
-        f"CREATE TRIGGER pgreplkit_bury AFTER DELETE ON {table.table}"
-        f" FOR EACH ROW EXECUTE PROCEDURE {bury}",
-        f"DROP TRIGGER IF EXISTS pgreplkit_bury_key ON {table.table}",
-        f"CREATE TRIGGER pgreplkit_bury_key AFTER UPDATE ON {table.table}"
-        f" FOR EACH ROW WHEN (NOT ({same})) EXECUTE PROCEDURE {bury}",
+    own = str(table.table)
+    each_row = f"ON {own} FOR EACH ROW"
+    triggers = [
+        ("bury", f"AFTER DELETE {each_row}", own),
+        ("bury_key", f"AFTER UPDATE {each_row} WHEN (NOT ({same}))", own),
     ]
     # Partitions get the triggers for rows, but not those for statements.
-    for each in (table.table, *table.partitions):
-        statements += [
-            f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {each}",
-            f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {each}"
-            f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",
-        ]
+    for each in (own, *table.partitions):
+        triggers.append(("no_truncate", f"BEFORE TRUNCATE ON {each} FOR EACH STATEMENT", each))
     if is_final:
+        triggers.append(("no_reuse", f"AFTER INSERT {each_row}", own))
+    # Its owner may write tombstones, and the roles that delete rows need not.
+    statements = [
+        f"CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        f" {settings} AS {body}"
+    ]
+    for name, fires, owner in triggers:
         statements += [
-            f"DROP TRIGGER IF EXISTS pgreplkit_no_reuse ON {table.table}",
-            f"CREATE TRIGGER pgreplkit_no_reuse AFTER INSERT ON {table.table}"
-            f" FOR EACH ROW EXECUTE PROCEDURE {bury}",
+            f"DROP TRIGGER IF EXISTS pgreplkit_{name} ON {owner}",
+            f"CREATE TRIGGER pgreplkit_{name} {fires} EXECUTE PROCEDURE {bury}",
         ]
     return statements
 

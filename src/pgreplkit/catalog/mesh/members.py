@@ -32,13 +32,8 @@ SET_POLICY = """
     ON CONFLICT (mesh) DO UPDATE SET policy = EXCLUDED.policy RETURNING policy
 """
 DROP_POLICY = "DELETE FROM pgreplkit.mesh_policy WHERE mesh = %s RETURNING policy"
-OTHER_MESHES = """
-    WITH RECURSIVE asked AS (
-        SELECT c.oid FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-            ON n.nspname = asked.schema AND c.relname = asked.name
-    ), taken AS (
+OTHER_MESHES = f"""
+    WITH RECURSIVE asked AS (SELECT c.oid {ASKED}), taken AS (
         SELECT mesh, c.oid, n.nspname AS schema, c.relname AS name
         FROM (SELECT DISTINCT mesh FROM pgreplkit.mesh_node
             WHERE mesh <> %s AND state <> 'left') AS other
@@ -109,11 +104,8 @@ PUBLICATION_OWNER = """
 """
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
-OWNS_TABLES = """
-    SELECT coalesce(bool_and(pg_has_role(%s::name, relowner, 'USAGE')), false) AS owns_all
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON n.nspname = asked.schema AND c.relname = asked.name
+OWNS_TABLES = f"""
+    SELECT coalesce(bool_and(pg_has_role(%s::name, relowner, 'USAGE')), false) AS owns_all {ASKED}
 """
 """Only the owner of a table may publish it."""
 OWNED_SEQUENCES = """

@@ -1,12 +1,9 @@
 """The objects that only their owner may drop, and that a node has for a mesh."""
 
-NOT_OWNED = """
-    WITH asked AS (
-        SELECT c.oid FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-            ON n.nspname = asked.schema AND c.relname = asked.name
-    ), found (object, owner) AS (
+from pgreplkit.catalog.logical.applytables import ASKED
+
+NOT_OWNED = f"""
+    WITH asked AS (SELECT c.oid {ASKED}), found (object, owner) AS (
         SELECT 'PUBLICATION ' || quote_ident(pubname), pubowner
         FROM pg_catalog.pg_publication WHERE pubname = %s
         UNION ALL
@@ -24,4 +21,4 @@ NOT_OWNED = """
     SELECT object, rolname AS owner FROM found JOIN pg_catalog.pg_roles AS r ON r.oid = owner
     WHERE NOT pg_has_role(r.oid, 'USAGE') ORDER BY 1
 """
-"""Triggers go with their functions, of whoever the tables are."""
+"""Not triggers, which are dropped with their functions, whoever owns the tables."""

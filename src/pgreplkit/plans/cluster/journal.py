@@ -296,8 +296,8 @@ class Journal:
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
             # A server that was restarted has closed the connections that an upgrade was given.
-            anew = "with new connections or " if self.performer == "upgrade" else ""
-            way_on += f", or {anew}from another process plan_resume() with the journal"
+            reconnected = "with new connections or " if self.performer == "upgrade" else ""
+            way_on += f", or {reconnected}from another process plan_resume() with the journal"
             way_on += f" {journal_file!r}"
             if self.is_rebuildable:
                 way_on += f"; if that file is lost, pass another path as journal=: {REBUILT}"

@@ -56,7 +56,7 @@ class Step(Record):
         return self._action.format(**self._shown())
 
     def unbegun(self) -> "Step":
-        """Return the step without what was found when it was begun."""
+        """Return the step without the objects that were found when it was begun."""
         return self
 
     def to_dict(self) -> dict[str, JSONValue]:

@@ -61,8 +61,8 @@ class UpgradeStatus(Record):
     old_is_fenced: bool
     new_is_fenced: bool
     old_disabled: tuple[TableName, ...] = ()
-    """Tables of the old server whose trigger of the fence someone has disabled: then the server
-    does not count as fenced."""
+    """Tables of the old server whose trigger of the fence someone has disabled or, after a cutover,
+    dropped: then the server does not count as fenced."""
     new_disabled: tuple[TableName, ...] = ()
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class UpgradeStatus(Record):
         ):
             state = "fenced" if is_fenced else "not fenced"
             if disabled:
-                state += f": the trigger is disabled on {', '.join(map(str, disabled))}"
+                state += f": the trigger is missing or disabled on {', '.join(map(str, disabled))}"
             lines += wrapped(f"{node} server: {state}", first="  ", then="    ")
             for line in [line for one in subscriptions for line in str(one).splitlines()]:
                 indent = " " * (4 + len(line) - len(line.lstrip()))

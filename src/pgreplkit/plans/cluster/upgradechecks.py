@@ -283,7 +283,7 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
         effective_after=EffectiveAfter.RESTART,
         otherwise=Severity.WARNING,
     )
-    yield kept_wal_finding(facts.old)
+    yield from kept_wal_finding(facts.old)
 
 
 def _wanted(facts: UpgradeFacts, name: str, side: Side) -> dict[str, tuple[int, int]]:
@@ -308,15 +308,19 @@ def _wanted(facts: UpgradeFacts, name: str, side: Side) -> dict[str, tuple[int, 
     return wanted
 
 
-def kept_wal_finding(old: Side) -> Finding:
-    """Return the finding about the limit of the WAL that slots retain."""
-    kept = value_of(old.settings, "max_slot_wal_keep_size")
-    return checked(
-        "old: max_slot_wal_keep_size",
+def kept_wal_finding(old: Side) -> Iterator[Finding]:
+    """Return the finding about the limit of the WAL that slots retain; none where it has none."""
+    setting = "max_slot_wal_keep_size"
+    # Before 13 there is no limit.
+    if setting not in old.settings:
+        return
+    kept = value_of(old.settings, setting)
+    yield checked(
+        f"old: {setting}",
         # The value of "no limit" is None, or -1 in bytes.
         ok=not (isinstance(kept, int) and kept >= 0),
         observed="no limit" if not (isinstance(kept, int) and kept >= 0) else f"{kept} bytes",
         needed="no limit, or more than the WAL that is written during the copy",
-        remedy="ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf()",
+        remedy=f"ALTER SYSTEM SET {setting} = -1; SELECT pg_reload_conf()",
         otherwise=Severity.WARNING,
     )

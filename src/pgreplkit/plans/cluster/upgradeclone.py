@@ -102,7 +102,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     for setting, (used, needed) in wanted.items():
         places = free_places(old.settings, setting, used=used, wanted=needed)
         yield attrs.evolve(places, check=f"old: {setting}")
-    yield kept_wal_finding(old)
+    yield from kept_wal_finding(old)
     yield from replicated_findings(facts.tables, facts.identities, new_major)
     yield xml_finding(facts.tables, reads_xml=facts.new_reads_xml)
     yield from transaction_findings(old.facts)

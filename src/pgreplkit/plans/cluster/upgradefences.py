@@ -7,9 +7,9 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.values.tablename import TableName
 
 
-def enabling(table: TableName, fence: str) -> str:
-    """Return the statement that enables the trigger of a fence again."""
-    return f"ALTER TABLE ONLY {table} ENABLE TRIGGER {fence}"
+def completing(node: str, tables: Sequence[TableName], fence: str) -> str:
+    """Return the call that completes a fence: a trigger may be missing, or disabled."""
+    return f"{node}.fence_writes({[str(table) for table in tables]}, name={fence!r})"
 
 
 def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
@@ -34,14 +34,11 @@ def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
 
 
 def unfenced_remedy(journal: Journal, node: str, tables: Sequence[TableName], fence: str) -> str:
-    """Return what to do if tables of a server that must be fenced accept writes."""
+    """Return the remedy if tables of a server that must be fenced accept writes."""
     kinds = [type(step) for step in journal.steps]
     is_source = journal.steps[kinds.index(do.FenceTables)].node == node
     can_undo = do.OpenTables in kinds and len(journal.done) < kinds.index(do.OpenTables)
     if is_source and can_undo:
         # What was written since would be on this server only.
         return "undo() the plan, and plan it again"
-    return (
-        f"{'; '.join(enabling(table, fence) for table in tables)} there; compare the rows of these"
-        " tables, and resume()"
-    )
+    return f"{completing(node, tables, fence)}; compare the rows of these tables, and resume()"

@@ -7,7 +7,7 @@ import attrs
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
-from pgreplkit.plans.cluster.upgradefences import enabling
+from pgreplkit.plans.cluster.upgradefences import completing
 from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -128,14 +128,13 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
 def _fence_finding(status: UpgradeStatus, node: str, disabled: Sequence[TableName]) -> Finding:
     """Return the finding about a fence that someone has disabled: clients may have written."""
     fence = Names(upgrade=status.name).fence
-    statements = "; ".join(enabling(table, fence) for table in disabled)
     return checked(
         "fence",
         ok=not disabled,
         observed=f"disabled on {', '.join(map(str, disabled))}" if disabled else "enabled",
         needed=f"the trigger {fence} enabled on all tables of the {node} server, as it was created",
-        remedy=f"on the {node} server: {statements}; then remove the rows that compare() finds only"
-        " there",
+        remedy=f"{completing(node, disabled, fence)}; then remove the rows that compare() finds on"
+        f" the {node} server only",
     )
 
 

@@ -11,8 +11,9 @@ from pgreplkit.plans.cluster.upgradefindings import drift_found, listed
 from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 
-_SEARCHED_BY_INDEX = 16
-"""The first major version whose apply worker uses other indexes than the replica identity."""
+_SEARCHED = {"btree": 16, "hash": 17}
+"""Indexes other than the replica identity that an apply worker uses, by access method, each with
+the first major version that does."""
 _LARGE_VALUE = 1 << 28
 """Bytes: bytea is sent as text, with two digits for each byte, and a text has at most 1 GB."""
 
@@ -186,13 +187,13 @@ def _missing_finding(facts: UpgradeFacts) -> Finding:
 
 def _slow_or_large(copied: Sequence[UserTable], new_major: int) -> Iterator[Finding]:
     # Without an index the apply worker reads the whole table for each change.
-    searched = new_major >= _SEARCHED_BY_INDEX
+    searched = {method for method, since in _SEARCHED.items() if new_major >= since}
     yield listed(
         "updates without an index",
         {
             one.table: f"ALTER TABLE {one.table} REPLICA IDENTITY USING INDEX …"
             for one in copied
-            if one.slow_changes and not (searched and one.has_index)
+            if one.slow_changes and searched.isdisjoint(one.index_methods)
         },
         needed="an index with which the new server finds the rows of updates and deletes",
         otherwise=Severity.WARNING,
@@ -219,7 +220,7 @@ def _slow_or_large(copied: Sequence[UserTable], new_major: int) -> Iterator[Find
     yield listed(
         "large values",
         {
-            one.table: f"split the values of {one.table}, or subscribe with binary = true"
+            one.table: f"split the values of {one.table}"
             for one in copied
             if one.value_bytes >= _LARGE_VALUE
         },

@@ -53,7 +53,7 @@ class Loop:
     table: TableName
     other: Direction
     origin: str | None
-    """The replication origin with which they come back; None if nothing tells them."""
+    """The replication origin with which they come back; None if they have none."""
     found: str
 
 
@@ -61,10 +61,10 @@ def find_loops(own: Direction, others: Iterable[Direction]) -> Iterator[Loop]:
     """Yield a loop for each of the others that has one with the applier."""
     for other in others:
         if table := _returning(other, own):
-            found = f"this applier would send back to it what {other.name} has brought from there"
+            found = f"this applier would send back changes that {other.name} has brought from there"
             yield Loop(table, other, other.origin, f"{found}, such as changes of {table}")
         elif table := _returning(own, other):
-            found = f"{other.name} would send back what this applier applies"
+            found = f"{other.name} would send back changes that this applier applies"
             yield Loop(table, other, own.origin, f"{found}, such as changes of {table}")
 
 

@@ -93,6 +93,9 @@ class ApplyFacts:
     setup: str
     """The call that prints the statements that an administrator runs."""
     truncates: bool
+    ambiguous: Mapping[TableName, Sequence[str]] = attrs.field(factory=dict)
+    """By published table: the columns by which rows are found, if several rows may have the same
+    values in them; none if rows are found by all of their values."""
     loops: Sequence[Loop] = ()
     unread: str = ""
     """The appliers and subscriptions that could not be read to find loops."""
@@ -269,7 +272,10 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
                     needed="USAGE on its schema and SELECT, to copy its rows",
                     remedy=facts.setup,
                 )
-            yield _table(check, table, identities.get(source), facts)
+            found = _table(check, table, identities.get(source), facts)
+            if found.severity is Severity.OK and source in facts.ambiguous:
+                found = _ambiguous(check, table, facts.ambiguous[source])
+            yield found
             yield from _unsent(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
@@ -411,6 +417,20 @@ def privileges_missing(
             remedy=f"ALTER ROLE {role} BYPASSRLS",
         )
     return None
+
+
+def _ambiguous(check: str, table: TargetTable, columns: Sequence[str]) -> Finding:
+    found_by = f"({', '.join(columns)})" if columns else "all of their values"
+    return checked(
+        check,
+        ok=False,
+        observed=f"rows of {table.table} are found by {found_by}, which no unique index has",
+        needed="a unique index on columns by which rows are found: a change could otherwise be"
+        " applied to another row, and rows can be duplicated",
+        remedy=f"create such an index on {table.table}, or choose other columns by the key of a"
+        " TableRule",
+        otherwise=Severity.WARNING,
+    )
 
 
 def _table(

@@ -43,7 +43,7 @@ def _stream_found(stream: MeshStream) -> Finding:
             StreamState.LOST: f"let {stream.target} leave, and join again: it lacks changes",
             StreamState.STOPPED: "run the mesh while the node leaves",
         }.get(stream.state, "resume or undo the operation that was interrupted"),
-        # A stream that stands may have ended just now, and start again.
+        # A stopped stream may have ended just now, and start again.
         otherwise=Severity.WARNING if stream.state is StreamState.STOPPED else Severity.CRITICAL,
     )
 

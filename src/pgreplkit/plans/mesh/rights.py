@@ -28,7 +28,7 @@ class ForeignObject:
 
 @attrs.frozen(kw_only=True)
 class MemberRights:
-    """The rights of a role on a member whose streams, or all of whose objects, are dropped."""
+    """The rights of a role on a member, of which a plan drops the streams or all objects."""
 
     major: int
     may_replicate: bool

@@ -111,22 +111,7 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
         needed=KEY_NEEDED,
         remedy=KEY_REMEDY,
     )
-    # Before a row can be inserted where it is missing, all of its values must be known.
-    partial = {
-        node.name: node.without_full[table]
-        for node in facts.nodes
-        if table in node.with_large and table in node.without_full
-    }
-    # An update writes the old row as the identity of its partition says.
-    tables = sorted({one for found in partial.values() for one in found})
-    yield checked(
-        f"replica identity of {table}",
-        ok=not partial,
-        observed=f"not FULL on {', '.join(partial)}" if partial else "it suffices",
-        needed="FULL, for a table with values that can be large: an update does not send those"
-        " that it leaves, and another node may lack them",
-        remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in tables),
-    )
+    yield _identity(table, facts)
     # No problem by itself, as most schemas have them: a fact to know.
     if any(table in node.with_foreign_keys for node in facts.nodes):
         yield Finding(
@@ -135,6 +120,25 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             found="they are checked on the node that writes, and not when changes are applied",
             needed="no deletion of a row to which another node adds a reference at the same time",
         )
+
+
+def _identity(table: TableName, facts: MeshFacts) -> Finding:
+    # Before a row can be inserted where it is missing, all of its values must be known.
+    partial = {
+        node.name: node.without_full[table]
+        for node in facts.nodes
+        if table in node.with_large and table in node.without_full
+    }
+    # An update writes the old row as the identity of its partition says.
+    tables = sorted({one for found in partial.values() for one in found})
+    return checked(
+        f"replica identity of {table}",
+        ok=not partial,
+        observed=f"not FULL on {', '.join(partial)}" if partial else "it suffices",
+        needed="FULL, for a table with values that can be large: an update does not send those"
+        " that it leaves, and another node may lack them",
+        remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in tables),
+    )
 
 
 def _virtual(table: TableName, facts: MeshFacts) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import attrs
 from pgreplkit.errors import (
     ApplierActive,
     ConnectionFailed,
+    LoginRefused,
     ServerError,
     SinkUnreachable,
     SlotActive,
@@ -28,6 +29,8 @@ _PASSING = (ApplierActive, ConnectionFailed, SinkUnreachable, SlotActive, WaitTi
 
 def may_succeed_later(error: BaseException) -> bool:
     """Return whether another attempt may succeed without any change of the configuration."""
+    if isinstance(error, LoginRefused):
+        return False
     if isinstance(error, _PASSING):
         return True
     sqlstate = (error.sqlstate if isinstance(error, ServerError) else None) or ""
