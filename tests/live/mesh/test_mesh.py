@@ -322,9 +322,14 @@ def test_a_mesh_ends_if_a_node_refuses_it_and_waits_for_one_that_is_down(
     monkeypatch.setattr("pgreplkit.plans.streams.retries._REFUSED_WITHIN", 0.0)
     monkeypatch.setattr("pgreplkit._sync.mesh.running._LOOKS_EVERY", 0.01)
     caplog.set_level(logging.INFO, "pgreplkit")
-    refused = make_conninfo(cluster.primary.conninfo, dbname="missing")
-    with pytest.raises(ConnectionFailed, match='database "missing" does not exist'):
+    primary = cluster.primary
+    with primary.connect() as server:
+        server.connection.execute("CREATE ROLE mesh_busy LOGIN PASSWORD 'x' CONNECTION LIMIT 0")
+    refused = make_conninfo(primary.conninfo, user="mesh_busy", password="x")
+    with pytest.raises(ConnectionFailed, match="too many connections"):
         Mesh({"berlin": refused, "paris": refused}, tables=["t"]).run()
+    with primary.connect() as server:
+        server.connection.execute("DROP ROLE mesh_busy")
     attempts = len(caplog.messages)
     assert attempts >= 4
     # No server listens on this port.
