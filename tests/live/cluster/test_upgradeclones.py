@@ -186,7 +186,7 @@ async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements
             clone = colour.bound(
                 (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
                     inner(old),  # type: ignore[arg-type]
-                    make_conninfo(primary.conninfo, port="1"),
+                    make_conninfo(conninfo, port="1"),
                     name="shop",
                     directory=tmp_path / "new",
                     bindir=complete(clusters.lab, 18).bindir,
@@ -195,7 +195,16 @@ async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements
             )
             # The walsender of the standby is hidden from it.
             found = (await clone.check())["old: rights"]
+            for statement in str(found.remedy).split(": ", 1)[1].split("; "):
+                run(primary, statement)
+            subscriptions = (await clone.check())["subscriptions"]
+            assert subscriptions.severity is Severity.CRITICAL
+            assert subscriptions.found == "mover may not create them"
+            for statement in str(subscriptions.remedy).split(": ", 1)[1].split("; "):
+                run(primary, statement)
+            assert (await clone.check())["subscriptions"].severity is Severity.OK
     finally:
+        run(primary, "DROP OWNED BY mover")
         run(primary, "DROP ROLE mover")
     assert found.severity is Severity.CRITICAL
     assert "; GRANT pg_monitor TO mover" in (found.remedy or "")

@@ -213,7 +213,15 @@ def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
             upgrade = Upgrade(old, new, name="shop")
             found = upgrade.check()["owners"]
             assert (found.severity, found.remedy) == ("critical", "GRANT shopkeeper TO mover")
+            public = upgrade.check()["schema public"]
+            grant = "GRANT CREATE ON SCHEMA public TO mover"
+            assert (public.severity, public.remedy) == ("critical", f"on the new server: {grant}")
             without_owners = upgrade.plan_prepare(owners=False)
+            assert without_owners.check()["schema public"].severity == "critical"
+            plan = upgrade.plan_prepare(copy_schema=False)
+            assert plan.check()["schema public"].severity == "ok"
+            other.run(grant)
+            assert upgrade.check()["schema public"].severity == "ok"
             for plan in (without_owners, upgrade.plan_prepare(copy_schema=False)):
                 assert plan.check()["owners"].severity == "ok"
             other.run(found.remedy)
@@ -222,7 +230,7 @@ def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
             database.run("ALTER SCHEMA public OWNER TO postgres")
             owners = upgrade.check()["owners"]
             assert owners.found == "mover is no member of postgres"
-            assert owners.remedy.endswith("or prepare with owners=False")
+            assert "or prepare with owners=False, and set owners" in str(owners.remedy)
             # Some builds of the server have no such extension.
             for (name,) in database.all(UNTRUSTED):
                 database.run(f"CREATE EXTENSION {name}")

@@ -94,6 +94,8 @@ def facts_of(
         "answering": "",
         "majors": {"bindir": 18, "old_bindir": 14},
         "contents": {"/d": [], "/d.copy": []},
+        "creator": "mover",
+        "may_subscribe": True,
         **more,
     }
     changed = attrs.evolve(CLUSTER, **(cluster or {}))  # type: ignore[arg-type]
@@ -116,6 +118,14 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
     ("check", "severity", "shown", "facts"),
     [
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 18, "old_bindir": 13})),
+        ("subscriptions", CRITICAL, "a superuser", facts_of(may_subscribe=False)),
+        ("subscriptions", CRITICAL, "there is no role mover", facts_of(may_subscribe=None)),
+        (
+            "subscriptions",
+            CRITICAL,
+            "GRANT pg_create_subscription TO mover; GRANT CREATE ON DATABASE shop TO mover",
+            facts_of(old={"version": 160004}, may_subscribe=False),
+        ),
         ("port", CRITICAL, "'port': '5433'", facts_of(ports=["5433", "5434"])),
         ("port", CRITICAL, "new= with port=5433", facts_of(port="5433")),
         ("programs", CRITICAL, "13", facts_of(majors={"bindir": 13, "old_bindir": 14})),

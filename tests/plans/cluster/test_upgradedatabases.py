@@ -13,11 +13,17 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("large objects", CRITICAL, "bytea", facts_of(old={"large_objects": 3})),
     ("extensions of superusers", CRITICAL, "EXTENSION x, as", facts_of(refused_extensions=["x"])),
+    (
+        "schema public",
+        CRITICAL,
+        "on the new server: GRANT CREATE ON SCHEMA public TO mover",
+        facts_of(creates_in_public=False),
+    ),
     ("owners", CRITICAL, "GRANT b TO a", facts_of(refused_owners={"b": "GRANT b TO a"})),
     (
         "owners",
         CRITICAL,
-        "connect to the new server as a superuser, or prepare with owners=False",
+        "connect to the new server as a superuser; or give the objects to other owners",
         facts_of(refused_owners={"b": "GRANT b TO a", "postgres": None}),
     ),
     ("missing extensions", CRITICAL, "install", facts_of(old={"extensions": {"postgis": "3"}})),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import attrs
 import pytest
 from logicalfacts import slot_state, subscribed
 from upgradefacts import following, side
 
+from pgreplkit.catalog.logical.fence import FenceBlocker
 from pgreplkit.plans.cluster.upgrade import (
     Names,
     UpgradePhase,
@@ -17,6 +19,7 @@ from pgreplkit.plans.cluster.upgrade import (
     phase_of,
 )
 from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
     cutover_findings,
     finish_findings,
     planned_finding,
@@ -346,3 +349,20 @@ def test_a_plan_is_refused_if_publications_were_altered_since(found: dict[str, l
     assert bad([planned_finding(planned, found)]) == ["plan"]
     assert bad([planned_finding(found, planned)]) == ["plan"]
     assert bad([planned_finding(planned, {"s_1": ["u", "t"]})]) == []
+
+
+def test_only_transactions_that_delay_a_fence_are_shown_each_of_them_once() -> None:
+    def blocker(table: str, pid: int | None, age: timedelta | None) -> FenceBlocker:
+        return FenceBlocker(
+            table=TableName("public", table),
+            pid=pid,
+            backend_type="client backend",
+            application_name="app",
+            age=age,
+        )
+
+    old, short = timedelta(seconds=5), timedelta(seconds=0.9)
+    blockers = [blocker("a", 1, old), blocker("a", 2, short), blocker("b", 1, old)]
+    shown = "process 1 (app, 5.0 s old) on public.a and 1 other table"
+    assert blocking(blockers) == [shown]
+    assert blocking([blocker("a", None, None)]) == ["prepared transaction (app) on public.a"]

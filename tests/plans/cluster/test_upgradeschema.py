@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings, uncopied
+from pgreplkit.plans.cluster.upgradeschema import (
+    KeptSchema,
+    privileges_finding,
+    schema_findings,
+    uncopied,
+)
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.finding import Severity
 
@@ -32,7 +37,7 @@ def test_ddl_on_the_old_server_is_found_until_the_new_one_has_it(
     old: dict[str, str], new: dict[str, str], found: str
 ) -> None:
     finding, _ = schema_findings(KEPT, old, new)
-    assert finding.found == found
+    assert finding.found == (found or "none")
     assert finding.severity is (Severity.CRITICAL if found else Severity.OK)
 
 
@@ -56,7 +61,7 @@ def test_ddl_on_the_new_server_only_is_a_warning(
     old: dict[str, str], new: dict[str, str], found: str
 ) -> None:
     _, finding = schema_findings(KEPT, old, new)
-    assert finding.found == found
+    assert finding.found == (found or "none")
     assert finding.severity is (Severity.WARNING if found else Severity.OK)
 
 
@@ -86,3 +91,12 @@ def test_the_objects_of_each_section_are_missed(
     old = dict.fromkeys([*names, "default privileges r", "view v"], "1")
     new = {"view v": "another definition", "trigger alone": "1"}
     assert uncopied(section, old, new, privileges=privileges) == found
+
+
+def test_missing_privileges_are_a_warning_with_all_statements() -> None:
+    statements = [f"GRANT SELECT ON TABLE public.t{number} TO app" for number in range(3)]
+    found = privileges_finding(statements)
+    assert found.severity is Severity.WARNING
+    assert found.found.startswith("3 statements missing on the new server, such as GRANT SELECT")
+    assert found.remedy == f"on the new server: {'; '.join(statements)}"
+    assert privileges_finding([]).severity is Severity.OK

@@ -15,6 +15,7 @@ from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
+from pgreplkit.catalog.cluster.upgrade import CREATOR
 from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
@@ -177,12 +178,15 @@ class AsyncUpgradeClone:
         tables = await read_tables(old._link)
         is_xml = any(one.is_copied and one.xml_columns for one in tables)
         place = resolved(self._actor.new)
+        creator = await old._link.all("read the rights of the role", CREATOR, [place.get("user")])
         return CloneFacts(
             old=await read_side(old, self._names),
             cluster=await self._actor.cluster(),
             tables=tables,
             identities=await old.replica_identity(),
             groups=groups,
+            creator=place.get("user", ""),
+            may_subscribe=creator[0]["may"] if creator else None,
             connection_error=await self._actor.unreached(),
             database=place.get("dbname", ""),
             # One for each host; libpq takes the default for one that is left out.

@@ -23,14 +23,17 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
+    CREATES_IN_PUBLIC,
     FACTS,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
+    IN_PUBLIC,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
     OWNERS,
+    PRIVILEGES,
     READ_XML,
     RIGHTS,
     TABLES,
@@ -69,6 +72,7 @@ from pgreplkit.plans.cluster.upgrade import (
 from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
     cutover_findings,
     way_back_findings,
 )
@@ -79,7 +83,7 @@ from pgreplkit.plans.cluster.upgradepairing import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, privileges_finding, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -164,6 +168,7 @@ async def read_upgrade_facts(
             new._link, () if unreadable else old_side.facts.extensions
         ),
         refused_owners=await _refused_owners(old._link, new._link),
+        creates_in_public=await _creates_in_public(old._link, new._link),
         sequences=[] if is_one else await _sequence_findings(old, new),
     )
 
@@ -302,6 +307,26 @@ async def _refused_owners(old: AsyncLink, new: AsyncLink) -> dict[str, str | Non
     return {record["name"]: record["statement"] for record in refused}
 
 
+async def _creates_in_public(old: AsyncLink, new: AsyncLink) -> bool:
+    """Return whether the role of the new server can copy the objects of the schema public."""
+    operation = "read the rights on the schema public"
+    if not (await old.one(operation, IN_PUBLIC))["is_so"]:
+        return True
+    return bool((await new.one(operation, CREATES_IN_PUBLIC))["is_so"])
+
+
+async def read_missing_privileges(old: AsyncLink, new: AsyncLink) -> list[str]:
+    """Return the owners and grants that only the old server has, of roles that both have."""
+    operation = "read the privileges"
+    there = {record["statement"] for record in await new.all(operation, PRIVILEGES)}
+    roles = {None, *(await new.one("read the facts of the database", FACTS))["roles"]}
+    return [
+        record["statement"]
+        for record in await old.all(operation, PRIVILEGES)
+        if record["role"] in roles and record["statement"] not in there
+    ]
+
+
 async def _refused_extensions(new: AsyncLink, names: Iterable[str]) -> list[str]:
     """Return the extensions that the role of the new server cannot create."""
     if not (asked := [*names]):
@@ -398,6 +423,7 @@ async def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
+        privileges_finding(await read_missing_privileges(old._link, new._link)),
         *schema_findings(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
         ),
@@ -407,7 +433,7 @@ async def read_gate(
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=await read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
-            writers=[str(one) for one in await read_blockers(old._link, published)],
+            writers=blocking(await read_blockers(old._link, published)),
             subscriptions=await read_others(old, names),
             writing_triggers=await read_writing_triggers(old=old, new=new),
             unfenced_roles=await read_unfenced_roles(old=old, new=new),

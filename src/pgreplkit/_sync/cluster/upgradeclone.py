@@ -16,6 +16,7 @@ from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_t
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit.catalog.cluster.upgrade import CREATOR
 from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
@@ -178,12 +179,15 @@ class UpgradeClone:
         tables = read_tables(old._link)
         is_xml = any(one.is_copied and one.xml_columns for one in tables)
         place = resolved(self._actor.new)
+        creator = old._link.all("read the rights of the role", CREATOR, [place.get("user")])
         return CloneFacts(
             old=read_side(old, self._names),
             cluster=self._actor.cluster(),
             tables=tables,
             identities=old.replica_identity(),
             groups=groups,
+            creator=place.get("user", ""),
+            may_subscribe=creator[0]["may"] if creator else None,
             connection_error=self._actor.unreached(),
             database=place.get("dbname", ""),
             # One for each host; libpq takes the default for one that is left out.

@@ -24,14 +24,17 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     COPIED_TABLES,
+    CREATES_IN_PUBLIC,
     FACTS,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
+    IN_PUBLIC,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
     OWNERS,
+    PRIVILEGES,
     READ_XML,
     RIGHTS,
     TABLES,
@@ -70,6 +73,7 @@ from pgreplkit.plans.cluster.upgrade import (
 from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
     cutover_findings,
     way_back_findings,
 )
@@ -80,7 +84,7 @@ from pgreplkit.plans.cluster.upgradepairing import (
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, privileges_finding, schema_findings
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -165,6 +169,7 @@ def read_upgrade_facts(
             new._link, () if unreadable else old_side.facts.extensions
         ),
         refused_owners=_refused_owners(old._link, new._link),
+        creates_in_public=_creates_in_public(old._link, new._link),
         sequences=[] if is_one else _sequence_findings(old, new),
     )
 
@@ -299,6 +304,26 @@ def _refused_owners(old: Link, new: Link) -> dict[str, str | None]:
     return {record["name"]: record["statement"] for record in refused}
 
 
+def _creates_in_public(old: Link, new: Link) -> bool:
+    """Return whether the role of the new server can copy the objects of the schema public."""
+    operation = "read the rights on the schema public"
+    if not (old.one(operation, IN_PUBLIC))["is_so"]:
+        return True
+    return bool((new.one(operation, CREATES_IN_PUBLIC))["is_so"])
+
+
+def read_missing_privileges(old: Link, new: Link) -> list[str]:
+    """Return the owners and grants that only the old server has, of roles that both have."""
+    operation = "read the privileges"
+    there = {record["statement"] for record in new.all(operation, PRIVILEGES)}
+    roles = {None, *(new.one("read the facts of the database", FACTS))["roles"]}
+    return [
+        record["statement"]
+        for record in old.all(operation, PRIVILEGES)
+        if record["role"] in roles and record["statement"] not in there
+    ]
+
+
 def _refused_extensions(new: Link, names: Iterable[str]) -> list[str]:
     """Return the extensions that the role of the new server cannot create."""
     if not (asked := [*names]):
@@ -395,6 +420,7 @@ def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
+        privileges_finding(read_missing_privileges(old._link, new._link)),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,
@@ -402,7 +428,7 @@ def read_gate(
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
-            writers=[str(one) for one in read_blockers(old._link, published)],
+            writers=blocking(read_blockers(old._link, published)),
             subscriptions=read_others(old, names),
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),

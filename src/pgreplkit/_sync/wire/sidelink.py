@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pgreplkit._sync.wire.cancelling import OwnConnection
+from psycopg import Connection
+
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
 from pgreplkit.driver.conninfo import address, in_utf8
@@ -20,7 +21,7 @@ def side_link(conninfo: str) -> Iterator[Link]:
     Raises: ConnectionFailed.
     """
     with opening(conninfo, f"connect to {address(conninfo)}"):
-        connection = OwnConnection[object].connect(in_utf8(conninfo), autocommit=True)
+        connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
         with answered_in_time(connection):
             yield Link(connection)

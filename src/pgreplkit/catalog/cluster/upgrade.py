@@ -324,6 +324,8 @@ class RoleRights:
     """Whether the server lets the role pass every check of privileges."""
     missing: tuple[str, ...] = attrs.field(default=(), converter=names_in)
     """The statements that grant what the upgrade needs; empty for a superuser."""
+    of_superusers: tuple[str, ...] = attrs.field(default=(), converter=names_in)
+    """The tables and sequences of superusers, whose rights only a superuser has."""
 
 
 RIGHTS = f"""
@@ -356,7 +358,14 @@ RIGHTS = f"""
                 JOIN pg_roles r ON r.oid = relowner
                 WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
                     AND NOT {_OF_EXTENSION} AND NOT pg_has_role(relowner, 'USAGE')) AS needed
-            ORDER BY place, statement) END AS missing
+            ORDER BY place, statement) END AS missing,
+        ARRAY(SELECT format('%I.%I', nspname, relname) FROM pg_class c
+            JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
+            WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
+                AND NOT {_OF_EXTENSION} AND r.rolsuper AND NOT me.rolsuper
+                AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+                    AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i'))
+            ORDER BY 1) AS of_superusers
     FROM pg_roles me WHERE me.rolname = current_user
 """
 OWNERS = f"""
@@ -373,6 +382,66 @@ OWNERS = f"""
             AND e.deptype = 'e')
 """
 """The owners of the objects that a copy of the schema creates, and of the schema public."""
+IN_PUBLIC = f"""
+    SELECT EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE nspname = 'public' AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
+        UNION ALL SELECT FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
+            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+                WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+        -- Not the types of rows and arrays, which depend on tables and on other types.
+        UNION ALL SELECT FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace
+            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+                WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid
+                    AND deptype IN ('e', 'i'))
+    ) AS is_so
+"""
+"""Whether a copy of the schema creates objects in the schema public."""
+CREATES_IN_PUBLIC = """
+    SELECT coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true) AS is_so
+"""
+CREATOR = """
+    SELECT rolsuper OR has_database_privilege(r.oid, current_database(), 'CREATE')
+        AND EXISTS (SELECT FROM pg_roles AS g WHERE g.rolname = 'pg_create_subscription'
+            AND pg_has_role(r.oid, g.oid, 'USAGE')) AS may
+    FROM pg_roles AS r WHERE rolname = %s
+"""
+"""Whether a role may create subscriptions on a copy of this server of a newer version."""
+PRIVILEGES = f"""
+    WITH objects AS (
+        SELECT c.oid, CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
+                WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
+            CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS granted,
+            format('%I.%I', nspname, relname) AS object, relowner AS owner, relacl AS acl,
+            -- Such a sequence has the owner of its table.
+            NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+                AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i')) AS is_own
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'S') AND relpersistence <> 't' AND {_OURS}
+            AND NOT {_OF_EXTENSION}
+        UNION ALL
+        SELECT n.oid, 'SCHEMA', 'SCHEMA', format('%I', nspname), nspowner, nspacl,
+            -- Its owner depends on the version.
+            nspname <> 'public'
+        FROM pg_namespace n WHERE {_OURS}
+    ), needed AS (
+        SELECT format('ALTER %s %s OWNER TO %I', kind, object, pg_get_userbyid(owner)) AS statement,
+            owner AS role
+        FROM objects WHERE is_own
+        UNION ALL
+        SELECT format('GRANT %s ON %s %s TO ', privilege_type, granted, object), grantee
+        FROM objects CROSS JOIN aclexplode(acl) WHERE grantee <> owner
+        UNION ALL
+        SELECT format('GRANT %s (%I) ON %s TO ', privilege_type, attname, object), grantee
+        FROM objects JOIN pg_attribute ON attrelid = objects.oid AND NOT attisdropped
+        CROSS JOIN aclexplode(attacl) WHERE grantee <> owner AND kind <> 'SCHEMA'
+    )
+    SELECT DISTINCT concat(statement, CASE WHEN statement LIKE 'GRANT %' THEN
+            CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END END)
+        AS statement, CASE WHEN role <> 0 THEN pg_get_userbyid(role)::text END AS role
+    FROM needed ORDER BY 1
+"""
+"""The owners and the grants of tables, views, sequences and schemas, as statements."""
 NOT_A_MEMBER = """
     SELECT CASE WHEN rolsuper THEN NULL ELSE format('GRANT %%I TO %%I', rolname, current_user) END
         AS statement, rolname::text AS name

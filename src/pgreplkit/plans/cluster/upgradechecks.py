@@ -149,6 +149,9 @@ def pooler_finding(name: str, side: Side) -> Finding:
 def rights_finding(name: str, rights: RoleRights) -> Finding:
     """Return the finding about the rights of the connecting role."""
     kind = "a superuser" if rights.is_superuser else "not a superuser"
+    if rights.of_superusers:
+        kind += f", whose rights it needs for {names_of(rights.of_superusers)}, unless they get"
+        kind += " another owner"
     return checked(
         f"{name}: rights",
         ok=not rights.missing,

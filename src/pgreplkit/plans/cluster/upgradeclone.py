@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 import attrs
 
-from pgreplkit._text import counted
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
 from pgreplkit.catalog.features import has
@@ -77,6 +77,10 @@ class CloneFacts:
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]
     """The directories that must be missing or empty, with their files."""
+    creator: str
+    """The role that connects to the new server."""
+    may_subscribe: bool | None
+    """Whether it may create subscriptions there; None if the old server has no such role."""
     new_reads_xml: bool = True
     """Whether the new server's program was built with libxml."""
 
@@ -92,6 +96,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
         # A check that looked at nothing would say that there is no problem.
         return
     yield reach_finding("new", "old", facts.connection_error)
+    yield _creator_finding(facts)
     yield timeouts_finding("old", old)
     yield wal_level_finding("old", old)
     wanted = {
@@ -167,6 +172,25 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"{facts.groups} groups",
         needed="one group before 11, where several slots cannot be at one position",
         remedy="prepare with one group",
+    )
+
+
+def _creator_finding(facts: CloneFacts) -> Finding:
+    role, remedy = facts.creator, "pass new= with the name of a superuser"
+    if has("subscription.creator", facts.old.major):
+        name, database = quote_identifier(role), quote_identifier(facts.database)
+        remedy += (
+            f", or on the old server: GRANT pg_create_subscription TO {name};"
+            f" GRANT CREATE ON DATABASE {database} TO {name}"
+        )
+    found = f"{role} may create them" if facts.may_subscribe else f"{role} may not create them"
+    return checked(
+        "subscriptions",
+        ok=bool(facts.may_subscribe),
+        observed=f"there is no role {role}" if facts.may_subscribe is None else found,
+        needed="a role that may create subscriptions on the new server, which gets the roles of the"
+        " old one",
+        remedy=remedy,
     )
 
 

@@ -28,6 +28,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     yield from _extensions(old, new)
     yield from _globals(old, new)
     yield _owners_finding(facts)
+    yield _public_finding(facts)
     refused = facts.refused_extensions if facts.copies_schema else ()
     yield named(
         "extensions of superusers",
@@ -172,11 +173,28 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     )
 
 
+def _public_finding(facts: UpgradeFacts) -> Finding:
+    role = facts.new.rights.role
+    may_create = facts.creates_in_public or not facts.copies_schema
+    return checked(
+        "schema public",
+        ok=may_create,
+        observed=f"{role} may create in it, or need not"
+        if may_create
+        else f"{role} may not create in it",
+        needed="CREATE, to copy the objects that the old server has in it",
+        remedy=f"on the new server: GRANT CREATE ON SCHEMA public TO {quoted(role)}",
+    )
+
+
 def _owners_finding(facts: UpgradeFacts) -> Finding:
     refused = facts.refused_owners if facts.copies_owners else {}
     grants = [statement for statement in refused.values() if statement is not None]
-    # Before 15, a superuser owns the schema public.
-    superuser = "connect to the new server as a superuser, or prepare with owners=False"
+    superuser = (
+        "connect to the new server as a superuser; or give the objects to other owners on the old"
+        " one, before 15 also by ALTER SCHEMA public OWNER TO …; or prepare with owners=False, and"
+        " set owners and privileges before the cutover"
+    )
     return checked(
         "owners",
         ok=not refused,

@@ -56,6 +56,8 @@ class UpgradeFacts:
     """Whether the preparation creates the tables there."""
     copies_owners: bool = True
     """Whether it gives them to their owners."""
+    creates_in_public: bool = True
+    """Whether the role of the new server may create what the copy has in the schema public."""
     refused_extensions: Sequence[str] = ()
     """The extensions that the role of the new server cannot create."""
     refused_owners: Mapping[str, str | None] = attrs.field(factory=dict)

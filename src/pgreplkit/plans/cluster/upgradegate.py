@@ -1,9 +1,12 @@
 """The checks of a cutover, a rollback and an end: the phase, lags, and the schema."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 
 import attrs
 
+from pgreplkit._text import counted
+from pgreplkit.catalog.logical.fence import FenceBlocker
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
@@ -15,6 +18,9 @@ from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
+
+_LONG = timedelta(seconds=1)
+"""The age of a transaction for which a fence waits, and which a check reports."""
 
 
 def cutover_findings(
@@ -76,6 +82,19 @@ def cutover_findings(
         otherwise=Severity.WARNING,
     )
     yield from sequences
+
+
+def blocking(blockers: Sequence[FenceBlocker]) -> list[str]:
+    """Return the transactions that a fence may wait for long, each of them once."""
+    found: dict[tuple[int | None, str | None, timedelta | None], list[FenceBlocker]] = {}
+    for one in blockers:
+        # Others end before they delay the fence.
+        if one.age is None or one.age >= _LONG:
+            found.setdefault((one.pid, one.application_name, one.age), []).append(one)
+    return [
+        str(first) + (f" and {counted(len(others), 'other table')}" if others else "")
+        for first, *others in found.values()
+    ]
 
 
 def way_back_findings(old: Side, new: Side, groups: int) -> Iterator[Finding]:

@@ -1,14 +1,17 @@
 """The schema at the preparation of an upgrade, and the DDL since then."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
+_SHOWN = 2
+"""Missing privileges that a finding names: the remedy has all."""
 Fingerprint = Mapping[str, str]
 """A hash for each object of a schema."""
 
@@ -46,7 +49,9 @@ def schema_findings(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Ite
     yield checked(
         "DDL since the preparation",
         ok=is_known and not missing,
-        observed="; ".join(missing) if is_known else "unknown: the preparation kept no schema",
+        observed="; ".join(missing) or "none"
+        if is_known
+        else "unknown: the preparation kept no schema",
         needed="none, or the same on both servers",
         remedy="execute the same DDL on the new server",
         otherwise=Severity.CRITICAL if is_known else Severity.INFO,
@@ -56,12 +61,28 @@ def schema_findings(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Ite
         yield checked(
             "DDL on the new server only",
             ok=not alone,
-            observed="; ".join(alone),
+            observed="; ".join(alone) or "none",
             needed="none, or what is meant for the new server",
             remedy="revert what is not meant: it takes effect with the cutover",
             # Such as an index that only the new version supports.
             otherwise=Severity.WARNING,
         )
+
+
+def privileges_finding(missing: Sequence[str]) -> Finding:
+    """Return the finding about owners and grants of the old server that the new one lacks."""
+    first = "; ".join(missing[:_SHOWN])
+    return checked(
+        "privileges",
+        ok=not missing,
+        observed=f"{counted(len(missing), 'statement')} missing on the new server, such as {first}"
+        if missing
+        else "those of the old server",
+        needed="those of the old server, unless others are meant: after the cutover, clients would"
+        " get errors (SQLSTATE 42501)",
+        remedy=f"on the new server: {'; '.join(missing)}",
+        otherwise=Severity.WARNING,
+    )
 
 
 def _changes(
