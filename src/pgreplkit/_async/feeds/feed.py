@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import Runner, sleep
@@ -23,6 +22,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
@@ -212,7 +212,7 @@ class AsyncFeed(AsyncClosing):
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
         conninfo = self._conninfo
         async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
+            connection = await AsyncOwnConnection[object].connect(conninfo, autocommit=True)
         try:
             register(connection)
             return await check_feed(AsyncLink(connection), self._settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
+from traceback import clear_frames
+from typing import Any, Self
 
 from psycopg import AsyncConnection, Error as PsycopgError, capabilities, errors
 from psycopg.rows import Row
@@ -30,6 +32,17 @@ class AsyncOwnConnection(AsyncConnection[Row]):
 
     psycopg cancels the command of a task or thread that is interrupted while it waits.
     """
+
+    @classmethod
+    async def connect(cls, *args: Any, **params: Any) -> Self:
+        """Open a connection; see psycopg."""
+        try:
+            return await super().connect(*args, **params)
+        except BaseException as error:
+            # A half open connection is closed with the last reference to it. Whoever keeps the
+            # error of an interrupted caller would keep the frame of psycopg that has it.
+            clear_frames(error.__traceback__)
+            raise
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Cancel the current command; see psycopg.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from psycopg import AsyncConnection
-
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
 from pgreplkit.driver.conninfo import address, in_utf8
@@ -20,7 +19,7 @@ async def side_link(conninfo: str) -> AsyncIterator[AsyncLink]:
     Raises: ConnectionFailed.
     """
     async with opening(conninfo, f"connect to {address(conninfo)}"):
-        connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
+        connection = await AsyncOwnConnection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
         with answered_in_time(connection):
             yield AsyncLink(connection)

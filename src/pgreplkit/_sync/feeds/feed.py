@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Runner, sleep
@@ -24,6 +23,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
@@ -211,7 +211,7 @@ class Feed(Closing):
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
         conninfo = self._conninfo
         with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(conninfo, autocommit=True)
+            connection = OwnConnection[object].connect(conninfo, autocommit=True)
         try:
             register(connection)
             return check_feed(Link(connection), self._settings)

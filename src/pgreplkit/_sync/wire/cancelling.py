@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
+from traceback import clear_frames
+from typing import Any, Self
 
 from psycopg import Connection, Error as PsycopgError, capabilities, errors
 from psycopg.rows import Row
@@ -31,6 +33,17 @@ class OwnConnection(Connection[Row]):
 
     psycopg cancels the command of a task or thread that is interrupted while it waits.
     """
+
+    @classmethod
+    def connect(cls, *args: Any, **params: Any) -> Self:
+        """Open a connection; see psycopg."""
+        try:
+            return super().connect(*args, **params)
+        except BaseException as error:
+            # A half open connection is closed with the last reference to it. Whoever keeps the
+            # error of an interrupted caller would keep the frame of psycopg that has it.
+            clear_frames(error.__traceback__)
+            raise
 
     def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Cancel the current command; see psycopg.

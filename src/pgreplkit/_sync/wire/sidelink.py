@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from psycopg import Connection
-
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
 from pgreplkit.driver.conninfo import address, in_utf8
@@ -21,7 +20,7 @@ def side_link(conninfo: str) -> Iterator[Link]:
     Raises: ConnectionFailed.
     """
     with opening(conninfo, f"connect to {address(conninfo)}"):
-        connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
+        connection = OwnConnection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
         with answered_in_time(connection):
             yield Link(connection)
