@@ -117,9 +117,9 @@ def fuzz(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """The live tests on PostgreSQL 10 to 18: ``-- 10,14,18`` chooses, ``-- --full`` runs all.
 
-    By default each test runs on the oldest and the newest major that it supports and on two
-    between, in alternating colours, except where the fast suite runs it; with --full on every one
-    in both colours.
+    By default each test runs on the oldest major that it supports and on two between, or on one
+    between and the newest if the fast suite leaves it out, in alternating colours; with --full on
+    every one in both colours.
     """
     install(session, "test", "lint")
     full, chosen = "--full" in session.posargs, [*{*session.posargs} - {"--full"}]

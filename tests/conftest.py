@@ -82,8 +82,10 @@ def tier(config: pytest.Config, test: pytest.Function) -> list[Run]:
     if config.getoption("--full"):
         return every(fitting)
     if is_matrix(config):
-        is_fast = test.get_closest_marker("matrix") is None and len(majors(config)) > SAMPLE
-        return alternating(sampled(fitting, test.name, newest_too=not is_fast))
+        if len(majors(config)) <= SAMPLE:
+            return alternating(fitting)
+        is_slow = test.get_closest_marker("matrix") is not None
+        return alternating(sampled(fitting, test.name, is_slow=is_slow))
     return every(fitting, ["async"] if test.get_closest_marker("one_colour") else COLOURS)
 
 

@@ -1,7 +1,8 @@
 """The choice of servers and colours for a live test.
 
 The gate runs each live test on the oldest and the newest server that it supports and on two
-between: on the newest in the fast suite, or in the matrix if it takes long.
+between, with the newest in the fast suite. One that takes long is left to the matrix, on one
+between.
 `nox -s matrix -- --full` runs it on all of them, in both colours.
 """
 
@@ -14,7 +15,8 @@ import attrs
 from packaging.specifiers import SpecifierSet
 
 COLOURS = ("sync", "async")
-SAMPLE = 4
+SAMPLE, SLOW_SAMPLE = 4, 3
+"""The servers for a test, and for one that takes long."""
 
 
 @attrs.frozen
@@ -34,18 +36,18 @@ def supported(majors: Iterable[int], specs: Iterable[str]) -> list[int]:
     return sorted(major for major in majors if fitting.contains(str(major)))
 
 
-def sampled(majors: Sequence[int], test: str, *, newest_too: bool = True) -> list[int]:
-    """Return the oldest and the newest of `majors`, and two between that depend on the test's name.
+def sampled(majors: Sequence[int], test: str, *, is_slow: bool) -> list[int]:
+    """Return the oldest of `majors` and two more, which depend on the test's name.
 
     The name seeds the choice, so that a run tests what the run before it tested, while different
-    tests cover different majors. Without ``newest_too``, the newest is left to the fast suite,
-    unless it is the only one.
+    tests cover different majors. The newest is among them if the test ``is_slow``, or it is the
+    only one; otherwise it is left to the fast suite.
     """
-    sample = list(majors)
-    if len(majors) > SAMPLE:
+    sample, size = list(majors), SLOW_SAMPLE if is_slow else SAMPLE
+    if len(majors) > size:
         oldest, *between, newest = majors
-        sample = [oldest, *sorted(Random(test).sample(between, SAMPLE - 2)), newest]
-    return sample if newest_too or len(sample) == 1 else sample[:-1]
+        sample = [oldest, *sorted(Random(test).sample(between, size - 2)), newest]
+    return sample if is_slow or len(sample) == 1 else sample[:-1]
 
 
 def alternating(majors: Sequence[int]) -> list[Run]:
