@@ -549,13 +549,15 @@ class Primary(StreamingServer):
 
         A fence that exists is completed, and its triggers that someone has disabled are enabled. A
         lock that is not free within 0.3 seconds, or a deadlock, is tried again until the
-        ``timeout``. After an error, a new fence is removed again, one that permitted writes permits
-        them again, and from others the added tables are removed.
+        ``timeout``. Autovacuums of the tables are cancelled, if the role may; otherwise they keep
+        writers waiting for deadlock_timeout. After an error, a new fence is removed again, one that
+        permitted writes permits them again, and from others the added tables are removed.
 
         Raises: WaitTimeout with the sessions that hold locks; TableNotFound if a table does not
         exist, or there is none to fence; AlreadyExists if a schema of that ``name`` exists;
         ServerError in a transaction; NotAPrimary; InsufficientPrivilege.
-        Needs: the tables' owner; CREATE on the database.  Source: CREATE TRIGGER.
+        Needs: the tables' owner; CREATE on the database; to cancel autovacuums a superuser, from 18
+        on pg_signal_autovacuum_worker.  Source: CREATE TRIGGER.
         """
         from pgreplkit._sync.logical.fence import checked_fence_name, make_fence
         from pgreplkit._sync.logical.writers import read_replicated

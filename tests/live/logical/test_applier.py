@@ -1164,6 +1164,38 @@ def test_the_origin_of_another_applier_is_not_taken_for_its_own(two: Pair) -> No
     insist_on_same_rows(two)
 
 
+@pytest.mark.one_colour
+@pytest.mark.parametrize(
+    "lock",
+    ["SELECT pg_advisory_xact_lock(1885697650)", "LOCK pgreplkit.applier IN SHARE MODE"],
+    ids=["before the applier is noted", "before the slot is created"],
+)
+def test_a_first_run_keeps_a_slot_that_another_subscriber_has_just_created(
+    two: Pair, lock: str
+) -> None:
+    if "pgreplkit" in lock:
+        ends = two.publisher.conninfo, two.subscriber.conninfo
+        Applier(*ends, "zero", publications=["p"]).run(stop_at=end(two.publisher), timeout=20)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(two.subscriber.conninfo) as holder:
+        holder.execute(lock)
+        running = pool.submit(lambda: applier(two).run(timeout=20))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: two.subscriber.one(waiting) == 1)
+        # A logical one would wait here for the transaction of the applier.
+        two.publisher.run("SELECT pg_create_physical_replication_slot('pgreplkit_one')")
+        holder.rollback()
+        with pytest.raises(AlreadyExists):
+            running.result(20)
+    slots = "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'pgreplkit_one'"
+    assert two.publisher.one(slots) == 1
+    assert two.subscriber.all("SELECT 1 FROM pgreplkit.applier WHERE name = 'one'") == []
+    two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+    applier(two).run(stop_at=end(two.publisher), timeout=20)
+
+
 def reversed_grants(statement: str) -> list[str]:
     """Return the statements that take away what one of setup_sql gives."""
     if statement.endswith(" REPLICATION"):

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from clusters import wait_until
+from clusters import Clusters, wait_until
 from colours import Colour, execute
-from databases import Database, Pair, both, subscribed
+from databases import Database, Pair, both, make_database, subscribed
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import TableName
@@ -190,6 +190,34 @@ async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
         assert database.one("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)") == 2
         refused(database, "INSERT INTO a VALUES (2)")
         wait_until(lambda: database.one(deadlocks) == 1)
+
+
+@pytest.mark.one_colour
+@pytest.mark.matrix
+async def test_a_fence_ends_an_autovacuum_that_it_would_wait_for(
+    clusters: Clusters, major: int, colour: Colour
+) -> None:
+    # The server itself would end it after ten minutes of waiting.
+    settings = {
+        "autovacuum_naptime": "1s",
+        "autovacuum_vacuum_cost_delay": "100ms",
+        "autovacuum_vacuum_cost_limit": "1",
+        "deadlock_timeout": "10min",
+    }
+    server = clusters.lab.primary(version=major, settings=settings)
+    database = make_database(server)
+    database.run(
+        "CREATE TABLE t (i int) WITH (autovacuum_vacuum_threshold = 1)",
+        "INSERT INTO t SELECT generate_series(1, 100000)",
+        "DELETE FROM t",
+    )
+    vacuums = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 't'::regclass"
+    wait_until(lambda: database.one(vacuums) == 1)
+    async with await colour.primary(database.conninfo) as primary:
+        fence = await primary.fence_writes(["t"], timeout=20)
+    assert fence.state.is_up
+    refused(database, "INSERT INTO t VALUES (1)")
+    server.stop()
 
 
 @pytest.mark.pg(">=18")

@@ -123,8 +123,12 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
         (
             "subscriptions",
             CRITICAL,
-            "GRANT pg_create_subscription TO mover; GRANT CREATE ON DATABASE shop TO mover",
-            facts_of(old={"version": 160004}, may_subscribe=False),
+            'GRANT pg_create_subscription TO "mover"; GRANT CREATE ON DATABASE "shop" TO "mover"',
+            facts_of(
+                old={"version": 160013},
+                may_subscribe=False,
+                majors={"bindir": 18, "old_bindir": 16},
+            ),
         ),
         ("port", CRITICAL, "'port': '5433'", facts_of(ports=["5433", "5434"])),
         ("port", CRITICAL, "new= with port=5433", facts_of(port="5433")),

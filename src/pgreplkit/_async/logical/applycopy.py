@@ -107,9 +107,11 @@ class AsyncApplyCopy:
         """Create the slot, and copy the tables that are not copied yet.
 
         Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
-        RunStopped, after which the next run continues with the tables that are left.
+        RunStopped, after which the next run continues with the tables that are left; AlreadyExists
+        for a slot that the applier of another subscriber has just created.
         """
         target, has_slot = self._target, await self._has_slot()
+        await self._insist_on_slot(state, has_slot=has_slot)
         if state is None:
             await target.create(system_id)
         await target.note_flow(own)
@@ -182,18 +184,22 @@ class AsyncApplyCopy:
                 )
         except BaseException as error:
             if is_first:
-                await self._forget(walsender)
+                await self._forget(walsender, keeps_slot=isinstance(error, AlreadyExists))
             if isinstance(error, ServerError):
                 goal.check("its slot waits for the transactions that are open on the publisher")
             raise
 
-    async def _forget(self, walsender: AsyncReplicationConnection) -> None:
-        """Remove the slot and the applier of a first run that did not get its slot."""
+    async def _forget(self, walsender: AsyncReplicationConnection, *, keeps_slot: bool) -> None:
+        """Remove the slot and the applier of a first run that did not get its slot.
+
+        ``keeps_slot`` is for one of another applier.
+        """
         # Its command may just have succeeded, although its answer was not read.
         await end_session(walsender.connection)
         # What another failure leaves behind, the next run continues.
         with suppress(ServerError):
-            await self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
+            if not keeps_slot:
+                await self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
             await self._target.drop()
 
     async def _copy(self, created: CreatedSlot) -> None:

@@ -37,6 +37,7 @@ from pgreplkit.driver.failures import (
 from pgreplkit.errors import (
     AlreadyExists,
     Error,
+    InsufficientPrivilege,
     NotAPrimary,
     ServerError,
     StatementTimeout,
@@ -147,6 +148,8 @@ async def make_fence(
     already = {*(before.tables if before else ())}
     disabled = {*(before.disabled if before else ())}
     backoff = Backoff(timeout)
+    # While clients can still write.
+    await _cancel_vacuums(link, operation, await read_blockers(link, covered))
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     began = time.monotonic()
     refusing = _function(name, sql.refusal(hint))
@@ -260,14 +263,32 @@ async def _patiently(
                     " longer timeout"
                 ) from error
             patience = PATIENCE
-            # An autovacuum yields to a waiting lock only after deadlock_timeout.
-            if any(blocker.is_autovacuum for blocker in blockers):
+            if not await _cancel_vacuums(link, operation, blockers):
+                # They yield to a waiting lock only after deadlock_timeout.
                 record = await link.one(operation, sql.DEADLOCK_TIMEOUT)
                 patience = 1.5 * float(record["seconds"])
             # The writers that queued behind this attempt get their turn.
             await sleep(backoff.next_pause())
         else:
             return
+
+
+async def _cancel_vacuums(
+    link: AsyncLink, operation: str, blockers: Sequence[FenceBlocker]
+) -> bool:
+    """Cancel autovacuums, which would begin again later; return False if one of them goes on.
+
+    The server does so, too, but only once a lock has waited for deadlock_timeout, while writers
+    queue behind it.
+    """
+    pids = {blocker.pid for blocker in blockers if blocker.is_autovacuum}
+    if not pids:
+        return True
+    try:
+        records = await link.all(operation, sql.CANCEL_VACUUMS, [[*pids]])
+    except InsufficientPrivilege:
+        return False
+    return {record["pid"] for record in records if record["is_cancelled"]} == pids
 
 
 async def read_blockers(

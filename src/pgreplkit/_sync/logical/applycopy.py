@@ -108,9 +108,11 @@ class ApplyCopy:
         """Create the slot, and copy the tables that are not copied yet.
 
         Raises: ApplyError for a table with rows; SchemaMismatch; StatementTimeout; WaitTimeout and
-        RunStopped, after which the next run continues with the tables that are left.
+        RunStopped, after which the next run continues with the tables that are left; AlreadyExists
+        for a slot that the applier of another subscriber has just created.
         """
         target, has_slot = self._target, self._has_slot()
+        self._insist_on_slot(state, has_slot=has_slot)
         if state is None:
             target.create(system_id)
         target.note_flow(own)
@@ -181,18 +183,22 @@ class ApplyCopy:
                 )
         except BaseException as error:
             if is_first:
-                self._forget(walsender)
+                self._forget(walsender, keeps_slot=isinstance(error, AlreadyExists))
             if isinstance(error, ServerError):
                 goal.check("its slot waits for the transactions that are open on the publisher")
             raise
 
-    def _forget(self, walsender: ReplicationConnection) -> None:
-        """Remove the slot and the applier of a first run that did not get its slot."""
+    def _forget(self, walsender: ReplicationConnection, *, keeps_slot: bool) -> None:
+        """Remove the slot and the applier of a first run that did not get its slot.
+
+        ``keeps_slot`` is for one of another applier.
+        """
         # Its command may just have succeeded, although its answer was not read.
         end_session(walsender.connection)
         # What another failure leaves behind, the next run continues.
         with suppress(ServerError):
-            self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
+            if not keeps_slot:
+                self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
             self._target.drop()
 
     def _copy(self, created: CreatedSlot) -> None:

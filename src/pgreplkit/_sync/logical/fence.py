@@ -38,6 +38,7 @@ from pgreplkit.driver.failures import (
 from pgreplkit.errors import (
     AlreadyExists,
     Error,
+    InsufficientPrivilege,
     NotAPrimary,
     ServerError,
     StatementTimeout,
@@ -148,6 +149,8 @@ def make_fence(
     already = {*(before.tables if before else ())}
     disabled = {*(before.disabled if before else ())}
     backoff = Backoff(timeout)
+    # While clients can still write.
+    _cancel_vacuums(link, operation, read_blockers(link, covered))
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     began = time.monotonic()
     refusing = _function(name, sql.refusal(hint))
@@ -261,14 +264,30 @@ def _patiently(
                     " longer timeout"
                 ) from error
             patience = PATIENCE
-            # An autovacuum yields to a waiting lock only after deadlock_timeout.
-            if any(blocker.is_autovacuum for blocker in blockers):
+            if not _cancel_vacuums(link, operation, blockers):
+                # They yield to a waiting lock only after deadlock_timeout.
                 record = link.one(operation, sql.DEADLOCK_TIMEOUT)
                 patience = 1.5 * float(record["seconds"])
             # The writers that queued behind this attempt get their turn.
             sleep(backoff.next_pause())
         else:
             return
+
+
+def _cancel_vacuums(link: Link, operation: str, blockers: Sequence[FenceBlocker]) -> bool:
+    """Cancel autovacuums, which would begin again later; return False if one of them goes on.
+
+    The server does so, too, but only once a lock has waited for deadlock_timeout, while writers
+    queue behind it.
+    """
+    pids = {blocker.pid for blocker in blockers if blocker.is_autovacuum}
+    if not pids:
+        return True
+    try:
+        records = link.all(operation, sql.CANCEL_VACUUMS, [[*pids]])
+    except InsufficientPrivilege:
+        return False
+    return {record["pid"] for record in records if record["is_cancelled"]} == pids
 
 
 def read_blockers(

@@ -80,7 +80,7 @@ class FenceBlocker(Record):
 
     @property
     def is_autovacuum(self) -> bool:
-        """Whether the process is an autovacuum, which yields after deadlock_timeout."""
+        """Whether the process is an autovacuum, which yields to a lock after deadlock_timeout."""
         return self.backend_type == "autovacuum worker"
 
     def __str__(self) -> str:
@@ -124,6 +124,12 @@ REFUSES_WRITES = f"""
     SELECT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(%s::text) AND {REFUSES}) AS is_so
 """
 EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
+CANCEL_VACUUMS = """
+    SELECT pid, pg_cancel_backend(pid) AS is_cancelled FROM pg_stat_activity
+    WHERE pid = ANY (%s::int[]) AND backend_type = 'autovacuum worker'
+        AND query NOT LIKE '%%(to prevent wraparound)'
+"""
+"""The vacuums that prevent wraparound do not yield to locks, either."""
 DEADLOCK_TIMEOUT = (
     "SELECT setting::int / 1000.0::float8 AS seconds FROM pg_settings"
     " WHERE name = 'deadlock_timeout'"
