@@ -52,7 +52,9 @@ class DeltaStatements(StampedStatements):
         # Only one statement compares times.
         self._stamp_used = set()
         self._names = {*names}
-        self.deltas = [one.position for one in match.written if one.column.name in self._names]
+        self.deltas: list[int] = [
+            one.position for one in match.written if one.column.name in self._names
+        ]
         """The positions of the columns to which differences are added."""
         keys = self._fixed
         self._others = [
