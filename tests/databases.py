@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
 
 import attrs
@@ -180,6 +180,17 @@ class Pair:
 def granted(refused: InsufficientPrivilege) -> list[str]:
     """Return the statements that the error names as enough."""
     return [f"GRANT {one} TO {refused.role}" for one in refused.grant.split("; ")]
+
+
+@contextmanager
+def publishing(node: Node, table: str) -> Iterator[Pair]:
+    """Two databases with the empty table t of a statement, which the first one publishes."""
+    pair = Pair(make_database(node), make_database(node))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(table)
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
 
 
 def make_pair(publisher: Node, subscriber: Node) -> Pair:

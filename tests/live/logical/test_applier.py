@@ -15,7 +15,15 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Database, Pair, drop_origins, end, make_database, remove_databases
+from databases import (
+    Database,
+    Pair,
+    drop_origins,
+    end,
+    make_database,
+    publishing,
+    remove_databases,
+)
 from psycopg.conninfo import make_conninfo
 
 import pgreplkit
@@ -58,13 +66,8 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    """Two databases with an empty table t, which the first one publishes."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(TABLE)
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with publishing(cluster.primary, TABLE) as pair:
+        yield pair
 
 
 def applier(pair: Pair, **options: Any) -> Applier:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from clusters import Cluster, wait_until
 from colours import Colour
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, end, publishing
 
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
@@ -31,13 +31,8 @@ ORIGIN = "SELECT FROM pg_replication_origin WHERE roname = 'pgreplkit_one'"
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    """Two databases with an empty table t, which the first one publishes."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(TABLE)
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with publishing(cluster.primary, TABLE) as pair:
+        yield pair
 
 
 def applier(pair: Pair, colour: Colour, **options: Any) -> Any:

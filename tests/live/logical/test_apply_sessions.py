@@ -8,7 +8,7 @@ from threading import Thread, Timer
 
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, end, make_database, remove_databases
+from databases import Database, Pair, end, publishing
 from psycopg.conninfo import make_conninfo
 from relays import Relay
 
@@ -21,13 +21,8 @@ from pgreplkit.plans.streams import silence
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    """Two databases with an empty table t, which the first one publishes."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run("CREATE TABLE t (id int PRIMARY KEY)")
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with publishing(cluster.primary, "CREATE TABLE t (id int PRIMARY KEY)") as pair:
+        yield pair
 
 
 def insist_on_same_rows(pair: Pair) -> None:

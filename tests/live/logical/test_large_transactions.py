@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, end, publishing
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, ApplyReport, TableRule
@@ -38,13 +38,8 @@ CUT = """SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    """Two databases with an empty table t, which the first one publishes."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run("CREATE TABLE t (id int PRIMARY KEY, pad text)")
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with publishing(cluster.primary, "CREATE TABLE t (id int PRIMARY KEY, pad text)") as pair:
+        yield pair
 
 
 def begun(pair: Pair, **options: Any) -> Applier:

@@ -17,7 +17,7 @@ from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
-    is_fed_by,
+    read_opposing,
 )
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
@@ -158,11 +158,13 @@ class AsyncApplyAttempt:
         copies = await published_tables(publisher, settings, insists=is_first)
         tables = [copy.table for copy in copies]
         # A subscriber that is also the publisher must not write the published tables.
-        if feeds_itself(source, await read_database(shapes.link)):
+        here = await read_database(shapes.link)
+        if feeds_itself(source, here):
             settings.insist_on_other_tables([table.table_name for table in tables])
         own = direction_of(copies, settings)
-        await insist_on_no_loop(self._operation, publisher, shapes.link, own)
-        target.origin_returns = await is_fed_by(publisher, shapes.link, settings.name)
+        opposing = await read_opposing(publisher, here)
+        await insist_on_no_loop(self._operation, publisher, shapes.link, opposing, own)
+        target.origin_returns = opposing.may_have(settings.name)
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         for source_table, rule in settings.rules.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyconstants import refused_constants
 from pgreplkit._async.logical.applyfit import find_misfits
-from pgreplkit._async.logical.applyloops import direction_of, read_loops
+from pgreplkit._async.logical.applyloops import direction_of, read_loops, read_opposing
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes, read_partitions
 from pgreplkit._async.logical.publication import (
     read_identities,
@@ -42,19 +42,19 @@ async def check_apply(
 ) -> Readiness:
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
-    major = link.version.major
     rights = await read_rights(link, operation)
     there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     # An origin that exists already needs no further place.
     origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
-    source = await read_database(publisher)
+    source, here = await read_database(publisher), await read_database(link)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     await shapes.read([*tables.values()])
     mismatches, ambiguous = await _matched(copies, shapes, settings)
-    loops, unread = await read_loops(publisher, link, direction_of(copies, settings))
+    opposing = await read_opposing(publisher, here)
+    loops, unread = await read_loops(publisher, link, opposing, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
-            major=major,
+            major=link.version.major,
             uses_origin=settings.uses_origin,
             rights=rights,
             settings=await read_settings(link),
@@ -65,7 +65,7 @@ async def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
-            is_same_database=feeds_itself(source, await read_database(link)),
+            is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),
             not_full=await _not_full(publisher, [*tables]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
@@ -26,14 +27,40 @@ _CONNECT_TIMEOUT = 5
 """Seconds; the address may be one that only the publisher reaches."""
 
 
+@attrs.frozen
+class Opposing:
+    """The appliers from the subscriber's cluster to the publisher."""
+
+    here: RunningDatabase
+    """The subscriber's database."""
+    appliers: Sequence[DictRow]
+    unread: str
+    """Why they could not be read; empty if they could."""
+
+    def may_have(self, name: str) -> bool:
+        """Return whether one of them has a name; True if that is unknown.
+
+        In a chain of servers, the appliers may have one name.
+        """
+        return bool(self.unread) or any(one["name"] == name for one in self.appliers)
+
+
+async def read_opposing(publisher: AsyncLink, here: RunningDatabase) -> Opposing:
+    """Return the appliers of the other direction; ``here`` is the subscriber's database."""
+    may = await publisher.one(_OPERATION, sql.READABLE)
+    if may["is_readable"] is None:
+        return Opposing(here, [], "")
+    if not may["is_readable"]:
+        return Opposing(here, [], "the publisher's role may not read pgreplkit.applier there")
+    asked = [str(int(here.system_id))]
+    return Opposing(here, await publisher.all(_OPERATION, sql.APPLIERS, asked), "")
+
+
 async def read_loops(
-    publisher: AsyncLink,
-    subscriber: AsyncLink,
-    own: Direction,
+    publisher: AsyncLink, subscriber: AsyncLink, opposing: Opposing, own: Direction
 ) -> tuple[list[Loop], str]:
     """Return the loops with appliers and subscriptions, and what could not be read."""
-    here = await read_database(subscriber)
-    appliers, unread = await _appliers(publisher, here)
+    appliers = opposing.appliers
     subscriptions, unreadable = await _subscriptions(publisher)
     slots = [PREFIX + str(one["name"]) for one in appliers]
     slots += [str(one["slot"]) for one in subscriptions]
@@ -53,7 +80,9 @@ async def read_loops(
     ]
     for one in subscriptions:
         # Servers may have slots of one name.
-        leads_here = one["slot"] in senders and await _leads_to(here, publisher, one["conninfo"])
+        leads_here = one["slot"] in senders and await _leads_to(
+            opposing.here, publisher, one["conninfo"]
+        )
         if leads_here is not False:
             others.append(
                 Direction(
@@ -64,29 +93,24 @@ async def read_loops(
                     is_certain=bool(leads_here) and senders[one["slot"]],
                 )
             )
-    return [*find_loops(own, others)], "; ".join(filter(None, [unread, unreadable]))
+    return [*find_loops(own, others)], "; ".join(filter(None, [opposing.unread, unreadable]))
 
 
 async def insist_on_no_loop(
-    operation: str, publisher: AsyncLink, subscriber: AsyncLink, own: Direction
+    operation: str,
+    publisher: AsyncLink,
+    subscriber: AsyncLink,
+    opposing: Opposing,
+    own: Direction,
 ) -> None:
     """Refuse an applier whose changes come back.
 
     Raises: OriginLoop.
     """
-    loops, _ = await read_loops(publisher, subscriber, own)
+    loops, _ = await read_loops(publisher, subscriber, opposing, own)
     for loop in loops:
         if loop.other.is_certain:
             raise OriginLoop(operation, loop.origin, loop.found)
-
-
-async def is_fed_by(publisher: AsyncLink, subscriber: AsyncLink, name: str) -> bool:
-    """Return whether an applier of that name brings the publisher changes of the subscriber.
-
-    True if that is unknown. In a chain of servers, the appliers may have one name.
-    """
-    appliers, unread = await _appliers(publisher, await read_database(subscriber))
-    return bool(unread) or any(one["name"] == name for one in appliers)
 
 
 def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direction:
@@ -103,16 +127,6 @@ def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direct
         takes_all=not settings.takes_own_only,
         origin=PREFIX + settings.name if settings.uses_origin else None,
     )
-
-
-async def _appliers(publisher: AsyncLink, here: RunningDatabase) -> tuple[list[DictRow], str]:
-    """Return the appliers from the subscriber's cluster to the publisher."""
-    may = await publisher.one(_OPERATION, sql.READABLE)
-    if may["is_readable"] is None:
-        return [], ""
-    if not may["is_readable"]:
-        return [], "the publisher's role may not read pgreplkit.applier there"
-    return await publisher.all(_OPERATION, sql.APPLIERS, [str(int(here.system_id))]), ""
 
 
 async def _subscriptions(publisher: AsyncLink) -> tuple[list[DictRow], str]:

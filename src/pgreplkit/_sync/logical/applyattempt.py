@@ -18,7 +18,7 @@ from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
-    is_fed_by,
+    read_opposing,
 )
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
@@ -157,11 +157,13 @@ class ApplyAttempt:
         copies = published_tables(publisher, settings, insists=is_first)
         tables = [copy.table for copy in copies]
         # A subscriber that is also the publisher must not write the published tables.
-        if feeds_itself(source, read_database(shapes.link)):
+        here = read_database(shapes.link)
+        if feeds_itself(source, here):
             settings.insist_on_other_tables([table.table_name for table in tables])
         own = direction_of(copies, settings)
-        insist_on_no_loop(self._operation, publisher, shapes.link, own)
-        target.origin_returns = is_fed_by(publisher, shapes.link, settings.name)
+        opposing = read_opposing(publisher, here)
+        insist_on_no_loop(self._operation, publisher, shapes.link, opposing, own)
+        target.origin_returns = opposing.may_have(settings.name)
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         for source_table, rule in settings.rules.items():

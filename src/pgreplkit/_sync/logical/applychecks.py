@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyconstants import refused_constants
 from pgreplkit._sync.logical.applyfit import find_misfits
-from pgreplkit._sync.logical.applyloops import direction_of, read_loops
+from pgreplkit._sync.logical.applyloops import direction_of, read_loops, read_opposing
 from pgreplkit._sync.logical.applyshapes import TargetShapes, read_partitions
 from pgreplkit._sync.logical.publication import (
     read_identities,
@@ -43,19 +43,19 @@ def check_apply(
 ) -> Readiness:
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
-    major = link.version.major
     rights = read_rights(link, operation)
     there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     # An origin that exists already needs no further place.
     origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
-    source = read_database(publisher)
+    source, here = read_database(publisher), read_database(link)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     shapes.read([*tables.values()])
     mismatches, ambiguous = _matched(copies, shapes, settings)
-    loops, unread = read_loops(publisher, link, direction_of(copies, settings))
+    opposing = read_opposing(publisher, here)
+    loops, unread = read_loops(publisher, link, opposing, direction_of(copies, settings))
     return apply_readiness(
         ApplyFacts(
-            major=major,
+            major=link.version.major,
             uses_origin=settings.uses_origin,
             rights=rights,
             settings=read_settings(link),
@@ -66,7 +66,7 @@ def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
-            is_same_database=feeds_itself(source, read_database(link)),
+            is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
             not_full=_not_full(publisher, [*tables]),

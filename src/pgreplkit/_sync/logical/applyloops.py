@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
@@ -27,14 +28,40 @@ _CONNECT_TIMEOUT = 5
 """Seconds; the address may be one that only the publisher reaches."""
 
 
+@attrs.frozen
+class Opposing:
+    """The appliers from the subscriber's cluster to the publisher."""
+
+    here: RunningDatabase
+    """The subscriber's database."""
+    appliers: Sequence[DictRow]
+    unread: str
+    """Why they could not be read; empty if they could."""
+
+    def may_have(self, name: str) -> bool:
+        """Return whether one of them has a name; True if that is unknown.
+
+        In a chain of servers, the appliers may have one name.
+        """
+        return bool(self.unread) or any(one["name"] == name for one in self.appliers)
+
+
+def read_opposing(publisher: Link, here: RunningDatabase) -> Opposing:
+    """Return the appliers of the other direction; ``here`` is the subscriber's database."""
+    may = publisher.one(_OPERATION, sql.READABLE)
+    if may["is_readable"] is None:
+        return Opposing(here, [], "")
+    if not may["is_readable"]:
+        return Opposing(here, [], "the publisher's role may not read pgreplkit.applier there")
+    asked = [str(int(here.system_id))]
+    return Opposing(here, publisher.all(_OPERATION, sql.APPLIERS, asked), "")
+
+
 def read_loops(
-    publisher: Link,
-    subscriber: Link,
-    own: Direction,
+    publisher: Link, subscriber: Link, opposing: Opposing, own: Direction
 ) -> tuple[list[Loop], str]:
     """Return the loops with appliers and subscriptions, and what could not be read."""
-    here = read_database(subscriber)
-    appliers, unread = _appliers(publisher, here)
+    appliers = opposing.appliers
     subscriptions, unreadable = _subscriptions(publisher)
     slots = [PREFIX + str(one["name"]) for one in appliers]
     slots += [str(one["slot"]) for one in subscriptions]
@@ -54,7 +81,7 @@ def read_loops(
     ]
     for one in subscriptions:
         # Servers may have slots of one name.
-        leads_here = one["slot"] in senders and _leads_to(here, publisher, one["conninfo"])
+        leads_here = one["slot"] in senders and _leads_to(opposing.here, publisher, one["conninfo"])
         if leads_here is not False:
             others.append(
                 Direction(
@@ -65,27 +92,24 @@ def read_loops(
                     is_certain=bool(leads_here) and senders[one["slot"]],
                 )
             )
-    return [*find_loops(own, others)], "; ".join(filter(None, [unread, unreadable]))
+    return [*find_loops(own, others)], "; ".join(filter(None, [opposing.unread, unreadable]))
 
 
-def insist_on_no_loop(operation: str, publisher: Link, subscriber: Link, own: Direction) -> None:
+def insist_on_no_loop(
+    operation: str,
+    publisher: Link,
+    subscriber: Link,
+    opposing: Opposing,
+    own: Direction,
+) -> None:
     """Refuse an applier whose changes come back.
 
     Raises: OriginLoop.
     """
-    loops, _ = read_loops(publisher, subscriber, own)
+    loops, _ = read_loops(publisher, subscriber, opposing, own)
     for loop in loops:
         if loop.other.is_certain:
             raise OriginLoop(operation, loop.origin, loop.found)
-
-
-def is_fed_by(publisher: Link, subscriber: Link, name: str) -> bool:
-    """Return whether an applier of that name brings the publisher changes of the subscriber.
-
-    True if that is unknown. In a chain of servers, the appliers may have one name.
-    """
-    appliers, unread = _appliers(publisher, read_database(subscriber))
-    return bool(unread) or any(one["name"] == name for one in appliers)
 
 
 def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direction:
@@ -102,16 +126,6 @@ def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direct
         takes_all=not settings.takes_own_only,
         origin=PREFIX + settings.name if settings.uses_origin else None,
     )
-
-
-def _appliers(publisher: Link, here: RunningDatabase) -> tuple[list[DictRow], str]:
-    """Return the appliers from the subscriber's cluster to the publisher."""
-    may = publisher.one(_OPERATION, sql.READABLE)
-    if may["is_readable"] is None:
-        return [], ""
-    if not may["is_readable"]:
-        return [], "the publisher's role may not read pgreplkit.applier there"
-    return publisher.all(_OPERATION, sql.APPLIERS, [str(int(here.system_id))]), ""
 
 
 def _subscriptions(publisher: Link) -> tuple[list[DictRow], str]:
