@@ -422,7 +422,7 @@ class ApplyRun:
             self._settle(outcomes[: outcomes.index(failed)])
             if isinstance(error, RuleFailed):
                 end = str(transaction.end_lsn)
-                raise ApplyFailed(transaction.xid, end, None, number, str(error)) from error
+                raise ApplyFailed(transaction.xid, end, error.table, number, str(error)) from error
             raise error
         # Another transaction has failed before: it comes first, and then this one again.
         self._settle(outcomes)
