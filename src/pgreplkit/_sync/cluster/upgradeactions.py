@@ -100,6 +100,8 @@ class UpgradeActor:
     """The files of the published tables at the checks, if this process has run them."""
     looks: dict[str, tuple[float, Sequence[str]]] = attrs.field(factory=dict)
     """By server, when its fence was seen last, and the publications whose tables it covers."""
+    asynchronous: dict[str, bool] = attrs.field(factory=dict)
+    """By server, whether the commits of the role are asynchronous there."""
 
     def _server(self, node: str) -> Primary:
         return self.old if node == OLD else self.new
@@ -234,8 +236,11 @@ class UpgradeActor:
         Otherwise a crash of the server could open a fence again, while the other one is open.
         """
         link = self._server(node)._link
-        operation = f"flush the WAL of the {node} server"
-        if (link.one(operation, IS_ASYNCHRONOUS))["is_so"]:
+        # Read once: clients wait meanwhile.
+        if node not in self.asynchronous:
+            operation = f"flush the WAL of the {node} server"
+            self.asynchronous[node] = (link.one(operation, IS_ASYNCHRONOUS))["is_so"]
+        if self.asynchronous[node]:
             write_marker(link)
 
     def _take_back(self, step: Step) -> None:
