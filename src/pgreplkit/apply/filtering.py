@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from traceback import extract_tb
 
 from pgreplkit.apply.tableplans import Step, TablePlan, merged
+from pgreplkit.errors import ValueNotLoadable
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues, TableReader
 
@@ -211,8 +212,18 @@ def raised(error: Exception) -> str:
 
 
 def row_of(reader: TableReader[Row], new: RawValues) -> Row:
-    """Return the values of a row as Python objects."""
-    values: list[object] = [*reader.load(new[0])]
+    """Return the values of a row as Python objects.
+
+    Raises: RuleFailed.
+    """
+    try:
+        values: list[object] = [*reader.load(new[0])]
+    except ValueNotLoadable as error:
+        # Its own text has the value.
+        raise RuleFailed(
+            f"the value of {error.column!r} does not exist in Python; register a loader for its"
+            " type on psycopg.adapters, or leave the function out"
+        ) from error
     for at, how in enumerate(new[1]):
         if how == UNSENT:
             values[at] = UNCHANGED

@@ -224,3 +224,21 @@ def test_a_value_of_a_function_that_is_refused_is_reported_with_its_table_and_co
     assert number == (0 if copies else 1)
     applier(two, TableRule()).run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.one("SELECT count(*) FROM t") == number + 1
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("copies", [True, pytest.param(False, marks=pytest.mark.matrix)])
+def test_a_value_that_python_cannot_load_for_a_function_is_not_shown(
+    two: Pair, copies: bool
+) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("ALTER TABLE t ADD since date")
+    if not copies:
+        applier(two, TableRule(), existing="merge").run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t (id, since) VALUES (2, '0044-03-15 BC')")
+    one = applier(two, TableRule(where=lambda row: True))
+    found = "the value of 'since' does not exist in Python; register a loader"
+    with pytest.raises(ApplyError, match=found) as raised:
+        one.run(stop_at=end(two.publisher), timeout=20)
+    assert "0044" not in str(raised.value)
+    assert "public.t" in str(raised.value)
