@@ -83,6 +83,8 @@ class CloneFacts:
     """Whether it may create subscriptions there; None if the old server has no such role."""
     new_reads_xml: bool = True
     """Whether the new server's program was built with libxml."""
+    root_folder: str = ""
+    """The parent of the directories if the programs would run as root; otherwise empty."""
 
 
 def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
@@ -125,6 +127,16 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"old_bindir has {old}, bindir has {new}",
         needed=f"{major} in old_bindir, as the old server, and a newer version in bindir",
         remedy="pass the directories of the programs of both versions",
+    )
+    yield checked(
+        "account",
+        ok=not facts.root_folder,
+        observed=f"{facts.root_folder} is missing or belongs to root"
+        if facts.root_folder
+        else "not root",
+        needed="a parent of directory= that belongs to the account of the new server: PostgreSQL's"
+        " programs refuse to run as root",
+        remedy=f"create it, and run chown postgres {facts.root_folder}",
     )
     for directory, content in facts.contents.items():
         yield checked(
