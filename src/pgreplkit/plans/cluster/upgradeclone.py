@@ -128,6 +128,40 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         needed=f"{major} in old_bindir, as the old server, and a newer version in bindir",
         remedy="pass the directories of the programs of both versions",
     )
+    yield from _directory_findings(facts)
+    name = facts.old.facts.database
+    yield checked(
+        "database",
+        ok=facts.database == name,
+        observed=f"new= leads to {facts.database or 'no database'}",
+        needed=f"{name}: a copy has the databases of the old server",
+        remedy=f"pass new= with the database {name}",
+    )
+    yield checked(
+        "port",
+        ok=facts.port in facts.ports,
+        observed=f"new= leads to {' and '.join(facts.ports)}, settings= has {facts.port}",
+        needed="the port of the new server in both: it would be started, and not be reached",
+        remedy=f"pass settings={{'port': {facts.ports[0]!r}, …}}, or new= with port={facts.port}",
+    )
+    yield checked(
+        "address",
+        ok=not facts.answering,
+        observed=facts.answering or "no server answers",
+        needed="no server at the address of the new one: it would be fenced in its place",
+        remedy="correct new=, or stop the server that answers there",
+    )
+    yield leftovers_finding("old", facts.old)
+    yield checked(
+        "groups",
+        ok=facts.groups == 1 or has("slot.advance", major),
+        observed=f"{facts.groups} groups",
+        needed="one group before 11, where several slots cannot be at one position",
+        remedy="prepare with one group",
+    )
+
+
+def _directory_findings(facts: CloneFacts) -> Iterator[Finding]:
     yield checked(
         "account",
         ok=not facts.root_folder,
@@ -146,21 +180,6 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
-    name = facts.old.facts.database
-    yield checked(
-        "database",
-        ok=facts.database == name,
-        observed=f"new= leads to {facts.database or 'no database'}",
-        needed=f"{name}: a copy has the databases of the old server",
-        remedy=f"pass new= with the database {name}",
-    )
-    yield checked(
-        "port",
-        ok=facts.port in facts.ports,
-        observed=f"new= leads to {' and '.join(facts.ports)}, settings= has {facts.port}",
-        needed="the port of the new server in both: it would be started, and not be reached",
-        remedy=f"pass settings={{'port': {facts.ports[0]!r}, …}}, or new= with port={facts.port}",
-    )
     # The copy, which has the longer path of the two, gets a socket in its own directory.
     socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
     yield checked(
@@ -169,21 +188,6 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"its path in the copy has {socket} bytes",
         needed=f"at most {_LONGEST_SOCKET} bytes",
         remedy="pass a directory with a shorter path",
-    )
-    yield checked(
-        "address",
-        ok=not facts.answering,
-        observed=facts.answering or "no server answers",
-        needed="no server at the address of the new one: it would be fenced in its place",
-        remedy="correct new=, or stop the server that answers there",
-    )
-    yield leftovers_finding("old", facts.old)
-    yield checked(
-        "groups",
-        ok=facts.groups == 1 or has("slot.advance", major),
-        observed=f"{facts.groups} groups",
-        needed="one group before 11, where several slots cannot be at one position",
-        remedy="prepare with one group",
     )
 
 
