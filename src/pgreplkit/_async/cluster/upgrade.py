@@ -324,7 +324,7 @@ class AsyncUpgrade:
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         actor = self._actor(redirect, bindir, owners, {})
-        return AsyncPlan(actor, journal, None, self._file, self._lock())
+        return AsyncPlan(actor, journal, None, self._file, self._lock(), actor.look)
 
     async def _journal(self) -> Journal:
         journal = journal_at(self._file, remedy=_LOST_JOURNAL)
@@ -369,7 +369,7 @@ class AsyncUpgrade:
         )
         actor = self._actor(redirect, bindir, owners, {} if files is None else files)
         kept = attrs.evolve(journal, databases=await databases_of(*self._sides))
-        return AsyncPlan(actor, kept, checks, self._file, self._lock())
+        return AsyncPlan(actor, kept, checks, self._file, self._lock(), actor.look)
 
     def _lock(self) -> AsyncUpgradeLock:
         return AsyncUpgradeLock(self._names, {OLD: self._old, NEW: self._new})

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import (
+    fence_identity,
     read_blockers,
     read_fence,
     read_fences,
@@ -527,10 +528,11 @@ async def read_objects(
     slots = await new.slots()
     kept = await read_kept_schema(old, names.forward(1))
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
-    fences, unfenced = {}, []
+    fences, identities, unfenced = {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := await read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            identities[node] = await fence_identity(server._link, names.fence)
             unfenced += [node] if await read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,
@@ -543,6 +545,7 @@ async def read_objects(
         is_filled=await _is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
+        identities=identities,
         unfenced=unfenced,
     )
 

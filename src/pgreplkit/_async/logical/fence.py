@@ -136,9 +136,18 @@ async def read_fence(link: AsyncLink, name: str) -> FenceState | None:
 
 
 async def make_fence(
-    link: AsyncLink, tables: Sequence[TableName], *, name: str, hint: str, timeout: Timeout
+    link: AsyncLink,
+    tables: Sequence[TableName],
+    *,
+    name: str,
+    hint: str,
+    timeout: Timeout,
+    identity: str = "",
 ) -> AsyncWriteFence:
-    """Fence the tables with their partitions and parents, and wait for open writers."""
+    """Fence the tables with their partitions and parents, and wait for open writers.
+
+    ``identity`` is kept with the fence; by default it keeps the one that it has.
+    """
     operation = "fence writes"
     # Within a transaction of the caller's, the fence would refuse no one before the commit.
     link._check_autocommit(operation)
@@ -153,9 +162,12 @@ async def make_fence(
     await _cancel_vacuums(link, operation, await read_blockers(link, covered))
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     began = time.monotonic()
-    refusing = _function(name, sql.refusal(hint))
-    schema = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
-    statement = SQL(";\n").join([*schema, refusing])
+    creating = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
+    creating.append(_function(name, sql.refusal(hint)))
+    if identity:
+        function = Identifier(name, FUNCTION)
+        creating.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
+    statement = SQL(";\n").join(creating)
     await link.run(operation, statement, grant=_GRANT, meaning=_MEANING)
     if before is None:
         # No trigger calls the function yet.
@@ -192,6 +204,13 @@ async def refuses_writes(link: AsyncLink, name: str) -> bool:
     operation = f"read the write fence {name!r}"
     record = await link.one(operation, sql.REFUSES_WRITES, [f"{quoted(name)}.{FUNCTION}()"])
     return bool(record["is_so"])
+
+
+async def fence_identity(link: AsyncLink, name: str) -> str:
+    """Return the identity of the fence of that name; empty if it has none."""
+    operation = f"read the write fence {name!r}"
+    record = await link.one(operation, sql.IDENTITY, [f"{quoted(name)}.{FUNCTION}()"])
+    return str(record["identity"])
 
 
 async def permit(link: AsyncLink, name: str) -> None:

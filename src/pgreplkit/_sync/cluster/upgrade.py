@@ -323,7 +323,7 @@ class Upgrade:
                 f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
             )
         actor = self._actor(redirect, bindir, owners, {})
-        return Plan(actor, journal, None, self._file, self._lock())
+        return Plan(actor, journal, None, self._file, self._lock(), actor.look)
 
     def _journal(self) -> Journal:
         journal = journal_at(self._file, remedy=_LOST_JOURNAL)
@@ -366,7 +366,7 @@ class Upgrade:
         insist_on_two_databases(f"plan the {journal.operation}", self._old._link, self._new._link)
         actor = self._actor(redirect, bindir, owners, {} if files is None else files)
         kept = attrs.evolve(journal, databases=databases_of(*self._sides))
-        return Plan(actor, kept, checks, self._file, self._lock())
+        return Plan(actor, kept, checks, self._file, self._lock(), actor.look)
 
     def _lock(self) -> UpgradeLock:
         return UpgradeLock(self._names, {OLD: self._old, NEW: self._new})

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import (
+    fence_identity,
     read_blockers,
     read_fence,
     read_fences,
@@ -520,10 +521,11 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     slots = new.slots()
     kept = read_kept_schema(old, names.forward(1))
     groups, returned = published_groups(old, names), returned_groups(new, names)
-    fences, unfenced = {}, []
+    fences, identities, unfenced = {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            identities[node] = fence_identity(server._link, names.fence)
             unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,
@@ -536,6 +538,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         is_filled=_is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
+        identities=identities,
         unfenced=unfenced,
     )
 

@@ -96,6 +96,8 @@ class FenceBlocker(Record):
 # Statements; {} stand for identifiers and literals.
 CREATE_SCHEMA = "CREATE SCHEMA {}"
 REPLACE_FUNCTION = "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}"
+IDENTIFY = "COMMENT ON FUNCTION {}() IS {}"
+"""Replacing the function keeps the comment."""
 PERMIT = "BEGIN RETURN NULL; END"
 """The function's body that permits writes, at once: the triggers can only be dropped when all
 transactions that use the tables have ended, readers included."""
@@ -138,6 +140,9 @@ REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
 """Whether a row of pg_proc is the function of a fence that was not lifted."""
 REFUSES_WRITES = f"""
     SELECT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(%s::text) AND {REFUSES}) AS is_so
+"""
+IDENTITY = """
+    SELECT coalesce(obj_description(to_regprocedure(%s::text), 'pg_proc'), '') AS identity
 """
 EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
 CANCEL_VACUUMS = """
