@@ -369,10 +369,13 @@ async def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
-        # All of them were fenced, and the clients have left.
         forward_publications = names.forward_in(here.publications)
         disabled[0] |= {*await read_unfenced(old._link, forward_publications)}
+    if phase is UpgradePhase.PREPARED:
+        forward_subscriptions = [one.state.subname for one in forward]
+        disabled[1] |= {*await read_unfenced(new._link, forward_subscriptions)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -495,11 +498,12 @@ async def read_unfenced_roles(**servers: AsyncPrimary) -> list[str]:
     ]
 
 
-async def read_unfenced(
-    link: AsyncLink, publications: Iterable[str], fence: str = ""
-) -> list[TableName]:
-    """Return the tables of publications, and those of a fence, that do not refuse writes."""
-    asked = [[*publications], quoted(fence) if fence else None]
+async def read_unfenced(link: AsyncLink, names: Iterable[str], fence: str = "") -> list[TableName]:
+    """Return the tables that do not refuse writes: of publications, subscriptions and a fence.
+
+    ``names`` are those of the publications, or of the subscriptions, of the upgrade.
+    """
+    asked = [[*names], quoted(fence) if fence else None]
     return [table_in(record) for record in await link.all("read the write fence", UNFENCED, asked)]
 
 

@@ -366,10 +366,13 @@ def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
-        # All of them were fenced, and the clients have left.
         forward_publications = names.forward_in(here.publications)
         disabled[0] |= {*read_unfenced(old._link, forward_publications)}
+    if phase is UpgradePhase.PREPARED:
+        forward_subscriptions = [one.state.subname for one in forward]
+        disabled[1] |= {*read_unfenced(new._link, forward_subscriptions)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -490,9 +493,12 @@ def read_unfenced_roles(**servers: Primary) -> list[str]:
     ]
 
 
-def read_unfenced(link: Link, publications: Iterable[str], fence: str = "") -> list[TableName]:
-    """Return the tables of publications, and those of a fence, that do not refuse writes."""
-    asked = [[*publications], quoted(fence) if fence else None]
+def read_unfenced(link: Link, names: Iterable[str], fence: str = "") -> list[TableName]:
+    """Return the tables that do not refuse writes: of publications, subscriptions and a fence.
+
+    ``names`` are those of the publications, or of the subscriptions, of the upgrade.
+    """
+    asked = [[*names], quoted(fence) if fence else None]
     return [table_in(record) for record in link.all("read the write fence", UNFENCED, asked)]
 
 

@@ -142,9 +142,12 @@ takes too long while no one can write."""
 
 
 UNFENCED = f"""
-    WITH RECURSIVE given AS (
-        SELECT prrelid AS relid FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
-        WHERE pubname = ANY (%s::text[])
+    WITH RECURSIVE names AS (SELECT unnest(%s::text[]) AS name), given AS (
+        -- Each subscription has the name of the other server's publication.
+        (SELECT prrelid AS relid FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
+        JOIN names ON name = pubname
+        UNION SELECT srrelid FROM pg_subscription_rel JOIN pg_subscription s ON s.oid = srsubid
+        JOIN names ON name = subname)
         -- A statement on a parent does not fire the triggers of its partitions.
         UNION SELECT inhparent FROM given JOIN pg_inherits ON inhrelid = given.relid
     ), fenced AS (
@@ -159,7 +162,8 @@ UNFENCED = f"""
         EXCEPT SELECT tgrelid FROM fenced WHERE refuses)
     ORDER BY 1, 2
 """
-"""The tables of publications that accept writes, and those with a trigger of a schema's fence."""
+"""The tables of publications and subscriptions that accept writes, and those with a trigger of a
+schema's fence."""
 MISSED = f"""
     SELECT false AS is_unfenced, unpublished.* FROM ({UNPUBLISHED}) AS unpublished
     UNION ALL SELECT true, unfenced.* FROM ({UNFENCED}) AS unfenced

@@ -64,6 +64,7 @@ class UpgradeStatus(Record):
     """Tables of the old server whose trigger of the fence someone has disabled or, after a cutover,
     dropped: then the server does not count as fenced."""
     new_disabled: tuple[TableName, ...] = ()
+    """Tables of the new server, likewise; a dropped trigger is found while it is prepared."""
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
