@@ -92,6 +92,22 @@ FUNCTIONS = (
 
 
 @pytest.mark.pg(">=11")
+def test_the_facts_of_many_tables_are_too_cheap_for_jit(database: Database) -> None:
+    database.run(
+        """DO $$ BEGIN FOR number IN 1..200 LOOP
+            EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, name text, x json)', number);
+            EXECUTE format('ALTER TABLE t%s REPLICA IDENTITY FULL', number);
+        END LOOP; END $$""",
+        "ANALYZE pg_class, pg_attribute, pg_type, pg_constraint, pg_depend, pg_index",
+    )
+    for statement in (TABLES, FACTS):
+        plans: list[dict[str, dict[str, float]]]
+        plans = database.one(f"EXPLAIN (FORMAT JSON) {statement}")  # type: ignore[assignment]
+        # The default of jit_above_cost; a compilation takes seconds, the query milliseconds.
+        assert plans[0]["Plan"]["Total Cost"] < 100_000
+
+
+@pytest.mark.pg(">=11")
 def test_functions_are_found_where_the_server_evaluates_them_by_itself(database: Database) -> None:
     database.run(*FUNCTIONS, "CREATE TABLE parts (id int) PARTITION BY RANGE (divided(id))")
     wanted = ["checked", "divided", "indexed", "operated"]

@@ -15,6 +15,7 @@ from pgreplkit._async.cluster.upgradeprivileges import (
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import (
+    fence_identity,
     read_blockers,
     read_fence,
     read_fences,
@@ -381,10 +382,13 @@ async def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
-        # All of them were fenced, and the clients have left.
         forward_publications = names.forward_in(here.publications)
         disabled[0] |= {*await read_unfenced(old._link, forward_publications)}
+    if phase is UpgradePhase.PREPARED:
+        forward_subscriptions = [one.state.subname for one in forward]
+        disabled[1] |= {*await read_unfenced(new._link, forward_subscriptions)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -509,11 +513,12 @@ async def read_unfenced_roles(**servers: AsyncPrimary) -> list[str]:
     ]
 
 
-async def read_unfenced(
-    link: AsyncLink, publications: Iterable[str], fence: str = ""
-) -> list[TableName]:
-    """Return the tables of publications, and those of a fence, that do not refuse writes."""
-    asked = [[*publications], quoted(fence) if fence else None]
+async def read_unfenced(link: AsyncLink, names: Iterable[str], fence: str = "") -> list[TableName]:
+    """Return the tables that do not refuse writes: of publications, subscriptions and a fence.
+
+    ``names`` are those of the publications, or of the subscriptions, of the upgrade.
+    """
+    asked = [[*names], quoted(fence) if fence else None]
     return [table_in(record) for record in await link.all("read the write fence", UNFENCED, asked)]
 
 
@@ -538,10 +543,11 @@ async def read_objects(
     slots = await new.slots()
     kept = await read_kept_schema(old, names.forward(1))
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
-    fences, unfenced = {}, []
+    fences, identities, unfenced = {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := await read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            identities[node] = await fence_identity(server._link, names.fence)
             unfenced += [node] if await read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,
@@ -554,6 +560,7 @@ async def read_objects(
         is_filled=await _is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
+        identities=identities,
         unfenced=unfenced,
     )
 

@@ -16,6 +16,7 @@ from pgreplkit._sync.cluster.upgradeprivileges import (
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import (
+    fence_identity,
     read_blockers,
     read_fence,
     read_fences,
@@ -378,10 +379,13 @@ def read_state(
         is_published=bool(publications),
         is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
     )
+    # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
-        # All of them were fenced, and the clients have left.
         forward_publications = names.forward_in(here.publications)
         disabled[0] |= {*read_unfenced(old._link, forward_publications)}
+    if phase is UpgradePhase.PREPARED:
+        forward_subscriptions = [one.state.subname for one in forward]
+        disabled[1] |= {*read_unfenced(new._link, forward_subscriptions)}
     status = UpgradeStatus(
         name=names.upgrade,
         phase=phase,
@@ -504,9 +508,12 @@ def read_unfenced_roles(**servers: Primary) -> list[str]:
     ]
 
 
-def read_unfenced(link: Link, publications: Iterable[str], fence: str = "") -> list[TableName]:
-    """Return the tables of publications, and those of a fence, that do not refuse writes."""
-    asked = [[*publications], quoted(fence) if fence else None]
+def read_unfenced(link: Link, names: Iterable[str], fence: str = "") -> list[TableName]:
+    """Return the tables that do not refuse writes: of publications, subscriptions and a fence.
+
+    ``names`` are those of the publications, or of the subscriptions, of the upgrade.
+    """
+    asked = [[*names], quoted(fence) if fence else None]
     return [table_in(record) for record in link.all("read the write fence", UNFENCED, asked)]
 
 
@@ -529,10 +536,11 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     slots = new.slots()
     kept = read_kept_schema(old, names.forward(1))
     groups, returned = published_groups(old, names), returned_groups(new, names)
-    fences, unfenced = {}, []
+    fences, identities, unfenced = {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            identities[node] = fence_identity(server._link, names.fence)
             unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,
@@ -545,6 +553,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         is_filled=_is_filled(new._link, groups),
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
+        identities=identities,
         unfenced=unfenced,
     )
 
