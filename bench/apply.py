@@ -30,6 +30,7 @@ SETTINGS = {"wal_level": "logical", "fsync": "off"}
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, a int, b text, c numeric, d timestamptz)"
 ROW = "SELECT {0}, {0}, 'text number ' || {0}, {0} * 1.5, now()"
 ROUNDS = 3
+LATENCY_ROUNDS = 9
 WINS = {
     "conflicts": LastUpdateWins(),
     "membership": Membership(
@@ -262,7 +263,7 @@ def latency(source: Node, target: Node) -> tuple[float, float]:
     applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
     applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
     ours, native = [], []
-    for number in range(0, ROUNDS * 2000, 2000):
+    for number in range(0, LATENCY_ROUNDS * 2000, 2000):
         # In a process of its own, as this one is busy with looking.
         command = [sys.executable, __file__, source.conninfo, target.conninfo, "FFFFFFFF/0"]
         process = subprocess.Popen(command)

@@ -122,6 +122,7 @@ CASES = [
     ("cutover one way", all_of(PREPARE), ONE_WAY),
     ("rollback", all_of(PREPARE, CUTOVER), ROLLBACK),
     ("second cutover", all_of(PREPARE, CUTOVER, ROLLBACK), CUTOVER),
+    ("second cutover one way", all_of(PREPARE, CUTOVER, ROLLBACK), ONE_WAY),
     ("finish", all_of(PREPARE, CUTOVER), FINISH),
     ("give up", all_of(PREPARE), GIVE_UP),
     ("give up after a rollback", all_of(PREPARE, CUTOVER, ROLLBACK), GIVE_UP),

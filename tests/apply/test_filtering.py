@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 import pgoutputs as po
 import pytest
-from applyplans import planned
+from applyfacts import TEXT, column, target, transaction
+from applyplans import planned, planner
 
 from pgreplkit.apply import TableRule
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.statements import Kind
-from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
+
+
+class Vague:
+    """A value like an array of numpy: neither true nor false, and equal to nothing."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("secret")
+
+    def __ne__(self, other: object) -> Vague:  # type: ignore[override]
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class VagueMapping(dict[str, object]):
+    def items(self) -> NoReturn:
+        raise RuntimeError("secret")
 
 
 def test_a_row_that_no_longer_fits_is_deleted_and_comes_back() -> None:
@@ -44,6 +63,21 @@ def test_a_row_can_be_changed_or_left_out() -> None:
     ]
 
 
+def test_a_value_that_the_subscriber_computes_cannot_be_changed() -> None:
+    own = target(column("id"), column("name", TEXT), column("n", is_generated=True))
+
+    def steps(rule: TableRule) -> list[list[bytes | None]]:
+        plan = planner(rule, own)
+        changes = transaction(po.insert(1, "a", 5)).changes()
+        return [[*values] for change in changes for _, values, _ in plan.steps(change)]
+
+    with pytest.raises(RuleFailed, match="a value for 'n', which the subscriber computes"):
+        steps(TableRule(change=lambda row: {"n": 6}))
+    # A function that returns whole rows changes no value of the column.
+    rule = TableRule(change=lambda row: {**row, "name": "b"})
+    assert steps(rule) == [[b"1", b"b"]]
+
+
 @pytest.mark.parametrize(
     ("rule", "found"),
     [
@@ -51,9 +85,23 @@ def test_a_row_can_be_changed_or_left_out() -> None:
         (TableRule(change=lambda row: {"id": 9}), "altered the key column 'id'"),
         (TableRule(change=lambda row: {"x": 9}), "the column 'x'"),
         (TableRule(change=lambda row: {"name": "\ud800"}), "change returned for 'name'"),
+        (
+            TableRule(change=lambda row: {"name": UNCHANGED}),
+            "UNCHANGED for 'name', whose value was",
+        ),
+        (
+            TableRule(change=lambda row: {"n": Vague()}),
+            "'n' a value that .* compared, of type Vague",
+        ),
+        (
+            TableRule(change=lambda row: VagueMapping()),
+            "a mapping that raised RuntimeError in line",
+        ),
+        (TableRule(where=lambda row: Vague()), "where returned a Vague, which is neither true"),  # type: ignore[arg-type, return-value]
         (TableRule(change=lambda row: "x"), "not a mapping"),  # type: ignore[arg-type, return-value]
     ],
 )
 def test_a_callable_that_fails_is_reported(rule: TableRule, found: str) -> None:
-    with pytest.raises(RuleFailed, match=found):
+    with pytest.raises(RuleFailed, match=found) as raised:
         planned(po.insert(1, "a", 5), rule=rule)
+    assert "secret" not in str(raised.value)

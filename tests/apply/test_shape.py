@@ -23,6 +23,21 @@ from pgreplkit.values.tablename import TableName
         (OWN, TableRule(columns={"id": None}), "'id'|replica identity"),
         (OWN, TableRule(key=("n",)), "'n' is not part of the replica identity"),
         (
+            target(column("id"), column("name", TEXT), column("n", is_generated=True)),
+            TableRule(columns={"n": "n"}),
+            r"public\.t computes 'n', a generated column, and the rule maps 'n' to it",
+        ),
+        (
+            target(*OWN.columns, column("g", is_generated=True)),
+            TableRule(columns={"n": "g"}),
+            r"computes 'g', a generated column, and the rule maps 'n' to it",
+        ),
+        (
+            target(*OWN.columns, column("g", is_generated=True)),
+            TableRule(constants={"g": None}),
+            r"computes 'g', a generated column, and it is a constant of the rule",
+        ),
+        (
             target(*OWN.columns, column("extra", not_null=True)),
             TableRule(),
             "needs a value for 'extra'",
@@ -70,6 +85,11 @@ def test_a_rule_names_what_the_subscriber_has() -> None:
     with pytest.raises(SchemaMismatch, match=r"no column 'x'; .*'y'; .*'z'; correct the rule"):
         insist_on_named(name, OWN, rule)
     insist_on_named(name, OWN, TableRule(columns={"old": None, "label": "name"}, key=("id",)))
+    own = target(*OWN.columns, column("g", is_generated=True))
+    # Published columns that were renamed since do not matter.
+    for rule in (TableRule(columns={"old": "g"}), TableRule(constants={"g": 1})):
+        with pytest.raises(SchemaMismatch, match="computes 'g', a generated column, and"):
+            insist_on_named(name, own, rule)
 
 
 def test_a_constant_that_is_null_needs_a_column_that_takes_it() -> None:

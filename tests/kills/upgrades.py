@@ -5,6 +5,8 @@ Each acknowledged row must exist exactly once in the end. Words before the pairs
 - ``kill``: each plan is run by processes that are killed before and after every step
 - ``lost``: the same, and the journal is lost each time
 - ``undo``: the preparation is undone before and after every step, too
+- ``stale``: after each of these undos, the journal from before it is refused while the next run is
+  behind its fence
 - ``clone``: the new server is an upgraded copy of the old one
 - ``random 100``: this number of kills of the client, the old and the new server, at random times
 """
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -26,11 +29,12 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import LocalControl, Plan, Primary
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
+from pgreplkit.plans.cluster.upgradesteps import WaitApplied
 from pgreplkit.rows import StepProgress
 from pgreplkit.upgrade import Upgrade, UpgradeClone, UpgradePhase
 
@@ -248,8 +252,34 @@ class Stopped(Exception):
     """The process stops here."""
 
 
-def stop_and_undo(run: Run, what: str, stop: int) -> None:
-    """Run an operation, stop before or after one of its steps, and undo it as another process."""
+def refuse_stale(run: Run, what: str, journal: str) -> None:
+    """Insist that the journal of an earlier run is refused while the next one is interrupted."""
+
+    def die(progress: StepProgress) -> None:
+        # The fence is up, and perhaps not everything is applied.
+        if isinstance(progress.step, WaitApplied):
+            raise Stopped
+
+    with suppress(Stopped):
+        run.plan(what, resumed=False).run(die)
+    present = run.journal.read_text()
+    run.journal.write_text(journal)
+    for act in ("resume", "undo"):
+        try:
+            getattr(run.plan(what, resumed=True), act)()
+            raise AssertionError(f"{act}() of a stale journal")
+        except ServerError as error:
+            if "is of another run" not in str(error):
+                raise
+    run.journal.write_text(present)
+    run.plan(what, resumed=True).undo()
+
+
+def stop_and_undo(run: Run, what: str, stop: int) -> str:
+    """Run an operation, stop before or after one of its steps, and undo it as another process.
+
+    Return the journal from before the undo.
+    """
     number, is_after = stop // 2 + 1, bool(stop % 2)
 
     def die(progress: StepProgress) -> None:
@@ -259,10 +289,13 @@ def stop_and_undo(run: Run, what: str, stop: int) -> None:
     try:
         run.plan(what, resumed=False).run(die)
     except Stopped:
+        journal = run.journal.read_text()
         run.plan(what, resumed=True).undo()
+        return journal
+    raise AssertionError(f"{what} has no step {number}")
 
 
-def undo_everywhere(run: Run, what: str) -> int:
+def undo_everywhere(run: Run, what: str, *, refusing: bool) -> int:
     """Stop an operation before and after each step that can be undone, and undo it."""
     undone = 0
     steps = run.plan(what, resumed=False).steps
@@ -270,7 +303,9 @@ def undo_everywhere(run: Run, what: str) -> int:
     final = next(number for number, step in enumerate(steps) if step.is_final)
     # Once the last of them is done, the final step may have been begun.
     for stop in range(2 * final - 1):
-        stop_and_undo(run, what, stop)
+        journal = stop_and_undo(run, what, stop)
+        if refusing:
+            refuse_stale(run, what, journal)
         with psycopg.connect(open_one, autocommit=True) as connection:
             connection.execute("UPDATE t1 SET number = number WHERE id = 1")
         with psycopg.connect(other, autocommit=True) as connection:
@@ -327,7 +362,8 @@ def perform_all(run: Run, options: set[str]) -> int:
         if number < 2:
             compared(run)
             undone = "cutover" if what == "prepare" else "rollback"
-            print(f"  {undone} undone at {undo_everywhere(run, undone)} points", flush=True)
+            points = undo_everywhere(run, undone, refusing="stale" in options)
+            print(f"  {undone} undone at {points} points", flush=True)
         time.sleep(0.2)  # writes between the phases
         if what == "cutover":
             caught_up(run)

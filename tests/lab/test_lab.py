@@ -241,6 +241,11 @@ def test_the_password_is_shown_nowhere(pgreplkit_lab: Lab, cluster: Cluster) -> 
     assert not [text for text in shown if password in text]
 
 
+def test_the_password_is_stored_with_a_quick_hash(cluster: Cluster) -> None:
+    stored = one(cluster.primary, "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'")
+    assert str(stored).startswith("SCRAM-SHA-256$1:")
+
+
 def test_settings_and_segment_size_are_those_asked_for(pgreplkit_lab: Lab) -> None:
     node = pgreplkit_lab.primary(
         name="settings",

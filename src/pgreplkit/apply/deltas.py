@@ -128,7 +128,8 @@ class DeltaStatements(StampedStatements):
 
         def inserted(one: Written) -> str:
             if one.column.name not in self._names:
-                return new(one)
+                # Without a cast, which would cut off a text that is too long for the column.
+                return parameters[one.position + shift]
             if is_new:
                 return f"({amount(one)})::{one.column.type}"
             # Only of a row that is missing: the value of one that exists is not used, and need not

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from traceback import extract_tb
 
 from pgreplkit.apply.tableplans import Step, TablePlan, merged
+from pgreplkit.errors import ValueNotLoadable
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, RawValues, TableReader
 
 
 class RuleFailed(Exception):
     """A callable of a rule that failed."""
+
+    def __init__(self, found: str, table: object = None) -> None:
+        super().__init__(found)
+        self.table: str | None = None if table is None else str(table)
+        """The publisher's table, as SQL, if it is known."""
 
 
 def filtered(
@@ -73,15 +79,33 @@ def copied(
 
 
 def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
-    """Return the values to write; None if the rule leaves the row out."""
+    """Return the values to write; None if the rule leaves the row out.
+
+    Raises: RuleFailed, with the table.
+    """
+    try:
+        return _ruled(plan, reader, new)
+    except RuleFailed as error:
+        error.table = str(reader.table)
+        raise
+
+
+def _ruled(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
     rule = plan.rule
     row = row_of(reader, new)
-    if rule.where is not None and not _called(rule.where, "where", row):
+    if rule.where is not None and not _is_true(_called(rule.where, "where", row)):
         return None
     if rule.change is None:
         return new
     changed = _called(rule.change, "change", row)
-    return None if changed is None else replaced(plan, reader, new, row, changed, "change")
+    if changed is None:
+        return None
+    kept = replaced(plan, reader, new, row, changed, "change")
+    for at in plan.computed:
+        if kept[0][at] != new[0][at]:
+            name = reader.table.columns[at].name
+            raise RuleFailed(f"change returned a value for {name!r}, which the subscriber computes")
+    return kept
 
 
 def replaced(
@@ -100,20 +124,73 @@ def replaced(
         raise RuleFailed(f"{by} returned a {type(changed).__name__}, not a mapping")
     values, formats = [*new[0]], [*new[1]]
     columns = {column.name: (at, column) for at, column in enumerate(reader.table.columns)}
-    for name, value in changed.items():
+    for name, value in _items(changed, by):
         if name not in columns:
             raise RuleFailed(f"{by} returned the column {name!r}, which is not published")
         at, column = columns[name]
+        # Values that stay keep the form in which they were sent, without a loss on the way.
+        if not _differs(value, row[name], f"{by} returned for {name!r}"):
+            continue
         # Later changes of the row arrive with the publisher's key, and would not find it.
-        if column.is_key and not plan.match.is_full and value != row[name]:
+        if column.is_key and not plan.match.is_full:
             raise RuleFailed(f"{by} altered the key column {name!r}")
-        # Other values stay in the form in which they were sent, without a loss on the way.
-        if value is not row[name] and value != row[name]:
-            try:
-                values[at], formats[at] = plan.dump(value), TEXT
-            except ValueError as error:
-                raise RuleFailed(f"{by} returned for {name!r} {error}") from error
+        # As the value of another column, which was not sent: the caller does not know it.
+        if value is UNCHANGED:
+            raise RuleFailed(f"{by} returned UNCHANGED for {name!r}, whose value was sent")
+        try:
+            values[at], formats[at] = plan.dump(value), TEXT
+        except ValueError as error:
+            raise RuleFailed(f"{by} returned for {name!r} {error}") from error
     return values, formats
+
+
+def _items(changed: Mapping[object, object], by: str) -> list[tuple[object, object]]:
+    # The mapping may be of the caller's own class, and compute its values.
+    try:
+        return [*changed.items()]
+    except Exception as error:
+        raise RuleFailed(f"{by} returned a mapping that raised {raised(error)}") from error
+
+
+def _differs(value: object, sent: object, what: str) -> bool:
+    # Some values, such as arrays of numpy, do not say whether they are equal.
+    try:
+        return value is not sent and bool(value != sent)
+    except Exception as error:
+        kind = type(value).__name__
+        raise RuleFailed(f"{what} a value that cannot be compared, of type {kind}") from error
+
+
+def replaced_columns(
+    plan: TablePlan, reader: TableReader[Row], old: RawValues | None, new: RawValues
+) -> list[str]:
+    """Return the columns of a row whose values the rule's ``change`` replaces."""
+    if plan.rule.change is None:
+        return []
+    if old is not None and plan.match.is_full:
+        new = merged(old, new)
+    try:
+        kept = _kept(plan, reader, new)
+    except RuleFailed:
+        # It returned something else the last time.
+        return []
+    if kept is None:
+        return []
+    columns = enumerate(reader.table.columns)
+    return [column.name for at, column in columns if kept[0][at] != new[0][at]]
+
+
+def refusal(found: str, replaced: Sequence[str]) -> str:
+    """Return why the server refused a row of which ``change`` has replaced values."""
+    return f"{found}; change replaced the values of {', '.join(replaced)}" if replaced else found
+
+
+def _is_true(answer: object) -> bool:
+    try:
+        return bool(answer)
+    except Exception as error:
+        kind = type(answer).__name__
+        raise RuleFailed(f"where returned a {kind}, which is neither true nor false") from error
 
 
 def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
@@ -135,8 +212,18 @@ def raised(error: Exception) -> str:
 
 
 def row_of(reader: TableReader[Row], new: RawValues) -> Row:
-    """Return the values of a row as Python objects."""
-    values: list[object] = [*reader.load(new[0])]
+    """Return the values of a row as Python objects.
+
+    Raises: RuleFailed.
+    """
+    try:
+        values: list[object] = [*reader.load(new[0])]
+    except ValueNotLoadable as error:
+        # Its own text has the value.
+        raise RuleFailed(
+            f"the value of {error.column!r} does not exist in Python; register a loader for its"
+            " type on psycopg.adapters, or leave the function out"
+        ) from error
     for at, how in enumerate(new[1]):
         if how == UNSENT:
             values[at] = UNCHANGED

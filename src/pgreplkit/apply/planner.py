@@ -105,7 +105,7 @@ class Planner:
         if new is not None:
             return (plan.insert(*new),) if kind == _INSERT else plan.update(old, new)
         if old is None:
-            raise RuleFailed("the publisher sent no old row")
+            raise RuleFailed("the publisher sent no old row", reader.table)
         return (plan.delete(old),)
 
     def plan(self, reader: TableReader[Row]) -> TablePlan:
@@ -162,7 +162,8 @@ class Planner:
         if self._stamps is not None:
             raise RuleFailed(
                 "TRUNCATE cannot be applied where several nodes write: it has no version; use"
-                " DELETE, or truncate=False to leave it out"
+                " DELETE, or truncate=False to leave it out",
+                ", ".join(str(reader.table) for reader in readers),
             )
         plans = [self.plan(reader) for reader in readers]
         # Other publishers have rows in a table with constants: only those of this one go.

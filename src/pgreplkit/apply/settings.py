@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -22,7 +22,7 @@ from pgreplkit.apply.policies import (
 )
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.stamped import Stamps
-from pgreplkit.errors import ApplyError
+from pgreplkit.errors import ApplyError, TableNotFound
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.functions import insist_on_function
@@ -247,6 +247,20 @@ class ApplySettings:
         """Return the subscriber's table to which a table's changes are applied."""
         rule = self.rules.get(table)
         return table if rule is None or rule.to is None else rule.to
+
+    def insist_on_deltas(self, tables: Sequence[TableName]) -> None:
+        """Refuse delta columns of a table to which no changes are applied.
+
+        Raises: TableNotFound.
+        """
+        targets = {self.target_of(table) for table in tables}
+        if unknown := {*self.deltas} - targets:
+            named, known = (", ".join(map(str, sorted(one))) for one in (unknown, targets))
+            raise TableNotFound(
+                f"run the applier {self.name!r}",
+                f"there are delta columns of {named}; changes are applied to {known}",
+                remedy="name the subscriber's tables",
+            )
 
     def insist_on_other_tables(self, tables: Iterable[TableName]) -> None:
         """Refuse tables whose changes would be applied to themselves.

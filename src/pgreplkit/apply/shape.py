@@ -92,6 +92,14 @@ class Match:
         )
 
     @property
+    def computed(self) -> tuple[int, ...]:
+        """The positions of the publisher's columns that the subscriber computes itself."""
+        own = {column.name for column in self.target.columns if column.is_generated}
+        written = {one.position for one in self.written}
+        columns = enumerate(self.source.columns)
+        return tuple(at for at, one in columns if one.name in own and at not in written)
+
+    @property
     def identity_always(self) -> tuple[Written, ...]:
         """The columns GENERATED ALWAYS AS IDENTITY, which UPDATE cannot set."""
         return tuple(one for one in self.written if one.column.identity == "a")
@@ -122,14 +130,19 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         if own is None:
             problems.append(f"{target.table} has no column {own_name!r}")
             ddl.append(_added(target, own_name, column.type_oid))
-        # The subscriber computes a generated column itself.
+        # The subscriber computes a generated column itself, unless a rule asks for the publisher's
+        # value.
         elif not own.is_generated:
             written.append(Written(own, position))
+        elif column.name in rule.columns:
+            problems.append(_generated(target, own_name, f"the rule maps {column.name!r} to it"))
     constants: list[Octets] = []
     for constant, value in rule.constants.items():
         own = target.column(constant)
         if own is None:
             problems.append(f"{target.table} has no column {constant!r}, which is a constant")
+        elif own.is_generated:
+            problems.append(_generated(target, constant, "it is a constant of the rule"))
         else:
             written.append(Written(own, len(source.columns) + len(constants)))
             if value is None and own.not_null:
@@ -152,7 +165,7 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
 
 
 def insist_on_named(table: TableName, target: TargetTable | None, rule: TableRule) -> None:
-    """Refuse a rule that names a table or a column that the subscriber does not have.
+    """Refuse a rule that names a table or a column that the subscriber lacks, or computes itself.
 
     Unlike ``match``, it does not look at the published columns: a change that was made before they
     were altered still has the old ones.
@@ -166,8 +179,18 @@ def insist_on_named(table: TableName, target: TargetTable | None, rule: TableRul
         names = dict.fromkeys([*rule.columns.values(), *rule.constants, *(rule.key or ())])
         missing = [name for name in names if name is not None and target.column(name) is None]
         problems = [f"{target.table} has no column {name!r}" for name in missing]
+        given = {own: f"the rule maps {name!r} to it" for name, own in rule.columns.items() if own}
+        given |= dict.fromkeys(rule.constants, "it is a constant of the rule")
+        for name, what in given.items():
+            own = target.column(name)
+            if own is not None and own.is_generated:
+                problems.append(_generated(target, name, what))
     if problems:
         raise mismatch_of_rule(table, problems)
+
+
+def _generated(target: TargetTable, name: str, what: str) -> str:
+    return f"{target.table} computes {name!r}, a generated column, and {what}"
 
 
 def mismatch_of_rule(table: TableName, problems: Sequence[str]) -> SchemaMismatch:

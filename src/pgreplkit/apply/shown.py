@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
+from pgreplkit.apply.binarytexts import binary_text
 from pgreplkit.apply.statements import Statement
 from pgreplkit.protocol.pgoutput.tuples import BINARY, Octets
 
-_INTEGERS = {20, 21, 23, 26}
-_TEXTS = {18, 19, 25, 1042, 1043}
-_UUID = 2950
+_LOSSY = ("utf-8", "backslashreplace")
+_BOOL, _CHARACTER = 16, 1042
+_WORDS = {"t": "true", "f": "false"}
 
 
 def shown_key(
@@ -26,10 +26,9 @@ def shown_key(
 def _shown(value: Octets, how: int, type_oid: int) -> str | None:
     if value is None:
         return None
-    if how != BINARY or type_oid in _TEXTS:
-        return value.decode("utf-8", "backslashreplace")
-    if type_oid in _INTEGERS:
-        return str(int.from_bytes(value, "big", signed=type_oid != 26))
-    if type_oid == _UUID:
-        return str(uuid.UUID(bytes=value))
-    return "\\x" + value.hex()
+    is_binary = how == BINARY
+    text = binary_text(type_oid, bytes(value)) if is_binary else value.decode(*_LOSSY)
+    # As a cast to text changes it, by which a comparison reads keys.
+    if type_oid == _BOOL:
+        return _WORDS.get(text, text)
+    return text.rstrip(" ") if type_oid == _CHARACTER else text

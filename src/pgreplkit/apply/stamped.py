@@ -16,6 +16,7 @@ from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written
 from pgreplkit.apply.stampedsets import StampedSets, fixed_names
 from pgreplkit.apply.statements import Kind, Parameters, Statement, declared, equals, insert_sql
+from pgreplkit.catalog.logical.keytypes import as_stored, whole_type
 from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -155,7 +156,7 @@ class StampedStatements:
         """Return the DELETE of a row, which leaves a tombstone; values: the old row, …"""
         used = {one.position for one in self.key} | self._stamp_used
         parameters = Parameters(used, self._stamp + 1)
-        values = ", ".join(f"{parameters[one.position]}::{one.column.type}" for one in self.key)
+        values = ", ".join(as_stored(one.column, parameters[one.position]) for one in self.key)
         # The row is locked before the tombstone, as by a trigger.
         sql = (
             f"WITH gone AS (DELETE FROM {self._only} AS t WHERE {self._where(parameters)}"
@@ -185,7 +186,8 @@ class StampedStatements:
         if not self._stamps.by_time:
             return None
         place = " AND ".join(
-            equals(one, f"(d.key->>{at})::{one.column.type}") for at, one in enumerate(self.key)
+            equals(one, f"(d.key->>{at})::{whole_type(one.column)}")
+            for at, one in enumerate(self.key)
         )
         setting = f"'pgreplkit.swept_' || {self._oid}"
         horizon = "txid_snapshot_xmin(txid_current_snapshot())"
@@ -213,7 +215,7 @@ class StampedStatements:
     def _outlives(self, stamp: str) -> str:
         """Return the condition that a row that was just written is newer than its deletion."""
         place = " AND ".join(
-            equals(one, f"($1->>{at})::{one.column.type}") for at, one in enumerate(self.key)
+            equals(one, f"($1->>{at})::{whole_type(one.column)}") for at, one in enumerate(self.key)
         )
         # A row that is inserted under a newer tombstone is removed in the same statement: in
         # between, no other session can see it.

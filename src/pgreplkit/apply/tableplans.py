@@ -49,6 +49,11 @@ class TablePlan:
         self._always = [one.position for one in matched.identity_always]
 
     @cached_property
+    def computed(self) -> tuple[int, ...]:
+        """The positions of the publisher's columns that the subscriber computes itself."""
+        return self.match.computed
+
+    @cached_property
     def _inserting(self) -> Statement:
         return self._statements.insert()
 

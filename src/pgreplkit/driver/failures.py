@@ -157,6 +157,20 @@ def _hidden(quoted: re.Match[str]) -> str:
     return text if text[1:-1] == NAN_FOUND else '"…"'
 
 
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Leave values of rows out of errors that were translated in the block."""
+    try:
+        yield
+    except ServerError as error:
+        cause = error.__cause__
+        if not isinstance(cause, psycopg.DataError):
+            raise
+        found = message_without_values(cause)
+        hidden = ServerError(error.operation, found, error.sqlstate, remedy=error.remedy)
+        raise hidden from cause
+
+
 def whole_message(error: psycopg.Error) -> str:
     """Return the server's message with its detail, which may contain values of a row."""
     diag = error.diag

@@ -22,7 +22,7 @@ def text_of(context: AdaptContext | None) -> Callable[[object], bytes | None]:
             text = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
         except Exception as error:  # dumpers may be the caller's own
             kind = type(value).__name__
-            raise ValueError(f"a {kind} that cannot be sent: {error}") from error
+            raise ValueError(f"a value of type {kind} that cannot be sent: {error}") from error
         return None if text is None else bytes(text)
 
     return dumped

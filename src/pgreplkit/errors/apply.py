@@ -73,8 +73,8 @@ class ApplyFailed(ApplyError):
     Attributes:
         xid: the transaction's ID on the publisher.
         lsn: the end of the transaction on the publisher.
-        table: the publisher's table, as SQL; None if a rule failed, which names the table itself,
-            or if no single change was refused, as by a constraint that is checked at the end.
+        table: the publisher's table, as SQL; None if no single change was refused, as by a
+            constraint that is checked at the end.
         change_number: the number of the refused change in its transaction, from 1; None if no
             single change was refused.
     """

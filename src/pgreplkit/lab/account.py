@@ -109,13 +109,16 @@ class Workplace:
         """The password file (.pgpass format) of the lab's clients."""
         return self.root / "pgpass"
 
-    def run(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def run(self, args: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program in the lab's directory, in a session that Ctrl-C does not reach.
+
+        ``text`` is its standard input.
 
         The working directory matters: it is how the reaper recognizes the lab's processes.
         """
         return subprocess.run(  # noqa: S603 - a server's own programs
             args,
+            input=text,
             capture_output=True,
             text=True,
             errors="replace",
@@ -128,6 +131,7 @@ class Workplace:
         """Start a server that stays in the foreground, as ``run`` runs a program."""
         return subprocess.Popen(  # noqa: S603 - a server's own program
             args,
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             **self._options(),
@@ -136,7 +140,6 @@ class Workplace:
     def _options(self) -> dict[str, Any]:
         """Return the options of a program of the lab."""
         return {
-            "stdin": subprocess.DEVNULL,
             "cwd": self.root,
             "env": self._environment(),
             # A server refuses a data directory that others can read.

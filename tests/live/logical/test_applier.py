@@ -356,6 +356,33 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
     assert rows == [(3, "remote", 3), (4, "after", 4)]
 
 
+@pytest.mark.pg(">=10")
+def test_keys_of_conflicts_are_the_texts_that_a_comparison_shows(two: Pair) -> None:
+    columns = "d date, at timestamptz, n numeric(6, 2), b bool, u uuid, c char(3), k bytea"
+    table = f"CREATE TABLE keyed ({columns}, PRIMARY KEY (d, at, n, b, u, c, k))"
+    for each in (two.publisher, two.subscriber):
+        each.run(table)
+    two.publisher.run(
+        "ALTER PUBLICATION p ADD TABLE keyed",
+        """INSERT INTO keyed VALUES ('2024-02-29', '2024-02-29 12:00+00', 1.5, true,
+            '12345678-1234-5678-1234-567812345678', 'a', 'x')""",
+    )
+    one = applier(two)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("DELETE FROM keyed")
+    servers = (
+        pgreplkit.Primary.connect(two.publisher.conninfo),
+        pgreplkit.Primary.connect(two.subscriber.conninfo),
+    )
+    with servers[0] as publisher, servers[1] as subscriber:
+        [compared] = pgreplkit.compare(publisher, subscriber, ["keyed"])
+    two.publisher.run("DELETE FROM keyed")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    [conflict] = one.conflicts()
+    [diff] = compared.diffs
+    assert conflict.key_values == diff.key
+
+
 @NEWEST
 def test_rows_of_one_statement_that_are_missing_are_conflicts_and_the_others_change(
     two: Pair,

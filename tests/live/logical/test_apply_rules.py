@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from clusters import Cluster
 from databases import Pair, end, make_database, remove_databases
 
 from pgreplkit.apply import Applier, TableRule
+from pgreplkit.changes import Row
 from pgreplkit.errors import ApplyError, SchemaMismatch
 from pgreplkit.rows import Severity
 
@@ -129,3 +131,114 @@ def test_rows_that_are_found_by_columns_without_a_unique_index_are_reported(two:
     two.publisher.run("ALTER TABLE t REPLICA IDENTITY DEFAULT")
     found = applier(two, TableRule()).check()["table public.t"]
     assert "found by (id)" in found.found
+
+
+@pytest.mark.pg(">=12")
+@pytest.mark.parametrize(
+    "rule",
+    [TableRule(columns={"name": "g"}), TableRule(constants={"g": 1})],
+    ids=["column", "constant"],
+)
+def test_a_rule_that_gives_a_value_to_a_generated_column_is_refused(
+    two: Pair, rule: TableRule
+) -> None:
+    two.subscriber.run("ALTER TABLE t ADD g int GENERATED ALWAYS AS (id * 2) STORED")
+    one = applier(two, rule)
+    found = one.check()["table public.t"]
+    assert found.severity is Severity.CRITICAL
+    assert "computes 'g', a generated column, and" in found.found
+    with pytest.raises(SchemaMismatch, match="generated column"):
+        one.run(timeout=20)
+    assert (two.publisher.all(LEFT), two.subscriber.all(LEFT)) == ([], [])
+    applier(two, TableRule()).run(stop_at=end(two.publisher), timeout=20)
+    with pytest.raises(SchemaMismatch, match=r"computes 'g'.*correct the rule"):
+        one.run(stop_at=end(two.publisher), timeout=20)
+
+
+@pytest.mark.pg(">=10")
+def test_a_column_that_no_update_can_set_is_found(two: Pair) -> None:
+    two.publisher.run("ALTER TABLE t ADD always int NOT NULL DEFAULT 1")
+    one = applier(two, TableRule())
+    found = one.check()["table public.t, its types"]
+    assert found.severity is Severity.WARNING
+    assert "'always' is GENERATED ALWAYS AS IDENTITY, which no UPDATE can set" in found.found
+    # The old value is sent, so that the row is deleted and inserted.
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    assert one.check().is_ready
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET always = 5")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id, always FROM t") == [(1, 5)]
+    assert "t, its types" not in str(one.check())
+
+
+@pytest.mark.pg(">=12")
+def test_a_function_that_changes_a_computed_value_stops_the_applier(two: Pair) -> None:
+    two.publisher.run("ALTER TABLE t ADD g int")
+    two.subscriber.run("ALTER TABLE t ADD g int GENERATED ALWAYS AS (id * 2) STORED")
+    one = applier(two, TableRule(change=lambda row: {"g": 5}))
+    with pytest.raises(ApplyError, match="change returned a value for 'g'"):
+        one.run(stop_at=end(two.publisher), timeout=20)
+    one = applier(two, TableRule(change=lambda row: {**row, "name": "b"}))
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id, name, g FROM t") == [(1, "b", 2)]
+
+
+def leave(row: Row) -> Mapping[str, object]:
+    sys.exit(3)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("copies", [True, pytest.param(False, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda row: {"nope": 1}, "change returned the column 'nope', which is not published"),
+        (lambda row: {"name": object()}, "change returned for 'name' a value of type object"),
+        (lambda row: {"number": "secret"}, 'integer: "…"; change replaced the values of number'),
+        (lambda row: {"number": 2**40}, "out of range.*; change replaced the values of number"),
+        (lambda row: {"name": None}, "not-null.*; change replaced the values of name"),
+        (leave, None),
+    ],
+    ids=["column", "object", "text", "range", "null", "exit"],
+)
+def test_a_value_of_a_function_that_is_refused_is_reported_with_its_table_and_column(
+    two: Pair, change: Callable[[Row], Mapping[str, object]], problem: str | None, copies: bool
+) -> None:
+    two.publisher.run("ALTER TABLE t ADD number int")
+    two.subscriber.run("ALTER TABLE t ADD number int, ALTER name SET NOT NULL")
+    if not copies:
+        applier(two, TableRule(), existing="merge").run(stop_at=end(two.publisher), timeout=20)
+        two.publisher.run("INSERT INTO t VALUES (2, 'b', 3)")
+    one = applier(two, TableRule(change=change))
+    if problem is None:
+        with pytest.raises(SystemExit):
+            one.run(stop_at=end(two.publisher), timeout=20)
+    else:
+        with pytest.raises(ApplyError, match=problem) as raised:
+            one.run(stop_at=end(two.publisher), timeout=20)
+        assert "public.t" in str(raised.value)
+        assert "secret" not in str(raised.value)
+    # Nothing of the transaction was applied, and the next run begins with it.
+    number = two.subscriber.one("SELECT count(*) FROM t")
+    assert number == (0 if copies else 1)
+    applier(two, TableRule()).run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT count(*) FROM t") == number + 1
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("copies", [True, pytest.param(False, marks=pytest.mark.matrix)])
+def test_a_value_that_python_cannot_load_for_a_function_is_not_shown(
+    two: Pair, copies: bool
+) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("ALTER TABLE t ADD since date")
+    if not copies:
+        applier(two, TableRule(), existing="merge").run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t (id, since) VALUES (2, '0044-03-15 BC')")
+    one = applier(two, TableRule(where=lambda row: True))
+    found = "the value of 'since' does not exist in Python; register a loader"
+    with pytest.raises(ApplyError, match=found) as raised:
+        one.run(stop_at=end(two.publisher), timeout=20)
+    assert "0044" not in str(raised.value)
+    assert "public.t" in str(raised.value)

@@ -197,6 +197,19 @@ async def test_tables_that_cannot_be_compared_are_refused(
         assert len(diffs(found)) == 10
 
 
+async def test_a_filter_that_fails_shows_no_value_of_a_row(pair: Pair, colour: Colour) -> None:
+    for each in (pair.publisher, pair.subscriber):
+        each.run(
+            "CREATE TABLE wide (id int PRIMARY KEY, name text)",
+            "INSERT INTO wide VALUES (1, 'secret')",
+        )
+    async with both(pair, colour) as (publisher, subscriber):
+        chosen = PublishedTable("wide", where="name::int > 5")
+        with pytest.raises(pgreplkit.errors.ServerError, match='integer: "…"') as raised:
+            await compared(publisher, subscriber, chosen)
+        assert "secret" not in repr(raised.value)
+
+
 async def test_duplicate_rows_of_the_subscriber_are_found(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one DROP CONSTRAINT one_pkey")
     async with both(pair, colour) as (publisher, subscriber):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Thread
+from typing import Literal
 
 import psycopg
 import pytest
@@ -30,6 +31,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     KeyMissing,
     SchemaMismatch,
+    TableNotFound,
     WaitTimeout,
 )
 from pgreplkit.rows import Severity
@@ -52,7 +54,14 @@ class Both:
         self.to_paris = self.applier(self.berlin, self.paris)
         self.to_berlin = self.applier(self.paris, self.berlin)
 
-    def applier(self, source: Database, target: Database, policy: Policy | None = None) -> Applier:
+    def applier(
+        self,
+        source: Database,
+        target: Database,
+        policy: Policy | None = None,
+        *,
+        on_error: Literal["stop", "park"] = "stop",
+    ) -> Applier:
         name = f"{source.name}_{target.name}"
         members = Membership(
             node=target.name,
@@ -70,6 +79,7 @@ class Both:
             origin="none",
             membership=members,
             copy=False,
+            on_error=on_error,
         )
 
     def end(self) -> LSN:
@@ -241,6 +251,67 @@ SPELT = (
     "ALTER TABLE t REPLICA IDENTITY FULL",
     "ALTER PUBLICATION p ADD TABLE t",
 )
+
+
+LONGER = {
+    "varchar(3)": ("text", "'too long'", "'too'", ["too long"]),
+    "short": ("text", "'too long'", "'too'", ["too long"]),
+    "char(3)": ("text", "'too long'", "'too'", ["too long"]),
+    "bit(3)": ("varbit", "B'101010'", "B'101'", ["101010"]),
+    "varbit(3)": ("varbit", "B'101010'", "B'101'", ["101010"]),
+}
+"""Types of the subscriber: the publisher's type, a value that is too long, the same one cut off,
+and the key in a tombstone."""
+BURIED = "SELECT key FROM pgreplkit.tombstone WHERE relation = 't'::regclass"
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize("policy", [LastUpdateWins(), DeltaColumns({"t": ["n"]})])
+def test_a_value_that_is_too_long_is_never_cut_off(both: Both, policy: Policy) -> None:
+    both.paris.run("CREATE DOMAIN short AS varchar(3)")
+    for kind, (sent, longer, cut, key) in LONGER.items():
+        for each, own in ((both.berlin, sent), (both.paris, kind)):
+            each.run(
+                "DROP TABLE t",
+                f"CREATE TABLE t (id {own} PRIMARY KEY, name {own}, n int NOT NULL)",
+                "ALTER TABLE t REPLICA IDENTITY FULL",
+                "ALTER PUBLICATION p ADD TABLE t",
+            )
+        to_paris = both.applier(both.berlin, both.paris, policy)
+        to_paris.run(stop_at=both.end(), timeout=30)
+        both.berlin.run(f"INSERT INTO t VALUES ({cut}, NULL, 1)")
+        to_paris.run(stop_at=both.end(), timeout=30)
+        both.berlin.run(f"UPDATE t SET name = {longer}")
+        with pytest.raises(SchemaMismatch, match="name"):
+            to_paris.run(stop_at=both.end(), timeout=30)
+        both.paris.run(f"ALTER TABLE t ALTER name TYPE {sent}")
+        to_paris.run(stop_at=both.end(), timeout=30)
+        # The key that is cut off is that of another row, which a deletion must not find.
+        both.berlin.run(f"INSERT INTO t VALUES ({longer}, NULL, 1)")
+        with pytest.raises(SchemaMismatch, match="id"):
+            to_paris.run(stop_at=both.end(), timeout=30)
+        parking = both.applier(both.berlin, both.paris, policy, on_error="park")
+        both.berlin.run(f"DELETE FROM t WHERE id = {longer}")
+        assert parking.run(stop_at=both.end(), timeout=30).parked == 1
+        both.berlin.run("UPDATE t SET n = 2")
+        parking.run(stop_at=both.end(), timeout=30)
+        assert both.paris.all("SELECT n FROM t") == [(2,)]
+        assert both.paris.one(BURIED) == key
+        parking.drop()
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_delta_columns_of_a_table_that_is_not_applied_are_refused(both: Both) -> None:
+    to_paris = both.applier(both.berlin, both.paris, DeltaColumns({"accounts": ["n"]}))
+    refused = r"there are delta columns of public\.accounts; changes are applied to public\.t;"
+    with pytest.raises(TableNotFound, match=refused):
+        to_paris.check()
+    with pytest.raises(TableNotFound, match=refused):
+        to_paris.run(timeout=30)
+    schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgreplkit'"
+    assert (both.berlin.one(schemas), both.paris.one(schemas)) == (0, 0)
 
 
 @pytest.mark.pg(">=10")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
-from clusters import Clusters
-from databases import Database, make_database, remove_databases
+from databases import Database
+from meshdatabases import mesh_of
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import PlanRefused
@@ -16,28 +14,12 @@ from pgreplkit.plans.mesh.steps import StopWrites
 from pgreplkit.rows import Severity, StepProgress
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
-TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int)"
 LEFT = """
     SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
         (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),
         (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'),
         (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy)
 """
-
-
-@pytest.fixture
-def three(clusters: Clusters, major: int) -> Iterator[dict[str, Database]]:
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
-    databases = {name: make_database(node) for name in ("a", "b", "c")}
-    for database in databases.values():
-        database.run(TABLE)
-    yield databases
-    remove_databases(*databases.values())
-
-
-def mesh_of(databases: dict[str, Database], *names: str, table: str = "t") -> Mesh:
-    return Mesh({name: databases[name].conninfo for name in names}, tables=[table])
 
 
 def test_all_nodes_leave_one_after_the_other_and_nothing_is_left(

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from clusters import Clusters
-from databases import Database, make_database, remove_databases
+from databases import Database
+from meshdatabases import mesh_of
 
-from pgreplkit.apply import ApplyRemote, DeltaColumns, LastUpdateWins, Policy
+from pgreplkit.apply import ApplyRemote, DeltaColumns, LastUpdateWins
 from pgreplkit.errors import ApplyError, PlanRefused
-from pgreplkit.mesh import Mesh
 from pgreplkit.rows import Severity
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
-TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)"
-FULL = "ALTER TABLE t REPLICA IDENTITY FULL"
-
-
-@pytest.fixture
-def three(clusters: Clusters, major: int) -> Iterator[dict[str, Database]]:
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
-    databases = {name: make_database(node) for name in ("a", "b", "c")}
-    for database in databases.values():
-        database.run(TABLE, FULL)
-    yield databases
-    remove_databases(*databases.values())
-
-
-def mesh_of(databases: dict[str, Database], *names: str, policy: Policy | None = None) -> Mesh:
-    nodes = {name: databases[name].conninfo for name in names}
-    return Mesh(nodes, tables=["t"], policy=policy)
 
 
 def test_a_process_with_another_policy_than_the_mesh_is_refused(

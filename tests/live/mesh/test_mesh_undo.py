@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from clusters import Clusters
-from databases import Database, make_database, remove_databases
+from databases import Database
+from meshdatabases import mesh_of
 
 from pgreplkit import Plan, Primary
 from pgreplkit._sync.logical.tombstones import ensure_tombstones
 from pgreplkit.errors import PlanFailed
-from pgreplkit.mesh import Mesh
 from pgreplkit.plans.mesh.steps import CopyRows, MakeStreams, SetMembers
 from pgreplkit.rows import StepProgress
 from pgreplkit.values.tablename import table_of
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
-TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int)"
-FULL = "ALTER TABLE t REPLICA IDENTITY FULL"
 PUBLISHED = "SELECT pubname FROM pg_publication"
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'"
 SLOTS = "SELECT slot_name FROM pg_replication_slots ORDER BY 1"
@@ -32,18 +28,10 @@ EARLIER = [pytest.param(kind, marks=pytest.mark.matrix) for kind in (SetMembers,
 
 
 @pytest.fixture
-def three(clusters: Clusters, major: int) -> Iterator[dict[str, Database]]:
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
-    databases = {name: make_database(node) for name in ("a", "b", "c")}
-    for database in databases.values():
-        database.run(TABLE, FULL)
-    databases["a"].run("INSERT INTO t VALUES (1, 1)")
-    yield databases
-    remove_databases(*databases.values())
-
-
-def mesh_of(databases: dict[str, Database], *names: str) -> Mesh:
-    return Mesh({name: databases[name].conninfo for name in names}, tables=["t"])
+def three(three: dict[str, Database]) -> dict[str, Database]:
+    """The databases; the first one has a row."""
+    three["a"].run("INSERT INTO t VALUES (1, 1)")
+    return three
 
 
 class Stopped(Exception):

@@ -185,6 +185,20 @@ async def test_a_row_that_cannot_be_loaded_ends_the_snapshot(
         assert slots(source) == []
 
 
+@pytest.mark.pg(">=15")
+async def test_a_row_filter_that_fails_shows_no_value(source: Database, colour: Colour) -> None:
+    source.run(
+        """TRUNCATE "Odd Name" """,
+        """INSERT INTO "Odd Name" VALUES ('secret')""",
+        """ALTER PUBLICATION p SET TABLE "Odd Name" WHERE (decode(k, k) IS NOT NULL)""",
+    )
+    async with await colour.primary(source.conninfo) as primary:
+        rows = primary.snapshot_then_changes("s", publications=["p"], timeout=5)
+        with pytest.raises(pgreplkit.errors.ServerError, match='encoding: "…"') as raised:
+            await anext(rows)
+        assert "secret" not in repr(raised.value)
+
+
 async def test_whole_transactions_follow_the_rows(source: Database, colour: Colour) -> None:
     async with await colour.primary(source.conninfo) as primary:
         options = {"publications": ["p"], "tables": ["t"], "timeout": 20}

@@ -153,8 +153,10 @@ def test_a_plan_that_another_process_continues_neither_goes_on_nor_is_undone(
             first.resume()
 
     for act in (lambda: second.resume(overtake), second.undo, plan.resume, plan.undo):
-        with pytest.raises(HostFileError, match="was written by another process or plan; wait"):
+        with pytest.raises(HostFileError, match="was written by another process") as caught:
             act()
+        assert "; done here before: " in str(caught.value)
+        assert "; state then: second; wait until" in str(caught.value)
     assert actor.performed == [*STEPS[:2]]
     assert actor.undone == []
     assert not Journal.from_json(file.read_text()).remaining

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 from hypothesis import given, strategies as st
-from upgradefacts import GROUPS, JOURNALS, NAMES, NOW, table
+from upgradefacts import GROUPS, JOURNALS, NAMES, table
 
 from pgreplkit.errors import InvalidSlotName
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import Journal, StepResult
+from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
@@ -19,7 +18,6 @@ from pgreplkit.plans.cluster.upgrade import (
     insist_on_groups,
     prepare_journal,
     rollback_journal,
-    stale_reason,
 )
 from pgreplkit.values.tablename import TableName
 
@@ -115,51 +113,6 @@ def test_no_prefix_of_a_move_or_of_its_undo_leaves_both_servers_open(journal: Jo
             assert state == f"the {target} server accepts writes"
         else:
             assert state.startswith("no server accepts writes")
-
-
-def refusing(journal: Journal, applied: int) -> dict[str, bool | None]:
-    """The fences after some steps were applied to the servers."""
-    source, target = ("new", "old") if "rollback" in journal.operation else ("old", "new")
-    fenced, opened = at(journal, do.FenceTables, source), at(journal, do.OpenTables, target)
-    return {source: applied > fenced, target: applied <= opened}
-
-
-def done_steps(journal: Journal, count: int) -> Journal:
-    results = (StepResult(step=step, began_at=NOW, ended_at=NOW) for step in journal.steps[:count])
-    return attrs.evolve(journal, done=tuple(results))
-
-
-@pytest.mark.parametrize("journal", JOURNALS, ids=lambda journal: journal.operation)
-def test_a_plan_that_another_process_completed_is_neither_continued_nor_undone(
-    journal: Journal,
-) -> None:
-    count, back = len(journal.steps), {"old": "new", "new": "old"}
-    complete = refusing(journal, count)
-    kinds = [type(step) for step in journal.steps]
-    fenced, opened = kinds.index(do.FenceTables), kinds.index(do.OpenTables)
-    for done in range(count):
-        known = done_steps(journal, done)
-        # The next step may be done, too.
-        for applied in (done, done + 1):
-            assert stale_reason(known, refusing(journal, applied), undoes=False) == ""
-        if done <= opened:
-            assert stale_reason(known, refusing(journal, done), undoes=True) == ""
-            assert "server accepts writes" in stale_reason(known, complete, undoes=True)
-        if done < opened:
-            assert "server accepts writes" in stale_reason(known, complete, undoes=False)
-        if done > fenced:
-            # The others may have moved the clients back since: both servers would accept writes.
-            later = {node: complete[back[node]] for node in complete}
-            for undoes in (False, True):
-                assert "server accepts writes" in stale_reason(known, later, undoes=undoes)
-        assert stale_reason(known, {"old": None, "new": None}, undoes=True) == ""
-
-
-def test_a_preparation_is_not_undone_after_a_cutover() -> None:
-    groups = [TableGroup(tables=(TableName("public", "a"),), bytes=1)]
-    journal = prepare_journal(NAMES, groups, copies_schema=True)
-    assert stale_reason(journal, {"old": False, "new": True}, undoes=True) == ""
-    assert "after a cutover" in stale_reason(journal, {"old": True, "new": False}, undoes=True)
 
 
 def test_the_way_back_is_armed_while_nothing_writes() -> None:

@@ -1,4 +1,4 @@
-"""The servers that must refuse writes while an operation of an upgrade is not complete."""
+"""The fences of an upgrade: which ones must be up, and which show that a journal is stale."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from upgradefacts import GROUPS, JOURNALS, NAMES, NOW
 
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal, StepResult
+from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
-from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remedy
+from pgreplkit.plans.cluster.upgradefences import (
+    FoundFence,
+    lasting_steps,
+    must_be_fenced,
+    stale_reason,
+    unfenced_remedy,
+)
 from pgreplkit.values.tablename import TableName
 
 TABLE = TableName("public", "a")
@@ -47,6 +54,12 @@ def test_the_source_of_an_operation_is_fenced_with_all_its_publications() -> Non
         assert must_be_fenced(after(journal, len(journal.steps)))[source] == tuple(names)
 
 
+def test_the_target_of_an_operation_is_fenced_with_all_tables_of_the_preparation() -> None:
+    for journal in JOURNALS:
+        target = next(one.node for one in journal.steps if isinstance(one, do.OpenTables))
+        assert must_be_fenced(after(journal, 0)) == {target: tuple(GROUPS)}
+
+
 def test_an_end_needs_no_fence() -> None:
     journal = finish_journal(NAMES, [*GROUPS], back=[])
     assert must_be_fenced(after(journal, 1)) == {}
@@ -66,3 +79,125 @@ def test_undo_keeps_rows_that_the_source_got_while_its_fence_was_disabled() -> N
         assert unfenced_remedy(after(journal, done), node, [TABLE], "shop_fence").startswith(wanted)
     found = unfenced_remedy(after(PREPARE, 4), "new", [TABLE], "shop_fence")
     assert found.startswith(fencing.format("new"))
+
+
+OTHER = {"old": "new", "new": "old"}
+MOVES = [
+    attrs.evolve(
+        journal,
+        steps=tuple(
+            attrs.evolve(step, identity="mine", other_identity="before")
+            if isinstance(step, do.FenceTables)
+            else step
+            for step in journal.steps
+        ),
+    )
+    for journal in JOURNALS
+]
+"""Cutovers and a rollback that have begun to fence."""
+
+
+def place(journal: Journal, kind: type[Step]) -> int:
+    return [type(step) for step in journal.steps].index(kind)
+
+
+def ends(journal: Journal) -> tuple[str, str]:
+    """The server that is fenced, and the one that is opened."""
+    source = journal.steps[place(journal, do.FenceTables)].node
+    return source, OTHER[source]
+
+
+def fences(journal: Journal, applied: int) -> dict[str, FoundFence | None]:
+    """The fences after some steps were applied to the servers."""
+    source, target = ends(journal)
+    is_fenced = applied > place(journal, do.FenceTables)
+    is_open = applied > place(journal, do.OpenTables)
+    return {
+        source: FoundFence(is_fenced, "mine" if is_fenced else ""),
+        target: FoundFence(not is_open, "before"),
+    }
+
+
+@pytest.mark.parametrize("journal", MOVES, ids=lambda journal: journal.operation)
+def test_a_plan_that_another_process_completed_is_neither_continued_nor_undone(
+    journal: Journal,
+) -> None:
+    count, complete = len(journal.steps), fences(journal, len(journal.steps))
+    fenced, opened = place(journal, do.FenceTables), place(journal, do.OpenTables)
+    for done in range(count):
+        known = after(journal, done)
+        # The next step may be done, too.
+        for applied in (done, done + 1):
+            assert stale_reason(known, fences(journal, applied), undoes=False) == ""
+        if done <= opened:
+            assert stale_reason(known, fences(journal, done), undoes=True) == ""
+            assert "server accepts writes" in stale_reason(known, complete, undoes=True)
+        if done < opened:
+            assert "server accepts writes" in stale_reason(known, complete, undoes=False)
+        if done > fenced:
+            # The others may have moved the clients back since: both servers would accept writes.
+            later = {node: complete[OTHER[node]] for node in complete}
+            for undoes in (False, True):
+                assert "server accepts writes" in stale_reason(known, later, undoes=undoes)
+        assert stale_reason(known, {"old": None, "new": None}, undoes=True) == ""
+
+
+@pytest.mark.parametrize("journal", MOVES, ids=lambda journal: journal.operation)
+def test_a_journal_is_stale_once_another_run_has_fenced_a_server(journal: Journal) -> None:
+    fenced, opened = place(journal, do.FenceTables), place(journal, do.OpenTables)
+    source, target = ends(journal)
+    for done in range(len(journal.steps)):
+        for undoes in (False, True) if done <= opened else (False,):
+            known, found = after(journal, done), fences(journal, done)
+            # It has perhaps not applied everything, as this one had.
+            again = {**found, source: FoundFence(True, "theirs")}
+            assert source in stale_reason(known, again, undoes=undoes)
+            if fenced < done <= opened:
+                # Its source has rows that are not applied yet.
+                back = {**found, target: FoundFence(True, "theirs")}
+                assert target in stale_reason(known, back, undoes=undoes)
+            # By hand, after what could have been written.
+            by_hand = {**found, source: FoundFence(True)}
+            assert source in stale_reason(known, by_hand, undoes=undoes)
+
+
+@pytest.mark.parametrize("journal", JOURNALS, ids=lambda journal: journal.operation)
+def test_a_move_that_has_not_begun_to_fence_leaves_the_fence_of_another_run(
+    journal: Journal,
+) -> None:
+    source, target = ends(journal)
+    known = after(journal, place(journal, do.FenceTables))
+    before = {source: FoundFence(False), target: FoundFence(True, "before")}
+    for undoes in (False, True):
+        assert stale_reason(known, before, undoes=undoes) == ""
+        found = {**before, source: FoundFence(True, "theirs")}
+        assert source in stale_reason(known, found, undoes=undoes)
+
+
+def test_a_preparation_is_stale_after_a_cutover_or_with_the_fence_of_a_rollback() -> None:
+    fenced = place(PREPARE, do.FenceTables)
+    left = {"old": FoundFence(False), "new": FoundFence(True, "theirs")}
+    for undoes in (False, True):
+        # A preparation that was given up has left its fence.
+        assert stale_reason(after(PREPARE, fenced), left, undoes=undoes) == ""
+        for done in range(fenced + 1, len(PREPARE.steps)):
+            assert "new" in stale_reason(after(PREPARE, done), left, undoes=undoes)
+        cut_over = {"old": FoundFence(True, "theirs"), "new": FoundFence(False)}
+        assert "after a cutover" in stale_reason(PREPARE, cut_over, undoes=undoes)
+
+
+def test_an_end_is_never_stale() -> None:
+    journal = finish_journal(NAMES, [*GROUPS], back=[])
+    open_ones = {node: FoundFence(False) for node in OTHER}
+    assert stale_reason(after(journal, 1), open_ones, undoes=False) == ""
+
+
+@pytest.mark.parametrize("journal", [*JOURNALS, PREPARE], ids=lambda journal: journal.operation)
+def test_subscriptions_and_slots_are_verified_until_the_server_is_opened(journal: Journal) -> None:
+    kinds = [type(step) for step in journal.steps]
+    for done in range(len(kinds) + 1):
+        wanted = []
+        if journal is not PREPARE and done <= place(journal, do.OpenTables):
+            lasting = (do.StopSubscriptions, do.MakeBackSlots)
+            wanted = [step for step in journal.steps[:done] if isinstance(step, lasting)]
+        assert lasting_steps(after(journal, done)) == wanted

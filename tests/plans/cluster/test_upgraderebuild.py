@@ -75,7 +75,6 @@ def test_an_upgrade_without_objects_and_a_complete_one_have_no_journal() -> None
     for complete in (all_of(PREPARE), all_of(PREPARE, CUTOVER), all_of(PREPARE, CUTOVER, ROLLBACK)):
         assert rebuilt(complete) is None
     assert rebuilt(all_of(PREPARE, ONE_WAY)) is None
-    # The publications of the first cutover are left.
     assert rebuilt(all_of(PREPARE, CUTOVER, ROLLBACK, ONE_WAY)) is None
 
 
@@ -115,7 +114,7 @@ def test_tables_that_were_added_to_the_way_back_are_fenced_by_its_rollback() -> 
     assert journal.steps == rollback_journal(NAMES, GROUPS, ["public.late"]).steps
 
 
-def test_a_publication_of_an_earlier_cutover_without_new_tables_is_not_complete() -> None:
+def test_a_publication_of_the_way_back_without_new_tables_is_not_complete() -> None:
     groups = {**GROUPS, "shop_1": (*GROUPS["shop_1"], "public.late")}
     begun = performed(all_of(PREPARE, CUTOVER, ROLLBACK), CUTOVER, 3)
     journal = rebuilt(attrs.evolve(begun, publications=groups))
@@ -146,12 +145,26 @@ def test_an_end_that_has_dropped_some_publications_continues(before: UpgradeObje
     assert performed(ended, journal, len(journal.steps)).publications == {}
 
 
-def test_a_cutover_without_a_way_back_does_not_get_one_from_an_earlier_cutover() -> None:
-    opened = next(n for n, step in enumerate(ONE_WAY.steps, 1) if isinstance(step, do.OpenTables))
-    journal = rebuilt(performed(all_of(PREPARE, CUTOVER, ROLLBACK), ONE_WAY, opened))
+def test_slots_of_the_way_back_that_were_dropped_are_not_created_after_the_opening() -> None:
+    opened = next(n for n, step in enumerate(CUTOVER.steps, 1) if isinstance(step, do.OpenTables))
+    objects = attrs.evolve(performed(all_of(PREPARE), CUTOVER, opened), back_slots=())
+    journal = rebuilt(objects)
     assert journal is not None
     assert journal.steps == ONE_WAY.steps
     assert isinstance(journal.remaining[0], do.Redirect)
+
+
+@pytest.mark.parametrize("journal", [CUTOVER, ROLLBACK], ids=lambda journal: journal.operation)
+def test_a_rebuilt_journal_has_the_identities_of_the_fences(journal: Journal) -> None:
+    begin = all_of(PREPARE) if journal is CUTOVER else all_of(PREPARE, CUTOVER)
+    fenced = next(n for n, step in enumerate(journal.steps) if isinstance(step, do.FenceTables))
+    objects = performed(begin, journal, fenced + 1)
+    other = rebuilt(attrs.evolve(objects, identities={"old": "a", "new": "b"}))
+    assert other is not None
+    step = other.done[fenced].step
+    assert isinstance(step, do.FenceTables)
+    wanted = ("a", "b") if journal is CUTOVER else ("b", "a")
+    assert (step.identity, step.other_identity) == wanted
 
 
 @pytest.mark.parametrize(

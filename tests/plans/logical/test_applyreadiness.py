@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from applyfacts import OWN
+from applyfacts import OWN, column
 from logicalfacts import RIGHTS
 from serverfacts import insufficient_settings, settings, settings_named
 
@@ -128,6 +128,7 @@ def test_changes_that_are_not_published_are_found(missing: Operation) -> None:
         assert (check not in others) == is_truncate
 
 
+NUMBERED = attrs.evolve(OWN, columns=(*OWN.columns[:2], column("n", identity="a")))
 LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2], is_large=True)))
 
 
@@ -141,6 +142,7 @@ LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2]
             {"targets": {T: attrs.evolve(OWN, keys=(("id",), ("name",)))}},
             "table public.t, other unique indexes",
         ),
+        ({"targets": {T: NUMBERED}}, "table public.t, identity columns"),
         ({"targets": {T: LARGE}}, "table public.t, large values"),
         ({"operations": {T: {Operation.INSERT}}}, "table public.t, its changes"),
     ],

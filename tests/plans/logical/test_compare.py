@@ -17,7 +17,7 @@ from pgreplkit.plans.logical.compare import (
     classify,
     replica_hashes,
 )
-from pgreplkit.rows import DiffKind
+from pgreplkit.rows import DiffKind, RowDiff
 
 keys = st.sampled_from([("a",), ("b",), ("c",)])
 hashes = st.dictionaries(keys, st.integers(0, 2))
@@ -99,3 +99,21 @@ def test_progress_counts_every_range_once(parts: list[ComparedPart], estimated: 
         assert one.rows_done == sum(part.rows for part in parts[:place])
         assert one.tables_done == sum(part.is_last for part in parts[:place])
         assert one.rows_estimated >= max(one.rows_done, estimated)
+
+
+def test_long_values_are_shortened_when_they_are_printed() -> None:
+    def text(one: str | None, other: str | None) -> str:
+        diff = RowDiff(
+            table=TableName("public", "t"),
+            kind=DiffKind.DIFFERENT,
+            key={"id": "1"},
+            publisher={"x": one},
+            subscriber={"x": other},
+        )
+        return " ".join(str(diff).split())
+
+    assert text("a", None) == "public.t: different: id=1; x: 'a' and None"
+    long = "a" * 500_000
+    assert len(text(long, "b" * 500_000)) < 300
+    # They differ where neither is shown.
+    assert "from character 500001 on" in text(f"{long}b{long}", f"{long}c{long}")

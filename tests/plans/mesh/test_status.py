@@ -30,6 +30,18 @@ def test_a_comparison_is_equal_if_everything_was_seen_to_be() -> None:
     ]
 
 
+def test_long_values_are_shortened_when_they_are_printed() -> None:
+    rows: dict[str, dict[str, str | None] | None]
+    rows = {"a": {"id": "1", "x": "y" * 10_000}, "b": {"id": "1", "x": None}}
+    difference = MeshDifference(table=USERS, key={"id": "1" * 1000}, rows=rows)
+    text = " ".join(str(difference).split())
+    assert len(text) < 500
+    assert "(10000 characters)" in text
+    assert "{'id': '1', 'x': None}" in text
+    assert "(1000 characters)" in text.partition(" a: ")[0]
+    assert difference.to_dict()["rows"] == rows
+
+
 def test_a_row_differs_only_if_no_node_wrote_it_between_two_looks() -> None:
     key = ("1",)
     verdict = MeshVerdict()

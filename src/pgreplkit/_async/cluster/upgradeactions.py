@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
+from uuid import uuid4
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -23,7 +24,7 @@ from pgreplkit._async.cluster.upgradefacts import (
 )
 from pgreplkit._async.cluster.upgraderows import truncated_since
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
-from pgreplkit._async.logical.fence import lift, permit
+from pgreplkit._async.logical.fence import fence_identity, lift, make_fence, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
@@ -98,12 +99,22 @@ class AsyncUpgradeActor:
     """The files of the published tables at the checks, if this process has run them."""
     looks: dict[str, tuple[float, Sequence[str]]] = attrs.field(factory=dict)
     """By server, when its fence was seen last, and the publications whose tables it covers."""
+    asynchronous: dict[str, bool] = attrs.field(factory=dict)
+    """By server, whether the commits of the role are asynchronous there."""
 
     def _server(self, node: str) -> AsyncPrimary:
         return self.old if node == OLD else self.new
 
     def _other(self, node: str) -> tuple[str, AsyncPrimary]:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
+
+    async def look(self, step: Step) -> Step:
+        """Return the step with the identities of the fences, by which a stale journal is known."""
+        if not isinstance(step, steps.FenceTables) or step.identity:
+            return step
+        _, other = self._other(step.node)
+        there = await fence_identity(other._link, step.fence)
+        return attrs.evolve(step, identity=uuid4().hex, other_identity=there)
 
     async def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -126,8 +137,13 @@ class AsyncUpgradeActor:
             case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 await self._copy_schema(step)
             case steps.FenceTables():
-                fence = await server.fence_writes(
-                    step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
+                fence = await make_fence(
+                    server._link,
+                    [TableName.parse(table) for table in step.tables],
+                    name=step.fence,
+                    hint=step.hint,
+                    timeout=self.timeout,
+                    identity=step.identity,
                 )
                 return datetime.now(UTC) - (fence.waited or timedelta(0))
             case steps.OpenTables():
@@ -172,8 +188,7 @@ class AsyncUpgradeActor:
                 step.publication, tables=step.tables, publish=self._published
             )
         except AlreadyExists:
-            # The step may be repeated after a crash. A publication of the way back is also left by
-            # a rollback, and tables may have been added since.
+            # The step may be repeated after a crash, and tables may have been added since.
             publication = await server.publication(step.publication)
             await publication.set_tables(*step.tables, timeout=self.timeout)
 
@@ -222,15 +237,20 @@ class AsyncUpgradeActor:
         Otherwise a crash of the server could open a fence again, while the other one is open.
         """
         link = self._server(node)._link
-        operation = f"flush the WAL of the {node} server"
-        if (await link.one(operation, IS_ASYNCHRONOUS))["is_so"]:
+        # Read once: clients wait meanwhile.
+        if node not in self.asynchronous:
+            operation = f"flush the WAL of the {node} server"
+            self.asynchronous[node] = (await link.one(operation, IS_ASYNCHRONOUS))["is_so"]
+        if self.asynchronous[node]:
             await write_marker(link)
 
     async def _take_back(self, step: Step) -> None:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():
-                await lift(server._link, step.fence, self.timeout)
+                # That of another run, such as a preparation that was given up, is not ours to lift.
+                if await fence_identity(server._link, step.fence) == step.identity:
+                    await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):
                     await (await server.publication(step.publication)).drop()

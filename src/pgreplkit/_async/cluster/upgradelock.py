@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
-from pgreplkit._async.logical.fence import refuses_writes
+from pgreplkit._async.logical.fence import fence_identity, refuses_writes
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import is_pooled
 from pgreplkit._async.server.server import AsyncServer
@@ -18,9 +18,17 @@ from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
-from pgreplkit.plans.cluster.journal import Journal
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, stale_reason
-from pgreplkit.plans.cluster.upgradefences import must_be_fenced, unfenced_remedy
+from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.journal import REBUILT, Journal
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
+from pgreplkit.plans.cluster.upgradefences import (
+    FoundFence,
+    lasting_steps,
+    must_be_fenced,
+    stale_reason,
+    unfenced_remedy,
+)
 
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of a process that was killed, or of the last plan, to end."""
@@ -89,17 +97,34 @@ class AsyncUpgradeLock:
 
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued the operation since."""
-        refusing: dict[str, bool | None] = {OLD: None, NEW: None}
+        found: dict[str, FoundFence | None] = {OLD: None, NEW: None}
+        fence = self._names.fence
         for node, server in self._servers.items():
             with suppress(ConnectionFailed):
-                refusing[node] = await refuses_writes(server._link, self._names.fence)
-        return stale_reason(journal, refusing, undoes=undoes)
+                refuses = await refuses_writes(server._link, fence)
+                found[node] = FoundFence(refuses, await fence_identity(server._link, fence))
+        return stale_reason(journal, found, undoes=undoes)
 
-    async def insist_on_fences(self, operation: str, journal: Journal) -> None:
-        """Insist that the servers refuse writes that do so in this state of the operation.
+    async def insist_on_state(self, operation: str, journal: Journal) -> None:
+        """Insist that the servers are still as the finished steps have left them.
 
-        Raises: ServerError if clients could have written since.
+        Raises: ServerError if clients could have written since, or if someone has taken back a step
+        without which no server may accept writes.
         """
+        await self._insist_on_fences(operation, journal)
+        for step in lasting_steps(journal):
+            if (server := self._servers.get(step.node)) is None:
+                continue
+            with suppress(ConnectionFailed):
+                if changed := await _changed(server, step):
+                    raise ServerError(
+                        operation,
+                        f"the {step.node} server {changed}, though this was done: {step}",
+                        remedy=f"undo() the plan; or pass another path as journal=, where no file"
+                        f" exists: {REBUILT}",
+                    )
+
+    async def _insist_on_fences(self, operation: str, journal: Journal) -> None:
         fence = self._names.fence
         for node, publications in must_be_fenced(journal).items():
             if (server := self._servers.get(node)) is None:
@@ -139,3 +164,18 @@ class AsyncUpgradeLock:
             await session.close()
             raise
         self._sessions[node] = session
+
+
+async def _changed(server: AsyncPrimary, step: Step) -> str:
+    """Return how a server differs from what a step has left there; empty if it does not."""
+    match step:
+        case steps.StopSubscriptions():
+            there = await server.subscriptions()
+            names = [one.name for one in there if one.state.subenabled]
+            enabled = [name for name in step.subscriptions if name in names]
+            return f"has enabled {', '.join(enabled)}" if enabled else ""
+        case steps.MakeBackSlots():
+            slots = {slot.name for slot in await server.slots()}
+            missing = [name for name in step.slots if name not in slots]
+            return f"has no slot {', '.join(missing)}" if missing else ""
+    return ""

@@ -311,6 +311,7 @@ class AsyncApplier(AsyncClosing):
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = await published_tables(publisher.link, self._settings)
+            self._settings.insist_on_deltas([copy.table.table_name for copy in copies])
             return await check_apply(publisher.link, shapes, copies, self._settings)
 
     async def setup_sql(self, role: str) -> SetupStatements:

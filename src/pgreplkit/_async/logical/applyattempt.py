@@ -174,6 +174,9 @@ class AsyncApplyAttempt:
         is_first = state is None or state.state != "streaming"
         copies = await published_tables(publisher, settings, insists=is_first)
         tables = [copy.table for copy in copies]
+        # Later, a table may have been dropped.
+        if is_first:
+            settings.insist_on_deltas([table.table_name for table in tables])
         # A subscriber that is also the publisher must not write the published tables.
         here = await read_database(shapes.link)
         if feeds_itself(source, here):

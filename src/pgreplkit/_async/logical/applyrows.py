@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -15,11 +15,11 @@ from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.filtering import RuleFailed, copied
+from pgreplkit.apply.filtering import RuleFailed, copied, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
-from pgreplkit.apply.tableplans import Step
+from pgreplkit.apply.tableplans import TablePlan
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
@@ -30,11 +30,12 @@ from pgreplkit.driver.failures import (
     translate_errors,
 )
 from pgreplkit.driver.watchdog import watched
-from pgreplkit.errors import ApplyError
+from pgreplkit.errors import ApplyError, ServerError
+from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.rows import Row
-from pgreplkit.protocol.pgoutput.tuples import TEXT, TableReader, UnknownTypes
+from pgreplkit.protocol.pgoutput.tuples import TEXT, RawValues, TableReader, UnknownTypes
 from pgreplkit.values.lsn import LSN
 
 _STAGING = Identifier("pg_temp", "pgreplkit_copied")
@@ -118,11 +119,7 @@ class AsyncApplyRows(AsyncClosing):
                 with self._reading(copy), watched(self._reader):
                     return await self._copy_by_rows(copy)
             except RuleFailed as error:
-                raise ApplyError(
-                    f"copy {copy.table}",
-                    str(error),
-                    remedy="correct the rule, and run the applier again",
-                ) from error
+                raise _failed(copy, str(error)) from error
         columns = parts.names(one.column.name for one in match.written)
         if existing != "merge":
             return await self._copy_into(table, columns, match, copy)
@@ -167,20 +164,27 @@ class AsyncApplyRows(AsyncClosing):
     async def _copy_by_rows(self, copy: TableCopy) -> int:
         """Copy rows that a callable of the rule filters or changes."""
         table_reader, plan = await self._table_reader(copy), self._planner.plan_of(copy.table)
-        replaces = self._settings.existing == "merge"
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
         async with self._reader.cursor().copy(out) as rows:
             async for data in rows:
                 self._check_wanted()
                 new = (copied_values(bytes(data), count), [TEXT] * count)
-                steps = copied(plan, table_reader, new, replaces=replaces)
-                written += await self._write(copy, steps)
+                written += await self._write(copy, plan, table_reader, new)
         return written
 
-    async def _write(self, copy: TableCopy, steps: Iterable[Step]) -> int:
-        with self._writing(copy):
-            return sum([await self._target.step(step) for step in steps])
+    async def _write(
+        self, copy: TableCopy, plan: TablePlan, reader: TableReader[Row], new: RawValues
+    ) -> int:
+        steps = copied(plan, reader, new, replaces=self._settings.existing == "merge")
+        try:
+            with self._writing(copy):
+                return sum([await self._target.step(step) for step in steps])
+        except ServerError as error:
+            changed = replaced_columns(plan, reader, None, new)
+            if not changed or not is_of_a_change(error.sqlstate):
+                raise
+            raise _failed(copy, refusal(error.found, changed), error.sqlstate) from error
 
     async def _table_reader(self, copy: TableCopy) -> TableReader[Row]:
         reading = self._plugin.reading(self._reader)
@@ -208,6 +212,11 @@ async def insist_on_empty(link: AsyncLink, copy: TableCopy, settings: ApplySetti
             remedy="use existing='truncate' to remove them first, existing='merge' to replace those"
             " with the same key, or copy=False",
         )
+
+
+def _failed(copy: TableCopy, found: str, sqlstate: str | None = None) -> ApplyError:
+    remedy = "correct the rule, and run the applier again"
+    return ApplyError(f"copy {copy.table}", found, sqlstate, remedy=remedy)
 
 
 def _published(copy: TableCopy) -> Composed:

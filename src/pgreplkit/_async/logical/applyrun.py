@@ -27,7 +27,7 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -152,7 +152,12 @@ class AsyncApplyRun:
         with (
             # The transaction that waited comes again with the next run.
             suppress(RunStopped),
-            translate_errors(target.operation, connection=target.connection, grant=_GRANT),
+            translate_errors(
+                target.operation,
+                connection=target.connection,
+                grant=_GRANT,
+                message=message_without_values,
+            ),
         ):
             await self._target.enter_pipeline()
             turns = 0
@@ -421,7 +426,7 @@ class AsyncApplyRun:
             await self._settle(outcomes[: outcomes.index(failed)])
             if isinstance(error, RuleFailed):
                 end = str(transaction.end_lsn)
-                raise ApplyFailed(transaction.xid, end, None, number, str(error)) from error
+                raise ApplyFailed(transaction.xid, end, error.table, number, str(error)) from error
             raise error
         # Another transaction has failed before: it comes first, and then this one again.
         await self._settle(outcomes)

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_lost
-from pgreplkit.apply.filtering import RuleFailed, raised
+from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
@@ -85,6 +85,7 @@ class AsyncSlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
+        current: RawChange[Row] | None = None
         # The pipeline leaves this to its last statement; here it needs no open transaction.
         if target.max_clock_skew is not None:
             limit = target.max_clock_skew
@@ -93,11 +94,11 @@ class AsyncSlowPath:
         try:
             await target.execute("BEGIN")
             for change in transaction.changes():
-                number += 1
+                number, current = number + 1, change
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += await self._change(change, transaction)
             # A failure from here on is of the whole transaction, such as of a deferred constraint.
-            table, letter = None, 0
+            table, letter, current = None, 0, None
             found = [(conflict, transaction) for conflict in conflicts]
             await record(target.link, target.name, found)
             await target.commit(transaction)
@@ -108,7 +109,7 @@ class AsyncSlowPath:
                 raise
             if isinstance(error, errors.UniqueViolation):
                 self.refused = _EXISTS.get(letter)
-            raise _failed(transaction, table, number, error) from error
+            raise _failed(transaction, table, number, error, self._replaced(current)) from error
         except RuleFailed as error:
             await self._roll_back()
             raise ApplyFailed(
@@ -118,6 +119,15 @@ class AsyncSlowPath:
             await self._roll_back()
             raise
         return conflicts
+
+    def _replaced(self, change: RawChange[Row] | None) -> list[str]:
+        """Return the columns of a refused row whose values are those of a rule's function."""
+        if change is None:
+            return []
+        kind, readers, _, old, new = change
+        if kind not in _EXISTS or new is None:
+            return []
+        return replaced_columns(self._planner.plan(readers[0]), readers[0], old, new)
 
     async def _roll_back(self) -> None:
         if not self._target.connection.closed:
@@ -287,10 +297,14 @@ async def record(
 
 
 def _failed(
-    transaction: RawTransaction[Row], table: str | None, number: int, error: PsycopgError
+    transaction: RawTransaction[Row],
+    table: str | None,
+    number: int,
+    error: PsycopgError,
+    replaced: Sequence[str],
 ) -> ApplyFailed:
     # A deferred constraint is checked at the commit, when no change is at fault alone.
     at = None if table is None else number
     end = str(transaction.end_lsn)
-    found = message_without_values(error)
+    found = refusal(message_without_values(error), replaced)
     return ApplyFailed(transaction.xid, end, table, at, found, error.sqlstate)

@@ -27,7 +27,7 @@ from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.encodings import common_encoding, insist_on_readable
-from pgreplkit.driver.failures import read_grant
+from pgreplkit.driver.failures import read_grant, without_values
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -313,7 +313,8 @@ class _Comparison:
             async with link.transaction(operation, timeout=self._timeout) as within:
                 # Texts depend on settings of the session, which may differ between the servers.
                 await within.one(operation, scan.settings)
-                return await within.all(operation, statement, grant=grant)
+                with without_values():
+                    return await within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
             await insist_on_all_rows(link, operation, [scan.table])

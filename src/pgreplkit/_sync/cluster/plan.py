@@ -85,16 +85,16 @@ class PlanLock(Protocol):
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
 
-    def insist_on_fences(self, operation: str, journal: Journal) -> None:
-        """Insist that servers that were fenced before still are."""
+    def insist_on_state(self, operation: str, journal: Journal) -> None:
+        """Insist that the servers are still as the finished steps have left them."""
         ...
 
 
 class Look(Protocol):
-    """A look at the objects that exist before a step."""
+    """A look at what exists before a step, such as objects that undo leaves."""
 
     def __call__(self, step: Step) -> Step:
-        """Return the step with them; undo leaves them."""
+        """Return the step with it."""
         ...
 
 
@@ -308,10 +308,12 @@ class Plan:
                 raise ServerError(
                     self._act,
                     f"{found}: another process has continued it since",
-                    remedy="look at the present state, and plan the next operation",
+                    remedy="read the status() with the journal of that process, or with another"
+                    " path as journal= where no file exists; then resume its plan with"
+                    " plan_resume(), or plan the next operation",
                 )
             if resumes and not undoes:
-                self._lock.insist_on_fences(self._act, self._journal)
+                self._lock.insist_on_state(self._act, self._journal)
             yield
 
     def _verify_lock(self, step: Step) -> None:
@@ -369,7 +371,7 @@ class Plan:
         return self._journal.result
 
     def _looked_at(self, step: Step) -> Step:
-        """Keep the objects that exist before a step that was not begun; return the step."""
+        """Keep what exists before a step that was not begun; return the step."""
         looked_at = step if self._look is None else self._look(step)
         if looked_at != step:
             self._keep(self._journal.with_next(looked_at))
@@ -388,12 +390,18 @@ class Plan:
         What it has done is not known here, such as which server accepts writes now.
         """
         file = self._journal_file
-        if _version_of(file) not in (None, self._version):
-            raise HostFileError(
-                f"continue the {self.operation}",
-                f"its journal {str(file)!r} was written by another process or plan",
-                remedy="wait until that has ended, and read the journal again",
-            )
+        if _version_of(file) in (None, self._version):
+            return
+        found = f"its journal {str(file)!r} was written by another process or plan"
+        if self._is_started:
+            done = "; ".join(str(result.step) for result in self._journal.done) or "nothing"
+            found += f"; done here before: {done}; state then: {self._journal.state}"
+        raise HostFileError(
+            self._act,
+            found,
+            remedy="wait until that has ended, and read the journal again; if it is of another"
+            " operation, move it to another path, and call resume() or undo() of this plan",
+        )
 
     @contextmanager
     def _reported(self, step: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
+from uuid import uuid4
 
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
@@ -24,7 +25,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 )
 from pgreplkit._sync.cluster.upgraderows import truncated_since
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
-from pgreplkit._sync.logical.fence import lift, permit
+from pgreplkit._sync.logical.fence import fence_identity, lift, make_fence, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
@@ -99,12 +100,22 @@ class UpgradeActor:
     """The files of the published tables at the checks, if this process has run them."""
     looks: dict[str, tuple[float, Sequence[str]]] = attrs.field(factory=dict)
     """By server, when its fence was seen last, and the publications whose tables it covers."""
+    asynchronous: dict[str, bool] = attrs.field(factory=dict)
+    """By server, whether the commits of the role are asynchronous there."""
 
     def _server(self, node: str) -> Primary:
         return self.old if node == OLD else self.new
 
     def _other(self, node: str) -> tuple[str, Primary]:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
+
+    def look(self, step: Step) -> Step:
+        """Return the step with the identities of the fences, by which a stale journal is known."""
+        if not isinstance(step, steps.FenceTables) or step.identity:
+            return step
+        _, other = self._other(step.node)
+        there = fence_identity(other._link, step.fence)
+        return attrs.evolve(step, identity=uuid4().hex, other_identity=there)
 
     def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -127,8 +138,13 @@ class UpgradeActor:
             case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 self._copy_schema(step)
             case steps.FenceTables():
-                fence = server.fence_writes(
-                    step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
+                fence = make_fence(
+                    server._link,
+                    [TableName.parse(table) for table in step.tables],
+                    name=step.fence,
+                    hint=step.hint,
+                    timeout=self.timeout,
+                    identity=step.identity,
                 )
                 return datetime.now(UTC) - (fence.waited or timedelta(0))
             case steps.OpenTables():
@@ -171,8 +187,7 @@ class UpgradeActor:
         try:
             server.create_publication(step.publication, tables=step.tables, publish=self._published)
         except AlreadyExists:
-            # The step may be repeated after a crash. A publication of the way back is also left by
-            # a rollback, and tables may have been added since.
+            # The step may be repeated after a crash, and tables may have been added since.
             publication = server.publication(step.publication)
             publication.set_tables(*step.tables, timeout=self.timeout)
 
@@ -221,15 +236,20 @@ class UpgradeActor:
         Otherwise a crash of the server could open a fence again, while the other one is open.
         """
         link = self._server(node)._link
-        operation = f"flush the WAL of the {node} server"
-        if (link.one(operation, IS_ASYNCHRONOUS))["is_so"]:
+        # Read once: clients wait meanwhile.
+        if node not in self.asynchronous:
+            operation = f"flush the WAL of the {node} server"
+            self.asynchronous[node] = (link.one(operation, IS_ASYNCHRONOUS))["is_so"]
+        if self.asynchronous[node]:
             write_marker(link)
 
     def _take_back(self, step: Step) -> None:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():
-                lift(server._link, step.fence, self.timeout)
+                # That of another run, such as a preparation that was given up, is not ours to lift.
+                if fence_identity(server._link, step.fence) == step.identity:
+                    lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):
                     (server.publication(step.publication)).drop()

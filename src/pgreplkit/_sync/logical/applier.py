@@ -310,6 +310,7 @@ class Applier(Closing):
             TargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = published_tables(publisher.link, self._settings)
+            self._settings.insist_on_deltas([copy.table.table_name for copy in copies])
             return check_apply(publisher.link, shapes, copies, self._settings)
 
     def setup_sql(self, role: str) -> SetupStatements:

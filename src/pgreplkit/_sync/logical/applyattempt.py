@@ -175,6 +175,9 @@ class ApplyAttempt:
         is_first = state is None or state.state != "streaming"
         copies = published_tables(publisher, settings, insists=is_first)
         tables = [copy.table for copy in copies]
+        # Later, a table may have been dropped.
+        if is_first:
+            settings.insist_on_deltas([table.table_name for table in tables])
         # A subscriber that is also the publisher must not write the published tables.
         here = read_database(shapes.link)
         if feeds_itself(source, here):

@@ -245,6 +245,9 @@ class ApplyCopy:
             with self._limited():
                 self._raise_mismatch(self._failure)
             raise self._failure
+        for job in jobs:
+            # Not a failure of the copy, such as SystemExit: its table is not copied.
+            job.result()
         if self._left:
             number = sum(map(len, self._left))
             self._goal.check(f"the rows of {counted(number, 'table')} are not copied yet")

@@ -12,8 +12,15 @@ from pgreplkit.apply.failures import is_of_a_definition
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical.drift import TableShape
 from pgreplkit.errors import ApplyFailed, InvalidTableName, SchemaMismatch, ServerError
-from pgreplkit.plans.logical.columnfit import NOT_NULL_VIOLATION, Misfit, misfits, missing_nulls
+from pgreplkit.plans.logical.columnfit import (
+    NOT_NULL_VIOLATION,
+    Misfit,
+    misfits,
+    missing_nulls,
+    unset_identities,
+)
 from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.protocol.pgoutput.tables import RelationIdentity
 from pgreplkit.values.tablename import TableName, table_of
 
 
@@ -80,7 +87,11 @@ def find_misfits(
         there, here = theirs.get(table), ours.get(settings.target_of(table))
         if there is not None and here is not None:
             names = _names(copy, settings)
-            found[table] = [*misfits(there, here, names), *missing_nulls(there, here, names)]
+            found[table] = [
+                *misfits(there, here, names),
+                *missing_nulls(there, here, names),
+                *unset_identities(there, here, names, _identifying(copy)),
+            ]
     return found
 
 
@@ -92,6 +103,12 @@ def _shapes(
 ) -> tuple[Mapping[TableName, TableShape], Mapping[TableName, TableShape]]:
     targets = [settings.target_of(table) for table in tables]
     return read_shapes(publisher, tables), read_shapes(subscriber, targets)
+
+
+def _identifying(copy: TableCopy) -> set[str]:
+    """Return the columns whose old values are sent if they change."""
+    is_full = copy.table.replica_identity is RelationIdentity.FULL
+    return {column.name for column in copy.table.columns if is_full or column.is_key}
 
 
 def _names(copy: TableCopy, settings: ApplySettings) -> dict[str, str]:

@@ -28,7 +28,7 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import message_without_values, translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -153,7 +153,12 @@ class ApplyRun:
         with (
             # The transaction that waited comes again with the next run.
             suppress(RunStopped),
-            translate_errors(target.operation, connection=target.connection, grant=_GRANT),
+            translate_errors(
+                target.operation,
+                connection=target.connection,
+                grant=_GRANT,
+                message=message_without_values,
+            ),
         ):
             self._target.enter_pipeline()
             turns = 0
@@ -422,7 +427,7 @@ class ApplyRun:
             self._settle(outcomes[: outcomes.index(failed)])
             if isinstance(error, RuleFailed):
                 end = str(transaction.end_lsn)
-                raise ApplyFailed(transaction.xid, end, None, number, str(error)) from error
+                raise ApplyFailed(transaction.xid, end, error.table, number, str(error)) from error
             raise error
         # Another transaction has failed before: it comes first, and then this one again.
         self._settle(outcomes)

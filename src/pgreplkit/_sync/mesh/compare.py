@@ -13,7 +13,7 @@ from pgreplkit._sync.logical.compare import float_types
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
-from pgreplkit.driver.failures import read_grant
+from pgreplkit.driver.failures import read_grant, without_values
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
@@ -153,7 +153,8 @@ class MeshCompare:
         with link.transaction(operation, timeout=self._timeout) as within:
             # Texts depend on settings of the session, which may differ between the servers.
             within.one(operation, scan.settings)
-            return within.all(operation, statement, grant=read_grant(scan.table))
+            with without_values():
+                return within.all(operation, statement, grant=read_grant(scan.table))
 
 
 def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:

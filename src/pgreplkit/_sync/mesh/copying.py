@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -29,7 +30,11 @@ from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED, translate_errors
+from pgreplkit.driver.failures import (
+    FEATURE_NOT_SUPPORTED,
+    message_without_values,
+    translate_errors,
+)
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -179,7 +184,7 @@ class MeshCopy:
         # The copy counts as changes of the donor, which this node does not send on to others.
         target.take_origin()
         for copy in copies:
-            with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+            with _translated(copy.table, reader):
                 self._copy_old(reader, target, copy, horizon)
         members = read_members(target.link, self._mesh)
         # Without the origins of commits, all of them count as the donor's.
@@ -192,7 +197,8 @@ class MeshCopy:
             with self._target(source) as other:
                 other.take_origin()
                 self._copy_young(reader, other, copies, horizon, condition)
-        self._copy_stamps(reader, target)
+        with _translated("the stamps of rows", reader):
+            self._copy_stamps(reader, target)
 
     def _begin_where_rows_end(self, reader: Connection[object], target: ApplyTarget) -> None:
         """Let the other nodes' streams begin with the first change that is not in the rows.
@@ -269,12 +275,12 @@ class MeshCopy:
             rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
             stage = SQL(sql.STAGE_ROWS).format()
             take = partial(SQL(sql.TAKE_ROWS).format, table, columns)
-            with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+            with _translated(copy.table, reader):
                 target.run(SQL(sql.CREATE_ROW_TYPE).format(columns, table))
                 _copy_stamped(reader, rows, target, stage, take)
                 target.run(SQL(sql.DROP_ROW_TYPE))
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
-        with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
+        with _translated("the tombstones", reader):
             _copy_stamped(
                 reader,
                 rows,
@@ -282,6 +288,13 @@ class MeshCopy:
                 SQL(sql.STAGE_TOMBSTONES).format(),
                 SQL(sql.TAKE_TOMBSTONES).format,
             )
+
+
+def _translated(what: object, reader: Connection[object]) -> AbstractContextManager[None]:
+    """Translate the errors of both servers, which may be about values of rows."""
+    return translate_errors(
+        f"copy {what}", connection=reader, grant="SELECT", message=message_without_values
+    )
 
 
 def _columns(copy: TableCopy) -> Composed:

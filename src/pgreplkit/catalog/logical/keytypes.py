@@ -19,6 +19,8 @@ _ONE_TEXT = {
     # int4range, tsrange, tstzrange, daterange, int8range
     *(3904, 3908, 3910, 3912, 3926),
 }
+_WITH_LENGTH = {_BPCHAR: "bpchar", 1043: "varchar", 1560: 'pg_catalog."bit"', 1562: "varbit"}
+"""The names of types that can have a length, which stand for any length."""
 _ONE_TEXT_NAMES = {"ltree"}
 """Types of extensions, whose OIDs are not fixed."""
 
@@ -26,6 +28,23 @@ _ONE_TEXT_NAMES = {"ltree"}
 def has_spellings(column: TargetColumn) -> bool:
     """Return whether equal values of a key can have several texts that are one number in JSON."""
     return (column.base_oid or column.type_oid) in _NUMBERS
+
+
+def whole_type(column: TargetColumn) -> str:
+    """Return the type of a key's values, without a length.
+
+    A cast to a length cuts off a value that is too long, which then is the key of another row.
+    """
+    return _WITH_LENGTH.get(column.base_oid or column.type_oid, column.type)
+
+
+def as_stored(column: TargetColumn, value: str) -> str:
+    """Return the expression for a key's value as the column stores it; a longer one stays whole."""
+    whole = whole_type(column)
+    if whole != "bpchar":
+        return f"{value}::{whole}"
+    padded = f"{value}::{column.base_type or column.type}"
+    return f"CASE WHEN {value}::bpchar = {padded} THEN {padded} ELSE {value}::bpchar END"
 
 
 def ambiguous_key_columns(table: TargetTable) -> Iterator[str]:

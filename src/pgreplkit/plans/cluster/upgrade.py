@@ -64,6 +64,7 @@ class UpgradeStatus(Record):
     """Tables of the old server whose trigger of the fence someone has disabled or, after a cutover,
     dropped: then the server does not count as fenced."""
     new_disabled: tuple[TableName, ...] = ()
+    """Tables of the new server, likewise; a dropped trigger is found while it is prepared."""
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
@@ -377,6 +378,8 @@ def rollback_journal(
         # The slots retain the changes that are written until then.
         do.StartSubscriptions(NEW, forward),
         do.DropSubscriptions(OLD, back),
+        # Left there, they would look like those of the next cutover, which may have no way back.
+        do.DropPublications(NEW, back),
         do.RemoveFence(OLD, names.fence),
     ]
     return _switching(f"rollback of {names.upgrade}", steps, NEW, OLD)
@@ -397,30 +400,6 @@ def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) 
         do.DropPublications(NEW, [names.back(name) for name in groups]),
     ]
     return Journal(operation=f"end of {names.upgrade}", steps=tuple(steps))
-
-
-def stale_reason(journal: Journal, refusing: Mapping[str, bool | None], *, undoes: bool) -> str:
-    """Return what shows that another process has continued an operation; empty if nothing does.
-
-    Such a process may have another journal, or none. ``refusing`` has for each server whether its
-    fence refuses writes, and None for one that does not answer: that accepts none now.
-    """
-    kinds = [type(step) for step in journal.steps]
-    if do.OpenTables not in kinds:
-        is_over = journal.operation.startswith((PREPARING, CLONING)) and refusing[OLD]
-        return "the old server is fenced, as after a cutover" if is_over else ""
-    fenced, opened, done = (
-        kinds.index(do.FenceTables),
-        kinds.index(do.OpenTables),
-        len(journal.done),
-    )
-    source, target = journal.steps[fenced].node, journal.steps[opened].node
-    # A step that is next may be done already.
-    refuse = [source] if done > fenced else []
-    if undoes or done < opened:
-        refuse.append(target)
-    found = [node for node in refuse if refusing[node] is False]
-    return f"the {found[0]} server accepts writes" if found else ""
 
 
 def _switching(operation: str, steps: Sequence[Step], source: str, target: str) -> Journal:

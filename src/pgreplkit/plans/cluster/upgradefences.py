@@ -1,10 +1,75 @@
-"""The servers that must refuse writes while an operation of an upgrade is not complete."""
+"""The fences of an upgrade: which ones must be up, and which show that a journal is stale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import attrs
 
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.journal import CLONING, Journal
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import OLD, PREPARING
 from pgreplkit.values.tablename import TableName
+
+
+@attrs.frozen
+class FoundFence:
+    """The fence of a server when it was last read."""
+
+    refuses: bool
+    """Whether it exists and was not lifted."""
+    identity: str = ""
+    """The identity of the run that has created it; empty if it was created by hand."""
+
+
+def stale_reason(journal: Journal, found: Mapping[str, FoundFence | None], *, undoes: bool) -> str:
+    """Return what shows that another process has continued an operation; empty if nothing does.
+
+    Such a process may have another journal, or none. ``found`` has the fence of each server, and
+    None for one that does not answer: that accepts no writes now.
+    """
+    kinds = [type(step) for step in journal.steps]
+    fence = next((step for step in journal.steps if isinstance(step, do.FenceTables)), None)
+    if fence is None:
+        return ""
+    done = len(journal.done)
+    is_fenced = done > kinds.index(do.FenceTables)
+    source = found[fence.node]
+    other = _of_other(fence.node, source, fence.identity)
+    if do.OpenTables not in kinds:
+        old = found[OLD]
+        if journal.operation.startswith((PREPARING, CLONING)) and old is not None and old.refuses:
+            return "the old server is fenced, as after a cutover"
+        # One that was given up before has left its fence.
+        return other if is_fenced else ""
+    if is_fenced and source is not None and not source.refuses:
+        return f"the {fence.node} server accepts writes"
+    opened = kinds.index(do.OpenTables)
+    node = journal.steps[opened].node
+    target = found[node]
+    # A step that is next may be done already.
+    if (undoes or done < opened) and target is not None and not target.refuses:
+        return f"the {node} server accepts writes"
+    # What that has written may not be applied yet, and what it has opened must stay open.
+    if not other and done <= opened and (is_fenced or fence.identity):
+        other = _of_other(node, target, fence.other_identity)
+    return other
+
+
+def _of_other(node: str, found: FoundFence | None, identity: str) -> str:
+    """Return that the fence of a server is of another run; empty if it is not."""
+    if found is None or not found.refuses or found.identity == identity:
+        return ""
+    return f"the fence of the {node} server is of another run"
+
+
+def lasting_steps(journal: Journal) -> list[Step]:
+    """Return the finished steps whose effect must last until the other server accepts writes."""
+    kinds = [type(step) for step in journal.steps]
+    done = len(journal.done)
+    if do.OpenTables not in kinds or done > kinds.index(do.OpenTables):
+        return []
+    lasting = (do.StopSubscriptions, do.MakeBackSlots)
+    return [step for step in journal.steps[:done] if isinstance(step, lasting)]
 
 
 def completing(node: str, tables: Sequence[TableName], fence: str) -> str:
@@ -15,21 +80,23 @@ def completing(node: str, tables: Sequence[TableName], fence: str) -> str:
 def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
     """Return the servers that refuse writes between the steps that are done and those that are not.
 
-    Each has the publications of which all tables are fenced; of the other server the operation
-    knows none.
+    Each has the publications, or subscriptions, of which all tables are fenced.
     """
     kinds = [type(step) for step in journal.steps]
     if do.FenceTables not in kinds:
         return {}
     fenced, done = kinds.index(do.FenceTables), len(journal.done)
     found: dict[str, tuple[str, ...]] = {}
+    waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
+    arms = [step for step in journal.steps if isinstance(step, do.ArmForward)]
+    # Each publication has the name of its subscription.
+    applied = waits[0].subscriptions if waits else ()
     if done > fenced:
-        waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
-        # Each publication has the name of its subscription.
-        found[journal.steps[fenced].node] = waits[0].subscriptions if waits else ()
+        found[journal.steps[fenced].node] = applied
     # An attempt that was killed may have opened it already.
     if do.OpenTables in kinds and done < (opened := kinds.index(do.OpenTables)):
-        found[journal.steps[opened].node] = ()
+        # The old server has had no fence on tables that were added to the way back.
+        found[journal.steps[opened].node] = arms[0].subscriptions if arms else applied
     return found
 
 

@@ -25,6 +25,8 @@ from pgreplkit.plans.cluster.upgrade import (
 )
 from pgreplkit.values.tablename import TableName
 
+_OTHER = {OLD: NEW, NEW: OLD}
+
 
 @attrs.frozen(kw_only=True)
 class UpgradeObjects:
@@ -48,6 +50,8 @@ class UpgradeObjects:
     """The servers whose schema was kept: "old" and "new"."""
     fences: Mapping[str, bool]
     """By server, the fences that exist, and whether they refuse writes."""
+    identities: Mapping[str, str] = attrs.field(factory=dict)
+    """By server, the identities of the fences that exist."""
     unfenced: Collection[str] = ()
     """The servers whose fence lacks a published table, or is disabled on one."""
 
@@ -69,9 +73,18 @@ def rebuilt_journal(
     journal = _operation(names, objects, tables)
     if journal is None:
         return None
-    done = takewhile(lambda step: _is_done(step, objects), journal.steps)
+    steps = tuple(_identified(step, objects.identities) for step in journal.steps)
+    done = takewhile(lambda step: _is_done(step, objects), steps)
     results = tuple(StepResult(step=step, began_at=now, ended_at=now) for step in done)
-    return attrs.evolve(journal, done=results)
+    return attrs.evolve(journal, steps=steps, done=results)
+
+
+def _identified(step: Step, identities: Mapping[str, str]) -> Step:
+    """Return a step with the fences that it has found and created."""
+    if not isinstance(step, do.FenceTables):
+        return step
+    here, there = (identities.get(node, "") for node in (step.node, _OTHER[step.node]))
+    return attrs.evolve(step, identity=here, other_identity=there)
 
 
 def _operation(
@@ -97,8 +110,8 @@ def _operation(
     if not objects.refuses(NEW):
         if not objects.forward or not objects.refuses(OLD):
             return finish
-        # Before a cutover lets the new server accept writes, all slots exist. Without a way back
-        # there are none, but publications of an earlier cutover may exist.
+        # Before a cutover lets the new server accept writes, all slots exist: one that is missing
+        # was dropped since, and a new one would lack what was written.
         has_slots = len(objects.back_slots) == len(objects.back_publications)
         return cutover_journal(names, groups, way_back=is_back and has_slots)
     if objects.refuses(OLD):
@@ -160,7 +173,7 @@ def _is_done(step: Step, objects: UpgradeObjects) -> bool:
             return objects.refuses(step.node) and not is_partial
         case do.PublishTables():
             there = objects.publications if step.node == OLD else objects.back_publications
-            # That of an earlier cutover may lack tables that were added since.
+            # Tables may have been added to the upgrade since.
             published = there.get(step.publication)
             return published is not None and {*step.tables} <= {*published}
         case do.KeepSchema():

@@ -45,7 +45,7 @@ class ApplyConflict(Record):
     resolution: str
     """``applied``, ``skipped``, or ``merged`` by the function of MergeWith."""
     key_values: Mapping[str, str | None] | None
-    """The key of the row, as texts; None where it was not recorded."""
+    """The key of the row, as texts like those of a comparison; None where it was not recorded."""
     at: datetime
     id: int
     xid: int

@@ -1,10 +1,12 @@
 """CompareProgress and RowDiff: the results of comparing two databases, and when rows differ."""
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 import attrs
 
 from pgreplkit._text import counted
+from pgreplkit.errors.values import shorten
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
@@ -45,6 +47,36 @@ class DiffKind(OpenEnum):
     """The subscriber has it more than once, because no unique key prevents that."""
 
 
+def key_text(key: Mapping[str, str]) -> str:
+    """Return a key for a printed line; long values are shortened."""
+    return ", ".join(f"{name}={_short(value)}" for name, value in key.items())
+
+
+def row_text(row: Mapping[str, str | None]) -> str:
+    """Return a row for a printed line; long values are shortened."""
+    return f"{{{', '.join(f'{name!r}: {_shown(value)}' for name, value in row.items())}}}"
+
+
+def _short(value: str) -> str:
+    short = shorten(value)
+    return value if short == repr(value) else short
+
+
+def _shown(value: str | None) -> str:
+    return "None" if value is None else shorten(value)
+
+
+def _both(one: str | None, other: str | None) -> str:
+    """Return two values that differ, for a printed line."""
+    texts = _shown(one), _shown(other)
+    where = ""
+    # They differ in the part that is not shown.
+    if texts[0] == texts[1]:
+        same = len(commonprefix([one or "", other or ""]))
+        where = f", which differ from character {same + 1} on"
+    return f"{texts[0]} and {texts[1]}{where}"
+
+
 @attrs.frozen(kw_only=True)
 class RowDiff(Record):
     """A row that differs after the subscriber has applied all that was written before."""
@@ -66,12 +98,11 @@ class RowDiff(Record):
         return tuple(c for c, v in self.publisher.items() if self.subscriber.get(c) != v)
 
     def __str__(self) -> str:
-        key = ", ".join(f"{name}={value}" for name, value in self.key.items())
         publisher, subscriber = self.publisher or {}, self.subscriber or {}
         differing = [
-            f"{name}: {publisher.get(name)!r} and {subscriber.get(name)!r}" for name in self.columns
+            f"{name}: {_both(publisher.get(name), subscriber.get(name))}" for name in self.columns
         ]
-        text = "; ".join([f"{self.table}: {self.kind}: {key}", *differing])
+        text = "; ".join([f"{self.table}: {self.kind}: {key_text(self.key)}", *differing])
         return "\n".join(wrapped(text, then="    "))
 
 

@@ -7,7 +7,7 @@ import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.plans.logical.applying import ApplyConflict
-from pgreplkit.plans.logical.compare import Key
+from pgreplkit.plans.logical.compare import Key, key_text, row_text
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
@@ -91,10 +91,10 @@ class MeshDifference(Record):
     """By node, the values as text; None if the node lacks the row."""
 
     def __str__(self) -> str:
-        key = ", ".join(f"{name}={value}" for name, value in self.key.items())
-        lines = wrapped(f"{self.table}: {key}")
+        lines = wrapped(f"{self.table}: {key_text(self.key)}")
         for node, row in self.rows.items():
-            lines += wrapped(f"{node}: {'no row' if row is None else row}", first="  ", then="    ")
+            shown = "no row" if row is None else row_text(row)
+            lines += wrapped(f"{node}: {shown}", first="  ", then="    ")
         return "\n".join(lines)
 
 

@@ -8,7 +8,13 @@ from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
-from pgreplkit.plans.logical.applyreadiness import KEY_NEEDED, KEY_REMEDY, unique_besides_key
+from pgreplkit.plans.logical.applyreadiness import (
+    KEY_NEEDED,
+    KEY_REMEDY,
+    identities_found,
+    unique_besides_key,
+    unset_identities,
+)
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.facts import MeshFacts
 from pgreplkit.plans.server.readiness import checked
@@ -111,6 +117,12 @@ def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
         needed=KEY_NEEDED,
         remedy=KEY_REMEDY,
     )
+    unset = {
+        name: columns
+        for name, own in held.items()
+        if own is not None and (columns := unset_identities(own))
+    }
+    yield identities_found(f"identity columns of {table}", unset, table)
     yield _identity(table, facts)
     # No problem by itself, as most schemas have them: a fact to know.
     if any(table in node.with_foreign_keys for node in facts.nodes):

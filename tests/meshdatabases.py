@@ -1,0 +1,24 @@
+"""Databases of one server as the nodes of a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from databases import Database
+
+from pgreplkit.apply import Policy
+from pgreplkit.mesh import Mesh
+
+SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
+"""The settings of a server whose databases can be nodes."""
+
+
+def mesh_of(
+    databases: Mapping[str, Database],
+    *names: str,
+    table: str = "t",
+    policy: Policy | None = None,
+) -> Mesh:
+    """The mesh of some of the databases."""
+    nodes = {name: databases[name].conninfo for name in names}
+    return Mesh(nodes, tables=[table], policy=policy)
