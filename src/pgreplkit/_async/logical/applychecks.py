@@ -65,6 +65,7 @@ async def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
+            copies_slots=publisher.has("slot.copy"),
             is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),

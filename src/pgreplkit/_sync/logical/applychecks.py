@@ -66,6 +66,7 @@ def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
+            copies_slots=publisher.has("slot.copy"),
             is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
