@@ -119,6 +119,7 @@ def test_servers_that_all_write_are_members_with_ranks() -> None:
         (LEAST.replace('["p"]', '"p"'), "'publications' must be a list"),
         (LEAST + 'conflicts = "mine"', "'conflicts' must be one of apply_remote, keep_local"),
         (LEAST + "conflicts = 1", "'conflicts' must be a string or a table, got 1"),
+        (LEAST + '[conflicts]\npolicy = ["x"]', "'conflicts' must be one of apply_remote"),
         (LEAST + '[conflicts]\nname = "x"', r"'conflicts\.policy' is missing"),
         (LEAST + 'conflicts = "node_priority"', "'conflicts': .* missing .* 'nodes'"),
         (

@@ -95,7 +95,7 @@ def _policy(given: object) -> Policy:
     name = arguments.pop("policy", None)
     if name is None:
         raise refused(f"'conflicts.policy' is missing: one of {', '.join(_POLICIES)}")
-    if name not in _POLICIES:
+    if not isinstance(name, str) or name not in _POLICIES:
         raise refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
     return called(_POLICIES[name], "conflicts", arguments)
 
