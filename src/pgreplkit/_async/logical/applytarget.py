@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
@@ -128,7 +129,7 @@ class AsyncApplyTarget(AsyncClosing):
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
         async with opening(whole, operation):
-            connection = await AsyncConnection[object].connect(
+            connection = await AsyncOwnConnection[object].connect(
                 whole, autocommit=True, prepare_threshold=None
             )
         target = cls(connection, name, uses_origin=uses_origin)

@@ -484,9 +484,11 @@ class AsyncMesh:
             yield
         finally:
             self.stop()
-            await group.wait([job], _ENDED_WITHIN)
-            has_ended = job.done()
-            await group.close()
+            try:
+                await group.wait([job], _ENDED_WITHIN)
+            finally:
+                has_ended = job.done()
+                await group.close()
             if has_ended:
                 # A run that had failed before did not see stop(), which would end the next one.
                 self._is_stopping = False

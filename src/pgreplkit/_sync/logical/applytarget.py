@@ -20,6 +20,7 @@ from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
@@ -127,7 +128,9 @@ class ApplyTarget(Closing):
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
         with opening(whole, operation):
-            connection = Connection[object].connect(whole, autocommit=True, prepare_threshold=None)
+            connection = OwnConnection[object].connect(
+                whole, autocommit=True, prepare_threshold=None
+            )
         target = cls(connection, name, uses_origin=uses_origin)
         try:
             target._prepare()

@@ -481,9 +481,11 @@ class Mesh:
             yield
         finally:
             self.stop()
-            group.wait([job], _ENDED_WITHIN)
-            has_ended = job.done()
-            group.close()
+            try:
+                group.wait([job], _ENDED_WITHIN)
+            finally:
+                has_ended = job.done()
+                group.close()
             if has_ended:
                 # A run that had failed before did not see stop(), which would end the next one.
                 self._is_stopping = False
