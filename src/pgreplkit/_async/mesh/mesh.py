@@ -54,6 +54,7 @@ from pgreplkit.plans.mesh.layout import (
     MemberState,
     check_node_names,
     checked_mesh_name,
+    checked_node,
     new_members,
     slot_name,
     table_choice,
@@ -420,12 +421,12 @@ class AsyncMesh:
         )
 
     def _known(self, node: str) -> str:
-        if node not in self._servers:
+        if checked_node(node) not in self._servers:
             raise NodeNotFound(node, self.nodes)
         return node
 
     def _active(self, members: Members, node: str) -> str:
-        if node not in members.active:
+        if checked_node(node) not in members.active:
             raise NodeNotFound(node, members.active)
         return node
 

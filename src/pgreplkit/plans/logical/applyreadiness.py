@@ -283,6 +283,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unsent(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
+            yield from _unlogged(check, table)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
 
@@ -343,6 +344,20 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
     return [*columns, *table.refusing]
+
+
+def _unlogged(check: str, table: TargetTable) -> Iterator[Finding]:
+    if table.unlogged:
+        yield checked(
+            f"{check}, its persistence",
+            ok=False,
+            observed=f"{', '.join(table.unlogged)}: not logged",
+            needed="logged tables: others are empty after a crash of the subscriber, and their"
+            " changes do not come again",
+            remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in table.unlogged),
+            # The rows may be of no use after a crash.
+            otherwise=Severity.WARNING,
+        )
 
 
 def unset_identities(table: TargetTable) -> list[str]:
