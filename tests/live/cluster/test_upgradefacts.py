@@ -229,15 +229,15 @@ def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
             upgrade = Upgrade(old, new, name="shop")
             found = upgrade.check()["owners"]
             assert (found.severity, found.remedy) == ("critical", "GRANT shopkeeper TO mover")
-            public = upgrade.check()["schema public"]
+            public = upgrade.check()["schemas"]
             grant = "GRANT CREATE ON SCHEMA public TO mover"
             assert (public.severity, public.remedy) == ("critical", f"on the new server: {grant}")
             without_owners = upgrade.plan_prepare(owners=False)
-            assert without_owners.check()["schema public"].severity == "critical"
+            assert without_owners.check()["schemas"].severity == "critical"
             plan = upgrade.plan_prepare(copy_schema=False)
-            assert plan.check()["schema public"].severity == "ok"
+            assert plan.check()["schemas"].severity == "ok"
             other.run(grant)
-            assert upgrade.check()["schema public"].severity == "ok"
+            assert upgrade.check()["schemas"].severity == "ok"
             for plan in (without_owners, upgrade.plan_prepare(copy_schema=False)):
                 assert plan.check()["owners"].severity == "ok"
             other.run(found.remedy)

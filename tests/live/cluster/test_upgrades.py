@@ -1671,44 +1671,6 @@ def test_the_copy_of_the_schema_needs_each_role_that_it_names(sides: Pair, namin
         old.run("REASSIGN OWNED BY hidden TO postgres", "DROP OWNED BY hidden", "DROP ROLE hidden")
 
 
-@pytest.mark.pg(">=16")
-async def test_privileges_that_the_new_server_lacks_are_found_before_the_cutover(
-    sides: Pair, colour: Colour, tmp_path: Path
-) -> None:
-    old, new = sides.publisher, sides.subscriber
-    programs = old.node.installation.bindir
-    old.run("CREATE ROLE shopkeeper", "CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
-    statements = [
-        "ALTER TABLE public.orders OWNER TO shopkeeper",
-        "GRANT INSERT ON TABLE public.orders TO clerk",
-        "GRANT SELECT (name) ON public.customers TO clerk",
-        "GRANT USAGE ON SCHEMA public TO clerk",
-    ]
-    old.run(*statements)
-    try:
-        async with opened(sides, colour, tmp_path) as upgrade:
-            await (await upgrade.plan_prepare(owners=False, bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            found = (await cutover.check())["privileges"]
-            assert found.severity is Severity.WARNING
-            remedy = str(found.remedy).removeprefix("on the new server: ").split("; ")
-            assert sorted(remedy) == sorted(statements)
-            new.run(*remedy)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-            new.run("DROP TABLE orders, customers")
-            # With owners, nothing is left to set.
-            await (await upgrade.plan_prepare(bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-    finally:
-        for database in (old, new):
-            database.run("REASSIGN OWNED BY shopkeeper TO postgres")
-            database.run("DROP OWNED BY shopkeeper, clerk")
-        old.run("DROP ROLE shopkeeper, clerk")
-
-
 @pytest.mark.pg(">=18")
 async def test_undo_of_a_preparation_leaves_no_object(
     sides: Pair, colour: Colour, tmp_path: Path

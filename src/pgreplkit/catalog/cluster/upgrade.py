@@ -396,24 +396,25 @@ OWNERS = f"""
             AND e.deptype = 'e')
 """
 """The owners of the objects that a copy of the schema creates, and of the schema public."""
-IN_PUBLIC = f"""
-    SELECT EXISTS (
-        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-            WHERE nspname = 'public' AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
-        UNION ALL SELECT FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
-            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+FILLED_SCHEMAS = f"""
+    SELECT nspname::text AS name FROM pg_namespace n WHERE {_OURS} AND EXISTS (
+        SELECT FROM pg_class c
+            WHERE relnamespace = n.oid AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
+        UNION ALL SELECT FROM pg_proc
+            WHERE pronamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
                 WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
         -- Not the types of rows and arrays, which depend on tables and on other types.
-        UNION ALL SELECT FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace
-            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+        UNION ALL SELECT FROM pg_type
+            WHERE typnamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
                 WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid
-                    AND deptype IN ('e', 'i'))
-    ) AS is_so
+                    AND deptype IN ('e', 'i')))
 """
-"""Whether a copy of the schema creates objects in the schema public."""
-CREATES_IN_PUBLIC = """
-    SELECT coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true) AS is_so
+"""The schemas in which a copy of the schema creates objects."""
+CLOSED_SCHEMAS = """
+    SELECT nspname::text AS name FROM pg_namespace
+    WHERE nspname = ANY (%s::text[]) AND NOT has_schema_privilege(oid, 'CREATE') ORDER BY 1
 """
+"""Those of them that exist, and in which the connecting role may not create any."""
 CREATOR = """
     SELECT rolsuper OR has_database_privilege(r.oid, current_database(), 'CREATE')
         AND EXISTS (SELECT FROM pg_roles AS g WHERE g.rolname = 'pg_create_subscription'
@@ -421,41 +422,6 @@ CREATOR = """
     FROM pg_roles AS r WHERE rolname = %s
 """
 """Whether a role may create subscriptions on a copy of this server of a newer version."""
-PRIVILEGES = f"""
-    WITH objects AS (
-        SELECT c.oid, CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
-                WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
-            CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS granted,
-            format('%I.%I', nspname, relname) AS object, relowner AS owner, relacl AS acl,
-            -- Such a sequence has the owner of its table.
-            NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i')) AS is_own
-        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-        WHERE relkind IN ('r', 'p', 'v', 'm', 'S') AND relpersistence <> 't' AND {_OURS}
-            AND NOT {_OF_EXTENSION}
-        UNION ALL
-        SELECT n.oid, 'SCHEMA', 'SCHEMA', format('%I', nspname), nspowner, nspacl,
-            -- Its owner depends on the version.
-            nspname <> 'public'
-        FROM pg_namespace n WHERE {_OURS}
-    ), needed AS (
-        SELECT format('ALTER %s %s OWNER TO %I', kind, object, pg_get_userbyid(owner)) AS statement,
-            owner AS role
-        FROM objects WHERE is_own
-        UNION ALL
-        SELECT format('GRANT %s ON %s %s TO ', privilege_type, granted, object), grantee
-        FROM objects CROSS JOIN aclexplode(acl) WHERE grantee <> owner
-        UNION ALL
-        SELECT format('GRANT %s (%I) ON %s TO ', privilege_type, attname, object), grantee
-        FROM objects JOIN pg_attribute ON attrelid = objects.oid AND NOT attisdropped
-        CROSS JOIN aclexplode(attacl) WHERE grantee <> owner AND kind <> 'SCHEMA'
-    )
-    SELECT DISTINCT concat(statement, CASE WHEN statement LIKE 'GRANT %' THEN
-            CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END END)
-        AS statement, CASE WHEN role <> 0 THEN pg_get_userbyid(role)::text END AS role
-    FROM needed ORDER BY 1
-"""
-"""The owners and the grants of tables, views, sequences and schemas, as statements."""
 NOT_A_MEMBER = """
     SELECT CASE WHEN rolsuper THEN NULL ELSE format('GRANT %%I TO %%I', rolname, current_user) END
         AS statement, rolname::text AS name
