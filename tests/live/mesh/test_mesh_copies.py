@@ -61,3 +61,14 @@ def test_a_join_checks_the_streams_to_its_donor(three: dict[str, Database]) -> N
     other = mesh.plan_join("c", three["c"].conninfo, donor="b").check()
     assert "stream from a to b" in str(other)
     assert check not in str(other)
+
+
+@pytest.mark.pg(">=11")
+def test_partitions_that_are_not_logged_are_found(three: dict[str, Database]) -> None:
+    for one in three.values():
+        one.run(
+            "CREATE TABLE p (id int, n int) PARTITION BY RANGE (id)",
+            "CREATE UNLOGGED TABLE p1 PARTITION OF p (PRIMARY KEY (id)) FOR VALUES FROM (1) TO (9)",
+        )
+    found = mesh_of(three, "a", "b", table="p").plan_create().check()["persistence of public.p"]
+    assert found.found == "public.p1 on a: not logged; public.p1 on b: not logged"
