@@ -242,6 +242,11 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         later = "CREATE TABLE later (id int PRIMARY KEY)"
         old.run(later, "ALTER PUBLICATION shop_1 ADD TABLE late, later")
         new.run(later, "ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
+        # The rollback has fenced the other one.
+        with pytest.raises(PlanRefused, match=r"fence: missing or disabled on public\.later"):
+            await (await upgrade.plan_cutover(moved.append)).run()
+        with Primary.connect(new.conninfo) as primary:
+            primary.fence_writes(["later"], name="shop_fence")
         status = await upgrade.status()
         assert (status.phase, status.back) == (UpgradePhase.PREPARED, ())
         assert orders(sides) == (92, 92)
@@ -296,11 +301,10 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         ):
             upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
             found = await upgrade.check()
-            lacking = [one for one in found if one.check.endswith(": rights") and one.remedy]
-            # Before anything that the role may not read.
+            # Both find them before anything that the role may not read.
             of_plan = await (await upgrade.plan_prepare(copy_schema=False)).check()
-            if lacking:
-                assert [*of_plan] == lacking
+            for node in ("old", "new"):
+                assert of_plan[f"{node}: rights"] == found[f"{node}: rights"]
             return {
                 one.check: (one.found, one.remedy)
                 for one in found
@@ -611,7 +615,15 @@ async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
         remedy = (await upgrade.check())["rows on the new server"].remedy
         assert remedy is not None
         new.run(*remedy.split("; "))
-        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_prepare(copy_schema=False)).run(stopped_at(FenceTables))
+        (copy := tmp_path / "copy").mkdir()
+        shutil.copy(tmp_path / "journal.json", copy)
+        await (await upgrade.plan_resume()).resume()
+        # In this journal, no step was begun.
+        async with opened(sides, colour, copy) as stale:
+            await (await stale.plan_resume()).undo()
+        assert (await upgrade.status()).new_is_fenced
         assert orders(sides) == (101, 101)
 
 
@@ -1218,7 +1230,7 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
         assert (status.phase, status.new_is_fenced) == (UpgradePhase.PREPARED, False)
         assert status.new_disabled == orders_table
         cutover = await upgrade.plan_cutover()
-        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+        with pytest.raises(PlanRefused, match=r"fence: missing or disabled on public\.orders"):
             await cutover.run()
         with Primary.connect(new.conninfo) as primary:
             remedy = (await cutover.check())["fence"].remedy
@@ -1275,11 +1287,13 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
             await interrupted.undo()
         with pytest.raises(RuntimeError):
             await (await upgrade.plan_cutover()).run(stopped_at(SetSequences))
-        new.run(disable)
-        interrupted = await upgrade.plan_resume()
-        with pytest.raises(ServerError, match=r"new server accepts .*new\.fence_writes\("):
-            await interrupted.resume()
-        new.run(disable.replace("DISABLE", "ENABLE"))
+        for change in (disable, "DROP TRIGGER shop_fence ON orders"):
+            new.run(change)
+            interrupted = await upgrade.plan_resume()
+            with pytest.raises(ServerError, match=r"new server accepts .*new\.fence_writes\("):
+                await interrupted.resume()
+            with Primary.connect(new.conninfo) as primary:
+                primary.fence_writes(["public.orders"], name="shop_fence")
         await interrupted.resume()
         assert orders(sides) == (102, 102)
         old.run(disable)
@@ -1290,9 +1304,9 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
         order(new)
         assert await differences(upgrade) == []
         rollback = await upgrade.plan_rollback()
-        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+        with pytest.raises(PlanRefused, match=r"fence: missing or disabled on public\.orders"):
             await rollback.run()
-        with pytest.raises(PlanRefused, match=r"fence: disabled on public\.orders"):
+        with pytest.raises(PlanRefused, match=r"fence: missing or disabled on public\.orders"):
             await (await upgrade.plan_finish()).run()
         old.run(disable.replace("DISABLE", "ENABLE"))
         with pytest.raises(
@@ -1302,6 +1316,39 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
         await rollback.undo()
         await (await upgrade.plan_rollback()).run()
         assert orders(sides) == (103, 103)
+
+
+async def test_a_dropped_trigger_of_a_fence_stops_the_next_operation(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    for server in (old,) if old.node.major >= 16 else (old, new):
+        server.run(
+            "CREATE TABLE parent (id int) PARTITION BY RANGE (id)",
+            "CREATE TABLE leaf PARTITION OF parent FOR VALUES FROM (0) TO (100)",
+            "ALTER TABLE leaf REPLICA IDENTITY FULL",
+        )
+    # A statement on the parent fires the parent's trigger only.
+    dropped = (TableName("public", "orders"), TableName("public", "parent"))
+    drop = [f"DROP TRIGGER shop_fence ON {table.name}" for table in dropped]
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        new.run(*drop)
+        status = await upgrade.status()
+        assert (status.phase, status.new_is_fenced) == (UpgradePhase.PREPARED, False)
+        assert status.new_disabled == dropped
+        with pytest.raises(PlanRefused, match=r"fence: missing or .*public\.orders, public\.par"):
+            await (await upgrade.plan_cutover()).run()
+        with Primary.connect(new.conninfo) as primary:
+            primary.fence_writes(dropped, name="shop_fence")
+        assert (await upgrade.status()).new_is_fenced
+        await (await upgrade.plan_cutover()).run()
+        old.run(*drop)
+        status = await upgrade.status()
+        assert (status.phase, status.old_is_fenced) == (UpgradePhase.CUT_OVER, False)
+        assert status.old_disabled == dropped
+        with pytest.raises(PlanRefused, match=r"fence: missing or .*public\.orders, public\.par"):
+            await (await upgrade.plan_finish()).run()
 
 
 async def test_an_upgrade_whose_slot_is_lost_is_given_up_and_prepared_again(
@@ -1624,42 +1671,26 @@ def test_the_copy_of_the_schema_needs_each_role_that_it_names(sides: Pair, namin
         old.run("REASSIGN OWNED BY hidden TO postgres", "DROP OWNED BY hidden", "DROP ROLE hidden")
 
 
-@pytest.mark.pg(">=16")
-async def test_privileges_that_the_new_server_lacks_are_found_before_the_cutover(
+async def test_a_status_says_which_slot_is_missing_and_what_to_do(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
-    programs = old.node.installation.bindir
-    old.run("CREATE ROLE shopkeeper", "CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
-    statements = [
-        "ALTER TABLE public.orders OWNER TO shopkeeper",
-        "GRANT INSERT ON TABLE public.orders TO clerk",
-        "GRANT SELECT (name) ON public.customers TO clerk",
-        "GRANT USAGE ON SCHEMA public TO clerk",
-    ]
-    old.run(*statements)
-    try:
-        async with opened(sides, colour, tmp_path) as upgrade:
-            await (await upgrade.plan_prepare(owners=False, bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            found = (await cutover.check())["privileges"]
-            assert found.severity is Severity.WARNING
-            remedy = str(found.remedy).removeprefix("on the new server: ").split("; ")
-            assert sorted(remedy) == sorted(statements)
-            new.run(*remedy)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-            new.run("DROP TABLE orders, customers")
-            # With owners, nothing is left to set.
-            await (await upgrade.plan_prepare(bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-    finally:
-        for database in (old, new):
-            database.run("REASSIGN OWNED BY shopkeeper TO postgres")
-            database.run("DROP OWNED BY shopkeeper, clerk")
-        old.run("DROP ROLE shopkeeper, clerk")
+    new.run(*TABLES)
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert (await upgrade.status()).lost_slots == ()
+        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
+        dropped = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name = 'shop_1' AND NOT active"""
+        wait_until(lambda: bool(old.all(dropped)))
+        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        status = await upgrade.status()
+        assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
+        text = " ".join(str(status).split())
+        assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
+        # What the text says works.
+        await (await upgrade.plan_finish()).run()
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
 
 
 @pytest.mark.pg(">=18")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 
 import psycopg
 import pytest
@@ -163,14 +166,87 @@ async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
         database.run("INSERT INTO leaf VALUES (1)")
 
 
+def set_patience(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.logical.fence.PATIENCE", seconds)
+
+
+def attempts(caplog: pytest.LogCaptureFixture) -> int:
+    """Return how often a fence has tried to lock its tables since the last call."""
+    count = sum(": DO " in record.getMessage() for record in caplog.records)
+    caplog.clear()
+    return count
+
+
+@pytest.mark.one_colour
+@pytest.mark.matrix
+async def test_an_attempt_to_lock_tables_has_one_limit_for_all_of_them(
+    database: Database,
+    colour: Colour,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "pgreplkit")
+    set_patience(monkeypatch, 0.5)
+    names = [f"t{number}" for number in range(4)]
+    database.run(*(f"CREATE TABLE {name} (i int)" for name in names))
+    waiting = "SELECT relation::regclass::text FROM pg_locks WHERE NOT granted"
+
+    def one_after_another(sessions: list[psycopg.Connection]) -> None:
+        for name, session in zip(names, sessions, strict=True):
+            wait_until(partial(waits_for, name))
+            # Each lock is free before the limit, but not all of them.
+            time.sleep(0.3)
+            session.commit()
+
+    def waits_for(name: str) -> bool:
+        return (name,) in database.all(waiting)
+
+    async with await colour.primary(database.conninfo) as primary:
+        with ThreadPoolExecutor() as pool, ExitStack() as stack:
+            sessions = [stack.enter_context(psycopg.connect(database.conninfo)) for _ in names]
+            for statement in ("INSERT INTO {} VALUES (1)", "SELECT FROM {}"):
+                for name, session in zip(names, sessions, strict=True):
+                    session.execute(statement.format(name).encode())
+                ended = pool.submit(one_after_another, sessions)
+                if statement.startswith("INSERT"):
+                    fence = await primary.fence_writes(names, timeout=60)
+                else:
+                    await fence.lift(timeout=60)
+                ended.result()
+                assert attempts(caplog) >= 2
+
+
+@pytest.mark.one_colour
+@pytest.mark.matrix
+async def test_writers_have_as_much_time_as_the_attempts_of_a_fence(
+    database: Database,
+    colour: Colour,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "pgreplkit")
+    set_patience(monkeypatch, 0.2)
+    database.run(*PARTITIONED)
+    async with await colour.primary(database.conninfo) as primary:
+        with psycopg.connect(database.conninfo) as app:
+            app.execute("INSERT INTO other VALUES (1)")
+            with pytest.raises(WaitTimeout, match="other"):
+                await primary.fence_writes(["leaf", "other"], timeout=2)
+    # Twice as many without pauses. The last one is at the deadline.
+    assert 1 <= attempts(caplog) <= 6
+
+
 @pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
-    database: Database, colour: Colour
+    database: Database, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Shorter attempts end before the server finds the deadlock.
+    set_patience(monkeypatch, 0.6)
     database.run("CREATE TABLE a (i int)", "CREATE TABLE b (i int)")
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    # Before its lock_timeout, and before the clients, who wait for a second.
+    # Before the clients, who wait for a second.
     impatient = make_conninfo(database.conninfo, options="-c deadlock_timeout=200ms")
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'b'::regclass"
     async with await colour.primary(impatient) as primary:

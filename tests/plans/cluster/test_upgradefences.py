@@ -54,6 +54,12 @@ def test_the_source_of_an_operation_is_fenced_with_all_its_publications() -> Non
         assert must_be_fenced(after(journal, len(journal.steps)))[source] == tuple(names)
 
 
+def test_the_target_of_an_operation_is_fenced_with_all_tables_of_the_preparation() -> None:
+    for journal in JOURNALS:
+        target = next(one.node for one in journal.steps if isinstance(one, do.OpenTables))
+        assert must_be_fenced(after(journal, 0)) == {target: tuple(GROUPS)}
+
+
 def test_an_end_needs_no_fence() -> None:
     journal = finish_journal(NAMES, [*GROUPS], back=[])
     assert must_be_fenced(after(journal, 1)) == {}

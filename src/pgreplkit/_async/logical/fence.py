@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from itertools import cycle
 
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.coverage import insist_on_all
@@ -174,8 +175,10 @@ async def make_fence(
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
-            statements = _fencing(batch, already, disabled, name)
-            await _patiently(link, operation, statements, batch, backoff)
+            # The list has the partitions too, each of which is locked by itself.
+            locking = [SQL(sql.LOCK).format(parts.table(table)) for table in batch]
+            fencing = _fencing(batch, already, disabled, name)
+            await _patiently(link, operation, locking, fencing, batch, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
         with suppress(Error):
@@ -243,35 +246,38 @@ async def _drop_triggers(
     for start in range(0, len(tables), AT_ONCE):
         batch, trigger = tables[start : start + AT_ONCE], Identifier(name)
         drops = [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(table)) for table in batch]
-        await _patiently(link, operation, drops, batch, backoff, waits_for_readers=True)
+        await _patiently(link, operation, drops, (), batch, backoff, waits_for_readers=True)
 
 
 async def _patiently(
     link: AsyncLink,
     operation: str,
-    statements: Sequence[Composed],
+    locking: Sequence[Composed],
+    others: Sequence[Composed],
     tables: Sequence[TableName],
     backoff: Backoff,
     *,
     waits_for_readers: bool = False,
 ) -> None:
-    """Execute statements that lock tables, in many short attempts.
+    """Execute statements that lock tables, then others, in many short attempts.
 
     Raises: WaitTimeout with the sessions that hold locks.
     """
-    patience = PATIENCE
+    turns = cycle(PATIENCE)
+    patience = next(turns)
     while True:
+        began = time.monotonic()
+        limit = max(1, round(1000 * min(patience, backoff.left or patience)))
         try:
-            limit = max(1, round(1000 * min(patience, backoff.left or patience)))
-            lock_timeout = SQL(sql.LOCK_TIMEOUT).format(Literal(f"{limit}ms"))
             # One string, which is one transaction: with a round trip for each table, clients would
             # wait for longer.
-            whole = SQL(";\n").join([lock_timeout, *statements])
+            whole = SQL(";\n").join([_within(link, limit, locking), *others])
             await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except ServerError as error:
             # A deadlock rolls the attempt back as lock_timeout does.
             if error.sqlstate != DEADLOCK_DETECTED and not isinstance(error, StatementTimeout):
                 raise
+            attempt = time.monotonic() - began
             # At once: a moment later other sessions may hold the locks.
             blockers = await read_blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:
@@ -281,15 +287,22 @@ async def _patiently(
                     f" locks, which are held by: {held}; end these transactions, or repeat with a"
                     " longer timeout"
                 ) from error
-            patience = PATIENCE
+            patience = next(turns)
             if not await _cancel_vacuums(link, operation, blockers):
                 # They yield to a waiting lock only after deadlock_timeout.
                 record = await link.one(operation, sql.DEADLOCK_TIMEOUT)
                 patience = 1.5 * float(record["seconds"])
-            # The writers that queued behind this attempt get their turn.
-            await sleep(backoff.next_pause())
+            # The writers that queued behind this attempt have as much time for themselves.
+            await sleep(min(attempt, backoff.left))
         else:
             return
+
+
+def _within(link: AsyncLink, limit: int, statements: Sequence[Composed]) -> Composed:
+    """Return a statement that executes others, which wait for locks for ``limit`` ms in all."""
+    listed = SQL(", ").join(Literal(each.as_string(link.connection)) for each in statements)
+    body = SQL(sql.WITHIN).format(statements=SQL("ARRAY[{}]").format(listed), limit=Literal(limit))
+    return SQL(sql.DO).format(Literal(body.as_string(link.connection)))
 
 
 async def _cancel_vacuums(
@@ -322,9 +335,7 @@ async def read_blockers(
 def _fencing(
     batch: Sequence[TableName], already: set[TableName], disabled: set[TableName], name: str
 ) -> list[Composed]:
-    """Return the statements that fence the tables; they lock also those that are fenced already."""
-    # The list has the partitions too, each of which is locked by itself.
-    only: list[Composable] = [SQL("ONLY {}").format(parts.table(table)) for table in batch]
+    """Return the statements that fence the tables, which are locked already."""
     function = Identifier(name, FUNCTION)
     triggers = [
         SQL(sql.ADD_TRIGGER).format(Identifier(name), parts.table(table), function)
@@ -336,7 +347,7 @@ def _fencing(
         for table in batch
         if table in disabled
     ]
-    return [SQL(sql.LOCK).format(SQL(", ").join(only)), *triggers, *enabling]
+    return [*triggers, *enabling]
 
 
 def _function(name: str, body: str) -> Composed:

@@ -15,9 +15,12 @@ FUNCTION = "pgreplkit_refuse_writes"
 """The trigger function of a fence, in a schema of the fence's name: so a fence is found again."""
 AT_ONCE = 1000
 """Tables locked in one transaction: each needs a few of the 6,400 locks that the defaults allow."""
-PATIENCE = 0.3
-"""Seconds for which one attempt waits for locks. New writers queue behind it for that time, and it
-is shorter than deadlock_timeout, so that the applications do not become victims of a deadlock."""
+PATIENCE = (*8 * [0.02], *4 * [0.04], *2 * [0.08], 0.16, 0.3)
+"""Seconds for which attempts wait for all their locks, one after the other, and again from the
+first on. New writers queue behind an attempt for that time. Most are short: a writer that has
+locked one table, and waits for another one that the attempt has, lets it fail however long it
+waits. The longest ones succeed between transactions that take as long, and are shorter than
+deadlock_timeout, so that the applications do not become victims of a deadlock."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +112,7 @@ def refusal(hint: str) -> str:
     )
 
 
-LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
+LOCK = "LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE"
 """Waits for all transactions that have written, also on tables that have the trigger already."""
 ADD_TRIGGER = (
     "CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}"
@@ -120,6 +123,19 @@ DROP_TRIGGER = "DROP TRIGGER IF EXISTS {} ON {}"
 DROP_FUNCTION = "DROP FUNCTION IF EXISTS {}()"
 DROP_SCHEMA = "DROP SCHEMA IF EXISTS {}"
 LOCK_TIMEOUT = "SELECT set_config('lock_timeout', {}, true)"
+WITHIN = """
+    DECLARE statement text;
+    BEGIN
+        FOREACH statement IN ARRAY {statements}::text[] LOOP
+            PERFORM set_config('lock_timeout', greatest(1, {limit} - 1000 * extract(
+                epoch FROM clock_timestamp() - transaction_timestamp()))::int::text, true);
+            EXECUTE statement;
+        END LOOP;
+    END
+"""
+"""The body of DO for statements that wait for locks, ``limit`` milliseconds in all: lock_timeout
+counts for each lock, and statement_timeout cannot be set within a statement."""
+DO = "DO {}"
 REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
 """Whether a row of pg_proc is the function of a fence that was not lifted."""
 REFUSES_WRITES = f"""

@@ -80,21 +80,23 @@ def completing(node: str, tables: Sequence[TableName], fence: str) -> str:
 def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
     """Return the servers that refuse writes between the steps that are done and those that are not.
 
-    Each has the publications of which all tables are fenced; of the other server the operation
-    knows none.
+    Each has the publications, or subscriptions, of which all tables are fenced.
     """
     kinds = [type(step) for step in journal.steps]
     if do.FenceTables not in kinds:
         return {}
     fenced, done = kinds.index(do.FenceTables), len(journal.done)
     found: dict[str, tuple[str, ...]] = {}
+    waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
+    arms = [step for step in journal.steps if isinstance(step, do.ArmForward)]
+    # Each publication has the name of its subscription.
+    applied = waits[0].subscriptions if waits else ()
     if done > fenced:
-        waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
-        # Each publication has the name of its subscription.
-        found[journal.steps[fenced].node] = waits[0].subscriptions if waits else ()
+        found[journal.steps[fenced].node] = applied
     # An attempt that was killed may have opened it already.
     if do.OpenTables in kinds and done < (opened := kinds.index(do.OpenTables)):
-        found[journal.steps[opened].node] = ()
+        # The old server has had no fence on tables that were added to the way back.
+        found[journal.steps[opened].node] = arms[0].subscriptions if arms else applied
     return found
 
 

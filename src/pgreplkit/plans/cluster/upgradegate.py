@@ -70,7 +70,8 @@ def cutover_findings(
         ok=not unpublished,
         observed=names_of([str(table) for table in unpublished]),
         needed="no tables that were created since the preparation",
-        remedy="add them to a publication, and refresh its subscription",
+        remedy="add them to a publication, refresh its subscription, and complete the fence of the"
+        " new server",
     )
     yield checked(
         "long writers",
@@ -145,12 +146,14 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
 
 
 def _fence_finding(status: UpgradeStatus, node: str, disabled: Sequence[TableName]) -> Finding:
-    """Return the finding about a fence that someone has disabled: clients may have written."""
+    """Return the finding about a fence that someone has altered: clients may have written."""
     fence = Names(upgrade=status.name).fence
     return checked(
         "fence",
         ok=not disabled,
-        observed=f"disabled on {', '.join(map(str, disabled))}" if disabled else "enabled",
+        observed=f"missing or disabled on {', '.join(map(str, disabled))}"
+        if disabled
+        else "enabled",
         needed=f"the trigger {fence} enabled on all tables of the {node} server, as it was created",
         remedy=f"{completing(node, disabled, fence)}; then remove the rows that compare() finds on"
         f" the {node} server only",
