@@ -255,7 +255,7 @@ async def test_a_failed_transaction_is_reported(cluster: Cluster, colour: Colour
 
 
 async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: Colour) -> None:
-    async with await colour.connect(cluster.primary.conninfo) as server:
+    async with await colour.primary(cluster.primary.conninfo) as server:
         [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
         run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
         for _ in range(2):
