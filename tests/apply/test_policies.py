@@ -101,6 +101,8 @@ def test_conflicts_are_listed_since_a_time_with_a_zone(since: Any) -> None:
 def test_a_difference_is_added_once() -> None:
     with pytest.raises(ValueError, match=r"a column of public\.t is named twice: n, n"):
         DeltaColumns({"t": ["n", "n"]})
+    with pytest.raises(ValueError, match=r"a column of public\.t is empty or contains NUL: ''"):
+        DeltaColumns({"t": [""]})
 
 
 def test_the_node_that_is_named_first_wins() -> None:

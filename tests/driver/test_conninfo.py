@@ -229,3 +229,14 @@ def test_a_malformed_connection_string_is_refused_without_its_text(conninfo: str
         ) as caught:
             use(conninfo)
         assert conninfo not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["conninfo", "parameter"])
+def test_a_text_that_is_not_utf8_is_refused_without_repeating_it(where: str) -> None:
+    # As Python returns bytes of the environment.
+    text = b"secret\xff".decode(errors="surrogateescape")
+    params = {"password": text} if where == "parameter" else {}
+    with pytest.raises(ConnectionFailed, match="UTF-8 does not have") as caught:
+        complete(f"password={text}" if where == "conninfo" else "", params)
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__context__ is None

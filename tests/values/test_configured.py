@@ -17,6 +17,8 @@ def test_a_text_that_is_not_toml_is_refused() -> None:
     assert parse_toml("name = 'orders'") == {"name": "orders"}
     with pytest.raises(ValueError, match=r"could not read the configuration: it is not TOML"):
         parse_toml("name = ")
+    with pytest.raises(ValueError, match=r"the configuration: a number .* too long"):
+        parse_toml("n = " + "9" * 5000)
 
 
 def test_unknown_and_missing_keys_are_named_with_their_table() -> None:
@@ -30,9 +32,21 @@ def test_unknown_and_missing_keys_are_named_with_their_table() -> None:
 def test_a_bool_is_not_a_number() -> None:
     insist_on_type(5, "retries", int, "a number")
     insist_on_type(True, "copy", bool, "true or false")
-    for given in (True, "5"):
-        with pytest.raises(ValueError, match=f"'retries' must be a number, got {given!r}"):
+    for given, shown in ((True, "True"), ("5", "a string")):
+        with pytest.raises(ValueError, match=f"'retries' must be a number, got {shown}"):
             insist_on_type(given, "retries", int, "a number")
+
+
+@pytest.mark.parametrize("given", ["secret", ["secret"], {"password": "secret"}])
+def test_a_value_that_may_be_a_password_is_not_repeated(given: object) -> None:
+    for check in (
+        lambda: insist_on_type(given, "publisher", int, "a number"),
+        lambda: insist_on_strings([given, 1], "publisher"),
+        lambda: called(int, "publisher", [given]),
+    ):
+        with pytest.raises(ValueError, match="'publisher' must be") as raised:
+            check()
+        assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("given", ["p", [1], None])

@@ -8,13 +8,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
+from functools import partial
 from inspect import isawaitable
 from threading import Thread
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakMethod
 
 T = TypeVar("T")
 Job: TypeAlias = Task[T]
+Call: TypeAlias = Callable[[], Coroutine[object, object, T]]
+"""A call for a task; of a thread in the sync twin."""
 
 _CANCELLED_WITHIN = 1.0
 """Seconds for a caller's hook to end when it is cancelled; it may suppress the cancellation."""
@@ -30,7 +33,7 @@ class TaskGroup:
         self._jobs: set[Task[object]] = set()
         self._closed = asyncio.Event()
 
-    def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:
+    def start(self, call: Call[T]) -> Job[T]:
         """Start a task."""
         job = asyncio.ensure_future(call())
         # The event loop itself has only a weak reference to a task.
@@ -55,8 +58,29 @@ class TaskGroup:
         jobs = [*self._jobs]
         for job in jobs:
             job.cancel()
-        # One task that failed must not hide that another is still running.
-        await asyncio.gather(*jobs, return_exceptions=True)
+        # One task that failed must not hide that another is still running, and a caller that is
+        # cancelled meanwhile must not close the connections that they still use.
+        await shielded(partial(_ended, jobs))
+
+
+async def _ended(jobs: Sequence[Task[object]]) -> None:
+    await asyncio.gather(*jobs, return_exceptions=True)
+
+
+async def shielded(call: Call[T]) -> T:
+    """Run a call to its end; if the caller is cancelled, wait for that end first."""
+    job = asyncio.ensure_future(call())
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        # A second cancellation must not end the wait.
+        while not job.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([job])
+        if not job.cancelled():
+            # asyncio logs an exception that was never retrieved.
+            job.exception()
+        raise
 
 
 async def to_thread(call: Callable[[], T]) -> T:
@@ -66,15 +90,28 @@ async def to_thread(call: Callable[[], T]) -> T:
 
 async def to_thread_shielded(call: Callable[[], T]) -> T:
     """Run a blocking call in a thread; if the caller is cancelled, wait for its end first."""
-    job = asyncio.ensure_future(asyncio.to_thread(call))
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        # A second cancellation must not end the wait: the thread still uses the caller's files.
-        while not job.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([job])
-        raise
+    # The thread still uses the caller's files.
+    return await shielded(partial(asyncio.to_thread, call))
+
+
+class Closable(Protocol):
+    """An object that has to be closed."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+async def abandon(job: Job[Closable]) -> None:
+    """Cancel a job whose result would have to be closed."""
+    job.cancel()
+    await shielded(partial(_closed, job))
+
+
+async def _closed(job: Job[Closable]) -> None:
+    await asyncio.wait([job])
+    # It may have ended before it could be cancelled.
+    if not job.cancelled() and job.exception() is None:
+        await job.result().close()
 
 
 async def wait_readable(descriptor: int, timeout: float) -> bool:
@@ -220,7 +257,7 @@ class Runner:
         jobs = [*self._jobs]
         for job in jobs:
             job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await shielded(partial(_ended, jobs))
 
 
 def insist_on_hook(hook: object, name: str) -> None:

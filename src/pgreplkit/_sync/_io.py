@@ -16,11 +16,13 @@ from queue import Empty, SimpleQueue
 from select import POLLIN, POLLNVAL, POLLOUT, poll
 from threading import Event, Lock as Lock, RLock, Semaphore, Thread
 from time import sleep as sleep
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakMethod
 
 T = TypeVar("T")
 Job: TypeAlias = Future[T]
+Call: TypeAlias = Callable[[], T]
+"""A call for a thread; for a task in the async twin."""
 
 
 class TaskGroup:
@@ -35,7 +37,7 @@ class TaskGroup:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._closed = Event()
 
-    def start(self, call: Callable[[], T]) -> Job[T]:
+    def start(self, call: Call[T]) -> Job[T]:
         """Start a call in a thread."""
         job: Job[T] = Future()
         self._calls.put((job, call))
@@ -87,6 +89,28 @@ def to_thread(call: Callable[[], T]) -> T:
 def to_thread_shielded(call: Callable[[], T]) -> T:
     """Run a blocking call."""
     return call()
+
+
+def shielded(call: Call[T]) -> T:
+    """Run a call to its end."""
+    return call()
+
+
+class Closable(Protocol):
+    """An object that has to be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+def abandon(job: Job[Any]) -> None:
+    """Close the result of a call that is no longer wanted, and cannot be cancelled."""
+    job.add_done_callback(_close)
+
+
+def _close(job: Job[Closable]) -> None:
+    if not job.cancelled() and job.exception() is None:
+        job.result().close()
 
 
 def wait_readable(descriptor: int, timeout: float) -> bool:

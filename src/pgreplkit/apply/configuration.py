@@ -24,6 +24,7 @@ from pgreplkit.values.configured import (
     insist_on_type,
     parse_toml,
     refused,
+    shown,
 )
 
 _POLICIES: Mapping[str, Callable[..., Policy]] = {
@@ -74,7 +75,8 @@ def parse_configuration(text: str) -> ApplierConfiguration:
     for key in given.keys() & {*_SWITCHES}:
         insist_on_type(given[key], key, bool, "true or false")
     for key in given.keys() & _NUMBERS.keys():
-        insist_on_type(given[key], key, _NUMBERS[key], "a number")
+        kind = _NUMBERS[key]
+        insist_on_type(given[key], key, kind, "a whole number" if kind is int else "a number")
     insist_on_strings(given["publications"], "publications")
     # An argument that the file leaves out has the applier's own default.
     options = {key: given[key] for key in given if key not in ("publisher", "subscriber", "name")}
@@ -91,11 +93,11 @@ def _policy(given: object) -> Policy:
     """Return the policy of a name, or of a table with its ``policy`` and its arguments."""
     arguments = {"policy": given} if isinstance(given, str) else given
     if not isinstance(arguments, dict):
-        raise refused(f"'conflicts' must be a string or a table, got {given!r}")
+        raise refused(f"'conflicts' must be a string or a table, got {shown(given)}")
     name = arguments.pop("policy", None)
     if name is None:
         raise refused(f"'conflicts.policy' is missing: one of {', '.join(_POLICIES)}")
-    if name not in _POLICIES:
+    if not isinstance(name, str) or name not in _POLICIES:
         raise refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
     return called(_POLICIES[name], "conflicts", arguments)
 

@@ -7,9 +7,24 @@ import attrs
 _TIES = ("rank", "row")
 
 
+def _name(name: str, what: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of {what} must be a str, not {type(name).__name__}")
+    if not name or "\0" in name:
+        raise ValueError(f"the name of {what} must not be empty or contain NUL, got {name!r}")
+    return name
+
+
+def _node(name: str) -> str:
+    return _name(name, "a node")
+
+
 def _names(given: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise TypeError(f"origins must be a mapping of names, not {type(given).__name__}")
+    for origin, node in given.items():
+        _name(origin, "an origin")
+        _name(node, f"the node of the origin {origin!r}")
     return {**given}
 
 
@@ -17,6 +32,7 @@ def _ranks(given: Mapping[str, int]) -> dict[str, int]:
     if not isinstance(given, Mapping):
         raise TypeError(f"ranks must be a mapping of nodes to numbers, not {type(given).__name__}")
     for node, rank in given.items():
+        _name(node, "a node")
         # The server compares ranks as int.
         if type(rank) is not int or not 0 <= rank < 1 << 31:
             raise ValueError(f"the rank of {node!r} must be an int >= 0, got {rank!r}")
@@ -35,9 +51,9 @@ class Membership:
     can be in conflict.
     """
 
-    node: str
+    node: str = attrs.field(converter=_node)
     """The subscriber's own name: rows without an origin are of this node."""
-    source: str
+    source: str = attrs.field(converter=_node)
     """The publisher's name."""
     ranks: Mapping[str, int] = attrs.field(converter=_ranks)
     """A number for each node: of changes with equal commit times, the higher one wins."""

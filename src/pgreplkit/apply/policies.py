@@ -200,6 +200,8 @@ def _delta_columns(
         for column in columns[name]:
             if not isinstance(column, str):
                 raise TypeError(f"a column of {name} must be a str, not {type(column).__name__}")
+            if not column or "\0" in column:
+                raise ValueError(f"a column of {name} is empty or contains NUL: {column!r}")
         # Its differences would be added twice.
         if len({*columns[name]}) < len(columns[name]):
             raise ValueError(f"a column of {name} is named twice: {', '.join(columns[name])}")

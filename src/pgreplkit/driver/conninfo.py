@@ -48,6 +48,13 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
             "the connection string contains the character NUL",
             remedy="remove it: libpq would ignore everything after it",
         )
+    # As text of the environment that is not UTF-8. The error of Python itself repeats the string.
+    if any(map(_has_surrogate, (conninfo, *params.values()))):
+        raise ConnectionFailed(
+            "connect",
+            "the connection string contains bytes or characters that UTF-8 does not have",
+            remedy="write it in UTF-8",
+        )
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
     # Only a fallback: a name in the environment or a service file comes first.
@@ -59,6 +66,10 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     if "connect_timeout" in resolved(completed):
         return completed
     return make_conninfo(completed, connect_timeout="10")
+
+
+def _has_surrogate(text: object) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in str(text))
 
 
 def parameters_of(

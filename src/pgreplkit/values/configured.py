@@ -19,13 +19,26 @@ def parse_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"could not read the configuration: it is not TOML: {error}") from None
     except RecursionError:
-        found = "its arrays or tables are nested too deeply"
-        raise ValueError(f"could not read the configuration: {found}") from None
+        raise refused("its arrays or tables are nested too deeply") from None
+    except ValueError:
+        # Python converts a limited number of digits.
+        raise refused("a number in it is too long") from None
 
 
 def refused(found: str) -> ValueError:
     """Return the error of a wrong configuration."""
     return ValueError(f"could not read the configuration: {found}")
+
+
+def shown(value: object) -> str:
+    """Return a value for an error; of texts, arrays and tables only the kind.
+
+    They may hold a password, as a connection string does under a wrong key.
+    """
+    for kind, name in ((str, "a string"), (list, "an array"), (dict, "a table")):
+        if isinstance(value, kind):
+            return name
+    return repr(value)
 
 
 def insist_on_keys(
@@ -51,7 +64,7 @@ def insist_on_type(value: object, key: str, kind: Any, what: str) -> None:
     """
     # In Python a bool is an int too.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise refused(f"{key!r} must be {what}, got {value!r}")
+        raise refused(f"{key!r} must be {what}, got {shown(value)}")
 
 
 def insist_on_strings(value: object, key: str) -> None:
@@ -69,7 +82,7 @@ def called(make: Callable[..., T], key: str, arguments: object) -> T:
     Raises: ValueError.
     """
     if not isinstance(arguments, dict):
-        raise refused(f"{key!r} must be a table, got {arguments!r}")
+        raise refused(f"{key!r} must be a table, got {shown(arguments)}")
     try:
         return make(**arguments)
     except (TypeError, ValueError) as error:

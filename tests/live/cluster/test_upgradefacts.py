@@ -92,6 +92,22 @@ FUNCTIONS = (
 
 
 @pytest.mark.pg(">=11")
+def test_the_facts_of_many_tables_are_too_cheap_for_jit(database: Database) -> None:
+    database.run(
+        """DO $$ BEGIN FOR number IN 1..200 LOOP
+            EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, name text, x json)', number);
+            EXECUTE format('ALTER TABLE t%s REPLICA IDENTITY FULL', number);
+        END LOOP; END $$""",
+        "ANALYZE pg_class, pg_attribute, pg_type, pg_constraint, pg_depend, pg_index",
+    )
+    for statement in (TABLES, FACTS):
+        plans: list[dict[str, dict[str, float]]]
+        plans = database.one(f"EXPLAIN (FORMAT JSON) {statement}")  # type: ignore[assignment]
+        # The default of jit_above_cost; a compilation takes seconds, the query milliseconds.
+        assert plans[0]["Plan"]["Total Cost"] < 100_000
+
+
+@pytest.mark.pg(">=11")
 def test_functions_are_found_where_the_server_evaluates_them_by_itself(database: Database) -> None:
     database.run(*FUNCTIONS, "CREATE TABLE parts (id int) PARTITION BY RANGE (divided(id))")
     wanted = ["checked", "divided", "indexed", "operated"]
@@ -213,15 +229,15 @@ def test_a_role_that_cannot_copy_the_schema_is_found_before_the_preparation(
             upgrade = Upgrade(old, new, name="shop")
             found = upgrade.check()["owners"]
             assert (found.severity, found.remedy) == ("critical", "GRANT shopkeeper TO mover")
-            public = upgrade.check()["schema public"]
+            public = upgrade.check()["schemas"]
             grant = "GRANT CREATE ON SCHEMA public TO mover"
             assert (public.severity, public.remedy) == ("critical", f"on the new server: {grant}")
             without_owners = upgrade.plan_prepare(owners=False)
-            assert without_owners.check()["schema public"].severity == "critical"
+            assert without_owners.check()["schemas"].severity == "critical"
             plan = upgrade.plan_prepare(copy_schema=False)
-            assert plan.check()["schema public"].severity == "ok"
+            assert plan.check()["schemas"].severity == "ok"
             other.run(grant)
-            assert upgrade.check()["schema public"].severity == "ok"
+            assert upgrade.check()["schemas"].severity == "ok"
             for plan in (without_owners, upgrade.plan_prepare(copy_schema=False)):
                 assert plan.check()["owners"].severity == "ok"
             other.run(found.remedy)

@@ -301,11 +301,10 @@ async def test_missing_rights_are_found_before_anything_is_changed(
         ):
             upgrade = colour.bound(kind(inner(here), inner(there), name="shop"))  # type: ignore[arg-type]
             found = await upgrade.check()
-            lacking = [one for one in found if one.check.endswith(": rights") and one.remedy]
-            # Before anything that the role may not read.
+            # Both find them before anything that the role may not read.
             of_plan = await (await upgrade.plan_prepare(copy_schema=False)).check()
-            if lacking:
-                assert [*of_plan] == lacking
+            for node in ("old", "new"):
+                assert of_plan[f"{node}: rights"] == found[f"{node}: rights"]
             return {
                 one.check: (one.found, one.remedy)
                 for one in found
@@ -616,7 +615,15 @@ async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
         remedy = (await upgrade.check())["rows on the new server"].remedy
         assert remedy is not None
         new.run(*remedy.split("; "))
-        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_prepare(copy_schema=False)).run(stopped_at(FenceTables))
+        (copy := tmp_path / "copy").mkdir()
+        shutil.copy(tmp_path / "journal.json", copy)
+        await (await upgrade.plan_resume()).resume()
+        # In this journal, no step was begun.
+        async with opened(sides, colour, copy) as stale:
+            await (await stale.plan_resume()).undo()
+        assert (await upgrade.status()).new_is_fenced
         assert orders(sides) == (101, 101)
 
 
@@ -1664,42 +1671,26 @@ def test_the_copy_of_the_schema_needs_each_role_that_it_names(sides: Pair, namin
         old.run("REASSIGN OWNED BY hidden TO postgres", "DROP OWNED BY hidden", "DROP ROLE hidden")
 
 
-@pytest.mark.pg(">=16")
-async def test_privileges_that_the_new_server_lacks_are_found_before_the_cutover(
+async def test_a_status_says_which_slot_is_missing_and_what_to_do(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
-    programs = old.node.installation.bindir
-    old.run("CREATE ROLE shopkeeper", "CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
-    statements = [
-        "ALTER TABLE public.orders OWNER TO shopkeeper",
-        "GRANT INSERT ON TABLE public.orders TO clerk",
-        "GRANT SELECT (name) ON public.customers TO clerk",
-        "GRANT USAGE ON SCHEMA public TO clerk",
-    ]
-    old.run(*statements)
-    try:
-        async with opened(sides, colour, tmp_path) as upgrade:
-            await (await upgrade.plan_prepare(owners=False, bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            found = (await cutover.check())["privileges"]
-            assert found.severity is Severity.WARNING
-            remedy = str(found.remedy).removeprefix("on the new server: ").split("; ")
-            assert sorted(remedy) == sorted(statements)
-            new.run(*remedy)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-            new.run("DROP TABLE orders, customers")
-            # With owners, nothing is left to set.
-            await (await upgrade.plan_prepare(bindir=programs)).run()
-            cutover = await upgrade.plan_cutover(lambda node: None)
-            assert (await cutover.check())["privileges"].severity is Severity.OK
-            await (await upgrade.plan_resume()).undo()
-    finally:
-        for database in (old, new):
-            database.run("REASSIGN OWNED BY shopkeeper TO postgres")
-            database.run("DROP OWNED BY shopkeeper, clerk")
-        old.run("DROP ROLE shopkeeper, clerk")
+    new.run(*TABLES)
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert (await upgrade.status()).lost_slots == ()
+        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
+        dropped = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name = 'shop_1' AND NOT active"""
+        wait_until(lambda: bool(old.all(dropped)))
+        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        status = await upgrade.status()
+        assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
+        text = " ".join(str(status).split())
+        assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
+        # What the text says works.
+        await (await upgrade.plan_finish()).run()
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
 
 
 @pytest.mark.pg(">=18")

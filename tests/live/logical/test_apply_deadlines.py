@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from threading import Timer
+from contextlib import ExitStack, contextmanager, suppress
+from threading import Thread, Timer
 from typing import Any
 
 import attrs
+import psutil
 import psycopg
 import pytest
-from clusters import Cluster, wait_until
+from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Pair, end, publishing
+from databases import Pair, end, make_pair, publishing
 
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
+from pgreplkit.lab import Node
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 # More than the buffers of both sockets and of the pipeline take.
@@ -204,3 +208,115 @@ async def test_a_run_that_is_cancelled_ends_its_sessions(
                 await one.run()
         wait_until(lambda: held.has_no_session)
     await insist_on_continuing(two, one, wait)
+
+
+@waits("copied table", "slot")
+async def test_a_run_that_is_cancelled_again_and_again_ends_its_sessions(
+    two: Pair, colour: Colour, wait: Wait
+) -> None:
+    if colour.name == "sync":
+        pytest.skip("only tasks can be cancelled")
+    one = await wait.prepare(two, colour)
+    with ExitStack() as stack:
+        held = holding(stack, two, wait)
+        running = asyncio.ensure_future(one.run())
+        await asyncio.sleep(1)
+        while not running.done():
+            running.cancel()
+            await asyncio.sleep(0.001)
+        assert running.cancelled()
+        assert [*asyncio.all_tasks()] == [asyncio.current_task()]
+        wait_until(lambda: held.has_no_session)
+    await insist_on_continuing(two, one, wait)
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """Yield the port of a server that accepts connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("side", ["publisher", "subscriber"])
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["deadline", "stop"])
+async def test_a_run_ends_while_a_server_does_not_answer_its_connection(
+    two: Pair, colour: Colour, side: str, is_stopped: bool
+) -> None:
+    with silent() as port:
+        servers = {name: getattr(two, name).conninfo for name in ("publisher", "subscriber")}
+        servers[side] = f"host=127.0.0.1 port={port} dbname=x user=x"
+        kind: Any = AsyncApplier if colour.name == "async" else Applier
+        one = colour.bound(kind(*servers.values(), "one", publications=["p"]))
+        started = time.monotonic()
+        if is_stopped:
+            Timer(1, stopping(one)).start()
+            await one.run()
+        else:
+            with pytest.raises(WaitTimeout, match=f"127.0.0.1:{port} has not accepted"):
+                await one.run(timeout=1)
+        assert 1 <= time.monotonic() - started < 3
+    # Also the session on the server that answers.
+    own = two.subscriber if side == "publisher" else two.publisher
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    wait_until(lambda: own.one(sessions) == 1)
+
+
+@contextmanager
+def paused(node: Node) -> Iterator[None]:
+    """Stop all processes of a server; the kernel still accepts its connections."""
+    first_line = (node.data_directory / "postmaster.pid").read_text().split("\n", 1)[0]
+    postmaster = psutil.Process(int(first_line))
+    # The postmaster first, so that none is added.
+    postmaster.send_signal(signal.SIGSTOP)
+    processes = [postmaster, *postmaster.children()]
+    for process in processes[1:]:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            # One whose client had gone may just have ended.
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+
+def pause_when_used(stack: ExitStack, pair: Pair, node: Node) -> None:
+    """Pause a server as soon as the applier has its slot, and copies or streams."""
+    sessions = """SELECT count(*) > 2 FROM pg_stat_activity
+        WHERE datname = current_database()"""
+    wait_until(lambda: pair.publisher.one(sessions) is True)
+    stack.enter_context(paused(node))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("side", ["publisher", "subscriber"])
+@pytest.mark.parametrize("phase", ["connecting", "copying", "streaming"])
+async def test_a_run_ends_at_its_deadline_while_a_server_is_paused(
+    clusters: Clusters, major: int, colour: Colour, side: str, phase: str
+) -> None:
+    settings = {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=major, settings=settings) for _ in range(2)]
+    pair = make_pair(*nodes)
+    one = applier(pair, colour)
+    rows = "INSERT INTO one SELECT i, 'x' FROM generate_series(2000, 200000) AS i"
+    if phase == "copying":
+        pair.publisher.run(rows)
+    else:
+        await one.run(stop_at=end(pair.publisher), timeout=30)
+    node = nodes[side == "subscriber"]
+    with ExitStack() as stack:
+        if phase == "connecting":
+            stack.enter_context(paused(node))
+        else:
+            pausing = Thread(target=lambda: pause_when_used(stack, pair, node), daemon=True)
+            pausing.start()
+        started = time.monotonic()
+        with pytest.raises(WaitTimeout):
+            await one.run(timeout=3)
+        assert time.monotonic() - started < 25
+    await one.run(stop_at=end(pair.publisher), timeout=60)
+    for table in ("one", "two"):
+        there, here = pair.rows(table)
+        assert there == here
+    for each in nodes:
+        each.stop("immediate")

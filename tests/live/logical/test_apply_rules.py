@@ -242,3 +242,15 @@ def test_a_value_that_python_cannot_load_for_a_function_is_not_shown(
         one.run(stop_at=end(two.publisher), timeout=20)
     assert "0044" not in str(raised.value)
     assert "public.t" in str(raised.value)
+
+
+@pytest.mark.pg(">=10")
+def test_a_table_that_a_crash_would_empty_is_reported(two: Pair) -> None:
+    check = "table public.t, its persistence"
+    one = applier(two, TableRule())
+    assert check not in str(one.check())
+    two.subscriber.run("ALTER TABLE t SET UNLOGGED")
+    found = one.check()[check]
+    assert (found.severity, found.found) == (Severity.WARNING, "public.t: not logged")
+    two.subscriber.run(found.remedy)
+    assert check not in str(one.check())

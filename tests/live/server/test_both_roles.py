@@ -113,6 +113,24 @@ async def test_reading_a_hidden_setting_names_the_role_to_grant(
     assert 'GRANT pg_read_all_settings TO "stranger"' in str(caught.value)
 
 
+async def test_a_member_of_pg_monitor_without_one_of_its_functions_is_told_to_grant_it(
+    cluster: Cluster, colour: Colour
+) -> None:
+    function = "EXECUTE ON FUNCTION pg_ls_waldir()"
+    run(cluster.primary, f"REVOKE {function} FROM pg_monitor")
+    try:
+        async with await colour.connect(conninfo_as(cluster.primary, "observer")) as server:
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
+                await server.wal_files()
+            assert "function pg_ls_waldir" in caught.value.found
+            wanted = "has it already, GRANT to pg_monitor what the message names"
+            assert wanted in caught.value.remedy
+            run(cluster.primary, f"GRANT {function} TO pg_monitor")
+            assert await server.wal_files()
+    finally:
+        run(cluster.primary, f"GRANT {function} TO pg_monitor")
+
+
 async def test_reading_replicas_without_pg_monitor_names_it(
     cluster: Cluster, colour: Colour
 ) -> None:

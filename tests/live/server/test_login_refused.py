@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from clusters import Cluster
+from clusters import Cluster, wait_until
 from colours import Colour
-from databases import Database, make_database, remove_databases
+from databases import Database, end, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary, ReplicationConnection
@@ -66,6 +67,7 @@ async def test_a_refused_login_is_an_error_of_its_own(
     found = raised.value.sqlstate
     assert found == sqlstate if sqlstate is None else (found or "").startswith(sqlstate)
     assert not may_succeed_later(raised.value)
+    assert may_succeed_later(raised.value, has_logged_in=True)
 
 
 @pytest.mark.one_colour
@@ -119,3 +121,38 @@ def test_nothing_is_tried_again_with_a_refused_login(
         f'name = "one"\npublisher = "{down}"\nsubscriber = "{own}"\npublications = ["p"]\n'
     )
     assert main([str(config)]) == FAILED
+
+
+@pytest.mark.one_colour
+def test_an_applier_tries_a_login_again_that_has_worked(server: Database) -> None:
+    """As while the LDAP service is down by which the server checks passwords."""
+    target = make_database(server.node)
+    server.run(
+        "ALTER ROLE guest REPLICATION",
+        "GRANT USAGE ON SCHEMA public TO guest",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "GRANT SELECT ON t TO guest",
+        "CREATE PUBLICATION p FOR TABLE t",
+    )
+    target.run("CREATE TABLE t (id int PRIMARY KEY)")
+    one = Applier(guest(server), target.conninfo, "one", publications=["p"], reconnect=20)
+    one.run(stop_at=end(server), timeout=20)
+    impatient = Applier(guest(server), target.conninfo, "one", publications=["p"], reconnect=0.5)
+    impatient.run(stop_at=end(server), timeout=20)
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guest'"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(one.run)
+        active = "SELECT count(*) FROM pg_replication_slots WHERE active"
+        wait_until(lambda: server.one(active) == 1)
+        server.run("ALTER ROLE guest PASSWORD 'y'", ended)
+        time.sleep(1)
+        assert not running.done()
+        with pytest.raises(LoginRefused):
+            impatient.run()
+        server.run("ALTER ROLE guest PASSWORD 'x'", "INSERT INTO t VALUES (1)")
+        wait_until(lambda: target.all("SELECT id FROM t") == [(1,)])
+        one.stop()
+        running.result(20)
+    one.drop()
+    server.run("DROP OWNED BY guest")
+    remove_databases(target)

@@ -14,11 +14,13 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("large objects", CRITICAL, "bytea", facts_of(old={"large_objects": 3})),
     ("extensions of superusers", CRITICAL, "EXTENSION x, as", facts_of(refused_extensions=["x"])),
     (
-        "schema public",
+        "schemas",
         CRITICAL,
-        "on the new server: GRANT CREATE ON SCHEMA public TO mover",
-        facts_of(creates_in_public=False),
+        "on the new server: GRANT CREATE ON SCHEMA public TO mover; GRANT CREATE ON SCHEMA app TO",
+        facts_of(closed_schemas=["public", "app"]),
     ),
+    ("existing objects", CRITICAL, "drop schema app on", facts_of(colliding=["schema app"])),
+    ("privileges", WARNING, "check() of plan_cutover()", facts_of(left_out_roles=["clerk"])),
     ("owners", CRITICAL, "GRANT b TO a", facts_of(refused_owners={"b": "GRANT b TO a"})),
     (
         "owners",

@@ -6,7 +6,7 @@ import pytest
 
 from pgreplkit.plans.cluster.upgradeschema import (
     KeptSchema,
-    privileges_finding,
+    colliding,
     schema_findings,
     uncopied,
 )
@@ -93,10 +93,30 @@ def test_the_objects_of_each_section_are_missed(
     assert uncopied(section, old, new, privileges=privileges) == found
 
 
-def test_missing_privileges_are_a_warning_with_all_statements() -> None:
-    statements = [f"GRANT SELECT ON TABLE public.t{number} TO app" for number in range(3)]
-    found = privileges_finding(statements)
-    assert found.severity is Severity.WARNING
-    assert found.found.startswith("3 statements missing on the new server, such as GRANT SELECT")
-    assert found.remedy == f"on the new server: {'; '.join(statements)}"
-    assert privileges_finding([]).severity is Severity.OK
+COPIED = {
+    "schema a": "1",
+    "table a.t": "1",
+    "options of a.t": "1",
+    "index t_pkey": "1",
+    "policy p of a.t": "1",
+    "schema public": "1",
+    "extension e": "1",
+    "default privileges r": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("new", "found"),
+    [
+        ([], []),
+        (["schema public", "extension e", "options of a.t", "policy p of a.t"], []),
+        (["schema a", "schema b"], ["schema a"]),
+        (["table a.t", "index t_pkey"], ["table a.t"]),
+        # Nothing is left to copy.
+        (["schema a", "table a.t"], []),
+    ],
+)
+def test_objects_of_the_new_server_collide_with_a_copy_unless_it_has_all(
+    new: list[str], found: list[str]
+) -> None:
+    assert colliding(COPIED, dict.fromkeys(new, "2")) == found

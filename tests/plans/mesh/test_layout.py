@@ -9,7 +9,13 @@ from meshfacts import members
 
 from pgreplkit.errors import InvalidTableName
 from pgreplkit.mesh import Mesh
-from pgreplkit.plans.mesh.layout import MemberState, applier_name, new_members, table_choice
+from pgreplkit.plans.mesh.layout import (
+    MemberState,
+    applier_name,
+    checked_node,
+    new_members,
+    table_choice,
+)
 from pgreplkit.values.tablename import TableName
 
 
@@ -55,3 +61,9 @@ def test_a_node_that_comes_back_keeps_its_rank_and_a_new_one_gets_the_next() -> 
 def test_ties_are_decided_by_rows_where_a_server_stores_no_origins() -> None:
     assert new_members(["a", "b"], [18, 13], MemberState.ACTIVE).ties == "row"
     assert new_members(["a", "b"], [18, 14], MemberState.ACTIVE).ties == "rank"
+
+
+def test_the_name_of_a_node_is_a_text() -> None:
+    assert checked_node("berlin") == "berlin"
+    with pytest.raises(TypeError, match="the name of a node must be a str, not list"):
+        checked_node(["berlin"])

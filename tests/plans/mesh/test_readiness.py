@@ -11,6 +11,7 @@ from logicalfacts import RIGHTS
 from meshfacts import NOW, USERS, critical, found, members, node, table
 from serverfacts import insufficient_settings, settings, settings_named
 
+from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.values.finding import Severity
 
 
@@ -172,3 +173,21 @@ def test_remedies_set_settings_that_the_version_has(version: int) -> None:
     assert named <= low.keys()
     assert named >= {"wal_level", "max_replication_slots", "track_commit_timestamp"}
     assert ("max_active_replication_origins" in named) == (version >= 18)
+
+
+@pytest.mark.parametrize(
+    ("state", "severity"),
+    [
+        (StreamState.STREAMING, Severity.OK),
+        (StreamState.STOPPED, Severity.WARNING),
+        (StreamState.LOST, Severity.CRITICAL),
+        (StreamState.MISSING, Severity.CRITICAL),
+    ],
+)
+def test_a_donor_must_get_the_changes_of_the_other_members(
+    state: StreamState, severity: Severity
+) -> None:
+    stream = MeshStream(source="b", target="a", state=state, behind_bytes=5)
+    findings = found(node("a"), node("b"), node("c"), new=("c",), streams=(stream,))
+    finding = findings["stream from b to a"]
+    assert (finding.severity, finding.found) == (severity, f"{state}, 5 bytes of WAL behind")

@@ -58,6 +58,15 @@ def test_an_identity_column_that_a_newer_row_cannot_set_is_refused() -> None:
         assert not critical(node("a", tables=own), node("b", tables=own))
 
 
+def test_a_table_that_is_not_logged_is_refused() -> None:
+    held = {USERS: table(unlogged=("public.users_1",))}
+    finding = found(node("a"), node("b", tables=held))["persistence of public.users"]
+    assert finding.severity is Severity.CRITICAL
+    assert finding.found == "public.users_1 on b: not logged"
+    assert finding.remedy == "ALTER TABLE public.users_1 SET LOGGED"
+    assert "persistence of public.users" not in found(node("a"), node("b"))
+
+
 def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
     def of(*nodes: MeshNodeFacts, **deltas: tuple[str, ...]) -> Finding:
         named = {TableName("public", name): names for name, names in deltas.items()}

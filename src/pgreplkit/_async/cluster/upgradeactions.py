@@ -248,7 +248,9 @@ class AsyncUpgradeActor:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():
-                await lift(server._link, step.fence, self.timeout)
+                # That of another run, such as a preparation that was given up, is not ours to lift.
+                if await fence_identity(server._link, step.fence) == step.identity:
+                    await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):
                     await (await server.publication(step.publication)).drop()

@@ -8,6 +8,10 @@ import attrs
 from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
+from pgreplkit._async.cluster.upgradeprivileges import (
+    read_left_out_roles,
+    read_missing_privileges,
+)
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import (
@@ -23,18 +27,17 @@ from pgreplkit._async.server.identity import is_pooled, wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
+    CLOSED_SCHEMAS,
     COPIED_TABLES,
-    CREATES_IN_PUBLIC,
     FACTS,
+    FILLED_SCHEMAS,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
-    IN_PUBLIC,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
     OWNERS,
-    PRIVILEGES,
     READ_XML,
     RIGHTS,
     TABLES,
@@ -83,8 +86,14 @@ from pgreplkit.plans.cluster.upgradepairing import (
     wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
+from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, privileges_finding, schema_findings
+from pgreplkit.plans.cluster.upgradeschema import (
+    KeptSchema,
+    colliding,
+    definitions,
+    schema_findings,
+)
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -159,7 +168,7 @@ async def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     is_xml = any(one.is_copied and one.xml_columns for one in tables)
-    return attrs.evolve(
+    facts = attrs.evolve(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or await _reads_xml(new._link),
@@ -168,9 +177,19 @@ async def read_upgrade_facts(
         refused_extensions=await _refused_extensions(
             new._link, () if unreadable else old_side.facts.extensions
         ),
-        refused_owners=await _refused_owners(old._link, new._link),
-        creates_in_public=await _creates_in_public(old._link, new._link),
         sequences=[] if is_one else await _sequence_findings(old, new),
+    )
+    return facts if is_one or not copies_schema else await _of_copy(facts, old._link, new._link)
+
+
+async def _of_copy(facts: UpgradeFacts, old: AsyncLink, new: AsyncLink) -> UpgradeFacts:
+    """Return the facts with those about a copy of the schema."""
+    return attrs.evolve(
+        facts,
+        refused_owners=await _refused_owners(old, new),
+        closed_schemas=await _closed_schemas(old, new),
+        colliding=await _colliding(old, new),
+        left_out_roles=() if facts.copies_owners else await read_left_out_roles(old, new),
     )
 
 
@@ -308,24 +327,18 @@ async def _refused_owners(old: AsyncLink, new: AsyncLink) -> dict[str, str | Non
     return {record["name"]: record["statement"] for record in refused}
 
 
-async def _creates_in_public(old: AsyncLink, new: AsyncLink) -> bool:
-    """Return whether the role of the new server can copy the objects of the schema public."""
-    operation = "read the rights on the schema public"
-    if not (await old.one(operation, IN_PUBLIC))["is_so"]:
-        return True
-    return bool((await new.one(operation, CREATES_IN_PUBLIC))["is_so"])
+async def _closed_schemas(old: AsyncLink, new: AsyncLink) -> list[str]:
+    """Return the schemas of the new server into which its role cannot copy objects."""
+    operation = "read the rights on schemas"
+    filled = [record["name"] for record in await old.all(operation, FILLED_SCHEMAS)]
+    return [record["name"] for record in await new.all(operation, CLOSED_SCHEMAS, [filled])]
 
 
-async def read_missing_privileges(old: AsyncLink, new: AsyncLink) -> list[str]:
-    """Return the owners and grants that only the old server has, of roles that both have."""
-    operation = "read the privileges"
-    there = {record["statement"] for record in await new.all(operation, PRIVILEGES)}
-    roles = {None, *(await new.one("read the facts of the database", FACTS))["roles"]}
-    return [
-        record["statement"]
-        for record in await old.all(operation, PRIVILEGES)
-        if record["role"] in roles and record["statement"] not in there
-    ]
+async def _colliding(old: AsyncLink, new: AsyncLink) -> list[str]:
+    """Return the objects of the new server that keep the copy of the schema from its others."""
+    there = await read_fingerprint(new)
+    # A new database has none, and reading them takes longer than most other checks.
+    return colliding(await read_fingerprint(old), there) if definitions(there) else []
 
 
 async def _refused_extensions(new: AsyncLink, names: Iterable[str]) -> list[str]:
@@ -427,7 +440,9 @@ async def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
-        privileges_finding(await read_missing_privileges(old._link, new._link)),
+        privileges_finding(
+            await read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
+        ),
         *schema_findings(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
         ),

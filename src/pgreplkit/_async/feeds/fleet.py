@@ -150,8 +150,10 @@ class AsyncFleet(AsyncClosing):
             if one.job is not None and not one.job.done():
                 one.feed.stop()
                 jobs.append(one.job)
-        await group.wait(jobs, _ENDS_WITHIN)
-        await group.close()
+        try:
+            await group.wait(jobs, _ENDS_WITHIN)
+        finally:
+            await group.close()
         for name, one in self._members.items():
             _collect(name, one, time.monotonic())
             one.attempts.stop()

@@ -95,7 +95,8 @@ class AsyncApplier(AsyncClosing):
     The position is stored by a replication origin, or with ``resume="table"`` in a table of the
     subscriber. ``reconnect`` is the time, in seconds or as a timedelta, for which a connection that
     cannot be opened or was lost, or a slot that is in use, is tried again; by default this is an
-    error at once, or 3 seconds later if an earlier session may still have the slot.
+    error at once, or 3 seconds later if an earlier session may still have the slot. A refused login
+    is tried again only if this object has streamed before.
     """
 
     def __init__(
@@ -186,6 +187,11 @@ class AsyncApplier(AsyncClosing):
     def _operation(self) -> str:
         return f"run the applier {self.name!r}"
 
+    @property
+    def _has_streamed(self) -> bool:
+        """Whether both servers have accepted its logins before."""
+        return self._last.walsender is not None
+
     # Running
 
     async def run(
@@ -272,7 +278,8 @@ class AsyncApplier(AsyncClosing):
                 # A table was altered, or published, during the stream: the format is for all.
                 is_text = True
             except (ConnectionFailed, SlotActive) as error:
-                if self._settings.reconnect is None or not may_succeed_later(error):
+                is_passing = may_succeed_later(error, has_logged_in=self._has_streamed)
+                if self._settings.reconnect is None or not is_passing:
                     raise
                 # Progress makes a new loss out of it, with all of the time to reconnect.
                 if patience is None or self._tally.transactions > done:

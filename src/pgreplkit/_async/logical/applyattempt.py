@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import attrs
 from psycopg import AsyncConnection
@@ -12,13 +13,14 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.applyconstants import insist_on_constants
-from pgreplkit._async.logical.applycopy import AsyncApplyCopy
+from pgreplkit._async.logical.applycopy import AsyncApplyCopy, Limited
 from pgreplkit._async.logical.applyfit import find_mismatch
 from pgreplkit._async.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
     read_opposing,
 )
+from pgreplkit._async.logical.applyopening import opened
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
@@ -125,28 +127,43 @@ class AsyncApplyAttempt:
 
         Raises: the errors of ``Applier.run``; NotPortable; RunStopped.
         """
-        settings = self._settings
+        goal = self._goal
         async with (
             # Three sessions: the one that applies takes no query between its statements.
-            await AsyncApplySource.connect(self._publisher) as publisher,
-            await AsyncTargetShapes.connect(self._subscriber) as shapes,
-            await AsyncApplyTarget.connect(
-                self._subscriber, settings.name, uses_origin=settings.uses_origin
+            await opened(
+                goal, self._publisher, partial(AsyncApplySource.connect, self._publisher)
+            ) as publisher,
+            await opened(
+                goal, self._subscriber, partial(AsyncTargetShapes.connect, self._subscriber)
+            ) as shapes,
+            await opened(
+                goal,
+                self._subscriber,
+                partial(
+                    AsyncApplyTarget.connect,
+                    self._subscriber,
+                    self._settings.name,
+                    uses_origin=self._settings.uses_origin,
+                ),
             ) as target,
         ):
             connections = [one.connection for one in (publisher.link, shapes.link, target)]
             async with self._limited(connections):
-                prepared = await self._prepare(publisher.link, shapes, target)
+                limited = partial(self._limited, connections)
+                prepared = await self._prepare(publisher.link, shapes, target, limited)
             if prepared.copy is not None:
-                # It ends the sessions that it waits for by itself, and needs the others then.
                 await self._copied(prepared.copy, prepared)
             async with self._limited(connections):
                 await self._continue(publisher.link, shapes, target, prepared)
 
     async def _prepare(
-        self, publisher: AsyncLink, shapes: AsyncTargetShapes, target: AsyncApplyTarget
+        self,
+        publisher: AsyncLink,
+        shapes: AsyncTargetShapes,
+        target: AsyncApplyTarget,
+        limited: Limited,
     ) -> _Prepared:
-        """Check both servers, and create the applier's tables."""
+        """Check both servers, and create the applier's tables; ``limited`` is for the copy."""
         settings = self._settings
         # First of all: two appliers of one name would apply each change twice.
         await target.lock(last=self._last.target)
@@ -183,7 +200,9 @@ class AsyncApplyAttempt:
         if is_first or settings.stamps is not None:
             for table in tables:
                 planner.plan_of(table)
-        copy = self._copy(publisher, target, planner, plugin) if is_first else None
+        copy = None
+        if is_first:
+            copy = self._copy(publisher, target, planner, plugin, limited)
         if copy is not None:
             await copy.check(copies, state)
         # Only here: what is refused above leaves nothing behind.
@@ -307,6 +326,7 @@ class AsyncApplyAttempt:
         target: AsyncApplyTarget,
         planner: Planner,
         plugin: AsyncPgoutput[Row],
+        limited: Limited,
     ) -> AsyncApplyCopy:
         return AsyncApplyCopy(
             self._publisher,
@@ -317,6 +337,7 @@ class AsyncApplyAttempt:
             plugin,
             self._settings,
             self._goal,
+            limited,
         )
 
     async def _copied(self, copy: AsyncApplyCopy, prepared: _Prepared) -> None:
@@ -348,9 +369,11 @@ class AsyncApplyAttempt:
             settings=plugin.settings,
         )
         try:
-            async with AsyncRawStream(
+            raw_stream = AsyncRawStream(
                 slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE
-            ) as stream:
+            )
+            # Its connection is none of those that the deadline ends.
+            async with await opened(self._goal, self._publisher, raw_stream.opened) as stream:
                 if slot_stream.walsender is not None:
                     self._last.walsender = slot_stream.walsender.pid
                 run = AsyncApplyRun(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
@@ -39,7 +39,7 @@ class AsyncTargetShapes(AsyncClosing):
         Raises: ConnectionFailed.
         """
         async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(
+            connection = await AsyncOwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
             try:

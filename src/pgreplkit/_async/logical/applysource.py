@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
@@ -25,7 +25,7 @@ class AsyncApplySource(AsyncClosing):
     async def connect(cls, conninfo: str) -> AsyncApplySource:
         """Open it."""
         async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(
+            connection = await AsyncOwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)

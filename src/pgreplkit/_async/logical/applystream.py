@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Self
 
 from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncSlotReader
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
@@ -57,6 +58,10 @@ class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
         super().__init__(stream)
         self._parts_from, self._keeps_messages = parts_from, keeps_messages
         self._plugin, self._memory_limit = plugin, memory_limit
+
+    async def opened(self) -> Self:
+        """Open the stream, and return it."""
+        return await self.__aenter__()
 
     @property
     def reached(self) -> LSN:

@@ -142,6 +142,9 @@ class AsyncMeshChecks:
             async with await self.site.server(name) as server:
                 peers = without(self.nodes, name)
                 nodes.append(await read_node(server._link, self.mesh, name, self.tables, peers))
+        servers, first = self.site.servers, self.first
+        # Of a mesh that is created, none exists.
+        sources = () if first in self.new else without(self.nodes, first, *self.new)
         return mesh_findings(
             MeshFacts(
                 mesh=self.mesh,
@@ -153,6 +156,9 @@ class AsyncMeshChecks:
                 planned=self.planned,
                 deltas=deltas_of(self.policy),
                 max_clock_skew=clock_limit(self.policy),
+                streams=tuple(
+                    [await read_stream(servers, self.mesh, one, first, None) for one in sources]
+                ),
             )
         )
 

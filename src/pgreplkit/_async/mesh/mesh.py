@@ -54,6 +54,7 @@ from pgreplkit.plans.mesh.layout import (
     MemberState,
     check_node_names,
     checked_mesh_name,
+    checked_node,
     new_members,
     slot_name,
     table_choice,
@@ -420,12 +421,12 @@ class AsyncMesh:
         )
 
     def _known(self, node: str) -> str:
-        if node not in self._servers:
+        if checked_node(node) not in self._servers:
             raise NodeNotFound(node, self.nodes)
         return node
 
     def _active(self, members: Members, node: str) -> str:
-        if node not in members.active:
+        if checked_node(node) not in members.active:
             raise NodeNotFound(node, members.active)
         return node
 
@@ -483,9 +484,11 @@ class AsyncMesh:
             yield
         finally:
             self.stop()
-            await group.wait([job], _ENDED_WITHIN)
-            has_ended = job.done()
-            await group.close()
+            try:
+                await group.wait([job], _ENDED_WITHIN)
+            finally:
+                has_ended = job.done()
+                await group.close()
             if has_ended:
                 # A run that had failed before did not see stop(), which would end the next one.
                 self._is_stopping = False

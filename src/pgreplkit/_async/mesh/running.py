@@ -100,9 +100,11 @@ class AsyncMeshRun:
         finally:
             for one in self._running.values():
                 one.applier.stop()
-            await group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
-            late = [stream for stream, one in self._running.items() if not one.job.done()]
-            await group.close()
+            try:
+                await group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
+            finally:
+                late = [stream for stream, one in self._running.items() if not one.job.done()]
+                await group.close()
         # Their results would be that they were cancelled, which the caller was not.
         for stream in late:
             del self._running[stream]
@@ -128,7 +130,7 @@ class AsyncMeshRun:
             if target in members.active and {*members.present} <= self._servers.keys():
                 await self._pruning.look(target, members)
         except ServerError as error:
-            if not may_succeed_later(error):
+            if not may_succeed_later(error, has_logged_in=target in self._members):
                 raise
             await self._tolerate((target,), error)
             _log.info("mesh %s: %s", self._mesh, one_line(error))
@@ -231,7 +233,7 @@ class AsyncMeshRun:
                 # A clock is corrected at some time, and nothing is lost until then.
                 self._pause(stream, error)
             except ServerError as error:
-                if may_succeed_later(error):
+                if may_succeed_later(error, has_logged_in=one.applier._has_streamed):
                     await self._tolerate(stream, error)
                 elif await self._is_wanted(stream):
                     raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 
 from psycopg import AsyncConnection, Error as PsycopgError, capabilities, errors
 from psycopg.rows import Row
 
-from pgreplkit._async._io import to_thread
+from pgreplkit._async._io import shielded, to_thread
 
 
 async def cancel(connection: AsyncConnection[object], *, timeout: float) -> None:
@@ -34,8 +35,14 @@ class AsyncOwnConnection(AsyncConnection[Row]):
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Cancel the current command; see psycopg.
 
+        If the caller is cancelled, the request comes first: otherwise the server's session would
+        outlive its client as long as it waits for a lock.
+
         Raises: psycopg's CancellationTimeout.
         """
+        await shielded(partial(self._request, timeout))
+
+    async def _request(self, timeout: float) -> None:
         if capabilities.has_cancel_safe():
             await super().cancel_safe(timeout=timeout)
         else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from socket import AF_INET, SHUT_RDWR, SHUT_WR, SOCK_STREAM, fromfd, socket
 from typing import Self
 
 from psycopg import AsyncConnection, Error as PsycopgError
 from psycopg.pq import TransactionStatus
 
-from pgreplkit._async._io import Job, TaskGroup, wait_readable
+from pgreplkit._async._io import Job, TaskGroup, shielded, wait_readable
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit.driver.backoff import Backoff
 
@@ -46,6 +47,9 @@ class AsyncCutoff:
 
     async def __aexit__(self, *error: object) -> None:
         self._is_closed = True
+        await shielded(self._end)
+
+    async def _end(self) -> None:
         await self._group.close()
         # A request to cancel uses the connection, which the caller may close next.
         if self._job is not None:
@@ -62,13 +66,16 @@ class AsyncCutoff:
             for connection in self._connections:
                 if not self._is_closed:
                     # If the path is silent, the wait for the server ends here.
-                    _shut(connection, SHUT_RDWR if patience.is_over else SHUT_WR)
+                    shut(connection, SHUT_RDWR if patience.is_over else SHUT_WR)
                     await cancel(connection, timeout=_ENDED_WITHIN)
             await self._group.rest(_AGAIN_AFTER)
 
 
-def _shut(connection: AsyncConnection[object], how: int) -> None:
-    """Let the server see the end of its client as soon as it reads."""
+def shut(connection: AsyncConnection[object], how: int) -> None:
+    """Let the server see the end of its client as soon as it reads.
+
+    With SHUT_RDWR, a wait of this client ends, too.
+    """
     with suppress(OSError, PsycopgError), _path(connection) as path:
         path.shutdown(how)
 
@@ -82,8 +89,13 @@ async def end_session(connection: AsyncConnection[object]) -> None:
     """Close a connection after its session has ended, with everything rolled back.
 
     A server notices the end of its client only after the statement that it executes: a session
-    that waits for a lock would outlive its client, and keep its own locks.
+    that waits for a lock would outlive its client, and keep its own locks. If the caller is
+    cancelled, the end comes first.
     """
+    await shielded(partial(_end_session, connection))
+
+
+async def _end_session(connection: AsyncConnection[object]) -> None:
     try:
         if connection.info.transaction_status == TransactionStatus.ACTIVE:
             with suppress(OSError, PsycopgError), _path(connection) as path:

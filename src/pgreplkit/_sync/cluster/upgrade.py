@@ -144,14 +144,29 @@ class Upgrade:
         lacks rights, a finding has the statements that grant them, and only the servers are
         checked. After the preparation, the phase is the only finding.
         """
+        return Readiness(findings=tuple(self._preparation(groups)))
+
+    def _preparation(
+        self, groups: int, *, copies_schema: bool = True, copies_owners: bool = True
+    ) -> list[Finding]:
+        """Return the findings of a preparation; only the phase, if that is critical."""
         old, new = self._sides
+        found = []
         # Without rights the phase cannot be read, and the others say which are missing.
-        if read_lacking_rights(old=old, new=new):
-            return Readiness(findings=tuple(self._findings(groups, copies_schema=True)))
-        found = [phase := self._phase()]
-        if phase.severity is Severity.OK:
-            found += self._findings(groups, copies_schema=True)
-        return Readiness(findings=tuple(found))
+        if not read_lacking_rights(old=old, new=new):
+            found = [phase := self._phase()]
+            if phase.severity is not Severity.OK:
+                return found
+        facts = read_upgrade_facts(
+            old,
+            new,
+            self._names,
+            checked_count(groups, "groups"),
+            self._replication,
+            copies_schema=copies_schema,
+            copies_owners=copies_owners,
+        )
+        return [*found, *upgrade_findings(facts)]
 
     def _phase(self) -> Finding:
         """Return the finding about other servers, or about the phase.
@@ -162,20 +177,6 @@ class Upgrade:
         if wrong is not None:
             return servers_finding(wrong)
         return phase_finding(status, UpgradeOperation.PREPARE)
-
-    def _findings(
-        self, groups: int, *, copies_schema: bool, copies_owners: bool = True
-    ) -> list[Finding]:
-        facts = read_upgrade_facts(
-            self._old,
-            self._new,
-            self._names,
-            checked_count(groups, "groups"),
-            self._replication,
-            copies_schema=copies_schema,
-            copies_owners=copies_owners,
-        )
-        return [*upgrade_findings(facts)]
 
     def groups(self, count: int = 1) -> Rows[TableGroup]:
         """Distribute the tables to at most ``count`` groups of similar size.
@@ -414,20 +415,15 @@ class _PrepareChecks:
     bindir: str | os.PathLike[str] | None
 
     def findings(self) -> list[Finding]:
-        old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
-        found = [phase := self.upgrade._phase()]
-        if phase.severity is not Severity.OK:
-            return found
-        found += self.upgrade._findings(
+        found = self.upgrade._preparation(
             self.groups, copies_schema=self.copies_schema, copies_owners=self.copies_owners
         )
-        if self.copies_schema:
-            folder = None if self.bindir is None else Path(self.bindir)
-            programs = to_thread(partial(program_majors, folder))
-            found.append(programs_finding(programs, old=old.version.major, new=new.version.major))
-        return found
+        if not self.copies_schema:
+            return found
+        old, new = self.upgrade._sides
+        folder = None if self.bindir is None else Path(self.bindir)
+        programs = to_thread(partial(program_majors, folder))
+        return [*found, programs_finding(programs, old=old.version.major, new=new.version.major)]
 
 
 @attrs.frozen

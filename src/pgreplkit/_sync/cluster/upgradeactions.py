@@ -247,7 +247,9 @@ class UpgradeActor:
         server = self._server(step.node)
         match step:
             case steps.FenceTables():
-                lift(server._link, step.fence, self.timeout)
+                # That of another run, such as a preparation that was given up, is not ours to lift.
+                if fence_identity(server._link, step.fence) == step.identity:
+                    lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):
                     (server.publication(step.publication)).drop()

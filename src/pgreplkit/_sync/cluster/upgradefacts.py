@@ -9,6 +9,10 @@ import attrs
 from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
+from pgreplkit._sync.cluster.upgradeprivileges import (
+    read_left_out_roles,
+    read_missing_privileges,
+)
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import (
@@ -24,18 +28,17 @@ from pgreplkit._sync.server.identity import is_pooled, wrong_destination
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
+    CLOSED_SCHEMAS,
     COPIED_TABLES,
-    CREATES_IN_PUBLIC,
     FACTS,
+    FILLED_SCHEMAS,
     FOR_SUPERUSERS,
     HAS_SCHEMA,
-    IN_PUBLIC,
     MAY_READ_PASSWORDS,
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
     OWNERS,
-    PRIVILEGES,
     READ_XML,
     RIGHTS,
     TABLES,
@@ -84,8 +87,14 @@ from pgreplkit.plans.cluster.upgradepairing import (
     wrong_servers,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
+from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
-from pgreplkit.plans.cluster.upgradeschema import KeptSchema, privileges_finding, schema_findings
+from pgreplkit.plans.cluster.upgradeschema import (
+    KeptSchema,
+    colliding,
+    definitions,
+    schema_findings,
+)
 from pgreplkit.plans.cluster.upgradesteps import KeepSchema
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -160,7 +169,7 @@ def read_upgrade_facts(
     if lack_rights(old_side, new_side):
         return facts
     is_xml = any(one.is_copied and one.xml_columns for one in tables)
-    return attrs.evolve(
+    facts = attrs.evolve(
         facts,
         # On a server without libxml, the question leaves an error in its log.
         new_reads_xml=not is_xml or _reads_xml(new._link),
@@ -169,9 +178,19 @@ def read_upgrade_facts(
         refused_extensions=_refused_extensions(
             new._link, () if unreadable else old_side.facts.extensions
         ),
-        refused_owners=_refused_owners(old._link, new._link),
-        creates_in_public=_creates_in_public(old._link, new._link),
         sequences=[] if is_one else _sequence_findings(old, new),
+    )
+    return facts if is_one or not copies_schema else _of_copy(facts, old._link, new._link)
+
+
+def _of_copy(facts: UpgradeFacts, old: Link, new: Link) -> UpgradeFacts:
+    """Return the facts with those about a copy of the schema."""
+    return attrs.evolve(
+        facts,
+        refused_owners=_refused_owners(old, new),
+        closed_schemas=_closed_schemas(old, new),
+        colliding=_colliding(old, new),
+        left_out_roles=() if facts.copies_owners else read_left_out_roles(old, new),
     )
 
 
@@ -305,24 +324,18 @@ def _refused_owners(old: Link, new: Link) -> dict[str, str | None]:
     return {record["name"]: record["statement"] for record in refused}
 
 
-def _creates_in_public(old: Link, new: Link) -> bool:
-    """Return whether the role of the new server can copy the objects of the schema public."""
-    operation = "read the rights on the schema public"
-    if not (old.one(operation, IN_PUBLIC))["is_so"]:
-        return True
-    return bool((new.one(operation, CREATES_IN_PUBLIC))["is_so"])
+def _closed_schemas(old: Link, new: Link) -> list[str]:
+    """Return the schemas of the new server into which its role cannot copy objects."""
+    operation = "read the rights on schemas"
+    filled = [record["name"] for record in old.all(operation, FILLED_SCHEMAS)]
+    return [record["name"] for record in new.all(operation, CLOSED_SCHEMAS, [filled])]
 
 
-def read_missing_privileges(old: Link, new: Link) -> list[str]:
-    """Return the owners and grants that only the old server has, of roles that both have."""
-    operation = "read the privileges"
-    there = {record["statement"] for record in new.all(operation, PRIVILEGES)}
-    roles = {None, *(new.one("read the facts of the database", FACTS))["roles"]}
-    return [
-        record["statement"]
-        for record in old.all(operation, PRIVILEGES)
-        if record["role"] in roles and record["statement"] not in there
-    ]
+def _colliding(old: Link, new: Link) -> list[str]:
+    """Return the objects of the new server that keep the copy of the schema from its others."""
+    there = read_fingerprint(new)
+    # A new database has none, and reading them takes longer than most other checks.
+    return colliding(read_fingerprint(old), there) if definitions(there) else []
 
 
 def _refused_extensions(new: Link, names: Iterable[str]) -> list[str]:
@@ -424,7 +437,9 @@ def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
-        privileges_finding(read_missing_privileges(old._link, new._link)),
+        privileges_finding(
+            read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
+        ),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,

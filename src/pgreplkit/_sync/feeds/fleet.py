@@ -151,8 +151,10 @@ class Fleet(Closing):
             if one.job is not None and not one.job.done():
                 one.feed.stop()
                 jobs.append(one.job)
-        group.wait(jobs, _ENDS_WITHIN)
-        group.close()
+        try:
+            group.wait(jobs, _ENDS_WITHIN)
+        finally:
+            group.close()
         for name, one in self._members.items():
             _collect(name, one, time.monotonic())
             one.attempts.stop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import attrs
 from psycopg import Connection
@@ -13,13 +14,14 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applyconstants import insist_on_constants
-from pgreplkit._sync.logical.applycopy import ApplyCopy
+from pgreplkit._sync.logical.applycopy import ApplyCopy, Limited
 from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
     read_opposing,
 )
+from pgreplkit._sync.logical.applyopening import opened
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
@@ -126,26 +128,43 @@ class ApplyAttempt:
 
         Raises: the errors of ``Applier.run``; NotPortable; RunStopped.
         """
-        settings = self._settings
+        goal = self._goal
         with (
             # Three sessions: the one that applies takes no query between its statements.
-            ApplySource.connect(self._publisher) as publisher,
-            TargetShapes.connect(self._subscriber) as shapes,
-            ApplyTarget.connect(
-                self._subscriber, settings.name, uses_origin=settings.uses_origin
+            opened(
+                goal, self._publisher, partial(ApplySource.connect, self._publisher)
+            ) as publisher,
+            opened(
+                goal, self._subscriber, partial(TargetShapes.connect, self._subscriber)
+            ) as shapes,
+            opened(
+                goal,
+                self._subscriber,
+                partial(
+                    ApplyTarget.connect,
+                    self._subscriber,
+                    self._settings.name,
+                    uses_origin=self._settings.uses_origin,
+                ),
             ) as target,
         ):
             connections = [one.connection for one in (publisher.link, shapes.link, target)]
             with self._limited(connections):
-                prepared = self._prepare(publisher.link, shapes, target)
+                limited = partial(self._limited, connections)
+                prepared = self._prepare(publisher.link, shapes, target, limited)
             if prepared.copy is not None:
-                # It ends the sessions that it waits for by itself, and needs the others then.
                 self._copied(prepared.copy, prepared)
             with self._limited(connections):
                 self._continue(publisher.link, shapes, target, prepared)
 
-    def _prepare(self, publisher: Link, shapes: TargetShapes, target: ApplyTarget) -> _Prepared:
-        """Check both servers, and create the applier's tables."""
+    def _prepare(
+        self,
+        publisher: Link,
+        shapes: TargetShapes,
+        target: ApplyTarget,
+        limited: Limited,
+    ) -> _Prepared:
+        """Check both servers, and create the applier's tables; ``limited`` is for the copy."""
         settings = self._settings
         # First of all: two appliers of one name would apply each change twice.
         target.lock(last=self._last.target)
@@ -182,7 +201,9 @@ class ApplyAttempt:
         if is_first or settings.stamps is not None:
             for table in tables:
                 planner.plan_of(table)
-        copy = self._copy(publisher, target, planner, plugin) if is_first else None
+        copy = None
+        if is_first:
+            copy = self._copy(publisher, target, planner, plugin, limited)
         if copy is not None:
             copy.check(copies, state)
         # Only here: what is refused above leaves nothing behind.
@@ -304,6 +325,7 @@ class ApplyAttempt:
         target: ApplyTarget,
         planner: Planner,
         plugin: Pgoutput[Row],
+        limited: Limited,
     ) -> ApplyCopy:
         return ApplyCopy(
             self._publisher,
@@ -314,6 +336,7 @@ class ApplyAttempt:
             plugin,
             self._settings,
             self._goal,
+            limited,
         )
 
     def _copied(self, copy: ApplyCopy, prepared: _Prepared) -> None:
@@ -345,7 +368,9 @@ class ApplyAttempt:
             settings=plugin.settings,
         )
         try:
-            with RawStream(slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE) as stream:
+            raw_stream = RawStream(slot_stream, plugin, memory_limit=_MEMORY, parts_from=_LARGE)
+            # Its connection is none of those that the deadline ends.
+            with opened(self._goal, self._publisher, raw_stream.opened) as stream:
                 if slot_stream.walsender is not None:
                     self._last.walsender = slot_stream.walsender.pid
                 run = ApplyRun(

@@ -55,6 +55,8 @@ _YIELDS_EVERY = 128
 _CAREFUL = 1000
 """Transactions that are applied change by change after one that met a conflict: others follow."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
+_DOUBLED = 8
+"""The number of times after which a doubled pause is as long as it gets."""
 """Seconds before a transaction is tried again; they double."""
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
@@ -548,7 +550,7 @@ class ApplyRun:
             # Then the one at fault is known, and no other shares its fate.
             self._singly = failed
         elif is_transient(error.sqlstate) and self._attempts < self._settings.retries:
-            pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
+            pause = _pause_after(self._attempts)
             self._attempts += 1
             _log.info(
                 "applier %s tries %s again: SQLSTATE %s",
@@ -670,8 +672,14 @@ class ApplyRun:
             except ApplyFailed as failure:
                 if not is_transient(failure.sqlstate) or attempt >= self._settings.retries:
                     raise
-            self._pause(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+            self._pause(_pause_after(attempt))
             attempt += 1
+
+
+def _pause_after(attempts: int) -> float:
+    """Return the seconds before another attempt."""
+    # Without the limit, a number of attempts that is large would be no float.
+    return min(_FIRST_PAUSE * float(2 ** min(attempts, _DOUBLED)), _LONGEST_PAUSE)
 
 
 def _steps(

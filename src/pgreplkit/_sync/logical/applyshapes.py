@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
@@ -40,7 +40,7 @@ class TargetShapes(Closing):
         Raises: ConnectionFailed.
         """
         with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(
+            connection = OwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
             try:

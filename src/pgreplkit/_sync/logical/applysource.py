@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
@@ -26,7 +26,7 @@ class ApplySource(Closing):
     def connect(cls, conninfo: str) -> ApplySource:
         """Open it."""
         with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(
+            connection = OwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Self
 
 from pgreplkit._sync.streams.changes import Pgoutput, SlotReader
 from pgreplkit._sync.streams.slotstream import SlotStream
@@ -58,6 +59,10 @@ class RawStream(SlotReader[RawTransaction[Row]]):
         super().__init__(stream)
         self._parts_from, self._keeps_messages = parts_from, keeps_messages
         self._plugin, self._memory_limit = plugin, memory_limit
+
+    def opened(self) -> Self:
+        """Open the stream, and return it."""
+        return self.__enter__()
 
     @property
     def reached(self) -> LSN:

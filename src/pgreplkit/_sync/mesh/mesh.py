@@ -55,6 +55,7 @@ from pgreplkit.plans.mesh.layout import (
     MemberState,
     check_node_names,
     checked_mesh_name,
+    checked_node,
     new_members,
     slot_name,
     table_choice,
@@ -417,12 +418,12 @@ class Mesh:
         )
 
     def _known(self, node: str) -> str:
-        if node not in self._servers:
+        if checked_node(node) not in self._servers:
             raise NodeNotFound(node, self.nodes)
         return node
 
     def _active(self, members: Members, node: str) -> str:
-        if node not in members.active:
+        if checked_node(node) not in members.active:
             raise NodeNotFound(node, members.active)
         return node
 
@@ -480,9 +481,11 @@ class Mesh:
             yield
         finally:
             self.stop()
-            group.wait([job], _ENDED_WITHIN)
-            has_ended = job.done()
-            group.close()
+            try:
+                group.wait([job], _ENDED_WITHIN)
+            finally:
+                has_ended = job.done()
+                group.close()
             if has_ended:
                 # A run that had failed before did not see stop(), which would end the next one.
                 self._is_stopping = False

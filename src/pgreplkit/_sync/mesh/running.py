@@ -101,9 +101,11 @@ class MeshRun:
         finally:
             for one in self._running.values():
                 one.applier.stop()
-            group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
-            late = [stream for stream, one in self._running.items() if not one.job.done()]
-            group.close()
+            try:
+                group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
+            finally:
+                late = [stream for stream, one in self._running.items() if not one.job.done()]
+                group.close()
         # Their results would be that they were cancelled, which the caller was not.
         for stream in late:
             del self._running[stream]
@@ -129,7 +131,7 @@ class MeshRun:
             if target in members.active and {*members.present} <= self._servers.keys():
                 self._pruning.look(target, members)
         except ServerError as error:
-            if not may_succeed_later(error):
+            if not may_succeed_later(error, has_logged_in=target in self._members):
                 raise
             self._tolerate((target,), error)
             _log.info("mesh %s: %s", self._mesh, one_line(error))
@@ -232,7 +234,7 @@ class MeshRun:
                 # A clock is corrected at some time, and nothing is lost until then.
                 self._pause(stream, error)
             except ServerError as error:
-                if may_succeed_later(error):
+                if may_succeed_later(error, has_logged_in=one.applier._has_streamed):
                     self._tolerate(stream, error)
                 elif self._is_wanted(stream):
                     raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 
 from psycopg import Connection, Error as PsycopgError, capabilities, errors
 from psycopg.rows import Row
 
-from pgreplkit._sync._io import to_thread
+from pgreplkit._sync._io import shielded, to_thread
 
 
 def cancel(connection: Connection[object], *, timeout: float) -> None:
@@ -35,8 +36,14 @@ class OwnConnection(Connection[Row]):
     def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Cancel the current command; see psycopg.
 
+        If the caller is cancelled, the request comes first: otherwise the server's session would
+        outlive its client as long as it waits for a lock.
+
         Raises: psycopg's CancellationTimeout.
         """
+        shielded(partial(self._request, timeout))
+
+    def _request(self, timeout: float) -> None:
         if capabilities.has_cancel_safe():
             super().cancel_safe(timeout=timeout)
         else:

@@ -59,29 +59,37 @@ class UserTable:
 
 
 _UNEQUAL = """
-    WITH RECURSIVE parts AS (
-        SELECT attnum, attname, atttypid AS part FROM pg_attribute
-        WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relreplident = 'f'
-        UNION SELECT attnum, attname, inner_type FROM parts JOIN pg_type ON pg_type.oid = part,
-            LATERAL (SELECT typbasetype WHERE typtype = 'd'
-            -- Types of fixed length, such as point, have elements without being arrays.
-            UNION ALL SELECT typelem WHERE typelem <> 0 AND typlen = -1
-            UNION ALL SELECT f.atttypid FROM pg_attribute f WHERE typtype = 'c'
-                AND f.attrelid = typrelid AND f.attnum > 0 AND NOT f.attisdropped)
-            AS inside (inner_type)
+    WITH RECURSIVE compared AS (
+        SELECT attrelid, attnum, attname, atttypid
+        FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE relreplident = 'f' AND attnum > 0 AND NOT attisdropped
+    ), inside AS (
+        SELECT oid AS type, typbasetype AS part FROM pg_type WHERE typtype = 'd'
+        -- Types of fixed length, such as point, have elements without being arrays.
+        UNION ALL SELECT oid, typelem FROM pg_type WHERE typelem <> 0 AND typlen = -1
+        UNION ALL SELECT reltype, atttypid
+        FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE reltype <> 0 AND attnum > 0 AND NOT attisdropped
+    ), parts AS (
+        SELECT DISTINCT atttypid AS whole, atttypid AS part FROM compared
+        UNION SELECT whole, inside.part FROM parts JOIN inside ON inside.type = parts.part
+    ), comparable AS (
+        SELECT opcintype AS type FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod
+        WHERE amname IN ('btree', 'hash') AND opcdefault
     )
-    SELECT attname::text FROM parts JOIN pg_type ON pg_type.oid = part
-    -- Enums, ranges and multiranges have one.
-    WHERE typtype = 'b' AND NOT (typelem <> 0 AND typlen = -1)
-        AND NOT EXISTS (SELECT FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod
-            WHERE amname IN ('btree', 'hash') AND opcdefault
+    SELECT attrelid, array_agg(attname::text ORDER BY attnum) AS names FROM compared
+    WHERE atttypid IN (SELECT whole FROM parts JOIN pg_type ON pg_type.oid = part
+        -- Enums, ranges and multiranges have one.
+        WHERE typtype = 'b' AND NOT (typelem <> 0 AND typlen = -1)
+            AND part NOT IN (SELECT type FROM comparable
                 -- varchar has that of text.
-                AND (opcintype = part OR EXISTS (SELECT FROM pg_cast WHERE castsource = part
-                    AND casttarget = opcintype AND castmethod = 'b' AND castcontext = 'i')))
-    GROUP BY attnum, attname ORDER BY attnum
+                UNION ALL SELECT castsource FROM pg_cast JOIN comparable ON casttarget = type
+                WHERE castmethod = 'b' AND castcontext = 'i'))
+    GROUP BY attrelid
 """
-"""The columns of a table with REPLICA IDENTITY FULL that the apply worker cannot compare: of a type
-without an equality operator, or with such a part."""
+"""The columns of tables with REPLICA IDENTITY FULL that the apply worker cannot compare: of a type
+without an equality operator, or with such a part. All tables at once: as a subquery of each, it
+would seem so expensive to the planner that a server with JIT compiles the query for seconds."""
 TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
         c.relpersistence::text AS persistence, pg_table_size(c.oid) AS bytes,
@@ -91,7 +99,7 @@ TABLES = f"""
             UNION SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) AS joins
             JOIN pg_class r ON r.oid = other JOIN pg_namespace rn ON rn.oid = r.relnamespace
             WHERE other <> c.oid) AS joined,
-        ARRAY({_UNEQUAL}) AS unequal_columns,
+        coalesce(unequal.names, '{{}}') AS unequal_columns,
         ARRAY(SELECT attname::text FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
             WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
             -- Arrays and domains, too.
@@ -115,6 +123,7 @@ TABLES = f"""
             / greatest(c.reltuples, 1), 0)::bigint AS value_bytes
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_stat_user_tables ON relid = c.oid
+    LEFT JOIN ({_UNEQUAL}) AS unequal ON unequal.attrelid = c.oid
     WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' AND {_OURS}
     ORDER BY 1, 2
 """
@@ -296,20 +305,21 @@ FACTS = """
             JOIN pg_proc ON pg_proc.oid = CASE WHEN refclassid = 'pg_proc'::regclass
                 THEN refobjid ELSE oprcode::oid END
             JOIN pg_language ON pg_language.oid = prolang
+            -- IN is hashed on every version; a server with JIT would compile as many EXISTS.
             WHERE (
-                    classid = 'pg_class'::regclass AND (
-                        EXISTS (SELECT FROM pg_index WHERE indexrelid = objid)
-                        OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = objid))
+                    classid = 'pg_class'::regclass AND objid IN (
+                        SELECT indexrelid FROM pg_index
+                        UNION ALL SELECT partrelid FROM pg_partitioned_table)
                     OR classid = 'pg_statistic_ext'::regclass
-                    OR classid = 'pg_constraint'::regclass AND EXISTS (
-                        SELECT FROM pg_constraint WHERE oid = objid AND contype = 'c')
-                    OR classid = 'pg_attrdef'::regclass AND EXISTS (
-                        SELECT FROM pg_attrdef JOIN pg_attribute a ON attrelid = adrelid
-                            AND attnum = adnum
-                        WHERE pg_attrdef.oid = objid AND to_jsonb(a) ->> 'attgenerated' <> '')
-                    OR classid = 'pg_rewrite'::regclass AND EXISTS (
-                        SELECT FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
-                        WHERE pg_rewrite.oid = objid AND relkind = 'm'))
+                    OR classid = 'pg_constraint'::regclass AND objid IN (
+                        SELECT oid FROM pg_constraint WHERE contype = 'c')
+                    OR classid = 'pg_attrdef'::regclass AND objid IN (
+                        SELECT pg_attrdef.oid FROM pg_attrdef JOIN pg_attribute a
+                            ON attrelid = adrelid AND attnum = adnum
+                        WHERE to_jsonb(a) ->> 'attgenerated' <> '')
+                    OR classid = 'pg_rewrite'::regclass AND objid IN (
+                        SELECT pg_rewrite.oid FROM pg_rewrite JOIN pg_class
+                            ON pg_class.oid = ev_class WHERE relkind = 'm'))
                 AND lanname IN ('sql', 'plpgsql') AND NOT coalesce(array_to_string(proconfig, ',')
                 ~ '(^|,)search_path=', false)
                 AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass
@@ -386,24 +396,25 @@ OWNERS = f"""
             AND e.deptype = 'e')
 """
 """The owners of the objects that a copy of the schema creates, and of the schema public."""
-IN_PUBLIC = f"""
-    SELECT EXISTS (
-        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-            WHERE nspname = 'public' AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
-        UNION ALL SELECT FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
-            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+FILLED_SCHEMAS = f"""
+    SELECT nspname::text AS name FROM pg_namespace n WHERE {_OURS} AND EXISTS (
+        SELECT FROM pg_class c
+            WHERE relnamespace = n.oid AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
+        UNION ALL SELECT FROM pg_proc
+            WHERE pronamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
                 WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
         -- Not the types of rows and arrays, which depend on tables and on other types.
-        UNION ALL SELECT FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace
-            WHERE nspname = 'public' AND NOT EXISTS (SELECT FROM pg_depend
+        UNION ALL SELECT FROM pg_type
+            WHERE typnamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
                 WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid
-                    AND deptype IN ('e', 'i'))
-    ) AS is_so
+                    AND deptype IN ('e', 'i')))
 """
-"""Whether a copy of the schema creates objects in the schema public."""
-CREATES_IN_PUBLIC = """
-    SELECT coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true) AS is_so
+"""The schemas in which a copy of the schema creates objects."""
+CLOSED_SCHEMAS = """
+    SELECT nspname::text AS name FROM pg_namespace
+    WHERE nspname = ANY (%s::text[]) AND NOT has_schema_privilege(oid, 'CREATE') ORDER BY 1
 """
+"""Those of them that exist, and in which the connecting role may not create any."""
 CREATOR = """
     SELECT rolsuper OR has_database_privilege(r.oid, current_database(), 'CREATE')
         AND EXISTS (SELECT FROM pg_roles AS g WHERE g.rolname = 'pg_create_subscription'
@@ -411,41 +422,6 @@ CREATOR = """
     FROM pg_roles AS r WHERE rolname = %s
 """
 """Whether a role may create subscriptions on a copy of this server of a newer version."""
-PRIVILEGES = f"""
-    WITH objects AS (
-        SELECT c.oid, CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
-                WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
-            CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS granted,
-            format('%I.%I', nspname, relname) AS object, relowner AS owner, relacl AS acl,
-            -- Such a sequence has the owner of its table.
-            NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i')) AS is_own
-        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-        WHERE relkind IN ('r', 'p', 'v', 'm', 'S') AND relpersistence <> 't' AND {_OURS}
-            AND NOT {_OF_EXTENSION}
-        UNION ALL
-        SELECT n.oid, 'SCHEMA', 'SCHEMA', format('%I', nspname), nspowner, nspacl,
-            -- Its owner depends on the version.
-            nspname <> 'public'
-        FROM pg_namespace n WHERE {_OURS}
-    ), needed AS (
-        SELECT format('ALTER %s %s OWNER TO %I', kind, object, pg_get_userbyid(owner)) AS statement,
-            owner AS role
-        FROM objects WHERE is_own
-        UNION ALL
-        SELECT format('GRANT %s ON %s %s TO ', privilege_type, granted, object), grantee
-        FROM objects CROSS JOIN aclexplode(acl) WHERE grantee <> owner
-        UNION ALL
-        SELECT format('GRANT %s (%I) ON %s TO ', privilege_type, attname, object), grantee
-        FROM objects JOIN pg_attribute ON attrelid = objects.oid AND NOT attisdropped
-        CROSS JOIN aclexplode(attacl) WHERE grantee <> owner AND kind <> 'SCHEMA'
-    )
-    SELECT DISTINCT concat(statement, CASE WHEN statement LIKE 'GRANT %' THEN
-            CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END END)
-        AS statement, CASE WHEN role <> 0 THEN pg_get_userbyid(role)::text END AS role
-    FROM needed ORDER BY 1
-"""
-"""The owners and the grants of tables, views, sequences and schemas, as statements."""
 NOT_A_MEMBER = """
     SELECT CASE WHEN rolsuper THEN NULL ELSE format('GRANT %%I TO %%I', rolname, current_user) END
         AS statement, rolname::text AS name

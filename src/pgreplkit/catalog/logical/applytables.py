@@ -75,6 +75,8 @@ class TargetTable:
     """Whether the role may not use the table's schema."""
     partitions: tuple[str, ...] = attrs.field(converter=_texts, default=())
     """Its partitions of every level, as SQL."""
+    unlogged: tuple[str, ...] = attrs.field(converter=_texts, default=())
+    """It and those of its partitions whose rows are not in the WAL, as SQL."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
@@ -110,7 +112,7 @@ PARTITIONS = """
         SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = c.oid AND c.relkind = 'p'
         UNION ALL
         SELECT inhrelid FROM part JOIN pg_catalog.pg_inherits ON inhparent = part.oid
-    ) SELECT p.oid, p.relkind, p.relreplident,
+    ) SELECT p.oid, p.relkind, p.relreplident, p.relpersistence,
         format('%%I.%%I', pn.nspname, p.relname) AS quoted
     FROM part JOIN pg_catalog.pg_class AS p ON p.oid = part.oid
     JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
@@ -124,6 +126,9 @@ TARGET_TABLES = f"""
                 SELECT FROM ({PARTITIONS}) AS part WHERE NOT has_table_privilege(part.oid, p)
             )) AS lacks,
         ARRAY(SELECT quoted FROM ({PARTITIONS}) AS part ORDER BY quoted) AS partitions,
+        ARRAY(SELECT format('%%I.%%I', n.nspname, c.relname) WHERE c.relpersistence <> 'p'
+            UNION ALL SELECT quoted FROM ({PARTITIONS}) AS part WHERE relpersistence <> 'p'
+            ORDER BY 1) AS unlogged,
         NOT has_schema_privilege(n.oid, 'USAGE') AS is_out_of_reach,
         ARRAY(SELECT i.relname::text FROM pg_catalog.pg_index
             JOIN pg_catalog.pg_class AS i ON i.oid = indexrelid

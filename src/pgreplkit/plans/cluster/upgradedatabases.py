@@ -7,6 +7,7 @@ from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts
 from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
 from pgreplkit.plans.cluster.upgradefindings import event_triggers_finding, named
+from pgreplkit.plans.cluster.upgradeprivileges import left_out_finding
 from pgreplkit.plans.server.readiness import checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import quoted
@@ -28,7 +29,16 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     yield from _extensions(old, new)
     yield from _globals(old, new)
     yield _owners_finding(facts)
-    yield _public_finding(facts)
+    yield left_out_finding(facts.left_out_roles)
+    yield _schemas_finding(facts)
+    yield named(
+        "existing objects",
+        facts.colliding,
+        needed="none of the old server's on the new one, or all of them: the schema is copied as a"
+        " whole",
+        remedy="drop {} on the new server; or create all others there too, and prepare with"
+        " copy_schema=False",
+    )
     refused = facts.refused_extensions if facts.copies_schema else ()
     yield named(
         "extensions of superusers",
@@ -173,17 +183,17 @@ def _globals(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
     )
 
 
-def _public_finding(facts: UpgradeFacts) -> Finding:
-    role = facts.new.rights.role
-    may_create = facts.creates_in_public or not facts.copies_schema
+def _schemas_finding(facts: UpgradeFacts) -> Finding:
+    role, closed = facts.new.rights.role, facts.closed_schemas
+    grants = [f"GRANT CREATE ON SCHEMA {quoted(one)} TO {quoted(role)}" for one in closed]
     return checked(
-        "schema public",
-        ok=may_create,
-        observed=f"{role} may create in it, or need not"
-        if may_create
-        else f"{role} may not create in it",
-        needed="CREATE, to copy the objects that the old server has in it",
-        remedy=f"on the new server: GRANT CREATE ON SCHEMA public TO {quoted(role)}",
+        "schemas",
+        ok=not closed,
+        observed=f"{role} may not create in {names_of(closed)}"
+        if closed
+        else f"{role} may create in those that exist, or need not",
+        needed="CREATE on those that exist, to copy the objects that the old server has in them",
+        remedy=f"on the new server: {'; '.join(grants)}",
     )
 
 

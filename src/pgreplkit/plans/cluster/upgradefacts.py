@@ -56,13 +56,17 @@ class UpgradeFacts:
     """Whether the preparation creates the tables there."""
     copies_owners: bool = True
     """Whether it gives them to their owners."""
-    creates_in_public: bool = True
-    """Whether the role of the new server may create what the copy has in the schema public."""
+    closed_schemas: Sequence[str] = ()
+    """The schemas of the new server in which its role may not create what the copy has there."""
+    colliding: Sequence[str] = ()
+    """The objects of the new server with which the copy of the schema would collide."""
     refused_extensions: Sequence[str] = ()
     """The extensions that the role of the new server cannot create."""
     refused_owners: Mapping[str, str | None] = attrs.field(factory=dict)
     """The owners to whom the role of the new server cannot give objects, with the statement that
     changes this; None for a superuser, to whom only superusers give them."""
+    left_out_roles: Sequence[str] = ()
+    """The roles whose objects and privileges it does not copy."""
     groups: int
     new_fence: str = ""
     """The fence of the new server, which refuses TRUNCATE too; empty if it has none."""

@@ -1,17 +1,14 @@
 """The schema at the preparation of an upgrade, and the DDL since then."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from pgreplkit._text import counted
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
-_SHOWN = 2
-"""Missing privileges that a finding names: the remedy has all."""
 Fingerprint = Mapping[str, str]
 """A hash for each object of a schema."""
 
@@ -69,22 +66,6 @@ def schema_findings(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Ite
         )
 
 
-def privileges_finding(missing: Sequence[str]) -> Finding:
-    """Return the finding about owners and grants of the old server that the new one lacks."""
-    first = "; ".join(missing[:_SHOWN])
-    return checked(
-        "privileges",
-        ok=not missing,
-        observed=f"{counted(len(missing), 'statement')} missing on the new server, such as {first}"
-        if missing
-        else "those of the old server",
-        needed="those of the old server, unless others are meant: after the cutover, clients would"
-        " get errors (SQLSTATE 42501)",
-        remedy=f"on the new server: {'; '.join(missing)}",
-        otherwise=Severity.WARNING,
-    )
-
-
 def _changes(
     kept: Fingerprint, now: Fingerprint, *, before: Fingerprint, there: Fingerprint
 ) -> list[str]:
@@ -104,6 +85,25 @@ _BY_DEFINITION = ("index ", "constraint ")
 _AFTER_THE_ROWS = ("trigger ", "rule ", "policy ", "event trigger ", "statistics ")
 """Objects of pg_dump's post-data section, besides indexes and constraints."""
 _PRIVILEGES = "default privileges "
+_PARTS = ("columns of ", "options of ", "parents of ", "privileges of ", "row level security of ")
+"""Definitions that belong to an object of another line."""
+
+
+def definitions(names: Iterable[str]) -> list[str]:
+    """Return the objects among those of a fingerprint that pg_restore creates before the rows."""
+    # Extensions and the schema public may exist before.
+    others = (*_BY_DEFINITION, *_AFTER_THE_ROWS, _PRIVILEGES, *_PARTS, "extension ")
+    return [name for name in names if not name.startswith(others) and name != "schema public"]
+
+
+def colliding(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """Return the objects that both servers have, if the copy of the schema has others to create.
+
+    Without any, the step has nothing to do.
+    """
+    wanted = definitions(old)
+    there = sorted(name for name in wanted if name in new)
+    return there if len(there) < len(wanted) else []
 
 
 def uncopied(

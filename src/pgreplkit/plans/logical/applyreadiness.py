@@ -71,6 +71,8 @@ class ApplyFacts:
     publisher_role: str
     slots: int
     has_slot: bool
+    copies_slots: bool
+    """Whether the publisher can copy a slot."""
     is_same_database: bool
     tables: Mapping[TableName, TableName]
     """The subscriber's table for each published one."""
@@ -126,9 +128,11 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
         needed="logical, on the publisher",
         value="logical",
     )
-    # A slot that exists already has its place.
+    # A slot that exists already has its place. The first one is the copy of a temporary slot, if
+    # the server can copy slots.
     if not facts.has_slot:
-        yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=1)
+        wanted = 2 if facts.copies_slots else 1
+        yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=wanted)
     yield replication_found(
         "role of the publisher", facts.publisher_role, facts.setup, ok=facts.may_replicate
     )
@@ -279,6 +283,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unsent(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
+            yield from _unlogged(check, table)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
 
@@ -339,6 +344,20 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
     return [*columns, *table.refusing]
+
+
+def _unlogged(check: str, table: TargetTable) -> Iterator[Finding]:
+    if table.unlogged:
+        yield checked(
+            f"{check}, its persistence",
+            ok=False,
+            observed=f"{', '.join(table.unlogged)}: not logged",
+            needed="logged tables: others are empty after a crash of the subscriber, and their"
+            " changes do not come again",
+            remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in table.unlogged),
+            # The rows may be of no use after a crash.
+            otherwise=Severity.WARNING,
+        )
 
 
 def unset_identities(table: TargetTable) -> list[str]:

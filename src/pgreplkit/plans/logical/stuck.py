@@ -238,14 +238,16 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             remedy="add the columns: schema_drift() has the DDL",
             table=table,
         )
+    # Before 16, changes are always applied by the subscription's owner.
+    as_owner = "" if facts.state.subrunasowner is None else ", and set run_as_owner"
     for table in facts.forbidden_tables:
         yield SubscriptionProblem(
             reason=StuckReason.PERMISSION,
             found=f"the subscription's owner {facts.state.subowner} may not write to {table},"
             " or row level security prevents it",
             remedy="make the role a member of the table's owner; or grant it all privileges on the"
-            " table, without row level security, and from 16 on set run_as_owner; FORCE ROW LEVEL"
-            " SECURITY applies to the table's owner too",
+            f" table, without row level security{as_owner}; FORCE ROW LEVEL SECURITY applies to the"
+            " table's owner too",
             table=table,
         )
     # A copy into a table that has rows fails at its primary key, again and again.

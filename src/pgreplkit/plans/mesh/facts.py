@@ -12,6 +12,7 @@ from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.rights import ForeignObject
+from pgreplkit.plans.mesh.status import MeshStream
 from pgreplkit.plans.server.readiness import Settings
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.tablename import TableName
@@ -84,3 +85,5 @@ class MeshFacts:
     """The longest time for which a node waits for its clock."""
     deltas: Mapping[TableName, tuple[str, ...]] = {}
     """Columns to which differences are added."""
+    streams: tuple[MeshStream, ...] = ()
+    """The streams from the other members to the first node, if a node joins."""

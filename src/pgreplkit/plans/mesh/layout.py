@@ -152,15 +152,20 @@ def checked_mesh_name(name: object) -> str:
     return name
 
 
+def checked_node(node: object) -> str:
+    """Return the name of a node; raise TypeError for anything but a str."""
+    if not isinstance(node, str):
+        raise TypeError(f"the name of a node must be a str, not {type(node).__name__}")
+    return node
+
+
 def check_node_names(mesh: str, names: Iterable[object]) -> None:
     """Check the names of nodes, and the length of all names that are made of them.
 
     Raises: TypeError; ValueError.
     """
     checked: list[str] = []
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a node must be a str, not {type(name).__name__}")
+    for name in map(checked_node, names):
         if not _NODE.fullmatch(name):
             raise ValueError(
                 f"the name of a node has letters a-z and digits, and begins with a letter, got"

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import attrs
 
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.plans.logical.applyreadiness import privileges_missing
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
@@ -15,6 +16,7 @@ from pgreplkit.plans.mesh.layout import fits_ties
 from pgreplkit.plans.mesh.membership import members_found, policy_found
 from pgreplkit.plans.mesh.rights import common_rights, owners_found, setup_of
 from pgreplkit.plans.mesh.sequences import collisions
+from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.mesh.tables import table_findings
 from pgreplkit.plans.server.readiness import checked, free_places, setting_found, value_of
 from pgreplkit.values.finding import Finding, Severity
@@ -31,6 +33,7 @@ def mesh_findings(facts: MeshFacts) -> list[Finding]:
         facts.policy,
         *_identities(facts),
         *_members(facts),
+        *map(_stream_to_donor, facts.streams),
         *(finding for node in facts.nodes for finding in _node(node, facts)),
         *table_findings(facts),
         *_sequences(facts),
@@ -138,6 +141,26 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         observed=", ".join(older) or f"decided by {facts.planned.ties} on all nodes",
         needed="PostgreSQL 14 or newer, as on the nodes with which the mesh was created: older"
         " servers do not store the origin of a commit",
+    )
+
+
+def _stream_to_donor(stream: MeshStream) -> Finding:
+    """Check that the donor gets what another member has committed before the new node's slots."""
+    source, donor, behind = stream.source, stream.target, stream.behind_bytes
+    return checked(
+        f"stream from {source} to {donor}",
+        ok=stream.state is StreamState.STREAMING,
+        observed=f"{stream.state}"
+        + ("" if behind is None else f", {counted(behind, 'byte')} of WAL behind"),
+        needed=f"{StreamState.STREAMING}: the rows are copied from {donor} when it has applied what"
+        f" {source} has committed",
+        remedy={
+            StreamState.STOPPED: "run the mesh, here or in another process, until the node has"
+            " joined",
+            StreamState.LOST: f"choose another donor, and let {donor} leave and join again",
+        }.get(stream.state, "choose another donor, or resume the operation that was interrupted"),
+        # It may start before the copy.
+        otherwise=Severity.WARNING if stream.state is StreamState.STOPPED else Severity.CRITICAL,
     )
 
 

@@ -53,6 +53,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield from _converging(table, facts)
         yield from _virtual(table, facts)
         yield from _partitioned(table, facts)
+        yield from _unlogged(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
@@ -180,6 +181,27 @@ def _partitioned(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             observed=f"{', '.join(refusing)} cannot publish a partitioned table",
             needed="PostgreSQL 13 or newer, or tables that are not partitioned",
             remedy="leave the table out",
+        )
+
+
+def _unlogged(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    unlogged = {
+        node.name: own.unlogged
+        for node in facts.nodes
+        for own in [node.tables.get(table)]
+        if own is not None and own.unlogged
+    }
+    if unlogged:
+        tables = dict.fromkeys(one for found in unlogged.values() for one in found)
+        yield checked(
+            f"persistence of {table}",
+            ok=False,
+            observed="; ".join(
+                f"{', '.join(found)} on {name}: not logged" for name, found in unlogged.items()
+            ),
+            needed="tables whose changes are in the WAL: others cannot be published, and are empty"
+            " after a crash",
+            remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in tables),
         )
 
 

@@ -27,10 +27,14 @@ _RESOURCES = "53"
 _PASSING = (ApplierActive, ConnectionFailed, SinkUnreachable, SlotActive, WaitTimeout)
 
 
-def may_succeed_later(error: BaseException) -> bool:
-    """Return whether another attempt may succeed without any change of the configuration."""
+def may_succeed_later(error: BaseException, *, has_logged_in: bool = False) -> bool:
+    """Return whether another attempt may succeed without any change of the configuration.
+
+    ``has_logged_in`` says whether the same login has worked before.
+    """
     if isinstance(error, LoginRefused):
-        return False
+        # A server whose LDAP, PAM or RADIUS is out refuses every login in the same way.
+        return has_logged_in
     if isinstance(error, _PASSING):
         return True
     sqlstate = (error.sqlstate if isinstance(error, ServerError) else None) or ""

@@ -1,0 +1,28 @@
+"""The owners and privileges of the databases of an upgrade."""
+
+from __future__ import annotations
+
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.cluster.upgradeprivileges import PRIVILEGES, ROLES, Privilege
+from pgreplkit.plans.cluster.upgradeprivileges import left_out_roles, missing_privileges
+
+_OPERATION = "read the privileges"
+
+
+async def read_missing_privileges(old: AsyncLink, new: AsyncLink, *, database: str) -> list[str]:
+    """Return the owners and grants that only the old server has, of roles that both have."""
+    roles = {record["name"] for record in await new.all(_OPERATION, ROLES)}
+    return missing_privileges(
+        await _privileges(old), await _privileges(new), roles=roles, database=database
+    )
+
+
+async def read_left_out_roles(old: AsyncLink, new: AsyncLink) -> list[str]:
+    """Return the roles whose objects and privileges a copy without owners leaves out."""
+    return left_out_roles(await _privileges(old), await _privileges(new), role=new.role)
+
+
+async def _privileges(link: AsyncLink) -> list[Privilege]:
+    # The search_paths of the two servers may differ.
+    async with link.qualified(_OPERATION) as within:
+        return [Privilege(**record) for record in await within.all(_OPERATION, PRIVILEGES)]

@@ -1,0 +1,27 @@
+# Generated from pgreplkit/_async/cluster/upgradeprivileges.py by `nox -s sync`. Do not edit.
+"""The owners and privileges of the databases of an upgrade."""
+
+from __future__ import annotations
+
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.cluster.upgradeprivileges import PRIVILEGES, ROLES, Privilege
+from pgreplkit.plans.cluster.upgradeprivileges import left_out_roles, missing_privileges
+
+_OPERATION = "read the privileges"
+
+
+def read_missing_privileges(old: Link, new: Link, *, database: str) -> list[str]:
+    """Return the owners and grants that only the old server has, of roles that both have."""
+    roles = {record["name"] for record in new.all(_OPERATION, ROLES)}
+    return missing_privileges(_privileges(old), _privileges(new), roles=roles, database=database)
+
+
+def read_left_out_roles(old: Link, new: Link) -> list[str]:
+    """Return the roles whose objects and privileges a copy without owners leaves out."""
+    return left_out_roles(_privileges(old), _privileges(new), role=new.role)
+
+
+def _privileges(link: Link) -> list[Privilege]:
+    # The search_paths of the two servers may differ.
+    with link.qualified(_OPERATION) as within:
+        return [Privilege(**record) for record in within.all(_OPERATION, PRIVILEGES)]
