@@ -92,7 +92,7 @@ def retention(
     report = wal_retention(
         kept, slots=slots, senders=(), archiver=status, ready=ready, wal_rate=rate, disk_size=disk
     )
-    return with_findings(report, kept.freeze_max_age)
+    return with_findings(report, kept)
 
 
 def unused_slot(name: str = "old") -> SlotState:

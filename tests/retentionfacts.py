@@ -70,4 +70,4 @@ def kept(current: int, redo: int, size: SegmentSize, **changes: object) -> KeptW
 
 
 def report_of(server: KeptWal, **facts: Any) -> WalRetention:
-    return with_findings(wal_retention(server, **facts), server.freeze_max_age)
+    return with_findings(wal_retention(server, **facts), server)

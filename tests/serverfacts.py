@@ -65,12 +65,16 @@ SETTINGS_SINCE = {
         ),
         10,
     ),
-    "max_slot_wal_keep_size": 13,
+    **dict.fromkeys(("recovery_min_apply_delay", "recovery_target_timeline"), 12),
+    **dict.fromkeys(("primary_conninfo", "primary_slot_name", "restore_command"), 12),
+    **dict.fromkeys(("max_slot_wal_keep_size", "wal_keep_size"), 13),
+    "archive_library": 15,
+    **dict.fromkeys(("sync_replication_slots", "synchronized_standby_slots"), 17),
+    **dict.fromkeys(("allow_alter_system", "transaction_timeout"), 17),
+    **dict.fromkeys(("max_active_replication_origins", "idle_replication_slot_timeout"), 18),
     "idle_session_timeout": 14,
-    "transaction_timeout": 17,
-    "max_active_replication_origins": 18,
 }
-"""The settings of logical replication and of sessions, each with the first major version that has
+"""Settings of replication and of sessions, each with the first major version that has
 it; a test asks the servers."""
 
 
@@ -84,6 +88,20 @@ def settings_named(findings: Iterable[Finding]) -> set[str]:
     """The settings that remedies set."""
     texts = " ".join(one.remedy or "" for one in findings)
     return {*re.findall(r"(?:SYSTEM |DATABASE \S+ )SET (\w+)", texts)}
+
+
+def newer_settings(findings: Iterable[Finding], major: int) -> set[str]:
+    """The settings that findings name although a major version lacks them."""
+    newer = {name for name, since in SETTINGS_SINCE.items() if major < since}
+    texts = [" ".join(map(str, (one.check, one.found, one.needed, one.remedy))) for one in findings]
+    # Before 12, settings of recovery have a file of their own.
+    return {
+        word
+        for text in texts
+        if "recovery.conf" not in text
+        for word in re.findall(r"\w+", text)
+        if word in newer
+    }
 
 
 def sender(name: str = "replica", **changed: object) -> WalSender:

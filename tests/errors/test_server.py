@@ -30,6 +30,10 @@ def test_a_missing_privilege_names_the_grant(role: str | None, grantee: str) -> 
     assert (error.operation, error.role, error.grant) == ("pg_stat_replication", role, "pg_monitor")
     assert error.sqlstate == "42501"
     assert str(error).endswith(f"GRANT pg_monitor TO {grantee}")
+    # A member of the role may lack a function of it.
+    found = "permission denied for function pg_ls_waldir"
+    refused = errors.InsufficientPrivilege("list pg_wal", role, "pg_monitor", found)
+    assert "has it already, GRANT to pg_monitor what" in refused.remedy
 
 
 @pytest.mark.parametrize(

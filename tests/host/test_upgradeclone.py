@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from pgreplkit import LSN
 from pgreplkit.errors import ControlFailed
-from pgreplkit.host.upgradeclone import last_switch
+from pgreplkit.host.upgradeclone import CloneDirectories, last_switch
 
 
 def test_a_recovery_ended_at_the_last_switch_of_its_history() -> None:
@@ -19,3 +22,15 @@ def test_a_recovery_ended_at_the_last_switch_of_its_history() -> None:
 def test_a_missing_history_is_an_error_with_a_remedy(history: bytes | None) -> None:
     with pytest.raises(ControlFailed, match=r"00000003\.history is missing .*undo\(\) the plan"):
         last_switch(history, timeline=3)
+
+
+def test_as_root_the_parent_directory_must_belong_to_another_account(tmp_path: Path) -> None:
+    tmp_path.joinpath("pg_ctl").touch(0o755)
+    parent, bindir, is_root = tmp_path / "18", tmp_path, os.geteuid() == 0
+    clone = CloneDirectories.at(parent / "shop", bindir=bindir, old_bindir=bindir, settings=None)
+    assert clone.root_folder() == (str(parent) if is_root else "")
+    parent.mkdir()
+    assert clone.root_folder() == (str(parent) if is_root else "")
+    if is_root:
+        os.chown(parent, 65534, 65534)
+        assert clone.root_folder() == ""

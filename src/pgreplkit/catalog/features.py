@@ -19,6 +19,7 @@ class Feature(NamedTuple):
 
 FEATURES = {
     "access.regexes": Feature("regular expressions in pg_hba.conf", 16),
+    "archive.library": Feature("archive_library", 15),
     "archive.statusdir": Feature("pg_ls_archive_statusdir()", 12),
     "initdb.no_checksums": Feature("initdb --no-data-checksums (before, the default)", 18),
     "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
@@ -27,6 +28,7 @@ FEATURES = {
     "slot.advance": Feature("advance a slot", 11),
     "slot.copy": Feature("copy a slot", 12),
     "slot.two_phase": Feature("two_phase of a logical slot", 14),
+    "slot.limit": Feature("max_slot_wal_keep_size", 13),
     "slot.failover": Feature("failover of a logical slot", 17),
     "slot.logical_on_standby": Feature("a logical slot on a standby", 16),
     "standby.apply_delay": Feature(

@@ -94,6 +94,7 @@ class UnsupportedByServer(ServerError):
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
+_MONITOR, _DENIED = "pg_monitor", "permission denied"
 _OWNERSHIP = "ownership of "
 _ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
 """Attributes of a role, which ALTER ROLE sets; everything else is granted."""
@@ -114,9 +115,7 @@ class InsufficientPrivilege(ServerError):
     role: str | None
     grant: str
 
-    def __init__(
-        self, operation: str, role: str | None, grant: str, found: str = "permission denied"
-    ) -> None:
+    def __init__(self, operation: str, role: str | None, grant: str, found: str = _DENIED) -> None:
         super().__init__(operation, found, INSUFFICIENT_PRIVILEGE)
         self.role, self.grant = role, grant
         self.remedy: str
@@ -137,6 +136,12 @@ class InsufficientPrivilege(ServerError):
         else:
             statements = "; ".join(f"GRANT {one} TO {name}" for one in grant.split("; "))
         self.remedy = f"to allow it: {statements}"
+        if grant == _MONITOR and found != _DENIED:
+            # Its functions can be revoked from it, and the message is in the server's language.
+            self.remedy += (
+                f"; if {name} has it already, GRANT to pg_monitor what the message names,"
+                " such as EXECUTE on a function"
+            )
 
     def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str, str]]:
         return InsufficientPrivilege, (self.operation, self.role, self.grant, self.found)

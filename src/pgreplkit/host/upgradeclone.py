@@ -100,6 +100,15 @@ class CloneDirectories:
             operation = "find out whether the new server reads XML"
             raise ControlFailed(operation, f"{error}", remedy="make it readable") from error
 
+    def root_folder(self) -> str:
+        """Return the parent of both directories if the programs would run as root, else nothing.
+
+        They run under the account of its owner, and refuse to run as root.
+        """
+        parent = Path(self.new.data_directory).parent
+        is_root = os.geteuid() == 0 and (not parent.exists() or parent.stat().st_uid == 0)
+        return str(parent) if is_root else ""
+
     def contents(self) -> dict[str, list[str]]:
         """Return the files in both directories."""
         return {

@@ -1671,6 +1671,28 @@ def test_the_copy_of_the_schema_needs_each_role_that_it_names(sides: Pair, namin
         old.run("REASSIGN OWNED BY hidden TO postgres", "DROP OWNED BY hidden", "DROP ROLE hidden")
 
 
+async def test_a_status_says_which_slot_is_missing_and_what_to_do(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        assert (await upgrade.status()).lost_slots == ()
+        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
+        dropped = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name = 'shop_1' AND NOT active"""
+        wait_until(lambda: bool(old.all(dropped)))
+        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        status = await upgrade.status()
+        assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
+        text = " ".join(str(status).split())
+        assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
+        # What the text says works.
+        await (await upgrade.plan_finish()).run()
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
+
+
 @pytest.mark.pg(">=18")
 async def test_undo_of_a_preparation_leaves_no_object(
     sides: Pair, colour: Colour, tmp_path: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from clusters import Cluster
+from clusters import Cluster, Clusters
 from databases import Pair, end, make_database, remove_databases
 
 from pgreplkit.apply import Applier, MergeWith
@@ -136,28 +136,29 @@ KEYS = {
 }
 
 
-@pytest.mark.pg(">=10")
-@pytest.mark.one_colour
-@pytest.mark.parametrize(
-    "options", [{}, {"group": 50}, {"conflicts": MERGED}], ids=["", "group", "merge"]
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"group": 50}, {"conflicts": MERGED}],
+    ids=["", "group", "merge"],
 )
-@pytest.mark.parametrize("kind", KEYS)
-def test_keys_of_any_type_find_their_rows(
-    cluster: Cluster, kind: str, options: dict[str, object]
-) -> None:
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+def applied(
+    request: pytest.FixtureRequest, clusters: Clusters, major: int
+) -> Iterator[tuple[Pair, Applier]]:
+    """Two databases after changes of a table for each kind of key, and the applier of these."""
+    options: dict[str, object] = request.param
+    primary = clusters.of(major).primary
+    pair = Pair(make_database(primary), make_database(primary))
     for each in (pair.publisher, pair.subscriber):
         each.run(
             "CREATE TYPE pair AS (a int, b text)",
             "CREATE TYPE mood AS ENUM ('sad', 'ok', 'fine')",
             "CREATE DOMAIN short AS char(3)",
-            f"CREATE TABLE t (id {kind} PRIMARY KEY, n int)",
+            *(f'CREATE TABLE "of {kind}" (id {kind} PRIMARY KEY, n int)' for kind in KEYS),
         )
-    # A function that merges rows sees the old one.
-    identity = "FULL" if "conflicts" in options else "DEFAULT"
-    pair.publisher.run(
-        f"ALTER TABLE t REPLICA IDENTITY {identity}", "CREATE PUBLICATION p FOR TABLE t"
-    )
+    if "conflicts" in options:
+        # A function that merges rows sees the old one.
+        pair.publisher.run(*(f'ALTER TABLE "of {kind}" REPLICA IDENTITY FULL' for kind in KEYS))
+    pair.publisher.run("CREATE PUBLICATION p FOR ALL TABLES")
     one = Applier(
         pair.publisher.conninfo,
         pair.subscriber.conninfo,
@@ -166,21 +167,34 @@ def test_keys_of_any_type_find_their_rows(
         **options,  # type: ignore[arg-type]
     )
     one.run(stop_at=end(pair.publisher), timeout=30)
-    first, second, third = (f"'{value}'::{kind}" for value in KEYS[kind])
-    pair.publisher.run(
-        f"INSERT INTO t VALUES ({first}, 1), ({second}, 2)",
-        f"UPDATE t SET n = 3 WHERE id = {first}; UPDATE t SET n = n + 1",
-        f"UPDATE t SET id = {third} WHERE id = {second}",
-        f"DELETE FROM t WHERE id = {first}",
-    )
+    for kind in KEYS:
+        first, second, third = keys(kind)
+        pair.publisher.run(
+            f'INSERT INTO "of {kind}" VALUES ({first}, 1), ({second}, 2)',
+            f'UPDATE "of {kind}" SET n = 3 WHERE id = {first}; UPDATE "of {kind}" SET n = n + 1',
+            f'UPDATE "of {kind}" SET id = {third} WHERE id = {second}',
+            f'DELETE FROM "of {kind}" WHERE id = {first}',
+        )
     one.run(stop_at=end(pair.publisher), timeout=30)
-    rows = "SELECT id::text, n FROM t"
+    yield pair, one
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def keys(kind: str) -> list[str]:
+    """Return the keys of a table as SQL."""
+    return [f"'{value}'::{kind}" for value in KEYS[kind]]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_any_type_find_their_rows(applied: tuple[Pair, Applier], kind: str) -> None:
+    pair, one = applied
+    *_, third = keys(kind)
+    rows = f'SELECT id::text, n FROM "of {kind}"'
     assert (
         pair.subscriber.all(rows)
         == pair.publisher.all(rows)
         == [(pair.publisher.one(f"SELECT {third}::text"), 3)]
     )
     assert not one.counters
-    for each in (pair.publisher, pair.subscriber):
-        each.run("DROP TABLE t", "DROP TYPE pair, mood", "DROP DOMAIN short")
-    remove_databases(pair.subscriber, pair.publisher)

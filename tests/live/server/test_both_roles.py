@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -110,6 +111,24 @@ async def test_reading_a_hidden_setting_names_the_role_to_grant(
             await server.setting("data_directory")
     assert caught.value.grant == "pg_read_all_settings"
     assert 'GRANT pg_read_all_settings TO "stranger"' in str(caught.value)
+
+
+async def test_a_member_of_pg_monitor_without_one_of_its_functions_is_told_to_grant_it(
+    cluster: Cluster, colour: Colour
+) -> None:
+    function = "EXECUTE ON FUNCTION pg_ls_waldir()"
+    run(cluster.primary, f"REVOKE {function} FROM pg_monitor")
+    try:
+        async with await colour.connect(conninfo_as(cluster.primary, "observer")) as server:
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
+                await server.wal_files()
+            assert "function pg_ls_waldir" in caught.value.found
+            wanted = "has it already, GRANT to pg_monitor what the message names"
+            assert wanted in caught.value.remedy
+            run(cluster.primary, f"GRANT {function} TO pg_monitor")
+            assert await server.wal_files()
+    finally:
+        run(cluster.primary, f"GRANT {function} TO pg_monitor")
 
 
 async def test_reading_replicas_without_pg_monitor_names_it(
@@ -254,7 +273,7 @@ async def test_a_failed_transaction_is_reported(cluster: Cluster, colour: Colour
 
 
 async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: Colour) -> None:
-    async with await colour.connect(cluster.primary.conninfo) as server:
+    async with await colour.primary(cluster.primary.conninfo) as server:
         [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
         run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
         for _ in range(2):
@@ -262,6 +281,10 @@ async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: 
                 await server.replicas()
         with pytest.raises(pgreplkit.errors.ConnectionFailed, match="lost"):
             server.version  # noqa: B018
+        # They are refused in a transaction of the caller's, which there is not.
+        for call in (server.write_marker, server.write_fences, partial(server.fence_writes, ["t"])):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
+                await call()
 
 
 async def test_an_invalid_connection_string_is_an_error(colour: Colour) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, conninfo_as, one, rows, run, wait_until
 from colours import Colour
-from serverfacts import SETTINGS_SINCE
+from serverfacts import SETTINGS_SINCE, newer_settings
 
 import pgreplkit
 from pgreplkit import SyncStandbyNames
@@ -264,3 +264,23 @@ def test_the_versions_of_settings_are_those_of_the_servers(cluster: Cluster) -> 
     there = {one["name"] for one in rows(cluster.primary, "SELECT name FROM pg_settings")}
     known = {name for name, since in SETTINGS_SINCE.items() if cluster.primary.major >= since}
     assert there & SETTINGS_SINCE.keys() == known
+
+
+@pytest.mark.one_colour
+def test_findings_name_only_settings_that_the_server_has(cluster: Cluster) -> None:
+    with (
+        pgreplkit.Primary.connect(cluster.primary.conninfo) as primary,
+        pgreplkit.Standby.connect(cluster.standby.conninfo) as standby,
+    ):
+        slot = primary.create_physical_slot("unused", reserve_wal=True)
+        try:
+            findings = [
+                *primary.check_readiness("logical", standbys=100).findings,
+                *primary.wal_retention().findings,
+                *standby.check_readiness(primary).findings,
+                *standby.wal_retention().findings,
+            ]
+        finally:
+            slot.drop()
+    assert findings
+    assert newer_settings(findings, cluster.major) == set()

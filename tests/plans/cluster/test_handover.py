@@ -16,6 +16,7 @@ from pgreplkit.plans.cluster.handover import (
     followers_of,
     is_same_name,
     lost_bytes,
+    no_apply_delay,
 )
 from pgreplkit.rows import ClusterNode, Severity, SlotState, Topology, Upstream
 
@@ -167,3 +168,16 @@ def test_names_are_compared_without_case_as_the_server_does(
     one: str, other: str, same: bool
 ) -> None:
     assert is_same_name(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (11, "recovery_min_apply_delay = 0 in recovery.conf, and restart the standby"),
+        (12, "ALTER SYSTEM SET recovery_min_apply_delay = 0; SELECT pg_reload_conf()"),
+    ],
+)
+def test_the_delay_of_a_standby_is_switched_off_where_its_version_has_it(
+    number: int, remedy: str
+) -> None:
+    assert no_apply_delay(number) == remedy

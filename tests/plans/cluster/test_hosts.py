@@ -33,7 +33,7 @@ READY = HostFacts(
     fixed_settings={},
 )
 ALTER = AlterSystemFacts(
-    node="b", names=("primary_conninfo",), is_allowed=True, denied=(), is_writable=None
+    node="b", major=18, names=("primary_conninfo",), is_allowed=True, denied=(), is_writable=None
 )
 
 
@@ -154,3 +154,10 @@ def test_a_server_that_is_not_asked_is_an_obstacle() -> None:
 def test_a_password_on_the_command_line_is_not_shown() -> None:
     facts = attrs.evolve(READY, fixed_settings={"primary_conninfo": "password=hidden"})
     assert "hidden" not in "".join(finding.found for finding in findings(facts))
+
+
+@pytest.mark.parametrize(("number", "named"), [(14, False), (15, True)])
+def test_only_a_server_that_can_grant_alter_system_is_said_to(number: int, named: bool) -> None:
+    facts = attrs.evolve(ALTER, major=number, denied=("primary_conninfo",))
+    remedy = alter_system_finding(facts).remedy
+    assert ("GRANT ALTER SYSTEM" in str(remedy)) is named

@@ -6,8 +6,9 @@ import attrs
 import pytest
 from clusterfacts import handover, slot_state
 from hypothesis import given, strategies as st
+from serverfacts import newer_settings
 
-from pgreplkit import LSN
+from pgreplkit import LSN, ServerVersion
 from pgreplkit.plans.cluster.logicalslots import failover_slots, slot_losses, switchover_slots
 from pgreplkit.rows import ClusterNode, InvalidationReason, Severity, SlotState, SlotType
 
@@ -89,3 +90,13 @@ def test_a_failover_warns_of_lost_slots_and_admits_what_it_does_not_know() -> No
     assert severity(unseen, COPY) is Severity.INFO
     assert severity(unseen) is Severity.INFO
     assert severity(unseen, attrs.evolve(COPY, temporary=True)) is Severity.WARNING
+
+
+@pytest.mark.parametrize("number", range(10, 19))
+def test_a_remedy_names_only_what_the_version_of_the_standby_has(number: int) -> None:
+    version = ServerVersion(f"{number}.1")
+    old = attrs.evolve(OLD, slots=(FEED,))
+    new = attrs.evolve(NEW, version=version)
+    finding = switchover_slots(handover(old=old, new=new))
+    assert newer_settings([finding], number) == set()
+    assert ("failover=True" in str(finding.remedy)) is (number >= 17)

@@ -151,6 +151,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
             facts_of(answering="the old server answers"),
         ),
         ("database", CRITICAL, "crm", facts_of(database="crm")),
+        ("account", CRITICAL, "chown postgres /d", facts_of(root_folder="/d")),
         (
             "socket",
             CRITICAL,

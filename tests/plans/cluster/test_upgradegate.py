@@ -137,7 +137,7 @@ def test_an_interrupted_operation_is_the_phase(operation: str, phase: UpgradePha
 STATUS = UpgradeStatus(
     name="shop",
     phase=UpgradePhase.PREPARED,
-    forward=(following(),),
+    forward=(attrs.evolve(following(), slot=slot_state()),),
     back=(),
     old_is_fenced=False,
     new_is_fenced=True,
@@ -155,7 +155,8 @@ def test_the_text_of_a_status_has_a_line_for_each_subscription() -> None:
         )
     ]
     first = attrs.evolve(following(), tables=(subscribed(), *copying), slot=slot_state())
-    status = attrs.evolve(STATUS, phase=UpgradePhase.COPYING, forward=(first, following()))
+    second = attrs.evolve(following(), slot=slot_state(confirmed_flush_lsn=None))
+    status = attrs.evolve(STATUS, phase=UpgradePhase.COPYING, forward=(first, second))
     assert str(status).splitlines() == [
         "shop: copying",
         "  old server: not fenced",
@@ -174,6 +175,23 @@ def test_the_text_of_a_status_names_the_tables_whose_fence_is_disabled() -> None
     assert str(status).splitlines()[2] == (
         "  new server: not fenced: the trigger is missing or disabled on public.a, public.b"
     )
+
+
+@pytest.mark.parametrize("phase", [UpgradePhase.PREPARED, UpgradePhase.CUT_OVER])
+def test_the_text_of_a_status_names_lost_slots_with_what_to_do(phase: UpgradePhase) -> None:
+    named = attrs.evolve(following().state, subslotname="shop_1_back")
+    back = attrs.evolve(following(), state=named)
+    # Those of disabled subscriptions are not needed.
+    lost = {
+        UpgradePhase.PREPARED: attrs.evolve(STATUS, forward=(following(),)),
+        UpgradePhase.CUT_OVER: attrs.evolve(CUT_OVER, back=(back,)),
+    }[phase]
+    lines = " ".join(line.strip() for line in str(lost).splitlines()[1:3])
+    if phase is UpgradePhase.PREPARED:
+        assert lines.startswith("slot s of the old server is missing or lost: changes are lost;")
+    else:
+        assert lost.lost_slots == ("shop_1_back",)
+        assert lines.startswith("slot shop_1_back of the new server is missing or lost: there is")
 
 
 def drift(severity: Severity) -> SchemaDrift:

@@ -40,6 +40,7 @@ FACTS = ApplyFacts(
     may_replicate=True,
     publisher_role="mover",
     slots=0,
+    copies_slots=True,
     has_slot=False,
     is_same_database=False,
     tables={T: T},
@@ -90,7 +91,8 @@ def test_everything_is_found() -> None:
     ("changes", "check"),
     [
         ({"publisher": settings(wal_level="replica", max_replication_slots=10)}, "wal_level"),
-        ({"slots": 10}, "max_replication_slots"),
+        ({"slots": 9}, "max_replication_slots"),
+        ({"slots": 10, "copies_slots": False}, "max_replication_slots"),
         ({"may_replicate": False}, "role of the publisher"),
         ({"is_same_database": True}, "two databases"),
         ({"is_standby": True}, "read-write transactions"),
@@ -173,6 +175,7 @@ def test_a_position_in_a_table_needs_no_origin() -> None:
 
 def test_an_existing_applier_needs_no_other_places() -> None:
     assert readiness(slots=10, has_slot=True, origins=10, has_origin=True).is_ready
+    assert readiness(slots=9, copies_slots=False).is_ready
 
 
 def test_a_privilege_to_truncate_matters_only_if_truncate_is_applied() -> None:

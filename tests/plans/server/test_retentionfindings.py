@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from retentionfacts import HERE, SIZE, archiver, kept, report_of, slot
+from serverfacts import NOW, newer_settings
 
 from pgreplkit import LSN
 from pgreplkit.rows import Severity, WalStatus
@@ -60,3 +61,20 @@ def test_a_full_disk_is_critical() -> None:
         disk_size=100,
     )
     assert [(f.check, f.severity) for f in report.findings] == [("disk", Severity.CRITICAL)]
+
+
+@pytest.mark.parametrize("number", range(10, 19))
+def test_only_settings_of_the_major_version_are_named(number: int) -> None:
+    report = report_of(
+        kept(HERE, HERE, SIZE, server_major=number),
+        slots=[slot("a", HERE - 5, HERE, SIZE)],
+        senders=[],
+        archiver=archiver(archive_mode="on", last_failed_time=NOW, failed_count=1),
+        ready=None,
+    )
+    names = {finding.check for finding in report.findings}
+    assert {"slot a", "archiver"} <= names
+    assert ("max_slot_wal_keep_size" in names) is (number >= 13)
+    assert newer_settings(report.findings, number) == set()
+    texts = " ".join(str(finding.needed) for finding in report.findings)
+    assert ("archive_library" in texts) is (number >= 15)

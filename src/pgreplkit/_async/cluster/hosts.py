@@ -52,6 +52,7 @@ async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSyst
     operation = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     async with await site.server(node) as server:
+        major = server.version.major
         record = await server._link.one(operation, ALLOWED, [[*RECOVERY_TARGETS], [*names]])
         if not record["is_superuser"]:
             denied = names
@@ -61,6 +62,7 @@ async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSyst
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(
         node=node,
+        major=major,
         names=names,
         is_allowed=record["is_allowed"],
         denied=denied,

@@ -198,6 +198,7 @@ class AsyncUpgradeClone:
             answering=await self._actor.answering(),
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
+            root_folder=await to_thread(self._host.root_folder),
             new_reads_xml=not is_xml or await to_thread(self._host.reads_xml),
         )
 

@@ -65,6 +65,7 @@ async def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
+            copies_slots=publisher.has("slot.copy"),
             is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=await read_identities(publisher, [*tables]),
@@ -82,10 +83,7 @@ async def check_apply(
             targets=shapes.tables,
             mismatches=mismatches,
             ambiguous=ambiguous,
-            misfits={
-                table: [one.found for one in found]
-                for table, found in (await find_misfits(publisher, link, settings, copies)).items()
-            },
+            misfits=await _misfits(publisher, link, copies, settings),
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             loops=loops,
@@ -94,6 +92,14 @@ async def check_apply(
             reads_commits=settings.reads_commits,
         )
     )
+
+
+async def _misfits(
+    publisher: AsyncLink, link: AsyncLink, copies: Sequence[TableCopy], settings: ApplySettings
+) -> dict[TableName, list[str]]:
+    """Return the columns that do not take every value of the publisher's."""
+    misfits = await find_misfits(publisher, link, settings, copies)
+    return {table: [one.found for one in found] for table, found in misfits.items()}
 
 
 async def read_rights(link: AsyncLink, operation: str) -> ApplyRights:

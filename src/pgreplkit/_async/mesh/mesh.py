@@ -114,7 +114,10 @@ class AsyncMesh:
         check_node_names(self.name, nodes)
         # A mesh of one would check nothing, and have no stream.
         if len(nodes) < 2:
-            raise ValueError(f"a mesh has at least two nodes, got {len(nodes)}")
+            raise ValueError(
+                f"a mesh has at least two nodes, got {len(nodes)}; if the others have left, keep"
+                " one of them in the mapping"
+            )
         # No function, as an applier takes: it could decide otherwise on each node.
         if on_error not in ("stop", "park"):
             raise ValueError(f"on_error must be stop or park, got {on_error!r}")

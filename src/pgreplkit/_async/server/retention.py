@@ -36,7 +36,7 @@ async def read_retention(
         wal_rate=wal_rate,
         disk_size=disk_size,
     )
-    return with_findings(report, kept.freeze_max_age)
+    return with_findings(report, kept)
 
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:

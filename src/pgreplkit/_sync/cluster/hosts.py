@@ -53,6 +53,7 @@ def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
     operation = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     with site.server(node) as server:
+        major = server.version.major
         record = server._link.one(operation, ALLOWED, [[*RECOVERY_TARGETS], [*names]])
         if not record["is_superuser"]:
             denied = names
@@ -62,6 +63,7 @@ def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(
         node=node,
+        major=major,
         names=names,
         is_allowed=record["is_allowed"],
         denied=denied,

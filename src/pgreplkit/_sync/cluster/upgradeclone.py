@@ -199,6 +199,7 @@ class UpgradeClone:
             answering=self._actor.answering(),
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
+            root_folder=to_thread(self._host.root_folder),
             new_reads_xml=not is_xml or to_thread(self._host.reads_xml),
         )
 

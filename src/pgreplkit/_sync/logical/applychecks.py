@@ -66,6 +66,7 @@ def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
+            copies_slots=publisher.has("slot.copy"),
             is_same_database=feeds_itself(source, here),
             tables=tables,
             identities=read_identities(publisher, [*tables]),
@@ -83,10 +84,7 @@ def check_apply(
             targets=shapes.tables,
             mismatches=mismatches,
             ambiguous=ambiguous,
-            misfits={
-                table: [one.found for one in found]
-                for table, found in (find_misfits(publisher, link, settings, copies)).items()
-            },
+            misfits=_misfits(publisher, link, copies, settings),
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             loops=loops,
@@ -95,6 +93,14 @@ def check_apply(
             reads_commits=settings.reads_commits,
         )
     )
+
+
+def _misfits(
+    publisher: Link, link: Link, copies: Sequence[TableCopy], settings: ApplySettings
+) -> dict[TableName, list[str]]:
+    """Return the columns that do not take every value of the publisher's."""
+    misfits = find_misfits(publisher, link, settings, copies)
+    return {table: [one.found for one in found] for table, found in misfits.items()}
 
 
 def read_rights(link: Link, operation: str) -> ApplyRights:

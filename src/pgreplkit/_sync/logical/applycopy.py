@@ -15,7 +15,7 @@ from pgreplkit._sync._io import Job, TaskGroup, shielded
 from pgreplkit._sync.logical.applyfit import find_mismatch
 from pgreplkit._sync.logical.applyopening import opened
 from pgreplkit._sync.logical.applyrows import ApplyRows, insist_on_empty
-from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
+from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget, SlotMark
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -29,7 +29,7 @@ from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.failures import DUPLICATE_OBJECT, translate_errors
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -72,6 +72,8 @@ class ApplyCopy:
         self._planner, self._plugin, self._settings = planner, plugin, settings
         self._goal, self._limited = goal, limited
         self._slot = sql.PREFIX + settings.name
+        self._mark: SlotMark | None = None
+        """The slot as it was created, if it was."""
         self._left: deque[list[TableCopy]] = deque()
         """The tables whose copy has not begun, those of one table of the subscriber together."""
         self._filled: set[TableName] = set()
@@ -89,7 +91,8 @@ class ApplyCopy:
         Raises: AlreadyExists; ApplyError for a table with rows.
         """
         settings, target = self._settings, self._target
-        self._insist_on_slot(state, has_slot=self._has_slot())
+        self._mark = None if state is None else state.slot
+        self._insist_on_slot(state)
         if state is None:
             target.insist_on_new_origin()
         if settings.copy:
@@ -122,8 +125,7 @@ class ApplyCopy:
         """
         target = self._target
         with self._limited():
-            has_slot = self._has_slot()
-            self._insist_on_slot(state, has_slot=has_slot)
+            has_slot = self._insist_on_slot(state)
             if state is None:
                 target.create(system_id)
             target.note_flow(own)
@@ -135,26 +137,46 @@ class ApplyCopy:
         with self._limited():
             target.set_state("streaming")
 
-    def _has_slot(self) -> bool:
-        return bool(self._publisher.all("read the slots", sql.SLOT_EXISTS, [self._slot]))
+    def _is_own_slot(self) -> bool | None:
+        """Return whether the slot of that name is the applier's own; None if none has the name."""
+        found = self._publisher.all("read the slots", sql.SLOT_MARK, [self._slot])
+        if not found:
+            return None
+        slot = SlotMark.of(found[0]["restart"], found[0]["confirmed"])
+        return self._mark is not None and self._mark.is_of(slot)
 
-    def _insist_on_slot(self, state: ApplierState | None, *, has_slot: bool) -> None:
-        """Refuse a slot without an applier, and an interrupted copy without its slot."""
+    def _insist_on_slot(self, state: ApplierState | None) -> bool:
+        """Return whether the applier has its slot.
+
+        Refuse a slot that may be another applier's, and an interrupted copy without its slot.
+        """
         operation, name = self._target.operation, self._settings.name
-        if state is None and has_slot:
+        is_own = self._is_own_slot()
+        if state is None and is_own is not None:
             raise AlreadyExists(
                 operation,
                 f"the publisher has a slot {self._slot!r}, but the subscriber has no applier"
                 f" {name!r}",
                 remedy="drop the slot, or choose another name",
             )
-        if not has_slot and state is not None and self._target.read_copied():
+        if is_own is False:
+            # It was killed before it had noted its slot, and the applier of another subscriber may
+            # have created one since.
+            raise AlreadyExists(
+                operation,
+                f"the publisher has a slot {self._slot!r}, and nothing shows that this applier has"
+                " created it",
+                remedy="choose another name; or drop the slot with pg_drop_replication_slot(), if"
+                f" no other subscriber has an applier {name!r}, and run the applier again",
+            )
+        if is_own is None and state is not None and self._target.read_copied():
             raise ApplyError(
                 operation,
                 f"its copy was interrupted, and the slot {self._slot!r} of the tables that were"
                 " copied does not exist",
                 remedy="drop() the applier, empty the tables, and copy them again",
             )
+        return bool(is_own)
 
     def _copy_at_snapshot(self, *, has_slot: bool, is_first: bool) -> None:
         conninfo, database = self._conninfo, self._publisher.connection.info.dbname
@@ -189,24 +211,48 @@ class ApplyCopy:
                     # Nothing was copied at its snapshot, which no longer exists.
                     walsender.drop_slot(self._slot, wait=True)
                 # Another slot is unnamed: that of an applier that was killed may still be waiting.
-                return walsender.create_slot(
-                    self._slot if is_first else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
+                is_named = is_first and not self._notes_before
+                created = walsender.create_slot(
+                    self._slot if is_named else f"{sql.PREFIX}copy_{secrets.token_hex(8)}",
                     plugin="pgoutput",
-                    temporary=not is_first,
+                    temporary=not is_named,
                     snapshot=Snapshot.EXPORT if settings.copy else Snapshot.NOTHING,
                 )
+            if is_first:
+                with self._limited():
+                    self._take_slot(created.name)
+            return created
         except BaseException as error:
             if is_first:
-                is_other = isinstance(error, AlreadyExists)
-                shielded(partial(self._forget, walsender, keeps_slot=is_other))
+                is_other = self._notes_before or isinstance(error, AlreadyExists)
+                shielded(partial(self._forget, walsender, is_other=is_other))
             if isinstance(error, ServerError):
                 goal.check("its slot waits for the transactions that are open on the publisher")
             raise
 
-    def _forget(self, walsender: ReplicationConnection, *, keeps_slot: bool) -> None:
+    @property
+    def _notes_before(self) -> bool:
+        """Whether the applier can note its slot before it exists, as the copy of another one.
+
+        On other servers, one that is killed in between does not know its slot.
+        """
+        return self._publisher.has("slot.copy")
+
+    def _take_slot(self, created: str) -> None:
+        """Note the slot that was created; if it is not the applier's own, copy it."""
+        operation = self._target.operation
+        slot = self._publisher.one(operation, sql.SLOT_MARK, [created])
+        self._mark = SlotMark.of(slot["restart"], slot["confirmed"])
+        self._target.note_slot(self._mark)
+        if created != self._slot:
+            meaning = {DUPLICATE_OBJECT: AlreadyExists}
+            names = [created, self._slot]
+            self._publisher.all(operation, sql.COPY_SLOT, names, meaning=meaning)
+
+    def _forget(self, walsender: ReplicationConnection, *, is_other: bool) -> None:
         """Remove the slot and the applier of a first run that did not get its slot.
 
-        ``keeps_slot`` is for one of another applier.
+        ``is_other`` says that a slot which is not known to be its own is another applier's.
         """
         # Its command may just have succeeded, although its answer was not read.
         end_session(walsender.connection)
@@ -215,9 +261,11 @@ class ApplyCopy:
         # What another failure leaves behind, the next run continues.
         with suppress(ServerError):
             with Cutoff(lambda: patience.is_over, connections):
-                if not keeps_slot:
+                is_own = self._is_own_slot()
+                if is_own:
                     self._publisher.all("drop the slot", sql.DROP_SLOT, [self._slot])
-                self._target.drop()
+                if is_own is not False or is_other:
+                    self._target.drop()
 
     def _copy(self, created: CreatedSlot) -> None:
         """Copy tables, several at once.

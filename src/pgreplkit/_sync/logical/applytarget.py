@@ -75,12 +75,33 @@ _CHECK, _NOTED = b"pgreplkit_check", b"pgreplkit_noted"
 
 
 @attrs.frozen
+class SlotMark:
+    """The positions of a slot that no one has streamed yet; no other slot has the same ones."""
+
+    restart: LSN | None
+    """None if the server has removed the WAL that the slot needs."""
+    confirmed: LSN | None
+    """None for a physical slot."""
+
+    @classmethod
+    def of(cls, restart: object, confirmed: object) -> SlotMark:
+        """Return the mark of a record."""
+        return cls(*(None if lsn is None else LSN(str(lsn)) for lsn in (restart, confirmed)))
+
+    def is_of(self, slot: SlotMark) -> bool:
+        """Return whether a slot is the one that was created with these positions."""
+        return slot.confirmed == self.confirmed and slot.restart in (self.restart, None)
+
+
+@attrs.frozen
 class ApplierState:
     """The state of an applier that the subscriber has stored."""
 
     state: str
     system_id: str
     position: LSN
+    slot: SlotMark | None
+    """Its slot as it was created; None before."""
     is_end: bool = True
     """Whether a transaction ends at the position; otherwise the stream must begin before it."""
 
@@ -238,7 +259,9 @@ class ApplyTarget(Closing):
                     " the subscriber: its position is unknown",
                     remedy="drop() the applier, and copy the tables again",
                 )
-        return ApplierState(record["state"], record["system_id"], position, is_end)
+        restart, confirmed = record["slot_restart_lsn"], record["slot_confirmed_lsn"]
+        slot = None if confirmed is None else SlotMark.of(restart, confirmed)
+        return ApplierState(record["state"], record["system_id"], position, slot, is_end)
 
     def _origin_position(self) -> LSN:
         call = sql.ORIGIN_PROGRESS.format(self._functions)
@@ -303,6 +326,11 @@ class ApplyTarget(Closing):
         """Store the tables and the origin, for appliers of the other direction."""
         flow = Jsonb(flow_names(own.flow))
         self.link.all(self.operation, sql.NOTE_FLOW, [own.takes_all, flow, self.name])
+
+    def note_slot(self, slot: SlotMark) -> None:
+        """Note the applier's slot as it was created."""
+        row = [slot.restart, slot.confirmed, self.name]
+        self.link.all(self.operation, sql.NOTE_SLOT, row)
 
     def set_state(self, state: str) -> None:
         """Note how far the applier is."""

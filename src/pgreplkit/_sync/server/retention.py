@@ -37,7 +37,7 @@ def read_retention(
         wal_rate=wal_rate,
         disk_size=disk_size,
     )
-    return with_findings(report, kept.freeze_max_age)
+    return with_findings(report, kept)
 
 
 def _wal_rate(link: Link, window: float) -> float | None:

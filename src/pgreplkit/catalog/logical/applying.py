@@ -28,7 +28,9 @@ CREATE_TABLES = (
         system_id text NOT NULL,
         resume text NOT NULL,
         takes_all boolean NOT NULL DEFAULT false,
-        flow jsonb NOT NULL DEFAULT '[]'
+        flow jsonb NOT NULL DEFAULT '[]',
+        slot_restart_lsn pg_lsn,
+        slot_confirmed_lsn pg_lsn
     )
     """,
     # Without an index: each transaction makes another version of the row, and none of them can be
@@ -103,7 +105,7 @@ STATE_GRANT = (
 
 # The life of an applier.
 READ_APPLIER = """
-    SELECT state, system_id, resume, position
+    SELECT state, system_id, resume, position, slot_restart_lsn, slot_confirmed_lsn
     FROM pgreplkit.applier JOIN pgreplkit.progress USING (name) WHERE name = %s
 """
 ADD_APPLIER = """
@@ -115,6 +117,11 @@ ADD_APPLIER = """
 """
 NOTE_FLOW = "UPDATE pgreplkit.applier SET takes_all = %s, flow = %s WHERE name = %s RETURNING name"
 """Its tables and its origin= may be others than those of the last run."""
+NOTE_SLOT = """
+    UPDATE pgreplkit.applier SET slot_restart_lsn = %s, slot_confirmed_lsn = %s WHERE name = %s
+    RETURNING name
+"""
+"""The positions of its slot when it was created, by which the applier knows it until it streams."""
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
 DROP_APPLIER = """
     WITH dropped AS (DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name)
@@ -546,7 +553,13 @@ ADD_COPIED = """
 """
 """Waits for the session of a killed applier that is still copying the same table."""
 SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+SLOT_MARK = """
+    SELECT restart_lsn AS restart, confirmed_flush_lsn AS confirmed
+    FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+"""
 SLOT_USER = "SELECT active_pid AS pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+COPY_SLOT = "SELECT pg_catalog.pg_copy_logical_replication_slot(%s, %s, false)"
+"""The copy of a temporary slot is permanent."""
 DROP_SLOT = """
     SELECT pg_catalog.pg_drop_replication_slot(slot_name)
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s

@@ -127,6 +127,7 @@ def types_of_tables(major: int) -> str:
                 FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0
                     AND NOT attisdropped
                 ORDER BY attnum) AS attributes
-        FROM used JOIN pg_type ON pg_type.oid = used.oid
-        LEFT JOIN pg_class ON pg_class.oid = typrelid
+        FROM pg_type LEFT JOIN pg_class ON pg_class.oid = typrelid
+        -- As a join, it would seem so expensive that a server with JIT compiles it.
+        WHERE pg_type.oid IN (SELECT oid FROM used)
     """

@@ -14,6 +14,7 @@ from pgreplkit.plans.cluster.handover import (
     control_findings,
     follow_steps,
     lost_bytes,
+    no_apply_delay,
     slot_steps,
 )
 from pgreplkit.plans.cluster.logicalslots import failover_slots
@@ -255,7 +256,7 @@ def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:
         if status is None
         else f"replay is {status.pause_state}, with a delay of {status.apply_delay or 0}",
         needed="neither paused nor delayed: all received WAL is replayed before the promotion",
-        remedy="SELECT pg_wal_replay_resume(); recovery_min_apply_delay = 0",
+        remedy=f"SELECT pg_wal_replay_resume(); {no_apply_delay(facts.handover.major)}",
     )
 
 

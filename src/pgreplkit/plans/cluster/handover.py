@@ -188,3 +188,10 @@ def lost_bytes(handover: Handover, statuses: Sequence[ReplayStatus]) -> int | No
     if not known or handover.new.lsn is None:
         return None
     return max(0, max(known) - handover.new.lsn)
+
+
+def no_apply_delay(major: int) -> str:
+    """Return what switches the delay of a standby off."""
+    if has("standby.recovery_settings", major):
+        return "ALTER SYSTEM SET recovery_min_apply_delay = 0; SELECT pg_reload_conf()"
+    return "recovery_min_apply_delay = 0 in recovery.conf, and restart the standby"

@@ -126,6 +126,7 @@ class AlterSystemFacts:
     """Facts about the settings of a server that an operation changes with ALTER SYSTEM."""
 
     node: str
+    major: int
     names: tuple[str, ...]
     is_allowed: bool
     """Whether allow_alter_system is on; before 17 it always is."""
@@ -167,8 +168,9 @@ def alter_system_finding(facts: AlterSystemFacts) -> Finding:
         remedy = "switch it on for the operation, in the configuration of whoever manages it"
     elif facts.denied:
         observed = f"the role may not change {', '.join(facts.denied)}, or may not reload"
-        remedy = "use a superuser; from 15 on GRANT ALTER SYSTEM ON PARAMETER, and EXECUTE on"
-        remedy += " pg_reload_conf()"
+        remedy = "use a superuser"
+        if has("settings.grantable", facts.major):
+            remedy += ", or GRANT ALTER SYSTEM ON PARAMETER, and EXECUTE on pg_reload_conf()"
     elif facts.fixed:
         observed = f"the command line of the server sets {', '.join(facts.fixed)}"
         remedy = "remove it from the command that starts the server, and restart it"

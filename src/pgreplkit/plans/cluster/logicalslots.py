@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.cluster.handover import Handover
+from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
@@ -106,8 +108,17 @@ def _finding(handover: Handover, losses: Sequence[SlotLoss], severity: Severity)
         observed="; ".join(map(str, losses)) or "none is lost",
         needed=f"a copy of each logical slot on {handover.new.name} that is synchronized, not"
         " temporary and not invalidated",
-        remedy="from version 17 on, create slots with failover=True, set sync_replication_slots on"
-        f" {handover.new.name}, and wait until they are synchronized; otherwise their consumers"
-        " lose their position, and must copy their data again",
+        remedy=_remedy(handover.new),
         otherwise=severity,
+    )
+
+
+def _remedy(new: ClusterNode) -> str:
+    """Return what keeps the slots on a standby, as far as its version can."""
+    lost = "their consumers lose their position, and must copy their data again"
+    if new.version is None or not has("slot.failover", new.major):
+        return f"{lost}: before version 17, standbys have no copies of slots"
+    return (
+        f"create slots with failover=True, set sync_replication_slots on {new.name}, and wait until"
+        f" they are synchronized; otherwise {lost}"
     )

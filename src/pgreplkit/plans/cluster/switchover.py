@@ -16,6 +16,7 @@ from pgreplkit.plans.cluster.handover import (
     Handover,
     control_findings,
     follow_steps,
+    no_apply_delay,
     slot_steps,
 )
 from pgreplkit.plans.cluster.logicalslots import switchover_slots
@@ -145,7 +146,7 @@ def _candidate_findings(facts: SwitchoverFacts) -> Iterator[Finding]:
         ok=not status.apply_delay,
         observed=f"{status.apply_delay or 0}",
         needed="none: no server accepts writes during the delay",
-        remedy="ALTER SYSTEM SET recovery_min_apply_delay = 0",
+        remedy=no_apply_delay(facts.handover.major),
     )
 
 

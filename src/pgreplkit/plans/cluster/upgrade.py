@@ -48,6 +48,10 @@ class TableGroup(Record):
     """Size of the tables on the old server, without indexes."""
 
 
+_LOST_FORWARD = "changes are lost; give the upgrade up with plan_finish(), and prepare it again"
+_LOST_BACK = "there is no way back any longer; plan_finish() with run(force=True) ends the upgrade"
+
+
 @attrs.frozen(kw_only=True)
 class UpgradeStatus(Record):
     """The state of an upgrade on both servers."""
@@ -66,9 +70,28 @@ class UpgradeStatus(Record):
     new_disabled: tuple[TableName, ...] = ()
     """Tables of the new server, likewise; a dropped trigger is found while it is prepared."""
 
+    @property
+    def lost_slots(self) -> tuple[str, ...]:
+        """The slots without which replication cannot continue: dropped, or invalidated.
+
+        Those of the way back, after a cutover, end with "_back".
+        """
+        # After a cutover the old server needs no slots for the new one.
+        forward = [one for one in self.forward if one.state.subenabled]
+        return tuple(
+            one.state.subslotname
+            for one in (*forward, *self.back)
+            if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
+        )
+
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
+        for name in self.lost_slots:
+            is_back = name.endswith("_back")
+            node, remedy = (NEW, _LOST_BACK) if is_back else (OLD, _LOST_FORWARD)
+            text = f"slot {name} of the {node} server is missing or lost: {remedy}"
+            lines += wrapped(text, first="  ", then="    ")
         for node, is_fenced, disabled, subscriptions in (
             (OLD, self.old_is_fenced, self.old_disabled, self.back),
             (NEW, self.new_is_fenced, self.new_disabled, self.forward),

@@ -83,6 +83,8 @@ class CloneFacts:
     """Whether it may create subscriptions there; None if the old server has no such role."""
     new_reads_xml: bool = True
     """Whether the new server's program was built with libxml."""
+    root_folder: str = ""
+    """The parent of the directories if the programs would run as root; otherwise empty."""
 
 
 def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
@@ -126,14 +128,7 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         needed=f"{major} in old_bindir, as the old server, and a newer version in bindir",
         remedy="pass the directories of the programs of both versions",
     )
-    for directory, content in facts.contents.items():
-        yield checked(
-            f"directory {directory}",
-            ok=not content,
-            observed=f"it contains {content[0]!r}" if content else "missing or empty",
-            needed="a directory that is missing or empty",
-            remedy="pass another directory, or remove its files",
-        )
+    yield from _directory_findings(facts)
     name = facts.old.facts.database
     yield checked(
         "database",
@@ -149,15 +144,6 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         needed="the port of the new server in both: it would be started, and not be reached",
         remedy=f"pass settings={{'port': {facts.ports[0]!r}, …}}, or new= with port={facts.port}",
     )
-    # The copy, which has the longer path of the two, gets a socket in its own directory.
-    socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
-    yield checked(
-        "socket",
-        ok=socket <= _LONGEST_SOCKET,
-        observed=f"its path in the copy has {socket} bytes",
-        needed=f"at most {_LONGEST_SOCKET} bytes",
-        remedy="pass a directory with a shorter path",
-    )
     yield checked(
         "address",
         ok=not facts.answering,
@@ -172,6 +158,36 @@ def _host_findings(facts: CloneFacts) -> Iterator[Finding]:
         observed=f"{facts.groups} groups",
         needed="one group before 11, where several slots cannot be at one position",
         remedy="prepare with one group",
+    )
+
+
+def _directory_findings(facts: CloneFacts) -> Iterator[Finding]:
+    yield checked(
+        "account",
+        ok=not facts.root_folder,
+        observed=f"{facts.root_folder} is missing or belongs to root"
+        if facts.root_folder
+        else "not root",
+        needed="a parent of directory= that belongs to the account of the new server: PostgreSQL's"
+        " programs refuse to run as root",
+        remedy=f"create it, and run chown postgres {facts.root_folder}",
+    )
+    for directory, content in facts.contents.items():
+        yield checked(
+            f"directory {directory}",
+            ok=not content,
+            observed=f"it contains {content[0]!r}" if content else "missing or empty",
+            needed="a directory that is missing or empty",
+            remedy="pass another directory, or remove its files",
+        )
+    # The copy, which has the longer path of the two, gets a socket in its own directory.
+    socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
+    yield checked(
+        "socket",
+        ok=socket <= _LONGEST_SOCKET,
+        observed=f"its path in the copy has {socket} bytes",
+        needed=f"at most {_LONGEST_SOCKET} bytes",
+        remedy="pass a directory with a shorter path",
     )
 
 

@@ -71,6 +71,8 @@ class ApplyFacts:
     publisher_role: str
     slots: int
     has_slot: bool
+    copies_slots: bool
+    """Whether the publisher can copy a slot."""
     is_same_database: bool
     tables: Mapping[TableName, TableName]
     """The subscriber's table for each published one."""
@@ -126,9 +128,11 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
         needed="logical, on the publisher",
         value="logical",
     )
-    # A slot that exists already has its place.
+    # A slot that exists already has its place. The first one is the copy of a temporary slot, if
+    # the server can copy slots.
     if not facts.has_slot:
-        yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=1)
+        wanted = 2 if facts.copies_slots else 1
+        yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=wanted)
     yield replication_found(
         "role of the publisher", facts.publisher_role, facts.setup, ok=facts.may_replicate
     )

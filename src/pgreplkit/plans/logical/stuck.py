@@ -120,13 +120,17 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[SubscriptionProblem, ...]:
         )
     if not reasons and facts.stats and facts.stats.apply_error_count:
         return (_failing(f"{_failures(facts)}, and may retry at the moment"),)
-    return reasons or (
-        SubscriptionProblem(
-            reason=StuckReason.UNKNOWN,
-            found="no reason is visible to this role on either server",
-            remedy="read the logs of the subscriber and of the publisher",
-        ),
-    )
+    return reasons or (_unknown(facts),)
+
+
+def _unknown(facts: SubscriptionFacts) -> SubscriptionProblem:
+    found = "no reason is visible to this role on either server"
+    remedy = "read the logs of the subscriber and of the publisher"
+    if _applying(facts):
+        # As after a large transaction, or after the subscriber was down for a while.
+        found += ", and its apply worker is running"
+        remedy = f"if its lag falls, it is only behind: wait for longer; otherwise {remedy}"
+    return SubscriptionProblem(reason=StuckReason.UNKNOWN, found=found, remedy=remedy)
 
 
 # Every reason is listed, not only the first: removing one would only show the next.
@@ -234,14 +238,16 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             remedy="add the columns: schema_drift() has the DDL",
             table=table,
         )
+    # Before 16, changes are always applied by the subscription's owner.
+    as_owner = "" if facts.state.subrunasowner is None else ", and set run_as_owner"
     for table in facts.forbidden_tables:
         yield SubscriptionProblem(
             reason=StuckReason.PERMISSION,
             found=f"the subscription's owner {facts.state.subowner} may not write to {table},"
             " or row level security prevents it",
             remedy="make the role a member of the table's owner; or grant it all privileges on the"
-            " table, without row level security, and from 16 on set run_as_owner; FORCE ROW LEVEL"
-            " SECURITY applies to the table's owner too",
+            f" table, without row level security{as_owner}; FORCE ROW LEVEL SECURITY applies to the"
+            " table's owner too",
             table=table,
         )
     # A copy into a table that has rows fails at its primary key, again and again.

@@ -13,6 +13,7 @@ from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
+    archiving_setting,
     checked,
     free_places,
     names_of,
@@ -159,7 +160,7 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
     # SHOW displays "(disabled)" for the command while archive_mode is off. archive_library, from 15
     # on, replaces the command.
     command = value_of(settings, "archive_command")
-    library = value_of(settings, "archive_library")
+    library, has_library = value_of(settings, "archive_library"), "archive_library" in settings
     has_way = bool(library) or command not in {None, "", "(disabled)"}
     yield checked(
         "archive_command",
@@ -167,7 +168,7 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
         observed=f"failing for {archiver.last_failed_wal}"
         if archiver.is_failing
         else shown(settings.get("archive_library" if library else "archive_command")),
-        needed="an archive_command or archive_library that succeeds: WAL is retained until then",
+        needed=f"{archiving_setting(has_library)} that succeeds: WAL is retained until then",
         remedy="see the server's log for the command's output"
         if has_way
         else "ALTER SYSTEM SET archive_command = '…'",

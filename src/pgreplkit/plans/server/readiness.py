@@ -206,6 +206,11 @@ def free_places(
     return attrs.evolve(setting, found=f"{there}, {used} used, {max(0, free)} free")
 
 
+def archiving_setting(has_library: bool) -> str:
+    """Return the settings by which a server can archive."""
+    return "an archive_command or archive_library" if has_library else "an archive_command"
+
+
 def names_of(items: Sequence[str]) -> str:
     """Return names as a text."""
     return ", ".join(items) or "none"

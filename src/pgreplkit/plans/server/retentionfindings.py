@@ -6,7 +6,10 @@ from datetime import timedelta
 import attrs
 
 from pgreplkit._text import counted
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.server.retention import KeptWal
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
+from pgreplkit.plans.server.readiness import archiving_setting
 from pgreplkit.plans.server.retention import HolderKind, WalHolder, WalRetention
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.text import duration_text, size_text, value_text
@@ -15,21 +18,18 @@ _SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
 """Less than an hour is critical: hardly enough for a person to act. A day is a warning."""
 
 
-def with_findings(report: WalRetention, freeze_max_age: int) -> WalRetention:
-    """Return the report with a finding for each present or impending problem.
-
-    ``freeze_max_age`` is autovacuum_freeze_max_age.
-    """
-    return attrs.evolve(report, findings=tuple(_findings(report, freeze_max_age)))
+def with_findings(report: WalRetention, kept: KeptWal) -> WalRetention:
+    """Return the report, which is about ``kept``, with a finding for each problem."""
+    return attrs.evolve(report, findings=tuple(_findings(report, kept)))
 
 
-def _findings(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
+def _findings(report: WalRetention, kept: KeptWal) -> Iterator[Finding]:
     for holder in report.holders:
         if holder.slot is not None:
             yield from _of_slot(holder, holder.slot)
-            yield from _of_horizon(holder.slot, freeze_max_age)
-    yield from _of_limit(report)
-    yield from _of_archiver(report)
+            yield from _of_horizon(holder.slot, kept.freeze_max_age)
+    yield from _of_limit(report, kept.server_major)
+    yield from _of_archiver(report, kept.server_major)
     yield from _of_disk(report)
 
 
@@ -119,21 +119,22 @@ def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
             )
 
 
-def _of_limit(report: WalRetention) -> Iterator[Finding]:
+def _of_limit(report: WalRetention, major: int) -> Iterator[Finding]:
     slots = [holder for holder in report.holders if holder.kind is HolderKind.SLOT]
-    # The default is no limit, so this is information and not a warning.
-    if slots and report.max_slot_wal_keep_size is None:
+    # The default is no limit, so this is information and not a warning. Before 13 there is none to
+    # be set.
+    if slots and report.max_slot_wal_keep_size is None and has("slot.limit", major):
         yield Finding(
             check="max_slot_wal_keep_size",
             severity=Severity.INFO,
             found="no limit: an unused slot fills the disk",
             needed="a limit, if a lost standby is better than a full disk",
-            remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB' (13 on)",
+            remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB'",
             effective_after=EffectiveAfter.RELOAD,
         )
 
 
-def _of_archiver(report: WalRetention) -> Iterator[Finding]:
+def _of_archiver(report: WalRetention, major: int) -> Iterator[Finding]:
     archiver = report.archiver
     if archiver.archive_mode == "off" or not archiver.is_failing:
         return
@@ -147,7 +148,7 @@ def _of_archiver(report: WalRetention) -> Iterator[Finding]:
         check="archiver",
         severity=Severity.CRITICAL,
         found=f"failed for {archiver.last_failed_wal} at {archiver.last_failed_time}{waiting}",
-        needed="an archive_command or archive_library that succeeds",
+        needed=f"{archiving_setting(has('archive.library', major))} that succeeds",
         remedy="see the server's log for the command's output; WAL is retained until archived",
     )
 
