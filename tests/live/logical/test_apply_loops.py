@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
@@ -161,6 +162,34 @@ def test_a_subscription_that_brings_the_subscribers_changes_is_a_loop(two: Pair)
         assert only.check()[CHECK].severity is Severity.OK
     here.run("ALTER SUBSCRIPTION native DISABLE")
     assert back.check()[CHECK].severity is Severity.OK
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("options", [ANY, {**ANY, "resume": "table"}])
+def test_a_subscription_that_is_newer_than_a_run_ends_it(
+    two: Pair, options: dict[str, Any]
+) -> None:
+    there, here = two.publisher, two.subscriber
+    back = applier("back", here, there, **options)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: back.run(timeout=30))
+        wait_until(lambda: is_active(back))
+        # Other changes do not end it.
+        here.run("INSERT INTO t VALUES (1, 1)")
+        wait_until(lambda: there.all("SELECT * FROM t") == [(1, 1)])
+        # Without that row, which is there already.
+        there.run("SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
+        here.run(
+            f"CREATE SUBSCRIPTION native CONNECTION '{there.conninfo}' PUBLICATION p"
+            " WITH (create_slot = false, copy_data = false)"
+        )
+        active = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = 'native'"
+        wait_until(lambda: there.one(active) is True)
+        there.run("UPDATE t SET n = 2")
+        with pytest.raises(OriginLoop, match="the subscription 'native' has brought"):
+            running.result(20)
+    wait_until(lambda: here.all("SELECT * FROM t") == [(1, 2)])
+    assert there.all("SELECT * FROM t") == [(1, 2)]
 
 
 @pytest.mark.pg(">=14")

@@ -57,6 +57,33 @@ async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> Non
         assert pair.rows("one") == (1000, 1000)
 
 
+@pytest.mark.matrix
+async def test_a_subscription_that_is_only_behind_is_reported_so(
+    pair: Pair, colour: Colour
+) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_for_sync(timeout=60)
+        # The first transactions are applied before the timeout, and the last ones are not.
+        pair.subscriber.run(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(2); RETURN new; END $$",
+            "CREATE TRIGGER slow BEFORE INSERT ON two FOR EACH ROW EXECUTE PROCEDURE slow()",
+            "ALTER TABLE two ENABLE ALWAYS TRIGGER slow",
+        )
+        pair.publisher.run(*(f"INSERT INTO two VALUES ({number})" for number in range(-9, 0)))
+        with pytest.raises(pgreplkit.errors.SubscriptionStuck) as behind:
+            await subscription.wait_for_catchup(timeout=3)
+        [reason] = behind.value.reasons
+        assert reason.reason is StuckReason.UNKNOWN
+        assert reason.remedy.startswith("if its lag falls, it is only behind")
+        pair.subscriber.run(
+            "CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RETURN new; END'"
+        )
+        await subscription.wait_for_catchup(timeout=60)
+
+
 async def test_a_disabled_or_detached_subscription_is_stuck(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         options = SubscriptionOptions(enabled=False)

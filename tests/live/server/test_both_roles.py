@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -272,7 +273,7 @@ async def test_a_failed_transaction_is_reported(cluster: Cluster, colour: Colour
 
 
 async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: Colour) -> None:
-    async with await colour.connect(cluster.primary.conninfo) as server:
+    async with await colour.primary(cluster.primary.conninfo) as server:
         [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
         run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
         for _ in range(2):
@@ -280,6 +281,10 @@ async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: 
                 await server.replicas()
         with pytest.raises(pgreplkit.errors.ConnectionFailed, match="lost"):
             server.version  # noqa: B018
+        # They are refused in a transaction of the caller's, which there is not.
+        for call in (server.write_marker, server.write_fences, partial(server.fence_writes, ["t"])):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
+                await call()
 
 
 async def test_an_invalid_connection_string_is_an_error(colour: Colour) -> None:

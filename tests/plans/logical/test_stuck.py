@@ -41,6 +41,11 @@ def test_a_working_subscription_has_no_known_reason() -> None:
     assert reasons() == [StuckReason.UNKNOWN]
 
 
+def test_a_subscription_whose_worker_runs_may_only_be_behind() -> None:
+    assert only().remedy.startswith("if its lag falls, it is only behind")
+    assert only(workers=[]).remedy.startswith("read the logs")
+
+
 def test_unknown_is_never_one_of_several_reasons() -> None:
     found = reasons(state=subscription_state(subenabled=False), missing_tables=[ONE], workers=[])
     assert found == [StuckReason.DISABLED, StuckReason.TABLE_MISSING]

@@ -6,16 +6,18 @@ import attrs
 import pytest
 from meshfacts import USERS, members, table
 
+from pgreplkit.apply import LastUpdateWins
 from pgreplkit.errors import ApplyError
 from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.membership import (
     PolicyFacts,
     change_findings,
+    convergence_found,
     insist_on_policy,
     members_found,
     policy_found,
 )
-from pgreplkit.values.finding import Severity
+from pgreplkit.values.finding import Finding, Severity
 
 OWN, OTHER = "LastUpdateWins()", "ApplyRemote()"
 
@@ -78,3 +80,22 @@ def test_a_policy_changes_while_no_stream_runs_and_the_same_tables_have_deltas(
         running,
     )
     assert {one.check for one in findings if one.severity is Severity.CRITICAL} == critical
+
+
+def test_a_policy_that_says_nothing_about_its_convergence_is_refused() -> None:
+    class Raising:
+        def converges(self, *, nodes: int) -> Finding:
+            raise KeyError("secret")
+
+    class Wordy:
+        def converges(self, *, nodes: int) -> str:
+            return "yes"
+
+    raising = ": its converges() raised KeyError"
+    for policy, more in ((object(), ""), (Raising(), raising), (Wordy(), "")):
+        finding = convergence_found(policy, 2)
+        assert finding.severity is Severity.CRITICAL
+        kind = type(policy).__name__
+        assert finding.found == f"nothing says whether {kind} suits 2 nodes{more}"
+    assert convergence_found(LastUpdateWins(), 2).severity is Severity.OK
+    assert convergence_found(LastUpdateWins(), 1).severity is Severity.CRITICAL

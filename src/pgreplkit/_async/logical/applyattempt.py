@@ -47,6 +47,7 @@ from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Dump, insist_on_named
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.valuetext import text_of
@@ -88,6 +89,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: AsyncPgoutput[Row]
+    here: RunningDatabase
+    """The subscriber's database."""
     own: Direction
     """The applier as those of the other direction see it."""
     copy: AsyncApplyCopy | None
@@ -209,7 +212,7 @@ class AsyncApplyAttempt:
         await target.ensure_schema()
         await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         await self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, own, copy)
+        return _Prepared(system_id, state, planner, plugin, here, own, copy)
 
     async def _continue(
         self,
@@ -224,7 +227,7 @@ class AsyncApplyAttempt:
         await target.take_origin()
         await self._wait_for_slot(publisher)
         try:
-            await self._stream(target, shapes, prepared.planner, prepared.plugin, state)
+            await self._stream(publisher, target, shapes, prepared, state)
         except ApplyFailed as failure:
             mismatch = await find_mismatch(publisher, shapes.link, self._settings, failure)
             if mismatch is None:
@@ -349,12 +352,13 @@ class AsyncApplyAttempt:
 
     async def _stream(
         self,
+        publisher: AsyncLink,
         target: AsyncApplyTarget,
         shapes: AsyncTargetShapes,
-        planner: Planner,
-        plugin: AsyncPgoutput[Row],
+        prepared: _Prepared,
         state: ApplierState | None,
     ) -> None:
+        plugin = prepared.plugin
         self._tally.position = LSN.INVALID if state is None else state.position
         # The run leaves out the transactions between the acknowledged position and this one.
         start = None if state is None or not state.is_end else state.position
@@ -380,12 +384,13 @@ class AsyncApplyAttempt:
                     stream,
                     target,
                     shapes,
-                    planner,
+                    prepared.planner,
                     self._settings,
                     self._tally,
                     self._tally.position,
                     await target.read_copied(),
                     self._goal,
+                    partial(self._insist_on_no_loop, publisher, shapes.link, prepared),
                 )
                 await run.run()
         except (SlotLost, SlotNotFound) as error:
@@ -394,6 +399,16 @@ class AsyncApplyAttempt:
         except PublicationGap as error:
             error.remedy = self._settings.gap_remedy
             raise
+
+    async def _insist_on_no_loop(
+        self, publisher: AsyncLink, subscriber: AsyncLink, prepared: _Prepared
+    ) -> None:
+        """Refuse an applier or a subscription of the other direction that is newer than the run.
+
+        Raises: OriginLoop.
+        """
+        opposing = await read_opposing(publisher, prepared.here)
+        await insist_on_no_loop(self._operation, publisher, subscriber, opposing, prepared.own)
 
     def _plugin(
         self, publisher: AsyncLink, tables: Iterable[Table], *, is_binary: bool

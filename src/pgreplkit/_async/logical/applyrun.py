@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import Error as PsycopgError
 
-from pgreplkit._async._io import sleep, wait_sockets, yield_to_others
+from pgreplkit._async._io import Call, sleep, wait_sockets, yield_to_others
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, record
 from pgreplkit._async.logical.applystream import AsyncRawStream
@@ -108,8 +108,11 @@ class AsyncApplyRun:
         position: LSN,
         copied: Mapping[TableName, LSN],
         goal: ApplyGoal,
+        insist_on_no_loop: Call[None],
     ) -> None:
-        self._goal = goal
+        self._goal, self._insist_on_no_loop = goal, insist_on_no_loop
+        self._origins = set[str]()
+        """The origins of the publisher from which transactions have come."""
         self._stream, self._target, self._shapes = stream, target, shapes
         self._planner, self._settings, self._tally = planner, settings, tally
         self._pending: deque[RawTransaction[Row]] = deque()
@@ -256,7 +259,7 @@ class AsyncApplyRun:
         else:
             if self._copied:
                 self._omit_copied(transaction)
-            if transaction.origin is None or self._is_wanted(transaction.origin):
+            if await self._is_wanted(transaction.origin):
                 await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
@@ -279,7 +282,13 @@ class AsyncApplyRun:
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
-    def _is_wanted(self, origin: str) -> bool:
+    async def _is_wanted(self, origin: str | None) -> bool:
+        if origin is None:
+            return True
+        if origin not in self._origins:
+            # An applier or a subscription of the other direction may be newer than this run.
+            await self._insist_on_no_loop()
+            self._origins.add(origin)
         # Before 16, servers send everything.
         if self._settings.takes_own_only:
             return False
@@ -294,11 +303,11 @@ class AsyncApplyRun:
             # The transactions before it must not fail with it, nor wait for its end.
             await self._finish()
             self._is_in_progress = True
-            origin, done = transaction.origin, (self._taken, *self._copied.values())
+            done = self._taken, *self._copied.values()
             self._is_partly_sent = (
                 all(transaction.commit_at >= int(lsn) for lsn in done)
                 and not self._singly
-                and (origin is None or self._is_wanted(origin))
+                and await self._is_wanted(transaction.origin)
             )
             if self._is_partly_sent:
                 self._begin(transaction)

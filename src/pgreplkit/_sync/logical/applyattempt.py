@@ -48,6 +48,7 @@ from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Dump, insist_on_named
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.valuetext import text_of
@@ -89,6 +90,8 @@ class _Prepared:
     state: ApplierState | None
     planner: Planner
     plugin: Pgoutput[Row]
+    here: RunningDatabase
+    """The subscriber's database."""
     own: Direction
     """The applier as those of the other direction see it."""
     copy: ApplyCopy | None
@@ -210,7 +213,7 @@ class ApplyAttempt:
         target.ensure_schema()
         shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
         self._use_versions(target, shapes.link, targets)
-        return _Prepared(system_id, state, planner, plugin, own, copy)
+        return _Prepared(system_id, state, planner, plugin, here, own, copy)
 
     def _continue(
         self,
@@ -225,7 +228,7 @@ class ApplyAttempt:
         target.take_origin()
         self._wait_for_slot(publisher)
         try:
-            self._stream(target, shapes, prepared.planner, prepared.plugin, state)
+            self._stream(publisher, target, shapes, prepared, state)
         except ApplyFailed as failure:
             mismatch = find_mismatch(publisher, shapes.link, self._settings, failure)
             if mismatch is None:
@@ -348,12 +351,13 @@ class ApplyAttempt:
 
     def _stream(
         self,
+        publisher: Link,
         target: ApplyTarget,
         shapes: TargetShapes,
-        planner: Planner,
-        plugin: Pgoutput[Row],
+        prepared: _Prepared,
         state: ApplierState | None,
     ) -> None:
+        plugin = prepared.plugin
         self._tally.position = LSN.INVALID if state is None else state.position
         # The run leaves out the transactions between the acknowledged position and this one.
         start = None if state is None or not state.is_end else state.position
@@ -377,12 +381,13 @@ class ApplyAttempt:
                     stream,
                     target,
                     shapes,
-                    planner,
+                    prepared.planner,
                     self._settings,
                     self._tally,
                     self._tally.position,
                     target.read_copied(),
                     self._goal,
+                    partial(self._insist_on_no_loop, publisher, shapes.link, prepared),
                 )
                 run.run()
         except (SlotLost, SlotNotFound) as error:
@@ -391,6 +396,14 @@ class ApplyAttempt:
         except PublicationGap as error:
             error.remedy = self._settings.gap_remedy
             raise
+
+    def _insist_on_no_loop(self, publisher: Link, subscriber: Link, prepared: _Prepared) -> None:
+        """Refuse an applier or a subscription of the other direction that is newer than the run.
+
+        Raises: OriginLoop.
+        """
+        opposing = read_opposing(publisher, prepared.here)
+        insist_on_no_loop(self._operation, publisher, subscriber, opposing, prepared.own)
 
     def _plugin(
         self, publisher: Link, tables: Iterable[Table], *, is_binary: bool

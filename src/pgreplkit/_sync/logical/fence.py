@@ -176,9 +176,7 @@ def make_fence(
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
-            # The list has the partitions too, each of which is locked by itself.
-            locking = [SQL(sql.LOCK).format(parts.table(table)) for table in batch]
-            fencing = _fencing(batch, already, disabled, name)
+            locking, fencing = _fencing(batch, already, disabled, name)
             _patiently(link, operation, locking, fencing, batch, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
@@ -333,8 +331,13 @@ def read_blockers(
 
 def _fencing(
     batch: Sequence[TableName], already: set[TableName], disabled: set[TableName], name: str
-) -> list[Composed]:
-    """Return the statements that fence the tables, which are locked already."""
+) -> tuple[list[Composed], list[Composed]]:
+    """Return the statements that lock the tables, and those that fence them.
+
+    Tables that are fenced already are locked, too.
+    """
+    # The list has the partitions, each of which is locked by itself.
+    locking = [SQL(sql.LOCK).format(parts.table(table)) for table in batch]
     function = Identifier(name, FUNCTION)
     triggers = [
         SQL(sql.ADD_TRIGGER).format(Identifier(name), parts.table(table), function)
@@ -346,7 +349,7 @@ def _fencing(
         for table in batch
         if table in disabled
     ]
-    return [*triggers, *enabling]
+    return locking, [*triggers, *enabling]
 
 
 def _function(name: str, body: str) -> Composed:

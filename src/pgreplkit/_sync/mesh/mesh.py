@@ -61,7 +61,7 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.membership import insist_on_policy
+from pgreplkit.plans.mesh.membership import convergence_found, insist_on_policy
 from pgreplkit.plans.mesh.operations import (
     check_mesh,
     clean_steps,
@@ -73,7 +73,7 @@ from pgreplkit.plans.mesh.operations import (
 )
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
-from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.finding import Finding
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
@@ -381,18 +381,7 @@ class Mesh:
         return tuple(str(table) for table in tables if table in deltas_of(self._policy))
 
     def _converges(self, nodes: int) -> Finding:
-        # A policy of the user may lack the method, which the protocol does not ask for.
-        converges = getattr(self._policy, "converges", None)
-        if nodes < 2 or converges is None:
-            return Finding(
-                check="policy",
-                severity=Severity.CRITICAL,
-                found=f"nothing says whether {type(self._policy).__name__} suits {nodes} nodes",
-                needed="a policy with which all nodes have equal rows in the end",
-                remedy="use LastUpdateWins()",
-            )
-        finding: Finding = converges(nodes=nodes)
-        return finding
+        return convergence_found(self._policy, nodes)
 
     def _resolved(self, site: Site, node: str) -> tuple[TableName, ...]:
         with site.server(node) as server:

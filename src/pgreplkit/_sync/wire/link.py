@@ -86,8 +86,10 @@ class Link:
     @property
     def is_autocommit(self) -> bool:
         """Whether a statement runs on its own, outside of a transaction of the caller."""
-        idle = self.connection.info.transaction_status == TransactionStatus.IDLE
-        return self.connection.autocommit and idle
+        status = self.connection.info.transaction_status
+        # A lost connection has no transaction either: the next statement says that it is lost.
+        is_outside = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+        return self.connection.autocommit and is_outside
 
     def use_english(self) -> None:
         """Set lc_messages to C where the role may, unless the connection string chooses it.

@@ -196,7 +196,10 @@ def _applied(
         ok=not stuck,
         observed="; ".join(stuck) or "all commits until now are applied",
         needed="subscriptions that catch up within seconds",
-        remedy=if_lost if is_lost else "resolve what subscription.diagnose() reports",
+        remedy=if_lost
+        if is_lost
+        else "resolve what subscription.diagnose() reports; if they are only behind, wait until the"
+        " lags of status() are small",
     )
 
 

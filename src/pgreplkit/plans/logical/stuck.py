@@ -120,13 +120,17 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[SubscriptionProblem, ...]:
         )
     if not reasons and facts.stats and facts.stats.apply_error_count:
         return (_failing(f"{_failures(facts)}, and may retry at the moment"),)
-    return reasons or (
-        SubscriptionProblem(
-            reason=StuckReason.UNKNOWN,
-            found="no reason is visible to this role on either server",
-            remedy="read the logs of the subscriber and of the publisher",
-        ),
-    )
+    return reasons or (_unknown(facts),)
+
+
+def _unknown(facts: SubscriptionFacts) -> SubscriptionProblem:
+    found = "no reason is visible to this role on either server"
+    remedy = "read the logs of the subscriber and of the publisher"
+    if _applying(facts):
+        # As after a large transaction, or after the subscriber was down for a while.
+        found += ", and its apply worker is running"
+        remedy = f"if its lag falls, it is only behind: wait for longer; otherwise {remedy}"
+    return SubscriptionProblem(reason=StuckReason.UNKNOWN, found=found, remedy=remedy)
 
 
 # Every reason is listed, not only the first: removing one would only show the next.

@@ -11,10 +11,31 @@ from pgreplkit.errors import ApplyError
 from pgreplkit.plans.logical.deltacolumns import delta_problems
 from pgreplkit.plans.mesh.layout import Members, disagreement
 from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 _REMEDY = "use the policy of the mesh in every process, or change it with plan_change_policy()"
+
+
+def convergence_found(policy: object, nodes: int) -> Finding:
+    """Return what a policy says about a number of nodes that all write."""
+    # A policy of the user may lack the method, which the protocol does not ask for.
+    converges, finding = getattr(policy, "converges", None), None
+    found = f"nothing says whether {type(policy).__name__} suits {nodes} nodes"
+    if nodes > 1 and callable(converges):
+        try:
+            finding = converges(nodes=nodes)
+        except Exception as error:  # it may be the caller's own
+            found += f": its converges() raised {type(error).__name__}"
+    if isinstance(finding, Finding):
+        return finding
+    return Finding(
+        check="policy",
+        severity=Severity.CRITICAL,
+        found=found,
+        needed="a policy with which all nodes have equal rows in the end",
+        remedy="use LastUpdateWins()",
+    )
 
 
 def members_found(stored: Mapping[str, Members], planned: Members) -> Finding:
