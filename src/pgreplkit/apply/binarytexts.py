@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 _EPOCH = 2451545
 """The Julian day of 2000-01-01."""
 _DAY = 86_400_000_000
+"""Microseconds."""
 _ENDS = {"i": 2**31 - 1, "q": 2**63 - 1}
-_SPECIAL = re.compile(r'[{}",\\\s]|\A\Z|\Anull\Z', re.IGNORECASE)
+"""The largest number of each size, which stands for infinity."""
+_SPECIAL = re.compile(r'[{}",\\ \t\n\v\f\r]|\A\Z|\Anull\Z', re.IGNORECASE)
+"""Elements of arrays that the server quotes; other spaces of Unicode are letters to it."""
 _DIGITS = 4
 """Decimal digits in one digit of a numeric."""
 

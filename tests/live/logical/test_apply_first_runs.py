@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -24,6 +25,8 @@ WALSENDERS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'walsender'"""
 CREATING = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND backend_type = 'walsender' AND wait_event_type = 'Lock'"""
+NOTING = """FROM pg_stat_activity
+    WHERE query ~ 'slot_restart_lsn = ' AND wait_event_type = 'Lock'"""
 DROP = "SELECT pg_drop_replication_slot('pgreplkit_one')"
 ROW = "INSERT INTO t SELECT coalesce(max(id), 0) + 1 FROM t"
 
@@ -137,8 +140,6 @@ def test_a_slot_that_was_not_noted_is_refused_unless_the_server_copies_slots(
     publisher, subscriber = two.publisher, two.subscriber
     applier(publisher, subscriber).run(stop_at=end(publisher), timeout=20)
     applier(publisher, subscriber).drop()
-    noting = """FROM pg_stat_activity
-        WHERE query ~ 'slot_restart_lsn = ' AND wait_event_type = 'Lock'"""
     with (
         psycopg.connect(subscriber.conninfo) as client,
         psycopg.connect(publisher.conninfo) as holder,
@@ -149,11 +150,11 @@ def test_a_slot_that_was_not_noted_is_refused_unless_the_server_copies_slots(
             if publisher.one(CREATING) == 1:
                 client.execute("LOCK pgreplkit.applier IN SHARE MODE")
                 holder.rollback()
-            return subscriber.one("SELECT count(*) " + noting) == 1
+            return subscriber.one("SELECT count(*) " + NOTING) == 1
 
         kill_first_run(two, tmp_path, is_reached)
         # Otherwise it would still note the slot, without its client.
-        subscriber.run("SELECT pg_terminate_backend(pid) " + noting)
+        subscriber.run("SELECT pg_terminate_backend(pid) " + NOTING)
     publisher.run(ROW)
     one = applier(publisher, subscriber)
     if not has("slot.copy", publisher.node.major):
@@ -162,3 +163,35 @@ def test_a_slot_that_was_not_noted_is_refused_unless_the_server_copies_slots(
         publisher.run(DROP)
     one.run(stop_at=end(publisher), timeout=20)
     assert subscriber.all("SELECT id FROM t") == [(1,)]
+
+
+@pytest.mark.pg(">=12")
+def test_a_first_run_leaves_the_slot_of_another_subscriber_that_has_the_same_positions(
+    two: Pair,
+) -> None:
+    publisher, subscriber = two.publisher, two.subscriber
+    one = applier(publisher, subscriber)
+    one.run(stop_at=end(publisher), timeout=20)
+    one.drop()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(subscriber.conninfo) as client,
+        psycopg.connect(publisher.conninfo) as holder,
+    ):
+        holder.execute("SELECT txid_current()")
+        running = pool.submit(one.run, timeout=30)
+        wait_until(lambda: publisher.one(CREATING) == 1)
+        client.execute("LOCK pgreplkit.applier IN SHARE MODE")
+        holder.rollback()
+        wait_until(lambda: subscriber.one("SELECT count(*) " + NOTING) == 1)
+        # As if the other one had created its own slot in the same moment.
+        publisher.run(
+            """SELECT pg_copy_logical_replication_slot(slot_name, 'pgreplkit_one', false)
+            FROM pg_replication_slots WHERE temporary AND database = current_database()"""
+        )
+        client.rollback()
+        with pytest.raises(AlreadyExists):
+            running.result(20)
+    assert publisher.all(SLOT)
+    assert not subscriber.all(STATE)
+    publisher.run(DROP)

@@ -246,7 +246,12 @@ class AsyncApplyCopy:
         if created != self._slot:
             meaning = {DUPLICATE_OBJECT: AlreadyExists}
             names = [created, self._slot]
-            await self._publisher.all(operation, sql.COPY_SLOT, names, meaning=meaning)
+            try:
+                await self._publisher.all(operation, sql.COPY_SLOT, names, meaning=meaning)
+            except AlreadyExists:
+                # Slots that are created in the same moment may have the same positions.
+                self._mark = None
+                raise
 
     async def _forget(self, walsender: AsyncReplicationConnection, *, is_other: bool) -> None:
         """Remove the slot and the applier of a first run that did not get its slot.

@@ -247,7 +247,12 @@ class ApplyCopy:
         if created != self._slot:
             meaning = {DUPLICATE_OBJECT: AlreadyExists}
             names = [created, self._slot]
-            self._publisher.all(operation, sql.COPY_SLOT, names, meaning=meaning)
+            try:
+                self._publisher.all(operation, sql.COPY_SLOT, names, meaning=meaning)
+            except AlreadyExists:
+                # Slots that are created in the same moment may have the same positions.
+                self._mark = None
+                raise
 
     def _forget(self, walsender: ReplicationConnection, *, is_other: bool) -> None:
         """Remove the slot and the applier of a first run that did not get its slot.

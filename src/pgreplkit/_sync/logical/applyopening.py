@@ -23,13 +23,15 @@ def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:
     group = TaskGroup(1)
     job = group.start(connect)
     try:
-        while not job.done():
-            # A run that is stopped need not wait, either: nothing is in flight yet.
-            goal.check(f"{address(conninfo)} has not accepted a connection yet")
-            group.wait([job], _LOOKS_EVERY)
+        try:
+            while not job.done():
+                # A run that is stopped need not wait, either: nothing is in flight yet.
+                goal.check(f"{address(conninfo)} has not accepted a connection yet")
+                group.wait([job], _LOOKS_EVERY)
+        finally:
+            group.close()
     except BaseException:
+        # Also if it is interrupted while the group is closed: the session may be open by then.
         abandon(job)
         raise
-    finally:
-        group.close()
     return job.result()

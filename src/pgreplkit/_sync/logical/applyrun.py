@@ -55,9 +55,9 @@ _YIELDS_EVERY = 128
 _CAREFUL = 1000
 """Transactions that are applied change by change after one that met a conflict: others follow."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
-_DOUBLED = 8
-"""The number of times after which a doubled pause is as long as it gets."""
 """Seconds before a transaction is tried again; they double."""
+_MOST_DOUBLINGS = 8
+"""After these, a pause has reached its longest."""
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
@@ -687,8 +687,8 @@ class ApplyRun:
 
 def _pause_after(attempts: int) -> float:
     """Return the seconds before another attempt."""
-    # Without the limit, a number of attempts that is large would be no float.
-    return min(_FIRST_PAUSE * float(2 ** min(attempts, _DOUBLED)), _LONGEST_PAUSE)
+    # Without the limit, the power of a large number of attempts would not fit into a float.
+    return min(_FIRST_PAUSE * float(2 ** min(attempts, _MOST_DOUBLINGS)), _LONGEST_PAUSE)
 
 
 def _steps(

@@ -76,7 +76,7 @@ _CHECK, _NOTED = b"pgreplkit_check", b"pgreplkit_noted"
 
 @attrs.frozen
 class SlotMark:
-    """The positions of a slot that no one has streamed yet; no other slot has the same ones."""
+    """The positions of a slot that no one has streamed yet; a later slot has others."""
 
     restart: LSN | None
     """None if the server has removed the WAL that the slot needs."""

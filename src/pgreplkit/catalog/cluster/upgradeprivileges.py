@@ -129,7 +129,7 @@ PRIVILEGES = f"""
         ARRAY[pg_get_userbyid(owner)]::text[], false, false, false
     FROM objects
     UNION ALL
-    -- What is everyone's by default.
+    -- Privileges of everyone that a new object has, and that were revoked.
     SELECT concat_ws(' ', granted, object),
         format('REVOKE %s ON %s %s FROM PUBLIC', privilege_type, granted, object), '{{}}',
         false, false, false

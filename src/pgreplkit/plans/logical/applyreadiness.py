@@ -368,8 +368,10 @@ def unset_identities(table: TargetTable) -> list[str]:
 
 
 def identities_found(check: str, unset: Mapping[str, Sequence[str]], table: TableName) -> Finding:
-    """Return the finding on identity columns that a newer row cannot set; ``unset`` has them by
-    place."""
+    """Return the finding about identity columns that a newer row cannot set.
+
+    ``unset`` has them by the place of their table.
+    """
     names = dict.fromkeys(name for found in unset.values() for name in found)
     return checked(
         check,
