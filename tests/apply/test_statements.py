@@ -34,7 +34,7 @@ def test_an_update_sets_what_is_not_the_key() -> None:
     assert update.sql == ('UPDATE ONLY public.t AS t SET "name" = $2, "n" = $3 WHERE t."id" = $1')
     assert update.picks is None
     assert update.needs_row
-    assert update.key == (("id", 0, INT),)
+    assert update.key == (("id", 0, "integer"),)
 
 
 def test_rows_are_found_as_their_unique_index_compares_keys() -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match, Written, is_comparable
+from pgreplkit.catalog.logical.keytypes import whole_type
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 TIMESTAMPTZ = 1184
@@ -38,8 +39,8 @@ class Statement:
     """The positions of the parameters among all values; None means all values in their order."""
     needs_row: bool = False
     """Whether no changed row is a conflict: the row is missing."""
-    key: tuple[tuple[str, int, int], ...] = ()
-    """The columns that identify the row: their names, parameters and types."""
+    key: tuple[tuple[str, int, str], ...] = ()
+    """The columns that identify the row: their names, parameters and types as SQL."""
     is_stamped: bool = False
     """Whether the statement compares versions, and returns the outcome."""
     several: Callable[[int], Statement] | None = None
@@ -114,10 +115,10 @@ class Parameters:
         """Return the types of a row's parameters, from a mapping of all positions."""
         return tuple(types[position] for position in self._order)
 
-    def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:
+    def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, str], ...]:
         """Return the names of columns, with the places and types of their parameters."""
         return tuple(
-            (one.column.name, self._numbers[at] - 1, one.column.type_oid) for one, at in where
+            (one.column.name, self._numbers[at] - 1, whole_type(one.column)) for one, at in where
         )
 
 
@@ -324,7 +325,7 @@ class Statements:
         parameters: Parameters,
         *,
         needs_row: bool = False,
-        key: tuple[tuple[str, int, int], ...] = (),
+        key: tuple[tuple[str, int, str], ...] = (),
         shift: int = 0,
     ) -> Statement:
         table, types = str(self._match.source), declared(self._match, parameters, shift)

@@ -358,14 +358,30 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
 
 @pytest.mark.pg(">=10")
 def test_keys_of_conflicts_are_the_texts_that_a_comparison_shows(two: Pair) -> None:
-    columns = "d date, at timestamptz, n numeric(6, 2), b bool, u uuid, c char(3), k bytea"
-    table = f"CREATE TABLE keyed ({columns}, PRIMARY KEY (d, at, n, b, u, c, k))"
+    values = {
+        "date": "0044-03-15 BC",
+        "timestamptz": "2024-02-29 12:00+02",
+        "numeric(6, 2)": "1.5",
+        "bool": "true",
+        "uuid": "12345678-1234-5678-1234-567812345678",
+        "char(3)": "a",
+        "bytea": "x",
+        "float8": "0.5",
+        "interval": "1 year -1 day",
+        "inet": "::ffff:10.0.0.1/120",
+        "int[]": "{1,NULL,3}",
+        "mood": "sad",
+        "regclass": "keyed",
+    }
+    columns = {f"c{number}": name for number, name in enumerate(values)}
+    types = ", ".join(f"{column} {name}" for column, name in columns.items())
+    mood = "CREATE TYPE mood AS ENUM ('sad')"
     for each in (two.publisher, two.subscriber):
-        each.run(table)
+        each.run(mood, f"CREATE TABLE keyed ({types}, PRIMARY KEY ({', '.join(columns)}))")
+        each.run(f"ALTER DATABASE {each.name} SET timezone = 'Asia/Kolkata'")
+    literals = ", ".join(f"'{value}'" for value in values.values())
     two.publisher.run(
-        "ALTER PUBLICATION p ADD TABLE keyed",
-        """INSERT INTO keyed VALUES ('2024-02-29', '2024-02-29 12:00+00', 1.5, true,
-            '12345678-1234-5678-1234-567812345678', 'a', 'x')""",
+        "ALTER PUBLICATION p ADD TABLE keyed", f"INSERT INTO keyed VALUES ({literals})"
     )
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)

@@ -463,7 +463,8 @@ class AsyncApplyRun:
             self._settle_one(outcome)
         if self._unrecorded:
             found, self._unrecorded = self._unrecorded, []
-            await record(self._shapes.link, self._target.name, found)
+            reader = self._shapes.link
+            await record(reader, self._target.name, found, reader)
         if failed is not None and failed.error is not None:
             # The transactions behind it were refused for that reason.
             number = 0 if isinstance(failed.group, LSN) else len(failed.group)
@@ -599,7 +600,8 @@ class AsyncApplyRun:
 
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         policy = self._settings.conflicts
-        slow = AsyncSlowPath(self._target, self._planner, self._plan, policy, self._check)
+        reader = self._shapes.link
+        slow = AsyncSlowPath(self._target, self._planner, self._plan, policy, self._check, reader)
         try:
             try:
                 conflicts = await self._tried_slowly(slow, transaction)

@@ -11,12 +11,12 @@ from psycopg.types.json import Jsonb
 
 from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.logical.keytexts import read_key_texts
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
-from pgreplkit.apply.shown import shown_key
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.tableplans import MergedPlan, Step
@@ -46,19 +46,23 @@ class Conflict:
     """A conflict that was met, to be recorded."""
 
     kind: ConflictKind
-    table: str
-    key_values: dict[str, str | None]
+    step: Step
+    """The step that has the key of the row."""
     resolution: str
+
+    @property
+    def table(self) -> str:
+        """The publisher's table, as SQL."""
+        return self.step[0].table
 
 
 def met(step: Step, answer: bytes | None) -> Conflict:
     """Return the conflict of a step that changed no row, or returned how it ended."""
-    statement, values, formats = step
-    key = shown_key(statement, values, formats)
+    statement = step[0]
     if statement.is_stamped:
         kind, is_applied = conflict_of(statement.kind, answer)
-        return Conflict(kind, statement.table, key, _APPLIED if is_applied else _SKIPPED)
-    return Conflict(_MISSING[statement.kind], statement.table, key, _SKIPPED)
+        return Conflict(kind, step, _APPLIED if is_applied else _SKIPPED)
+    return Conflict(_MISSING[statement.kind], step, _SKIPPED)
 
 
 class AsyncSlowPath:
@@ -71,8 +75,11 @@ class AsyncSlowPath:
         plan: AsyncStepsOf,
         policy: Policy,
         check: Callable[[], None],
+        reader: AsyncLink,
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
+        self._reader = reader
+        """Another session on the subscriber."""
         self._check = check
         """Raises an error if a transaction that waits for the clock is no longer to be applied."""
         self.refused: ConflictKind | None = None
@@ -100,7 +107,7 @@ class AsyncSlowPath:
             # A failure from here on is of the whole transaction, such as of a deferred constraint.
             table, letter, current = None, 0, None
             found = [(conflict, transaction) for conflict in conflicts]
-            await record(target.link, target.name, found)
+            await record(target.link, target.name, found, self._reader)
             await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
@@ -159,9 +166,7 @@ class AsyncSlowPath:
         found = await merge_change(self._target, policy, plan, change)
         if found is None:
             return []
-        kind, (statement, values, formats), resolution = found
-        key = shown_key(statement, values, formats)
-        return [Conflict(kind, statement.table, key, resolution)]
+        return [Conflict(*found)]
 
     async def _stamped(self, step: Step) -> list[Conflict]:
         """Execute a step that compares versions."""
@@ -184,9 +189,7 @@ class AsyncSlowPath:
         except errors.UniqueViolation as error:
             await target.execute("ROLLBACK TO pgreplkit")
             resolution = await self._resolve(change, transaction, error)
-            statement, values, formats = step
-            key = shown_key(statement, values, formats)
-            return [Conflict(ConflictKind.INSERT_EXISTS, statement.table, key, resolution)]
+            return [Conflict(ConflictKind.INSERT_EXISTS, step, resolution)]
         await target.execute("RELEASE pgreplkit")
         return []
 
@@ -275,22 +278,29 @@ class AsyncSlowPath:
 
 
 async def record(
-    link: AsyncLink, applier: str, conflicts: Sequence[tuple[Conflict, RawTransaction[Row]]]
+    link: AsyncLink,
+    applier: str,
+    conflicts: Sequence[tuple[Conflict, RawTransaction[Row]]],
+    reader: AsyncLink,
 ) -> None:
-    """Write conflicts into the log, with their transactions."""
+    """Write conflicts into the log, with their transactions.
+
+    ``reader`` is a session whose settings may change for the texts of the keys.
+    """
     if not conflicts:
         return
+    keys = await read_key_texts(reader, [conflict.step for conflict, _ in conflicts])
     # One statement for all: a round trip and a commit for each would cost more than the changes.
     rows = [
         (
             str(conflict.kind.value),
             conflict.table,
-            Jsonb(conflict.key_values),
+            Jsonb(key),
             conflict.resolution,
             transaction.xid,
             transaction.end_lsn,
         )
-        for conflict, transaction in conflicts
+        for key, (conflict, transaction) in zip(keys, conflicts, strict=True)
     ]
     columns = [[*column] for column in zip(*rows, strict=True)]
     await link.all("record conflicts", sql.ADD_CONFLICTS, [applier, *columns])

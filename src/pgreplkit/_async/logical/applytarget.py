@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import attrs
-from psycopg import AsyncConnection, generators
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -25,6 +25,7 @@ from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
+from pgreplkit._async.wire.rawvalues import execute
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
@@ -42,7 +43,6 @@ from pgreplkit.driver.failures import (
     UNDEFINED_SCHEMA,
     translate_errors,
 )
-from pgreplkit.driver.results import raise_failure
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import (
     AlreadyExists,
@@ -506,19 +506,7 @@ class AsyncApplyTarget(AsyncClosing):
 
         Raises: psycopg's errors.
         """
-        pgconn = self.connection.pgconn
-        encoded = text.encode(self.connection.info.encoding)
-        pgconn.send_query_params(
-            encoded,
-            values,
-            param_types=types or None,
-            param_formats=formats,
-            result_format=BINARY,
-        )
-        with self.watched():
-            results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
-        raise_failure(results, self.connection.info.encoding)
-        return results[-1]
+        return await execute(self.link, text, values, formats, types)
 
     async def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.

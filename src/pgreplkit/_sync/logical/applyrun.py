@@ -464,7 +464,8 @@ class ApplyRun:
             self._settle_one(outcome)
         if self._unrecorded:
             found, self._unrecorded = self._unrecorded, []
-            record(self._shapes.link, self._target.name, found)
+            reader = self._shapes.link
+            record(reader, self._target.name, found, reader)
         if failed is not None and failed.error is not None:
             # The transactions behind it were refused for that reason.
             number = 0 if isinstance(failed.group, LSN) else len(failed.group)
@@ -600,7 +601,8 @@ class ApplyRun:
 
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         policy = self._settings.conflicts
-        slow = SlowPath(self._target, self._planner, self._plan, policy, self._check)
+        reader = self._shapes.link
+        slow = SlowPath(self._target, self._planner, self._plan, policy, self._check, reader)
         try:
             try:
                 conflicts = self._tried_slowly(slow, transaction)

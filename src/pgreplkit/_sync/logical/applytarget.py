@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import attrs
-from psycopg import Connection, generators
+from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -26,6 +26,7 @@ from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pipeline import Pipeline
+from pgreplkit._sync.wire.rawvalues import execute
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
@@ -43,7 +44,6 @@ from pgreplkit.driver.failures import (
     UNDEFINED_SCHEMA,
     translate_errors,
 )
-from pgreplkit.driver.results import raise_failure
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import (
     AlreadyExists,
@@ -505,19 +505,7 @@ class ApplyTarget(Closing):
 
         Raises: psycopg's errors.
         """
-        pgconn = self.connection.pgconn
-        encoded = text.encode(self.connection.info.encoding)
-        pgconn.send_query_params(
-            encoded,
-            values,
-            param_types=types or None,
-            param_formats=formats,
-            result_format=BINARY,
-        )
-        with self.watched():
-            results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
-        raise_failure(results, self.connection.info.encoding)
-        return results[-1]
+        return execute(self.link, text, values, formats, types)
 
     def run(self, statement: SQL | Composed) -> None:
         """Execute one statement of psycopg's, outside of the pipeline.

@@ -1,0 +1,45 @@
+"""read_key_texts: the keys of rows as texts, for the log of conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.rawvalues import execute
+from pgreplkit.apply.tableplans import Step
+from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.protocol.pgoutput.tuples import Octets
+
+_AT_ONCE = 1000
+"""Values of one statement, whose result can have 1,664 columns."""
+
+
+async def read_key_texts(link: AsyncLink, steps: Sequence[Step]) -> list[dict[str, str | None]]:
+    """Return the columns that identify the row of each step, as the subscriber writes them.
+
+    They are the texts of a comparison, also of values that were sent in binary.
+    """
+    operation, texts = "read the keys of conflicts", list[str | None]()
+    values = [
+        (given[place], formats[place], type_name)
+        for statement, given, formats in steps
+        for _, place, type_name in statement.key
+    ]
+    async with link.qualified(operation) as within:
+        await within.all(operation, UNIFORM_OUTPUT)
+        with translate_errors(operation, connection=link.connection):
+            for start in range(0, len(values), _AT_ONCE):
+                texts += await _texts(within, values[start : start + _AT_ONCE])
+    written = iter(texts)
+    return [{name: next(written) for name, _, _ in statement.key} for statement, _, _ in steps]
+
+
+async def _texts(link: AsyncLink, values: Sequence[tuple[Octets, int, str]]) -> list[str | None]:
+    """Return the texts of values, each with its format and the name of its type."""
+    casts = [f"${number}::{name}::text" for number, (_, _, name) in enumerate(values, 1)]
+    given, formats = [value for value, _, _ in values], [how for _, how, _ in values]
+    result = await execute(link, f"SELECT {', '.join(casts)}", given, formats)
+    found = [result.get_value(0, column) for column in range(result.nfields)]
+    # A database without an encoding has texts of any bytes.
+    return [None if text is None else text.decode("utf-8", "backslashreplace") for text in found]

@@ -1,0 +1,40 @@
+# Generated from pgreplkit/_async/wire/rawvalues.py by `nox -s sync`. Do not edit.
+"""execute: a statement whose parameters are values as they were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import generators
+from psycopg.pq.abc import PGresult
+
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.driver.results import raise_failure
+from pgreplkit.driver.watchdog import watched
+from pgreplkit.protocol.pgoutput.tuples import BINARY, Octets
+
+
+def execute(
+    link: Link,
+    text: str,
+    values: Sequence[Octets] = (),
+    formats: Sequence[int] = (),
+    types: Sequence[int] = (),
+) -> PGresult:
+    """Execute one statement; return its result, in binary.
+
+    Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
+    """
+    connection = link.connection
+    encoding = connection.info.encoding
+    connection.pgconn.send_query_params(
+        text.encode(encoding),
+        values,
+        param_types=types or None,
+        param_formats=formats,
+        result_format=BINARY,
+    )
+    with watched(connection, link.conninfo_for_another):
+        results: list[PGresult] = connection.wait(generators.execute(connection.pgconn))
+    raise_failure(results, encoding)
+    return results[-1]
