@@ -1689,7 +1689,7 @@ async def test_a_status_says_which_slot_is_missing_and_what_to_do(
         assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
         text = " ".join(str(status).split())
         assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
-        # What the text says works.
+        # The remedy in the text works.
         await (await upgrade.plan_finish()).run()
         assert (await upgrade.status()).phase is UpgradePhase.NEW
 

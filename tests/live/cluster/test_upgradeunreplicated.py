@@ -1,4 +1,4 @@
-"""What an upgrade does not replicate is moved as its how-to page says."""
+"""Objects that an upgrade does not replicate are moved as its how-to page says."""
 
 from __future__ import annotations
 
