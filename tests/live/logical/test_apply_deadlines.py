@@ -254,7 +254,8 @@ async def test_a_run_ends_while_a_server_does_not_answer_its_connection(
         else:
             with pytest.raises(WaitTimeout, match=f"127.0.0.1:{port} has not accepted"):
                 await one.run(timeout=1)
-        assert 1 <= time.monotonic() - started < 3
+        # By itself, psycopg would wait for more than two minutes.
+        assert 1 <= time.monotonic() - started < 20
     # Also the session on the server that answers.
     own = two.subscriber if side == "publisher" else two.publisher
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
