@@ -100,6 +100,7 @@ def privileges(upgrade: Upgrade) -> Finding:
     return upgrade.plan_cutover(lambda node: None).check()["privileges"]
 
 
+@pytest.mark.matrix
 def test_each_missing_privilege_has_the_statement_that_grants_it(
     pair: tuple[Database, Database],
 ) -> None:

@@ -367,6 +367,7 @@ async def test_a_grant_has_the_name_of_an_owner_as_it_is(sides: Pair, colour: Co
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_write(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -775,6 +776,7 @@ async def test_programs_that_cannot_copy_the_schema_are_found_before_the_run(
 
 
 @pytest.mark.pg(">=11")
+@pytest.mark.matrix
 async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -1116,6 +1118,7 @@ async def test_a_connection_string_that_leads_elsewhere_is_refused_before_any_ch
 
 
 @pytest.mark.pg(">=16")
+@pytest.mark.matrix
 async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_row_is_lost(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -1159,6 +1162,7 @@ async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_ro
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
     sides: Pair, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1189,6 +1193,7 @@ async def test_a_session_with_a_lock_that_is_stopped_stops_the_plan(
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 async def test_undo_continues_without_a_subscription_that_someone_has_dropped(
     sides: Pair, colour: Colour, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1216,6 +1221,7 @@ async def test_undo_continues_without_a_subscription_that_someone_has_dropped(
 
 
 @pytest.mark.pg(">=11")
+@pytest.mark.matrix
 async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -1517,6 +1523,7 @@ def test_truncate_is_found_where_it_is_not_replicated(
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 def test_a_step_that_is_done_survives_a_crash_if_commits_are_asynchronous(
     clusters: Clusters, major: int, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 @pytest.mark.one_colour
+@pytest.mark.matrix
 async def test_a_server_that_does_not_answer_delays_no_other_sample(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:

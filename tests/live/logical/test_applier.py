@@ -120,6 +120,7 @@ def test_an_applier_stops_if_its_last_result_arrives_while_it_sends(two: Pair) -
 @NEWEST
 @pytest.mark.one_colour
 @pytest.mark.usefixtures("slow_reading")
+@pytest.mark.matrix
 def test_a_busy_applier_acknowledges_before_it_has_nothing_left_to_send(two: Pair) -> None:
     positions: list[LSN] = []
 
@@ -547,6 +548,7 @@ def test_values_of_a_refused_row_are_only_shown_to_those_who_ask(
 
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
     one = applier(two, on_error="park", origin="none")
     two.subscriber.run("CREATE PUBLICATION back FOR TABLE t")

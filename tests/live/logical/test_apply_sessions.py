@@ -66,6 +66,7 @@ def test_a_slot_that_stays_in_use_is_reported_with_its_user(
 
 @pytest.mark.pg(">=13")  # before, a database has no wal_sender_timeout of its own
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
     two: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -268,6 +268,7 @@ BURIED = "SELECT key FROM pgreplkit.tombstone WHERE relation = 't'::regclass"
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
 @pytest.mark.parametrize("policy", [LastUpdateWins(), DeltaColumns({"t": ["n"]})])
+@pytest.mark.matrix
 def test_a_value_that_is_too_long_is_never_cut_off(both: Both, policy: Policy) -> None:
     both.paris.run("CREATE DOMAIN short AS varchar(3)")
     for kind, (sent, longer, cut, key) in LONGER.items():

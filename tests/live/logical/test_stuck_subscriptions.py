@@ -39,6 +39,7 @@ async def reasons_of(subscription: AsyncSubscription) -> list[StuckReason]:
     return [one.reason for one in await subscription.diagnose()]
 
 
+@pytest.mark.matrix
 async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("INSERT INTO one VALUES (5, 'in the way')")
     async with both(pair, colour) as (_, subscriber):

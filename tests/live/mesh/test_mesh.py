@@ -362,6 +362,7 @@ def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_mem
 
 
 @pytest.mark.pg(">=18")
+@pytest.mark.matrix
 def test_a_node_whose_slot_is_lost_leaves_and_joins_again(pgreplkit_lab: Lab) -> None:
     limited = {**SETTINGS, "max_slot_wal_keep_size": "1MB"}
     servers = [

@@ -44,6 +44,7 @@ def mesh_of(databases: dict[str, Database], max_clock_skew: float) -> Mesh:
     return Mesh(nodes, tables=["t"], policy=LastUpdateWins(max_clock_skew))
 
 
+@pytest.mark.matrix
 def test_a_copy_waits_for_the_clock_as_long_as_the_policy_says(two: dict[str, Database]) -> None:
     plan = mesh_of(two, 2).plan_create()
     with pytest.raises(PlanRefused, match=r"they differ by .* max_clock_skew, 2 s"):

@@ -132,6 +132,7 @@ SLOW = (
 
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_the_time_limits_of_clients_do_not_end_a_plan_that_waits_and_copies(
     databases: dict[str, Database], servers: dict[str, str]
 ) -> None:

@@ -22,6 +22,7 @@ LEFT = """
 """
 
 
+@pytest.mark.matrix
 def test_all_nodes_leave_one_after_the_other_and_nothing_is_left(
     three: dict[str, Database],
 ) -> None:

@@ -13,6 +13,7 @@ from pgreplkit.rows import Severity
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
 
 
+@pytest.mark.matrix
 def test_a_process_with_another_policy_than_the_mesh_is_refused(
     three: dict[str, Database],
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_publication_and_triggers_that_existed_stay(
 
 
 @pytest.mark.parametrize("kind", [EARLIER[1], CopyRows])
+@pytest.mark.matrix
 def test_the_origin_of_an_earlier_membership_stays(three: dict[str, Database], kind: type) -> None:
     mesh = mesh_of(three, "a", "b", "c")
     mesh.plan_create().run()

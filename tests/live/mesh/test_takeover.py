@@ -62,6 +62,7 @@ def test_a_role_runs_and_leaves_a_mesh_of_a_superuser(pgreplkit_lab: Lab, major:
 
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
+@pytest.mark.matrix
 def test_a_role_leaves_a_mesh_of_another_role_once_it_owns_what_a_leave_drops(
     clusters: Clusters, major: int
 ) -> None:

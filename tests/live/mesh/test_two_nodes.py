@@ -136,6 +136,7 @@ def test_an_applier_takes_only_transactions_that_it_has_parked(two: list[Databas
     assert (*to_paris.parked(), *to_berlin.parked()) == ()
 
 
+@pytest.mark.matrix
 def test_a_deletion_is_remembered_while_an_older_transaction_is_parked(
     two: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ async def test_a_receiver_without_a_flush_position_does_not_count(
 
 
 @pytest.mark.one_colour
+@pytest.mark.matrix
 async def test_with_remote_apply_a_receiver_that_never_replays_does_not_confirm(
     cluster: Cluster, colour: Colour, tmp_path: Path
 ) -> None:

@@ -280,6 +280,7 @@ async def test_changes_are_acknowledged_automatically_only_on_request(
         assert stream.acknowledged >= second
 
 
+@pytest.mark.matrix
 async def test_an_idle_stream_advances_the_slot(source: Database, colour: Colour) -> None:
     async def wal_passes(**options: object) -> bool:
         async with streaming(source, colour, timeout=0.2, **options) as (primary, stream):

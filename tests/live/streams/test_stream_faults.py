@@ -195,6 +195,7 @@ def test_a_lost_connection_raises_or_is_reopened_on_request(source: Database) ->
         assert seen == [*range(1, 8)]
 
 
+@pytest.mark.matrix
 def test_a_server_shutdown_raises_or_is_waited_for_on_request(
     clusters: Clusters, major: int, caplog: pytest.LogCaptureFixture
 ) -> None:
