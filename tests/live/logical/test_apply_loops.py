@@ -139,9 +139,8 @@ def test_tables_that_lead_back_through_other_tables_are_a_loop(two: Pair) -> Non
         other.run(timeout=20)
 
 
-@pytest.mark.pg(">=10")
-def test_a_subscription_that_brings_the_subscribers_changes_is_a_loop(two: Pair) -> None:
-    there, here = two.publisher, two.subscriber
+def subscribe_natively(there: Database, here: Database) -> None:
+    """Subscribe without a copy of the rows, and wait until the subscription streams."""
     there.run("SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
     here.run(
         f"CREATE SUBSCRIPTION native CONNECTION '{there.conninfo}' PUBLICATION p"
@@ -149,6 +148,12 @@ def test_a_subscription_that_brings_the_subscribers_changes_is_a_loop(two: Pair)
     )
     active = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = 'native'"
     wait_until(lambda: there.one(active) is True)
+
+
+@pytest.mark.pg(">=10")
+def test_a_subscription_that_brings_the_subscribers_changes_is_a_loop(two: Pair) -> None:
+    there, here = two.publisher, two.subscriber
+    subscribe_natively(there, here)
     back = applier("back", here, there)
     assert back.check()[CHECK].severity is Severity.CRITICAL
     with pytest.raises(OriginLoop, match="the subscription 'native' has brought"):
@@ -178,13 +183,7 @@ def test_a_subscription_that_is_newer_than_a_run_ends_it(
         here.run("INSERT INTO t VALUES (1, 1)")
         wait_until(lambda: there.all("SELECT * FROM t") == [(1, 1)])
         # Without that row, which is there already.
-        there.run("SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
-        here.run(
-            f"CREATE SUBSCRIPTION native CONNECTION '{there.conninfo}' PUBLICATION p"
-            " WITH (create_slot = false, copy_data = false)"
-        )
-        active = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = 'native'"
-        wait_until(lambda: there.one(active) is True)
+        subscribe_natively(there, here)
         there.run("UPDATE t SET n = 2")
         with pytest.raises(OriginLoop, match="the subscription 'native' has brought"):
             running.result(20)

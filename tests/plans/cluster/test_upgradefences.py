@@ -6,12 +6,12 @@ import attrs
 import pytest
 from upgradefacts import GROUPS, JOURNALS, NAMES, NOW
 
+from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
 from pgreplkit.plans.cluster.upgradefences import (
-    FoundFence,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -107,14 +107,14 @@ def ends(journal: Journal) -> tuple[str, str]:
     return source, OTHER[source]
 
 
-def fences(journal: Journal, applied: int) -> dict[str, FoundFence | None]:
+def fences(journal: Journal, applied: int) -> dict[str, FenceFunction | None]:
     """The fences after some steps were applied to the servers."""
     source, target = ends(journal)
     is_fenced = applied > place(journal, do.FenceTables)
     is_open = applied > place(journal, do.OpenTables)
     return {
-        source: FoundFence(is_fenced, "mine" if is_fenced else ""),
-        target: FoundFence(not is_open, "before"),
+        source: FenceFunction(is_fenced, "mine" if is_fenced else ""),
+        target: FenceFunction(not is_open, "before"),
     }
 
 
@@ -150,14 +150,14 @@ def test_a_journal_is_stale_once_another_run_has_fenced_a_server(journal: Journa
         for undoes in (False, True) if done <= opened else (False,):
             known, found = after(journal, done), fences(journal, done)
             # It has perhaps not applied everything, as this one had.
-            again = {**found, source: FoundFence(True, "theirs")}
+            again = {**found, source: FenceFunction(True, "theirs")}
             assert source in stale_reason(known, again, undoes=undoes)
             if fenced < done <= opened:
                 # Its source has rows that are not applied yet.
-                back = {**found, target: FoundFence(True, "theirs")}
+                back = {**found, target: FenceFunction(True, "theirs")}
                 assert target in stale_reason(known, back, undoes=undoes)
             # By hand, after what could have been written.
-            by_hand = {**found, source: FoundFence(True)}
+            by_hand = {**found, source: FenceFunction(True)}
             assert source in stale_reason(known, by_hand, undoes=undoes)
 
 
@@ -167,28 +167,28 @@ def test_a_move_that_has_not_begun_to_fence_leaves_the_fence_of_another_run(
 ) -> None:
     source, target = ends(journal)
     known = after(journal, place(journal, do.FenceTables))
-    before = {source: FoundFence(False), target: FoundFence(True, "before")}
+    before = {source: FenceFunction(False), target: FenceFunction(True, "before")}
     for undoes in (False, True):
         assert stale_reason(known, before, undoes=undoes) == ""
-        found = {**before, source: FoundFence(True, "theirs")}
+        found = {**before, source: FenceFunction(True, "theirs")}
         assert source in stale_reason(known, found, undoes=undoes)
 
 
 def test_a_preparation_is_stale_after_a_cutover_or_with_the_fence_of_a_rollback() -> None:
     fenced = place(PREPARE, do.FenceTables)
-    left = {"old": FoundFence(False), "new": FoundFence(True, "theirs")}
+    left = {"old": FenceFunction(False), "new": FenceFunction(True, "theirs")}
     for undoes in (False, True):
         # A preparation that was given up has left its fence.
         assert stale_reason(after(PREPARE, fenced), left, undoes=undoes) == ""
         for done in range(fenced + 1, len(PREPARE.steps)):
             assert "new" in stale_reason(after(PREPARE, done), left, undoes=undoes)
-        cut_over = {"old": FoundFence(True, "theirs"), "new": FoundFence(False)}
+        cut_over = {"old": FenceFunction(True, "theirs"), "new": FenceFunction(False)}
         assert "after a cutover" in stale_reason(PREPARE, cut_over, undoes=undoes)
 
 
 def test_an_end_is_never_stale() -> None:
     journal = finish_journal(NAMES, [*GROUPS], back=[])
-    open_ones = {node: FoundFence(False) for node in OTHER}
+    open_ones = {node: FenceFunction(False) for node in OTHER}
     assert stale_reason(after(journal, 1), open_ones, undoes=False) == ""
 
 

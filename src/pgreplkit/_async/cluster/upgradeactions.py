@@ -24,7 +24,7 @@ from pgreplkit._async.cluster.upgradefacts import (
 )
 from pgreplkit._async.cluster.upgraderows import truncated_since
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
-from pgreplkit._async.logical.fence import fence_identity, lift, make_fence, permit
+from pgreplkit._async.logical.fence import lift, make_fence, permit, read_fence_function
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
@@ -113,8 +113,8 @@ class AsyncUpgradeActor:
         if not isinstance(step, steps.FenceTables) or step.identity:
             return step
         _, other = self._other(step.node)
-        there = await fence_identity(other._link, step.fence)
-        return attrs.evolve(step, identity=uuid4().hex, other_identity=there)
+        there = await read_fence_function(other._link, step.fence)
+        return attrs.evolve(step, identity=uuid4().hex, other_identity=there.identity)
 
     async def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -249,7 +249,8 @@ class AsyncUpgradeActor:
         match step:
             case steps.FenceTables():
                 # That of another run, such as a preparation that was given up, is not ours to lift.
-                if await fence_identity(server._link, step.fence) == step.identity:
+                there = await read_fence_function(server._link, step.fence)
+                if there.identity == step.identity:
                     await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):

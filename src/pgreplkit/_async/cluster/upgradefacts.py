@@ -15,11 +15,10 @@ from pgreplkit._async.cluster.upgradeprivileges import (
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import (
-    fence_identity,
     read_blockers,
     read_fence,
+    read_fence_function,
     read_fences,
-    refuses_writes,
 )
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
@@ -161,7 +160,9 @@ async def read_upgrade_facts(
         copies_schema=copies_schema,
         copies_owners=copies_schema and copies_owners,
         groups=groups,
-        new_fence=names.fence if await refuses_writes(new._link, names.fence) else "",
+        new_fence=names.fence
+        if (await read_fence_function(new._link, names.fence)).refuses
+        else "",
         writing_triggers=await read_writing_triggers(old=old),
         drift=await aschema_drift(old, new, both) if both and not is_one else None,
     )
@@ -547,7 +548,8 @@ async def read_objects(
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := await read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
-            identities[node] = await fence_identity(server._link, names.fence)
+            function = await read_fence_function(server._link, names.fence)
+            identities[node] = function.identity
             unfenced += [node] if await read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager, suppress
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
-from pgreplkit._async.logical.fence import fence_identity, refuses_writes
+from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import is_pooled
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
+from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.failures import translate_errors
@@ -23,7 +24,6 @@ from pgreplkit.plans.cluster.journal import REBUILT, Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradefences import (
-    FoundFence,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -97,12 +97,10 @@ class AsyncUpgradeLock:
 
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued the operation since."""
-        found: dict[str, FoundFence | None] = {OLD: None, NEW: None}
-        fence = self._names.fence
+        found: dict[str, FenceFunction | None] = {OLD: None, NEW: None}
         for node, server in self._servers.items():
             with suppress(ConnectionFailed):
-                refuses = await refuses_writes(server._link, fence)
-                found[node] = FoundFence(refuses, await fence_identity(server._link, fence))
+                found[node] = await read_fence_function(server._link, self._names.fence)
         return stale_reason(journal, found, undoes=undoes)
 
     async def insist_on_state(self, operation: str, journal: Journal) -> None:

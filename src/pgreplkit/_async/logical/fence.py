@@ -21,6 +21,7 @@ from pgreplkit.catalog.logical.fence import (
     FUNCTION,
     PATIENCE,
     FenceBlocker,
+    FenceFunction,
     FenceState,
     UnfencedSession,
     unfenced,
@@ -197,18 +198,10 @@ async def make_fence(
     return AsyncWriteFence(link, state, waited)
 
 
-async def refuses_writes(link: AsyncLink, name: str) -> bool:
-    """Return whether the fence of that name exists and was not lifted."""
-    operation = f"read the write fence {name!r}"
-    record = await link.one(operation, sql.REFUSES_WRITES, [f"{quoted(name)}.{FUNCTION}()"])
-    return bool(record["is_so"])
-
-
-async def fence_identity(link: AsyncLink, name: str) -> str:
-    """Return the identity of the fence of that name; empty if it has none."""
-    operation = f"read the write fence {name!r}"
-    record = await link.one(operation, sql.IDENTITY, [f"{quoted(name)}.{FUNCTION}()"])
-    return str(record["identity"])
+async def read_fence_function(link: AsyncLink, name: str) -> FenceFunction:
+    """Return whether the fence of that name refuses writes, and its identity."""
+    operation, function = f"read the write fence {name!r}", f"{quoted(name)}.{FUNCTION}()"
+    return FenceFunction(**await link.one(operation, sql.FENCE_FUNCTION, [function]))
 
 
 async def permit(link: AsyncLink, name: str) -> None:

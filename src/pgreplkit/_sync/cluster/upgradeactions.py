@@ -25,7 +25,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 )
 from pgreplkit._sync.cluster.upgraderows import truncated_since
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
-from pgreplkit._sync.logical.fence import fence_identity, lift, make_fence, permit
+from pgreplkit._sync.logical.fence import lift, make_fence, permit, read_fence_function
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
@@ -114,8 +114,8 @@ class UpgradeActor:
         if not isinstance(step, steps.FenceTables) or step.identity:
             return step
         _, other = self._other(step.node)
-        there = fence_identity(other._link, step.fence)
-        return attrs.evolve(step, identity=uuid4().hex, other_identity=there)
+        there = read_fence_function(other._link, step.fence)
+        return attrs.evolve(step, identity=uuid4().hex, other_identity=there.identity)
 
     def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -248,7 +248,8 @@ class UpgradeActor:
         match step:
             case steps.FenceTables():
                 # That of another run, such as a preparation that was given up, is not ours to lift.
-                if fence_identity(server._link, step.fence) == step.identity:
+                there = read_fence_function(server._link, step.fence)
+                if there.identity == step.identity:
                     lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(PublicationNotFound):

@@ -16,11 +16,10 @@ from pgreplkit._sync.cluster.upgradeprivileges import (
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import (
-    fence_identity,
     read_blockers,
     read_fence,
+    read_fence_function,
     read_fences,
-    refuses_writes,
 )
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
@@ -162,7 +161,7 @@ def read_upgrade_facts(
         copies_schema=copies_schema,
         copies_owners=copies_schema and copies_owners,
         groups=groups,
-        new_fence=names.fence if refuses_writes(new._link, names.fence) else "",
+        new_fence=names.fence if (read_fence_function(new._link, names.fence)).refuses else "",
         writing_triggers=read_writing_triggers(old=old),
         drift=schema_drift(old, new, both) if both and not is_one else None,
     )
@@ -540,7 +539,8 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
-            identities[node] = fence_identity(server._link, names.fence)
+            function = read_fence_function(server._link, names.fence)
+            identities[node] = function.identity
             unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,

@@ -22,6 +22,7 @@ from pgreplkit.catalog.logical.fence import (
     FUNCTION,
     PATIENCE,
     FenceBlocker,
+    FenceFunction,
     FenceState,
     UnfencedSession,
     unfenced,
@@ -198,18 +199,10 @@ def make_fence(
     return WriteFence(link, state, waited)
 
 
-def refuses_writes(link: Link, name: str) -> bool:
-    """Return whether the fence of that name exists and was not lifted."""
-    operation = f"read the write fence {name!r}"
-    record = link.one(operation, sql.REFUSES_WRITES, [f"{quoted(name)}.{FUNCTION}()"])
-    return bool(record["is_so"])
-
-
-def fence_identity(link: Link, name: str) -> str:
-    """Return the identity of the fence of that name; empty if it has none."""
-    operation = f"read the write fence {name!r}"
-    record = link.one(operation, sql.IDENTITY, [f"{quoted(name)}.{FUNCTION}()"])
-    return str(record["identity"])
+def read_fence_function(link: Link, name: str) -> FenceFunction:
+    """Return whether the fence of that name refuses writes, and its identity."""
+    operation, function = f"read the write fence {name!r}", f"{quoted(name)}.{FUNCTION}()"
+    return FenceFunction(**link.one(operation, sql.FENCE_FUNCTION, [function]))
 
 
 def permit(link: Link, name: str) -> None:

@@ -9,10 +9,11 @@ from pgreplkit.catalog.logical.fence import FUNCTION, REFUSES
 from pgreplkit.catalog.view import names_in, table_in
 from pgreplkit.values.tablename import TableName
 
-_OURS = f"""
-    n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = '{FUNCTION}')
+OURS = f"""
+    (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = '{FUNCTION}'))
 """
+"""The condition for a schema ``n`` of the users: not of the server, nor of a fence."""
 _OF_EXTENSION = """
     EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
         AND deptype = 'e')
@@ -124,7 +125,7 @@ TABLES = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_stat_user_tables ON relid = c.oid
     LEFT JOIN ({_UNEQUAL}) AS unequal ON unequal.attrelid = c.oid
-    WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' AND {_OURS}
+    WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' AND {OURS}
     ORDER BY 1, 2
 """
 
@@ -132,7 +133,7 @@ TABLES = f"""
 UNPUBLISHED = f"""
     SELECT n.nspname AS schema, c.relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {_OURS} AND NOT {_OF_EXTENSION}
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {OURS} AND NOT {_OF_EXTENSION}
         AND NOT EXISTS (SELECT FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
             WHERE prrelid = c.oid AND pubname = ANY (%s::text[]))
     ORDER BY 1, 2
@@ -370,12 +371,12 @@ RIGHTS = f"""
                     ELSE format('GRANT %I TO %I', r.rolname, me.rolname) END
                 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                 JOIN pg_roles r ON r.oid = relowner
-                WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
+                WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
                     AND NOT {_OF_EXTENSION} AND NOT pg_has_role(relowner, 'USAGE')) AS needed
             ORDER BY place, statement) END AS missing,
         ARRAY(SELECT format('%I.%I', nspname, relname) FROM pg_class c
             JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
-            WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {_OURS}
+            WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
                 AND NOT {_OF_EXTENSION} AND r.rolsuper AND NOT me.rolsuper
                 AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
                     AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i'))
@@ -391,13 +392,13 @@ OWNERS = f"""
             WHERE typrelid = 0 AND typtype <> 'b'
         UNION ALL SELECT 'pg_namespace'::regclass, oid, oid, nspowner FROM pg_namespace
     ) AS c JOIN pg_namespace n ON n.oid = place
-    WHERE {_OURS} AND pg_get_userbyid(owner) <> 'pg_database_owner'
+    WHERE {OURS} AND pg_get_userbyid(owner) <> 'pg_database_owner'
         AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = catalog AND e.objid = c.oid
             AND e.deptype = 'e')
 """
 """The owners of the objects that a copy of the schema creates, and of the schema public."""
 FILLED_SCHEMAS = f"""
-    SELECT nspname::text AS name FROM pg_namespace n WHERE {_OURS} AND EXISTS (
+    SELECT nspname::text AS name FROM pg_namespace n WHERE {OURS} AND EXISTS (
         SELECT FROM pg_class c
             WHERE relnamespace = n.oid AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
         UNION ALL SELECT FROM pg_proc

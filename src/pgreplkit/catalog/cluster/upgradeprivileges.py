@@ -2,12 +2,7 @@
 
 import attrs
 
-from pgreplkit.catalog.logical.fence import FUNCTION
-
-_OURS = f"""
-    (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = '{FUNCTION}'))
-"""
+from pgreplkit.catalog.cluster.upgrade import OURS
 
 
 def _depends(catalog: str, types: str) -> str:
@@ -36,30 +31,30 @@ _OBJECTS = f"""
         o.oid::regclass::text AS object, relowner AS owner, relacl AS acl,
         NULL::aclitem[] AS defaults,
         -- A sequence of a column has the owner of its table.
-        {_OURS} AND NOT {_depends("pg_class", "'e', 'a', 'i'")} AS has_owner, {_OURS} AS is_ours
+        {OURS} AND NOT {_depends("pg_class", "'e', 'a', 'i'")} AS has_owner, {OURS} AS is_ours
     FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
         -- Objects of initdb whose privileges no one has changed are of no interest.
-        AND ({_OURS} OR relacl IS NOT NULL AND nspname = 'pg_catalog')
+        AND ({OURS} OR relacl IS NOT NULL AND nspname = 'pg_catalog')
     UNION ALL
     SELECT 'pg_namespace'::regclass, n.oid, 'SCHEMA', 'SCHEMA', quote_ident(nspname), nspowner,
         -- The owner of the schema public depends on the version.
         nspacl, NULL, nspname <> 'public', true
-    FROM pg_namespace n WHERE {_OURS}
+    FROM pg_namespace n WHERE {OURS}
     UNION ALL
     SELECT 'pg_proc'::regclass, o.oid, kind, kind, o.oid::regprocedure::text, proowner, proacl,
-        acldefault('f', proowner), {_OURS} AND NOT {_depends("pg_proc", "'e', 'i'")}, {_OURS}
+        acldefault('f', proowner), {OURS} AND NOT {_depends("pg_proc", "'e', 'i'")}, {OURS}
     FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace, LATERAL (SELECT
         -- FUNCTION stands for aggregates too; procedures exist from version 11 on.
         CASE to_jsonb(o) ->> 'prokind' WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind)
         AS named
-    WHERE {_OURS} OR proacl IS NOT NULL AND nspname = 'pg_catalog'
+    WHERE {OURS} OR proacl IS NOT NULL AND nspname = 'pg_catalog'
     UNION ALL
     SELECT 'pg_type'::regclass, o.oid, 'TYPE', 'TYPE', format('%I.%I', nspname, typname), typowner,
         typacl, acldefault('T', typowner), NOT {_depends("pg_type", "'e'")}, true
     FROM pg_type o JOIN pg_namespace n ON n.oid = typnamespace
     -- The types of rows and arrays have the privileges of others.
-    WHERE {_OURS} AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass
+    WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass
         AND objid = o.oid AND deptype = 'i')
     {_global("pg_language", "LANGUAGE", "LANGUAGE", "lan", "acldefault('l', lanowner)")}
     {_global("pg_foreign_server", "SERVER", "FOREIGN SERVER", "srv", "NULL")}

@@ -1,11 +1,7 @@
 """The fingerprint of a schema: a hash for each object, to find DDL since an earlier time."""
 
+from pgreplkit.catalog.cluster.upgrade import OURS
 from pgreplkit.catalog.logical.fence import FUNCTION
-
-_OURS = f"""
-    n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = '{FUNCTION}')
-"""
 
 
 def _own(catalog: str, oid: str) -> str:
@@ -147,7 +143,7 @@ FINGERPRINT = f"""
             reloptions, relreplident, relpersistence, relpartbound,
             format('%I.%I', n.nspname, c.relname) AS full_name
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE relpersistence <> 't' AND {_OURS} AND {_own("pg_class", "c.oid")}
+        WHERE relpersistence <> 't' AND {OURS} AND {_own("pg_class", "c.oid")}
     ), objects (name, definition) AS (
         SELECT CASE WHEN relkind IN ('v', 'm') THEN 'columns of ' ELSE 'table ' END || full_name,
             string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull,
@@ -187,7 +183,7 @@ FINGERPRINT = f"""
             concat_ws(' ', pg_get_userbyid(nspowner), {_privileges("nspacl", "n", "nspowner")})
         FROM pg_namespace n
         -- The schema public is older.
-        WHERE {_OURS} AND (n.nspname = 'public' OR {_own("pg_namespace", "n.oid")})
+        WHERE {OURS} AND (n.nspname = 'public' OR {_own("pg_namespace", "n.oid")})
         -- Their versions differ with that of the server.
         UNION ALL SELECT 'extension ' || quote_ident(extname), '' FROM pg_extension
         UNION ALL SELECT 'event trigger ' || quote_ident(evtname),
@@ -227,7 +223,7 @@ FINGERPRINT = f"""
                 FROM pg_aggregate WHERE aggfnoid = p.oid),
             {_privileges("proacl", "f", "proowner")})
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-        WHERE {_OURS} AND {_own("pg_proc", "p.oid")}
+        WHERE {OURS} AND {_own("pg_proc", "p.oid")}
         UNION ALL SELECT 'type ' || t.oid::regtype::text, concat_ws(' ',
             pg_get_userbyid(typowner), {_privileges("typacl", "T", "typowner")},
             format_type(typbasetype, typtypmod), typnotnull, typdefault, typisdefined,
@@ -237,7 +233,7 @@ FINGERPRINT = f"""
             (SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY conname)
                 FROM pg_constraint WHERE contypid = t.oid AND contype <> 'n'))
         FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
-        WHERE {_OURS} AND {_own("pg_type", "t.oid")}
+        WHERE {OURS} AND {_own("pg_type", "t.oid")}
             -- Not those of tables and arrays, nor the multiranges.
             AND typtype <> 'm' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
             AND NOT EXISTS (SELECT FROM pg_class WHERE pg_class.oid = typrelid AND relkind <> 'c')

@@ -47,6 +47,16 @@ class FenceState(Record):
         return not (self.is_lifted or self.disabled)
 
 
+@attrs.frozen
+class FenceFunction:
+    """The function of a fence when it was last read."""
+
+    refuses: bool
+    """Whether it exists and was not lifted."""
+    identity: str = ""
+    """The identity of the run that has created it; empty if it was created by hand."""
+
+
 class UnfencedKind(OpenEnum):
     """A kind of change that a write fence does not refuse."""
 
@@ -138,11 +148,10 @@ counts for each lock, and statement_timeout cannot be set within a statement."""
 DO = "DO {}"
 REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
 """Whether a row of pg_proc is the function of a fence that was not lifted."""
-REFUSES_WRITES = f"""
-    SELECT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(%s::text) AND {REFUSES}) AS is_so
-"""
-IDENTITY = """
-    SELECT coalesce(obj_description(to_regprocedure(%s::text), 'pg_proc'), '') AS identity
+FENCE_FUNCTION = f"""
+    SELECT coalesce(bool_or({REFUSES}), false) AS refuses,
+        coalesce(max(obj_description(oid, 'pg_proc')), '') AS identity
+    FROM pg_proc WHERE oid = to_regprocedure(%s::text)
 """
 EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
 CANCEL_VACUUMS = """

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import attrs
-
+from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import CLONING, Journal
 from pgreplkit.plans.cluster.steps import Step
@@ -11,17 +10,9 @@ from pgreplkit.plans.cluster.upgrade import OLD, PREPARING
 from pgreplkit.values.tablename import TableName
 
 
-@attrs.frozen
-class FoundFence:
-    """The fence of a server when it was last read."""
-
-    refuses: bool
-    """Whether it exists and was not lifted."""
-    identity: str = ""
-    """The identity of the run that has created it; empty if it was created by hand."""
-
-
-def stale_reason(journal: Journal, found: Mapping[str, FoundFence | None], *, undoes: bool) -> str:
+def stale_reason(
+    journal: Journal, found: Mapping[str, FenceFunction | None], *, undoes: bool
+) -> str:
     """Return what shows that another process has continued an operation; empty if nothing does.
 
     Such a process may have another journal, or none. ``found`` has the fence of each server, and
@@ -55,7 +46,7 @@ def stale_reason(journal: Journal, found: Mapping[str, FoundFence | None], *, un
     return other
 
 
-def _of_other(node: str, found: FoundFence | None, identity: str) -> str:
+def _of_other(node: str, found: FenceFunction | None, identity: str) -> str:
     """Return that the fence of a server is of another run; empty if it is not."""
     if found is None or not found.refuses or found.identity == identity:
         return ""
