@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
-from pgreplkit.catalog.logical.fence import FenceBlocker, unfenced
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit.catalog.logical.fence import FenceBlocker, since_comment, since_in, unfenced
 from pgreplkit.values.tablename import TableName
 
 
@@ -33,3 +36,19 @@ def test_a_blocker_shows_its_name_or_its_kind() -> None:
 def test_since_15_the_replica_role_can_be_granted() -> None:
     assert "has_parameter_privilege" in unfenced(15)
     assert "has_parameter_privilege" not in unfenced(14)
+
+
+@given(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=-3)))))
+def test_the_comment_of_a_fence_keeps_a_time(time: datetime) -> None:
+    assert since_in(since_comment(time)) == time
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        *(None, "", "ours", "refuses writes since", "2026-01-01T00:00:00+00:00"),
+        *("refuses writes since then", "refuses writes since 2026-01-01T00:00:00"),
+    ],
+)
+def test_another_comment_has_no_time(comment: str | None) -> None:
+    assert since_in(comment) is None

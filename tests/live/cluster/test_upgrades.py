@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -657,7 +658,12 @@ async def test_a_cutover_whose_journal_folder_is_lost_continues_with_another_jou
         with pytest.raises(ValueError, match=r"where no file exists: plan_resume.. rebuilds"):
             await rescued.plan_resume()
         (other / "journal.json").unlink()
-        await (await rescued.plan_resume()).resume()
+        fenced = datetime.now(UTC)
+        result = await (await rescued.plan_resume()).resume()
+        # Since the fence of the plan that was interrupted.
+        assert result.write_outage is not None
+        moved = next(done for done in result.steps if isinstance(done.step, Redirect))
+        assert moved.ended_at - result.write_outage < fenced
         assert (await rescued.status()).phase is UpgradePhase.CUT_OVER
     order(sides.subscriber)
 

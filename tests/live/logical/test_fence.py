@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import psycopg
@@ -164,6 +165,57 @@ async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
         [state] = [each.state for each in await primary.write_fences()]
         assert ([table.name for table in state.tables], state.is_up) == (["other"], True)
         database.run("INSERT INTO leaf VALUES (1)")
+
+
+@pytest.mark.one_colour
+async def test_a_fence_knows_since_when_no_one_can_write(
+    database: Database, colour: Colour
+) -> None:
+    """Between the attempts of a fence, clients write; another process reads the same time."""
+    database.run(*PARTITIONED)
+    begun: list[datetime] = []
+
+    def write() -> None:
+        with (
+            suppress(psycopg.errors.ReadOnlySqlTransaction),
+            psycopg.connect(database.conninfo, autocommit=True) as client,
+        ):
+            while True:
+                begin = datetime.now(UTC)
+                client.execute("INSERT INTO leaf VALUES (1)")
+                begun.append(begin)
+
+    def end() -> None:
+        time.sleep(1.5)
+        slow.commit()
+
+    async with await colour.primary(database.conninfo) as primary:
+        with psycopg.connect(database.conninfo) as slow, ThreadPoolExecutor() as pool:
+            slow.execute("INSERT INTO other VALUES (1)")
+            writing = pool.submit(write)
+            wait_until(lambda: bool(begun))
+            called = datetime.now(UTC)
+            pool.submit(end)
+            fence = await primary.fence_writes(["parent", "other"])
+            writing.result()
+        assert fence.state.since is not None
+        # The attempt that stood waits for 0.3 seconds or less, and the client writes before.
+        for last in (max(begun), fence.state.since):
+            assert called + timedelta(seconds=0.8) < last < datetime.now(UTC)
+        assert fence.waited is not None
+        assert datetime.now(UTC) - fence.waited < fence.state.since
+        # As a process that continues what another one has begun.
+        assert (await primary.fence_writes(["parent", "other"])).state.since == fence.state.since
+        [again] = await primary.write_fences()
+        assert again.state.since == fence.state.since
+        function = "pgreplkit_fence.pgreplkit_refuse_writes()"
+        database.run(
+            f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RETURN NULL; END'"
+        )
+        anew = await primary.fence_writes(["parent", "other"])
+        assert anew.state.since is not None
+        assert anew.state.since > fence.state.since
 
 
 def set_patience(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -31,9 +31,11 @@ from pgreplkit.plans.cluster.upgradeclone import clone_journal
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects, rebuilt_journal
 from pgreplkit.values.tablename import TableName
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 def rebuilt(objects: UpgradeObjects) -> Journal | None:
-    return rebuilt_journal(NAMES, objects, TABLES, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return rebuilt_journal(NAMES, objects, TABLES, now=NOW)
 
 
 @pytest.mark.parametrize(("begin", "journal"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
@@ -155,12 +157,15 @@ def test_slots_of_the_way_back_that_were_dropped_are_not_created_after_the_openi
 
 
 @pytest.mark.parametrize("journal", [CUTOVER, ROLLBACK], ids=lambda journal: journal.operation)
-def test_a_rebuilt_journal_has_the_identities_of_the_fences(journal: Journal) -> None:
+def test_a_rebuilt_journal_has_the_identities_and_times_of_the_fences(journal: Journal) -> None:
     begin = all_of(PREPARE) if journal is CUTOVER else all_of(PREPARE, CUTOVER)
     fenced = next(n for n, step in enumerate(journal.steps) if isinstance(step, do.FenceTables))
     objects = performed(begin, journal, fenced + 1)
-    other = rebuilt(attrs.evolve(objects, identities={"old": "a", "new": "b"}))
+    times = {"old": NOW - timedelta(seconds=3), "new": NOW - timedelta(seconds=2)}
+    there = attrs.evolve(objects, identities={"old": "a", "new": "b"}, since=times)
+    other = rebuilt(there)
     assert other is not None
+    assert other.done[fenced].refused_at == times["old" if journal is CUTOVER else "new"]
     step = other.done[fenced].step
     assert isinstance(step, do.FenceTables)
     wanted = ("a", "b") if journal is CUTOVER else ("b", "a")

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from logging import getLogger
 from uuid import uuid4
 
@@ -145,7 +145,7 @@ class AsyncUpgradeActor:
                     timeout=self.timeout,
                     identity=step.identity,
                 )
-                return datetime.now(UTC) - (fence.waited or timedelta(0))
+                return fence.state.since
             case steps.OpenTables():
                 await permit(server._link, step.fence)
             case steps.RemoveFence():

@@ -544,10 +544,12 @@ async def read_objects(
     slots = await new.slots()
     kept = await read_kept_schema(old, names.forward(1))
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
-    fences, identities, unfenced = {}, {}, []
+    fences, identities, since, unfenced = {}, {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := await read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            if fence.since is not None:
+                since[node] = fence.since
             function = await read_fence_function(server._link, names.fence)
             identities[node] = function.identity
             unfenced += [node] if await read_unfenced(server._link, published, names.fence) else []
@@ -563,6 +565,7 @@ async def read_objects(
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
         identities=identities,
+        since=since,
         unfenced=unfenced,
     )
 

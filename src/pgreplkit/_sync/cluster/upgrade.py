@@ -259,7 +259,8 @@ class Upgrade:
         ``redirect("new")`` moves the clients; it may be called again after a failure, which it is
         too if it takes longer than the upgrade's ``timeout``. It runs in a thread of its own. With
         ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
-        nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
+        nothing. ``result.write_outage`` is the time in which no one could write: from the attempt
+        of the fence that stood until ``redirect`` has returned.
 
         The checks refuse to start while a table is copied, if the new server does not catch up
         within six seconds, or if the schema has changed since the preparation.

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from logging import getLogger
 from uuid import uuid4
 
@@ -146,7 +146,7 @@ class UpgradeActor:
                     timeout=self.timeout,
                     identity=step.identity,
                 )
-                return datetime.now(UTC) - (fence.waited or timedelta(0))
+                return fence.state.since
             case steps.OpenTables():
                 permit(server._link, step.fence)
             case steps.RemoveFence():

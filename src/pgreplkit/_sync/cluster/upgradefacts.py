@@ -535,10 +535,12 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
     slots = new.slots()
     kept = read_kept_schema(old, names.forward(1))
     groups, returned = published_groups(old, names), returned_groups(new, names)
-    fences, identities, unfenced = {}, {}, []
+    fences, identities, since, unfenced = {}, {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
         if (fence := read_fence(server._link, names.fence)) is not None:
             fences[node] = not fence.is_lifted
+            if fence.since is not None:
+                since[node] = fence.since
             function = read_fence_function(server._link, names.fence)
             identities[node] = function.identity
             unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
@@ -554,6 +556,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
         fences=fences,
         identities=identities,
+        since=since,
         unfenced=unfenced,
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -127,6 +127,7 @@ def read_fences(link: Link) -> list[FenceState]:
             tables=tuple(TableName(*each) for each in record["tables"]),
             disabled=tuple(TableName(*each) for each in record["disabled"]),
             is_lifted=record["is_lifted"],
+            since=sql.since_in(record["comment"]),
         )
         for record in link.all("read the write fences", FENCES)
     ]
@@ -157,28 +158,25 @@ def make_fence(
     covered = [_table(record) for record in link.all(operation, WITH_PARTITIONS, given)]
     insist_on_all(operation, "this database", tables, covered)
     before = read_fence(link, name)
-    already = {*(before.tables if before else ())}
-    disabled = {*(before.disabled if before else ())}
+    state = before or FenceState(name=name, tables=())
     backoff = Backoff(timeout)
     # While clients can still write.
     _cancel_vacuums(link, operation, read_blockers(link, covered))
+    # An attempt of an interrupted call may have stood.
+    since = before.since if before and before.tables and not before.is_lifted else None
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     began = time.monotonic()
     creating = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
-    creating.append(_function(name, sql.refusal(hint)))
-    if identity:
-        function = Identifier(name, FUNCTION)
-        creating.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
-    statement = SQL(";\n").join(creating)
-    link.run(operation, statement, grant=_GRANT, meaning=_MEANING)
+    creating += _refusing(name, hint, identity)
+    if before is not None and before.is_lifted:
+        since = datetime.now(UTC)
+        creating.append(_since(name, since))
+    link.run(operation, SQL(";\n").join(creating), grant=_GRANT, meaning=_MEANING)
     if before is None:
         # No trigger calls the function yet.
         began = time.monotonic()
     try:
-        for start in range(0, len(covered), AT_ONCE):
-            batch = covered[start : start + AT_ONCE]
-            locking, fencing = _fencing(batch, already, disabled, name)
-            _patiently(link, operation, locking, fencing, batch, backoff)
+        since = _fence_tables(link, operation, covered, state, since, backoff)
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
         with suppress(Error):
@@ -187,16 +185,35 @@ def make_fence(
             elif before.is_lifted:
                 permit(link, name)
             else:
-                added = [table for table in covered if table not in already]
+                added = [table for table in covered if table not in before.tables]
                 _drop_triggers(link, operation, name, added, Backoff(timeout))
         raise
     waited = timedelta(seconds=time.monotonic() - began)
-    state = FenceState(
+    fenced = FenceState(
         name=name,
-        tables=tuple(sorted({*covered, *already})),
-        disabled=tuple(sorted(disabled.difference(covered))),
+        tables=tuple(sorted({*covered, *state.tables})),
+        disabled=tuple(sorted({*state.disabled}.difference(covered))),
+        since=since,
     )
-    return WriteFence(link, state, waited)
+    return WriteFence(link, fenced, waited)
+
+
+def _fence_tables(
+    link: Link,
+    operation: str,
+    tables: Sequence[TableName],
+    state: FenceState,
+    since: datetime | None,
+    backoff: Backoff,
+) -> datetime | None:
+    """Fence the tables of a fence, and return since when no one can write."""
+    for start in range(0, len(tables), AT_ONCE):
+        batch = tables[start : start + AT_ONCE]
+        locking, fencing = _fencing(batch, {*state.tables}, {*state.disabled}, state.name)
+        stamped = "" if since else state.name
+        stood = _patiently(link, operation, locking, fencing, batch, backoff, stamped=stamped)
+        since = since or stood
+    return since
 
 
 def read_fence_function(link: Link, name: str) -> FenceFunction:
@@ -250,20 +267,25 @@ def _patiently(
     backoff: Backoff,
     *,
     waits_for_readers: bool = False,
-) -> None:
+    stamped: str = "",
+) -> datetime:
     """Execute statements that lock tables, then others, in many short attempts.
+
+    Return the start of the one that stood; the schema of the fence ``stamped`` keeps it.
 
     Raises: WaitTimeout with the sessions that hold locks.
     """
     turns = cycle(PATIENCE)
     patience = next(turns)
     while True:
-        began = time.monotonic()
+        began, start = time.monotonic(), datetime.now(UTC)
         limit = max(1, round(1000 * min(patience, backoff.left or patience)))
         try:
             # One string, which is one transaction: with a round trip for each table, clients would
             # wait for longer.
-            whole = SQL(";\n").join([_within(link, limit, locking), *others])
+            # The time is kept in the same one, for another process if this one ends.
+            stamp = [_since(stamped, start)] if stamped else []
+            whole = SQL(";\n").join([_within(link, limit, locking), *others, *stamp])
             link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except ServerError as error:
             # A deadlock rolls the attempt back as lock_timeout does.
@@ -287,7 +309,7 @@ def _patiently(
             # The writers that queued behind this attempt have as much time for themselves.
             sleep(min(attempt, backoff.left))
         else:
-            return
+            return start
 
 
 def _within(link: Link, limit: int, statements: Sequence[Composed]) -> Composed:
@@ -343,6 +365,19 @@ def _fencing(
         if table in disabled
     ]
     return locking, [*triggers, *enabling]
+
+
+def _refusing(name: str, hint: str, identity: str) -> list[Composed]:
+    """Return the statements that let the function of a fence refuse writes."""
+    statements = [_function(name, sql.refusal(hint))]
+    if identity:
+        function = Identifier(name, FUNCTION)
+        statements.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
+    return statements
+
+
+def _since(name: str, since: datetime) -> Composed:
+    return SQL(sql.SINCE).format(Identifier(name), Literal(sql.since_comment(since)))
 
 
 def _function(name: str, body: str) -> Composed:

@@ -1,6 +1,6 @@
 """WriteFence: the triggers that refuse writes, and the writes that they cannot refuse."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -40,6 +40,9 @@ class FenceState(Record):
     ``fence_writes`` with the fence's name enables it again."""
     is_lifted: bool = False
     """Whether its function permits writes, because a lift was interrupted."""
+    since: datetime | None = None
+    """When it began to keep writers waiting, by the clock of the machine that created it; None if
+    it never stood."""
 
     @property
     def is_up(self) -> bool:
@@ -108,6 +111,8 @@ CREATE_SCHEMA = "CREATE SCHEMA {}"
 REPLACE_FUNCTION = "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}"
 IDENTIFY = "COMMENT ON FUNCTION {}() IS {}"
 """Replacing the function keeps the comment."""
+SINCE = "COMMENT ON SCHEMA {} IS {}"
+_SINCE = "refuses writes since "
 PERMIT = "BEGIN RETURN NULL; END"
 """The function's body that permits writes, at once: the triggers can only be dropped when all
 transactions that use the tables have ended, readers included."""
@@ -120,6 +125,22 @@ def refusal(hint: str) -> str:
         " quote_ident(TG_TABLE_NAME) USING ERRCODE = 'read_only_sql_transaction',"
         f" HINT = {quote_literal(hint)}; END"
     )
+
+
+def since_comment(since: datetime) -> str:
+    """Return the comment of a fence's schema, from which another process reads the time."""
+    return _SINCE + since.isoformat()
+
+
+def since_in(comment: str | None) -> datetime | None:
+    """Return the time in the comment of a fence's schema; None if it has none."""
+    if comment is None or not comment.startswith(_SINCE):
+        return None
+    try:
+        since = datetime.fromisoformat(comment.removeprefix(_SINCE))
+    except ValueError:
+        return None
+    return None if since.tzinfo is None else since
 
 
 LOCK = "LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE"
@@ -170,13 +191,14 @@ FENCES = f"""
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
             FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables,
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
-            FILTER (WHERE tgenabled <> 'O'), '{{}}') AS disabled
+            FILTER (WHERE tgenabled <> 'O'), '{{}}') AS disabled,
+        obj_description(p.oid, 'pg_namespace') AS comment
     FROM pg_proc JOIN pg_namespace p ON p.oid = pronamespace
     LEFT JOIN pg_trigger ON tgfoid = pg_proc.oid
     LEFT JOIN pg_class c ON c.oid = tgrelid
     LEFT JOIN pg_namespace t ON t.oid = c.relnamespace
     WHERE proname = '{FUNCTION}' AND pronargs = 0
-    GROUP BY 1, 2 ORDER BY 1
+    GROUP BY 1, 2, p.oid ORDER BY 1
 """
 LOCKED = f"""
     SELECT DISTINCT nspname, relname, pid,

@@ -30,7 +30,7 @@ class StepResult(Record):
     began_at: datetime
     ended_at: datetime
     refused_at: datetime | None = None
-    """When a step that fences began to lock the tables; None for other steps."""
+    """When a step that fences began to keep all writers waiting; None for other steps."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -66,7 +66,9 @@ class PlanResult(Record):
     steps: tuple[StepResult, ...]
     write_outage: timedelta | None = None
     """How long no server accepted writes: in a switchover, from the start of the primary's
-    shutdown to the end of the promotion. None if the operation stopped no writes itself."""
+    shutdown to the end of the promotion; in an upgrade, from the start of the attempt of the fence
+    that stood, whose locks keep writers waiting, until ``redirect`` has returned. None if the
+    operation stopped no writes itself."""
     promotion: Promotion | None = None
     """Timelines and switchpoint, if a standby was promoted."""
     lost_bytes: int | None = None
@@ -248,7 +250,8 @@ class Journal:
         if last >= len(self.done):
             return None
         begin = self.done[first]
-        # The shutdown may refuse writes from its first moment on.
+        # The shutdown may refuse writes from its first moment on. Between the attempts of a fence,
+        # clients write.
         return self.done[last].ended_at - (begin.refused_at or begin.began_at)
 
     def with_done(self, done: StepResult, promotion: Promotion | None) -> "Journal":

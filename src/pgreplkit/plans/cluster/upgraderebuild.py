@@ -52,6 +52,8 @@ class UpgradeObjects:
     """By server, the fences that exist, and whether they refuse writes."""
     identities: Mapping[str, str] = attrs.field(factory=dict)
     """By server, the identities of the fences that exist."""
+    since: Mapping[str, datetime] = attrs.field(factory=dict)
+    """By server, when the fences began to keep writers waiting, where that is known."""
     unfenced: Collection[str] = ()
     """The servers whose fence lacks a published table, or is disabled on one."""
 
@@ -75,7 +77,10 @@ def rebuilt_journal(
         return None
     steps = tuple(_identified(step, objects.identities) for step in journal.steps)
     done = takewhile(lambda step: _is_done(step, objects), steps)
-    results = tuple(StepResult(step=step, began_at=now, ended_at=now) for step in done)
+    results = tuple(
+        StepResult(step=step, began_at=now, ended_at=now, refused_at=_refused_at(step, objects))
+        for step in done
+    )
     return attrs.evolve(journal, steps=steps, done=results)
 
 
@@ -85,6 +90,10 @@ def _identified(step: Step, identities: Mapping[str, str]) -> Step:
         return step
     here, there = (identities.get(node, "") for node in (step.node, _OTHER[step.node]))
     return attrs.evolve(step, identity=here, other_identity=there)
+
+
+def _refused_at(step: Step, objects: UpgradeObjects) -> datetime | None:
+    return objects.since.get(step.node) if isinstance(step, do.FenceTables) else None
 
 
 def _operation(
