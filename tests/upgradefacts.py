@@ -36,6 +36,7 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
     given_facts: dict[str, object] = {
         "kind": "r",
         "persistence": "p",
+        "is_populated": True,
         "of_extension": False,
         "unequal_columns": (),
         "xml_columns": (),

@@ -29,6 +29,8 @@ OBJECTS = (
     # The defaults, which are no differences.
     "CREATE FUNCTION app.open() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE TYPE app.pair AS (a int, b int)",
+    "CREATE FOREIGN DATA WRAPPER app_wrapper",
+    "CREATE SERVER app_server FOREIGN DATA WRAPPER app_wrapper",
 )
 PROCEDURE = "CREATE PROCEDURE app.clean(INOUT n int) LANGUAGE sql AS 'SELECT 1'"
 DEFAULTS = "ALTER DEFAULT PRIVILEGES FOR ROLE shopkeeper"
@@ -39,6 +41,7 @@ STATEMENTS = [
     "ALTER FUNCTION app.rows() OWNER TO shopkeeper",
     "ALTER FUNCTION app.total(integer) OWNER TO shopkeeper",
     "ALTER SCHEMA app OWNER TO shopkeeper",
+    "ALTER SERVER app_server OWNER TO shopkeeper",
     "ALTER TABLE app.orders OWNER TO shopkeeper",
     "ALTER TYPE app.amount OWNER TO shopkeeper",
     "ALTER VIEW app.names OWNER TO shopkeeper",
@@ -50,6 +53,9 @@ STATEMENTS = [
     "GRANT INSERT ON TABLE app.orders TO clerk",
     "GRANT SELECT (name) ON TABLE app.orders TO PUBLIC",
     "GRANT SELECT ON TABLE app.orders TO clerk WITH GRANT OPTION",
+    "GRANT USAGE ON FOREIGN DATA WRAPPER app_wrapper TO clerk",
+    "GRANT USAGE ON FOREIGN SERVER app_server TO clerk",
+    "GRANT USAGE ON LANGUAGE sql TO clerk",
     "GRANT USAGE ON SCHEMA app TO clerk",
     "GRANT USAGE ON SEQUENCE app.orders_id_seq TO clerk",
     "GRANT USAGE ON TYPE app.amount TO clerk",
@@ -61,6 +67,20 @@ OF_PROCEDURE = [
     "ALTER PROCEDURE app.clean(integer) OWNER TO shopkeeper",
     "GRANT EXECUTE ON PROCEDURE app.clean(integer) TO clerk",
 ]
+SETTINGS = ("work_mem", "auto_explain.log_nesting")
+OF_SERVER = [
+    "ALTER TABLESPACE app_space OWNER TO shopkeeper",
+    "GRANT CREATE ON TABLESPACE app_space TO clerk WITH GRANT OPTION",
+    "GRANT CREATE ON TABLESPACE pg_default TO clerk",
+]
+OF_SETTINGS = [
+    'GRANT ALTER SYSTEM ON PARAMETER "auto_explain.log_nesting" TO clerk',
+    "GRANT ALTER SYSTEM ON PARAMETER work_mem TO clerk",
+    "GRANT SET ON PARAMETER work_mem TO clerk WITH GRANT OPTION",
+]
+REMOVED = "GRANT SET ON PARAMETER force_parallel_mode TO clerk"
+"""A setting that only 15 has."""
+SPACE = ("SET allow_in_place_tablespaces = on", "CREATE TABLESPACE app_space LOCATION ''")
 EFFECTIVE = """
     SELECT has_function_privilege('clerk', 'app.total(int)', 'EXECUTE WITH GRANT OPTION')
         AND has_type_privilege('clerk', 'app.state', 'USAGE WITH GRANT OPTION')
@@ -81,14 +101,22 @@ def pair(clusters: Clusters, major: int) -> Iterator[tuple[Database, Database]]:
     with ExitStack() as stack:
         stack.callback(remove_databases, new, old)
         for one in databases:
-            one.run("CREATE ROLE shopkeeper", "CREATE ROLE clerk LOGIN")
+            one.run("CREATE ROLE shopkeeper", "CREATE ROLE clerk LOGIN", *SPACE)
             stack.callback(one.run, "DROP ROLE shopkeeper, clerk")
+            stack.callback(one.run, "REVOKE ALL ON TABLESPACE pg_default FROM clerk")
+            stack.callback(one.run, "DROP TABLESPACE app_space")
+            for setting in SETTINGS if one.node.major >= 15 else ():
+                stack.callback(one.run, f"REVOKE ALL ON PARAMETER {setting} FROM clerk")
+            if one.node.major == 15:
+                stack.callback(one.run, REMOVED.replace("GRANT", "REVOKE").replace("TO", "FROM"))
         for one in (old, new):
             stack.callback(
                 one.run,
                 "REVOKE ALL ON FUNCTION pg_ls_waldir() FROM clerk",
                 f"REVOKE ALL ON DATABASE {one.name} FROM clerk",
                 "DROP SCHEMA IF EXISTS app CASCADE",
+                "DROP FOREIGN DATA WRAPPER IF EXISTS app_wrapper CASCADE",
+                "REVOKE ALL ON LANGUAGE sql FROM clerk",
                 # DROP OWNED BY fails where a default has grants to both.
                 f"{DEFAULTS} REVOKE EXECUTE ON FUNCTIONS FROM clerk",
                 f"{DEFAULTS} GRANT USAGE ON TYPES TO PUBLIC",
@@ -100,27 +128,39 @@ def privileges(upgrade: Upgrade) -> Finding:
     return upgrade.plan_cutover(lambda node: None).check()["privileges"]
 
 
+def statements(finding: Finding) -> list[str]:
+    return sorted(str(finding.remedy).removeprefix("on the new server: ").split("; "))
+
+
 @pytest.mark.matrix
 def test_each_missing_privilege_has_the_statement_that_grants_it(
     pair: tuple[Database, Database],
 ) -> None:
     old, new = pair
     wanted = [*STATEMENTS, *(OF_PROCEDURE if old.node.major >= 11 else ())]
+    uncopied = ["GRANT CREATE ON DATABASE {} TO clerk"]
+    if old.node.major != new.node.major:
+        uncopied += [*OF_SERVER, *(OF_SETTINGS if old.node.major >= 15 else ())]
+        wanted += uncopied[1:]
+    if old.node.major == 15:
+        old.run(REMOVED)
     old.run(*OBJECTS, *([PROCEDURE] if old.node.major >= 11 else ()))
     old.run(*sorted(one.replace("{}", old.name) for one in wanted))
     programs = new.node.installation.bindir
     with Primary.connect(old.conninfo) as source, Primary.connect(new.conninfo) as target:
         upgrade = Upgrade(source, target, name="shop")
-        assert upgrade.check()["privileges"].severity is Severity.OK
+        before = upgrade.check()["privileges"]
+        assert before.severity is Severity.WARNING
+        assert statements(before) == sorted(one.replace("{}", new.name) for one in uncopied)
         plan = upgrade.plan_prepare(owners=False, bindir=programs)
         left_out = plan.check()["privileges"]
         assert left_out.severity is Severity.WARNING
-        assert left_out.found.endswith("privileges of PUBLIC, clerk, shopkeeper")
+        assert "privileges of PUBLIC, clerk, shopkeeper; " in left_out.found
         plan.run()
         found = privileges(upgrade)
         assert found.severity is Severity.WARNING
-        remedy = str(found.remedy).removeprefix("on the new server: ").split("; ")
-        assert sorted(remedy) == sorted(one.replace("{}", new.name) for one in wanted)
+        remedy = statements(found)
+        assert remedy == sorted(one.replace("{}", new.name) for one in wanted)
         new.run(*remedy)
         assert privileges(upgrade).severity is Severity.OK
         assert new.one(EFFECTIVE) is True
@@ -128,7 +168,10 @@ def test_each_missing_privilege_has_the_statement_that_grants_it(
         new.run("GRANT INSERT ON app.orders TO clerk WITH GRANT OPTION")
         assert privileges(upgrade).severity is Severity.OK
         upgrade.plan_finish().run()
-        new.run("DROP SCHEMA app, shop_fence CASCADE")
+        new.run(
+            "DROP SCHEMA app, shop_fence CASCADE", "DROP FOREIGN DATA WRAPPER app_wrapper CASCADE"
+        )
+        assert upgrade.check()["privileges"].severity is Severity.OK
         # With owners, nothing is left to set, on a server of any version.
         upgrade.plan_prepare(bindir=programs).run()
         assert privileges(upgrade).severity is Severity.OK

@@ -10,6 +10,7 @@ from pgreplkit.plans.cluster.upgradeprivileges import (
     left_out_roles,
     missing_privileges,
     privileges_finding,
+    uncopied_privileges,
 )
 from pgreplkit.values.finding import Severity
 
@@ -27,6 +28,8 @@ GRANTABLE = privilege(GRANT.statement, "clerk", is_grantable=True)
 OF_ALL = privilege("ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT …", "app", "clerk", object=None)
 OF_DATABASE = privilege('GRANT CONNECT ON DATABASE {} TO "{}"', "clerk", object="DATABASE {}")
 DEFAULT = privilege("GRANT EXECUTE ON FUNCTION f() TO PUBLIC", is_default=True)
+SETTING = privilege("GRANT SET ON …", "clerk", object="PARAMETER work_mem")
+CUSTOM = privilege("GRANT SET ON …", "clerk", object='PARAMETER "auto_explain.log_nesting"')
 INITIAL = privilege("GRANT EXECUTE ON FUNCTION pg_x() TO clerk", "clerk", is_initial=True)
 THERE = privilege(None, "mover")
 
@@ -51,6 +54,10 @@ THERE = privilege(None, "mover")
             ['GRANT CONNECT ON DATABASE "new shop" TO "{}"'],
         ),
         ([OF_DATABASE], [OF_DATABASE], []),
+        ([SETTING], [privilege(None, object="PARAMETER work_mem")], [SETTING.statement]),
+        # One that the newer version no longer has.
+        ([SETTING], [THERE], []),
+        ([CUSTOM], [THERE], [CUSTOM.statement]),
     ],
 )
 def test_only_privileges_that_the_new_server_lacks_are_missing(
@@ -59,10 +66,22 @@ def test_only_privileges_that_the_new_server_lacks_are_missing(
     assert missing_privileges(old, new, roles=ROLES, database="new shop") == found
 
 
+def test_privileges_that_no_copy_of_the_schema_brings_along() -> None:
+    of_space = privilege("GRANT CREATE ON …", "clerk", object="TABLESPACE fast")
+    there = [privilege(None, object=name) for name in ("DATABASE {}", "TABLESPACE fast", "TABLE t")]
+    old = [OWNER, GRANT, OF_ALL, OF_DATABASE, of_space, CUSTOM]
+    found = uncopied_privileges(old, there, roles=ROLES, database="new")
+    assert found == [
+        *('GRANT CONNECT ON DATABASE new TO "{}"', of_space.statement),
+        CUSTOM.statement,
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
         ([OWNER, GRANT], [], ["app", "clerk"]),
+        ([OWNER, OF_DATABASE, CUSTOM], [], ["app"]),
         ([OWNER], [OWNER], []),
         ([THERE, DEFAULT, INITIAL], [], []),
         # The role that copies owns the copies.
@@ -86,7 +105,12 @@ def test_missing_privileges_are_a_warning_with_all_statements() -> None:
 
 
 def test_left_out_privileges_are_a_warning_with_their_roles() -> None:
-    found = left_out_finding(["app", "clerk"])
+    found = left_out_finding(["app", "clerk"], [])
     assert found.severity is Severity.WARNING
     assert found.found == "owners=False leaves out owners and privileges of app, clerk"
-    assert left_out_finding([]).severity is Severity.OK
+    both = left_out_finding(["app"], ["GRANT CREATE ON TABLESPACE fast TO app"])
+    assert both.found.startswith(
+        "owners=False leaves out owners and privileges of app; 1 statement"
+    )
+    assert str(both.remedy).endswith("; on the new server: GRANT CREATE ON TABLESPACE fast TO app")
+    assert left_out_finding([], []).severity is Severity.OK

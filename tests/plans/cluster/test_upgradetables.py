@@ -182,3 +182,12 @@ def test_an_index_is_enough_where_the_apply_worker_uses_its_access_method(
         findings = {one.check: one for one in replicated_findings(tables, [], major)}
         is_found = findings["updates without an index"].severity is Severity.WARNING
         assert is_found == (major < since)
+
+
+def test_a_materialized_view_without_data_is_not_refreshed() -> None:
+    views = (table("m", kind="m"), table("n", kind="m", is_populated=False))
+    findings = {one.check: one for one in upgrade_findings(facts_of(tables=(table("a"), *views)))}
+    found = findings["materialized views"]
+    assert (found.found, "public.n" in str(found.remedy)) == ("public.m", False)
+    empty = {one.check: one for one in upgrade_findings(facts_of(tables=(table("a"), views[1])))}
+    assert empty["materialized views"].severity is Severity.OK

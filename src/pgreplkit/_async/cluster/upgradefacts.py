@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._async.cluster.upgradeprivileges import (
     read_left_out_roles,
     read_missing_privileges,
+    read_uncopied_privileges,
 )
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
@@ -191,6 +192,9 @@ async def _of_copy(facts: UpgradeFacts, old: AsyncLink, new: AsyncLink) -> Upgra
         closed_schemas=await _closed_schemas(old, new),
         colliding=await _colliding(old, new),
         left_out_roles=() if facts.copies_owners else await read_left_out_roles(old, new),
+        uncopied_privileges=await read_uncopied_privileges(
+            old, new, database=facts.new.facts.database
+        ),
     )
 
 

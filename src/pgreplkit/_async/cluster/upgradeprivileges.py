@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.cluster.upgradeprivileges import PRIVILEGES, ROLES, Privilege
-from pgreplkit.plans.cluster.upgradeprivileges import left_out_roles, missing_privileges
+from pgreplkit.catalog.cluster.upgradeprivileges import ROLES, Privilege, privileges
+from pgreplkit.plans.cluster.upgradeprivileges import (
+    left_out_roles,
+    missing_privileges,
+    uncopied_privileges,
+)
 
 _OPERATION = "read the privileges"
 
@@ -22,7 +26,16 @@ async def read_left_out_roles(old: AsyncLink, new: AsyncLink) -> list[str]:
     return left_out_roles(await _privileges(old), await _privileges(new), role=new.role)
 
 
+async def read_uncopied_privileges(old: AsyncLink, new: AsyncLink, *, database: str) -> list[str]:
+    """Return the statements for missing privileges that no copy of the schema brings along."""
+    roles = {record["name"] for record in await new.all(_OPERATION, ROLES)}
+    return uncopied_privileges(
+        await _privileges(old), await _privileges(new), roles=roles, database=database
+    )
+
+
 async def _privileges(link: AsyncLink) -> list[Privilege]:
+    statement = privileges(link.version.major)
     # The search_paths of the two servers may differ.
     async with link.qualified(_OPERATION) as within:
-        return [Privilege(**record) for record in await within.all(_OPERATION, PRIVILEGES)]
+        return [Privilege(**record) for record in await within.all(_OPERATION, statement)]

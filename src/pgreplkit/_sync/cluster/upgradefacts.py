@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._sync.cluster.upgradeprivileges import (
     read_left_out_roles,
     read_missing_privileges,
+    read_uncopied_privileges,
 )
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
@@ -190,6 +191,7 @@ def _of_copy(facts: UpgradeFacts, old: Link, new: Link) -> UpgradeFacts:
         closed_schemas=_closed_schemas(old, new),
         colliding=_colliding(old, new),
         left_out_roles=() if facts.copies_owners else read_left_out_roles(old, new),
+        uncopied_privileges=read_uncopied_privileges(old, new, database=facts.new.facts.database),
     )
 
 

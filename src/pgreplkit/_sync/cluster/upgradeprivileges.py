@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.cluster.upgradeprivileges import PRIVILEGES, ROLES, Privilege
-from pgreplkit.plans.cluster.upgradeprivileges import left_out_roles, missing_privileges
+from pgreplkit.catalog.cluster.upgradeprivileges import ROLES, Privilege, privileges
+from pgreplkit.plans.cluster.upgradeprivileges import (
+    left_out_roles,
+    missing_privileges,
+    uncopied_privileges,
+)
 
 _OPERATION = "read the privileges"
 
@@ -21,7 +25,14 @@ def read_left_out_roles(old: Link, new: Link) -> list[str]:
     return left_out_roles(_privileges(old), _privileges(new), role=new.role)
 
 
+def read_uncopied_privileges(old: Link, new: Link, *, database: str) -> list[str]:
+    """Return the statements for missing privileges that no copy of the schema brings along."""
+    roles = {record["name"] for record in new.all(_OPERATION, ROLES)}
+    return uncopied_privileges(_privileges(old), _privileges(new), roles=roles, database=database)
+
+
 def _privileges(link: Link) -> list[Privilege]:
+    statement = privileges(link.version.major)
     # The search_paths of the two servers may differ.
     with link.qualified(_OPERATION) as within:
-        return [Privilege(**record) for record in within.all(_OPERATION, PRIVILEGES)]
+        return [Privilege(**record) for record in within.all(_OPERATION, statement)]

@@ -30,6 +30,8 @@ class UserTable:
     kind: str
     """pg_class.relkind: r, p, f or m."""
     persistence: str
+    is_populated: bool
+    """False for a materialized view without data; others have them."""
     bytes: int
     of_extension: bool
     joined: tuple[TableName, ...]
@@ -93,7 +95,8 @@ without an equality operator, or with such a part. All tables at once: as a subq
 would seem so expensive to the planner that a server with JIT compiles the query for seconds."""
 TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
-        c.relpersistence::text AS persistence, pg_table_size(c.oid) AS bytes,
+        c.relpersistence::text AS persistence, c.relispopulated AS is_populated,
+        pg_table_size(c.oid) AS bytes,
         {_OF_EXTENSION} AS of_extension,
         ARRAY(SELECT ARRAY[rn.nspname, r.relname]::text[] FROM (
             SELECT confrelid AS other FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f'

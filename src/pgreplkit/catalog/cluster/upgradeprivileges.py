@@ -3,6 +3,7 @@
 import attrs
 
 from pgreplkit.catalog.cluster.upgrade import OURS
+from pgreplkit.catalog.features import has
 
 
 def _depends(catalog: str, types: str) -> str:
@@ -21,6 +22,7 @@ def _global(catalog: str, kind: str, granted: str, prefix: str, acl: str) -> str
     """
 
 
+_UNCOPIED = ("DATABASE", "PARAMETER", "TABLESPACE")
 _WRAPPER = "FOREIGN DATA WRAPPER"
 _OBJECTS = f"""
     SELECT 'pg_class'::regclass AS catalog, o.oid,
@@ -59,8 +61,18 @@ _OBJECTS = f"""
     {_global("pg_language", "LANGUAGE", "LANGUAGE", "lan", "acldefault('l', lanowner)")}
     {_global("pg_foreign_server", "SERVER", "FOREIGN SERVER", "srv", "NULL")}
     {_global("pg_foreign_data_wrapper", _WRAPPER, _WRAPPER, "fdw", "NULL")}
+    {_global("pg_tablespace", "TABLESPACE", "TABLESPACE", "spc", "NULL")}
 """
-PRIVILEGES = f"""
+_PARAMETERS = """
+        -- Settings belong to the superuser of initdb.
+        UNION ALL SELECT 'PARAMETER', quote_ident(parname), 10, '', paracl, NULL, NULL, true
+        FROM pg_parameter_acl
+"""
+_SETTINGS = """
+    UNION ALL SELECT 'PARAMETER ' || quote_ident(name), NULL, '{}', false, false, false
+    FROM pg_settings
+"""
+_LISTS = f"""
     WITH objects AS ({_OBJECTS}
         UNION ALL
         SELECT 'pg_database'::regclass, d.oid, 'DATABASE', 'DATABASE', '{{}}', datdba, datacl,
@@ -80,6 +92,8 @@ PRIVILEGES = f"""
         LEFT JOIN pg_init_privs
             ON objoid = attrelid AND classoid = catalog AND objsubid = attnum
         WHERE catalog = 'pg_class'::regclass AND attacl IS NOT NULL
+"""
+_GRANTS = """
     ), globals AS (
         -- A list of all schemas replaces the default, and one of a schema adds to that.
         SELECT concat('ALTER DEFAULT PRIVILEGES FOR ROLE ', quote_ident(r.rolname),
@@ -126,7 +140,7 @@ PRIVILEGES = f"""
     UNION ALL
     -- Privileges of everyone that a new object has, and that were revoked.
     SELECT concat_ws(' ', granted, object),
-        format('REVOKE %s ON %s %s FROM PUBLIC', privilege_type, granted, object), '{{}}',
+        format('REVOKE %s ON %s %s FROM PUBLIC', privilege_type, granted, object), '{}',
         false, false, false
     FROM lists CROSS JOIN aclexplode(defaults) d WHERE is_ours AND grantee = 0
         AND NOT EXISTS (SELECT FROM aclexplode(acl) a WHERE a.grantee = 0
@@ -137,12 +151,20 @@ PRIVILEGES = f"""
     FROM globals CROSS JOIN aclexplode(defaults) d WHERE grantee = 0
         AND NOT EXISTS (SELECT FROM aclexplode(acl) a WHERE a.grantee = 0
             AND a.privilege_type = d.privilege_type)
-    ORDER BY 2
 """
-"""The privileges of the database and of all that a copy of its schema creates, and privileges that
-were granted on objects of initdb and of extensions. {} stands for the name of the database. The
-names of other objects are full where the search_path is empty."""
 ROLES = "SELECT rolname::text AS name FROM pg_roles"
+
+
+def privileges(major: int) -> str:
+    """Return the query for the privileges of the database and of all that a copy of it creates.
+
+    It also has the privileges of the database, settings and tablespaces, which no copy creates, and
+    those that were granted on objects of initdb and of extensions. {} stands for the name of the
+    database. The names of other objects are full where the search_path is empty.
+    """
+    if not has("settings.grantable", major):
+        return f"{_LISTS} {_GRANTS} ORDER BY 2"
+    return f"{_LISTS} {_PARAMETERS} {_GRANTS} {_SETTINGS} ORDER BY 2"
 
 
 @attrs.frozen(kw_only=True)
@@ -160,3 +182,17 @@ class Privilege:
     """Whether a new object has it."""
     is_initial: bool = False
     """Whether initdb or CREATE EXTENSION grants it."""
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a copy of the schema with owners brings it along."""
+        return self.object is None or self.object.split()[0] not in _UNCOPIED
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is one of a setting that a server need not know: such as of an extension."""
+        return (
+            self.object is not None
+            and self.object.startswith("PARAMETER ")
+            and ("." in self.object)
+        )

@@ -29,7 +29,7 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     yield from _extensions(old, new)
     yield from _globals(old, new)
     yield _owners_finding(facts)
-    yield left_out_finding(facts.left_out_roles)
+    yield left_out_finding(facts.left_out_roles, facts.uncopied_privileges)
     yield _schemas_finding(facts)
     yield named(
         "existing objects",

@@ -67,6 +67,9 @@ class UpgradeFacts:
     changes this; None for a superuser, to whom only superusers give them."""
     left_out_roles: Sequence[str] = ()
     """The roles whose objects and privileges it does not copy."""
+    uncopied_privileges: Sequence[str] = ()
+    """The statements for privileges on the database, on settings and on tablespaces that the new
+    server lacks."""
     groups: int
     new_fence: str = ""
     """The fence of the new server, which refuses TRUNCATE too; empty if it has none."""
