@@ -557,11 +557,11 @@ class AsyncPrimary(AsyncStreamingServer):
         cover.
 
         A fence that exists is completed, and its triggers that someone has disabled are enabled.
-        Writers queue behind an attempt to lock the tables for 0.02 to 0.3 seconds, and have as much
-        time before the next one, until the ``timeout``. Autovacuums of the tables are cancelled, if
-        the role may; otherwise they keep writers waiting for deadlock_timeout. After an error, a
-        new fence is removed again, one that permitted writes permits them again, and from others
-        the added tables are removed.
+        Writers queue behind an attempt to lock a table, or to let no other writer begin, for 0.02
+        to 0.3 seconds, and have as much time before the next one, until the ``timeout``.
+        Autovacuums of the tables are cancelled, if the role may; otherwise they keep writers
+        waiting for deadlock_timeout. After an error, a new fence is removed again, one that
+        permitted writes permits them again, and from others the added tables are removed.
 
         Raises: WaitTimeout with the sessions that hold locks; TableNotFound if a table does not
         exist, or there is none to fence; AlreadyExists if a schema of that ``name`` exists;

@@ -218,6 +218,147 @@ async def test_a_fence_knows_since_when_no_one_can_write(
         assert anew.state.since > fence.state.since
 
 
+def has_trigger(database: Database, table: str) -> bool:
+    count = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = '{}'::regclass"
+    return database.one(count.format(table)) == 1
+
+
+@pytest.mark.one_colour
+@pytest.mark.parametrize("level", ["READ COMMITTED", "SERIALIZABLE"])
+async def test_a_transaction_that_has_written_passes_a_fence_that_waits_for_it(
+    database: Database, colour: Colour, level: str
+) -> None:
+    database.run(
+        *PARTITIONED,
+        "CREATE TABLE zone (id int)",
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+        "GRANT INSERT ON other, parent, zone TO observer",
+    )
+    gate = "pgreplkit_fence.pgreplkit_gate"
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = "
+    waiting += f"to_regclass('{gate}')"
+    # The client has no privileges on the objects of the fence.
+    client = database.as_role("observer")
+    async with await colour.primary(database.conninfo) as primary:
+        with (
+            psycopg.connect(database.conninfo) as slow,
+            psycopg.connect(client) as first,
+            psycopg.connect(client) as late,
+            ThreadPoolExecutor() as pool,
+        ):
+            # The last table: the others have their triggers before it ends.
+            slow.execute("INSERT INTO zone VALUES (1)")
+
+            def cross() -> None:
+                wait_until(lambda: has_trigger(database, "other"))
+                first.execute("INSERT INTO other VALUES (1)")
+                slow.commit()
+                wait_until(lambda: database.one(waiting) == 1)
+                # In the order in which the fence would wait for this client.
+                first.execute("INSERT INTO parent VALUES (1)")
+                first.execute("INSERT INTO zone VALUES (2)")
+                later = pool.submit(begin_late)
+                wait_until(lambda: database.one(waiting) == 2)
+                first.commit()
+                later.result()
+
+            def begin_late() -> None:
+                late.execute(f"SET TRANSACTION ISOLATION LEVEL {level}".encode())
+                late.execute("SELECT count(*) FROM pg_class")
+                with suppress(psycopg.errors.ReadOnlySqlTransaction):
+                    while True:
+                        # It passes if the attempt ends before the other transaction.
+                        late.execute("INSERT INTO other VALUES (2)")
+                        late.rollback()
+
+            crossed = pool.submit(cross)
+            fence = await primary.fence_writes(["parent", "other", "zone"], timeout=30)
+            crossed.result()
+        assert fence.state.is_up
+        published = "SELECT count(*) FROM pg_publication_tables WHERE schemaname ~ 'fence'"
+        assert database.one(published) == 0
+        assert database.one(f"SELECT to_regclass('{gate}') IS NULL") is True
+        for table, rows in (("other", 1), ("parent", 1), ("zone", 2)):
+            assert database.one(f"SELECT count(*) FROM {table}") == rows
+            refused(database, f"INSERT INTO {table} VALUES (3)")
+
+
+@pytest.mark.one_colour
+async def test_a_fence_that_is_interrupted_before_it_stands_is_completed_by_another_call(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    async with await colour.primary(database.conninfo) as primary:
+        with (
+            psycopg.connect(database.conninfo) as slow,
+            psycopg.connect(database.conninfo) as client,
+            ThreadPoolExecutor() as pool,
+        ):
+            slow.execute("LOCK TABLE ONLY parent IN ROW EXCLUSIVE MODE")
+            found: list[object] = []
+
+            def waits() -> bool:
+                gate = "to_regclass('pgreplkit_fence.pgreplkit_gate')"
+                pids = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = "
+                found[:] = [pid for (pid,) in database.all(pids + gate)]
+                return bool(found)
+
+            def interrupt() -> None:
+                wait_until(lambda: has_trigger(database, "other"))
+                client.execute("INSERT INTO other VALUES (1)")
+                slow.commit()
+                wait_until(waits)
+                database.run(f"SELECT pg_terminate_backend({found[0]})")
+
+            interrupted = pool.submit(interrupt)
+            with pytest.raises(Exception, match=r"terminat|closed|connection"):
+                await primary.fence_writes(["parent", "other"], timeout=30)
+            interrupted.result()
+            async with await colour.primary(database.conninfo) as again:
+                [state] = [each.state for each in await again.write_fences()]
+                assert (state.is_gated, state.is_lifted, state.is_up) == (True, False, False)
+                assert state.since is None
+                database.run("INSERT INTO leaf VALUES (1)")
+                pattern = f"process {client.info.backend_pid} .*other"
+                with pytest.raises(WaitTimeout, match=pattern):
+                    await again.fence_writes(["parent", "other"], timeout=0.1)
+                client.commit()
+                fence = await again.fence_writes(["parent", "other"])
+                refused(database, "INSERT INTO leaf VALUES (2)")
+                await fence.lift()
+        assert database.one("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'fence'") == 0
+
+
+@pytest.mark.one_colour
+@pytest.mark.matrix
+async def test_a_fence_stands_among_writers_that_cross_each_other_without_a_pause(
+    database: Database, colour: Colour
+) -> None:
+    names = ["a", "b", "c", "d"]
+    database.run(*(f"CREATE TABLE {name} (i int)" for name in names))
+
+    def write(number: int) -> int:
+        count = 0
+        with psycopg.connect(database.conninfo) as client:
+            with suppress(psycopg.errors.ReadOnlySqlTransaction):
+                while True:
+                    for name in names if number % 2 else reversed(names):
+                        client.execute(f"INSERT INTO {name} VALUES (1)".encode())
+                    client.commit()
+                    count += 1
+            client.rollback()
+        return count
+
+    async with await colour.primary(database.conninfo) as primary:
+        with ThreadPoolExecutor() as pool:
+            writing = [pool.submit(write, number) for number in range(6)]
+            wait_until(lambda: database.one("SELECT count(*) > 100 FROM a") is True)
+            await primary.fence_writes(names)
+            acknowledged = sum(each.result() for each in writing)
+    for name in names:
+        assert database.one(f"SELECT count(*) FROM {name}") == acknowledged
+
+
 def set_patience(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
     for room in ("_async", "_sync"):
         monkeypatch.setattr(f"pgreplkit.{room}.logical.fence.PATIENCE", seconds)
@@ -284,8 +425,8 @@ async def test_writers_have_as_much_time_as_the_attempts_of_a_fence(
         with psycopg.connect(database.conninfo) as app:
             app.execute("INSERT INTO other VALUES (1)")
             with pytest.raises(WaitTimeout, match="other"):
-                await primary.fence_writes(["leaf", "other"], timeout=2)
-    # Twice as many without pauses. The last one is at the deadline.
+                await primary.fence_writes(["other"], timeout=1.6)
+    # Twice as many without pauses. The last ones are at the deadline, and remove the fence.
     assert 1 <= attempts(caplog) <= 6
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import cycle
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -19,6 +20,7 @@ from pgreplkit.catalog.logical.fence import (
     AT_ONCE,
     FENCES,
     FUNCTION,
+    GATE,
     PATIENCE,
     FenceBlocker,
     FenceFunction,
@@ -126,6 +128,7 @@ async def read_fences(link: AsyncLink) -> list[FenceState]:
             tables=tuple(TableName(*each) for each in record["tables"]),
             disabled=tuple(TableName(*each) for each in record["disabled"]),
             is_lifted=record["is_lifted"],
+            is_gated=record["is_gated"],
             since=sql.since_in(record["comment"]),
         )
         for record in await link.all("read the write fences", FENCES)
@@ -157,31 +160,33 @@ async def make_fence(
     covered = [_table(record) for record in await link.all(operation, WITH_PARTITIONS, given)]
     insist_on_all(operation, "this database", tables, covered)
     before = await read_fence(link, name)
-    state = before or FenceState(name=name, tables=())
-    backoff = Backoff(timeout)
+    state = before or FenceState(name=name, tables=(), is_gated=True)
+    refuses, backoff = not (state.is_lifted or state.is_gated), Backoff(timeout)
     # While clients can still write.
     await _cancel_vacuums(link, operation, await read_blockers(link, covered))
-    # An attempt of an interrupted call may have stood.
-    since = before.since if before and before.tables and not before.is_lifted else None
-    # From here on, tables that have the trigger of an interrupted call refuse writes again.
-    began = time.monotonic()
+    began, since = time.monotonic(), state.since if refuses else None
     creating = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
-    creating += _refusing(name, hint, identity)
-    if before is not None and before.is_lifted:
-        since = datetime.now(UTC)
-        creating.append(_since(name, since))
+    refusal = _function(name, sql.refusal(hint))
+    creating += [refusal] if refuses else _gating(name, hint)
+    if identity:
+        function = Identifier(name, FUNCTION)
+        creating.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
     await link.run(operation, SQL(";\n").join(creating), grant=_GRANT, meaning=_MEANING)
-    if before is None:
-        # No trigger calls the function yet.
-        began = time.monotonic()
     try:
-        since = await _fence_tables(link, operation, covered, state, since, backoff)
+        await _in_turn(link, operation, covered, partial(_fencing, state), backoff)
+        if not refuses:
+            gate = Identifier(name, GATE)
+            closing = [refusal, SQL(sql.DROP_GATE).format(gate)]
+            locking = [SQL(sql.LOCK_GATE).format(gate)]
+            since = await _patiently(
+                link, operation, locking, closing, covered, backoff, stamped=name
+            )
     except BaseException:
         # Half a fence would refuse writes that no one is waiting to stop.
         with suppress(Error):
             if before is None:
                 await lift(link, name, timeout)
-            elif before.is_lifted:
+            elif not refuses:
                 await permit(link, name)
             else:
                 added = [table for table in covered if table not in before.tables]
@@ -195,24 +200,6 @@ async def make_fence(
         since=since,
     )
     return AsyncWriteFence(link, fenced, waited)
-
-
-async def _fence_tables(
-    link: AsyncLink,
-    operation: str,
-    tables: Sequence[TableName],
-    state: FenceState,
-    since: datetime | None,
-    backoff: Backoff,
-) -> datetime | None:
-    """Fence the tables of a fence, and return since when no one can write."""
-    for start in range(0, len(tables), AT_ONCE):
-        batch = tables[start : start + AT_ONCE]
-        locking, fencing = _fencing(batch, {*state.tables}, {*state.disabled}, state.name)
-        stamped = "" if since else state.name
-        stood = await _patiently(link, operation, locking, fencing, batch, backoff, stamped=stamped)
-        since = since or stood
-    return since
 
 
 async def read_fence_function(link: AsyncLink, name: str) -> FenceFunction:
@@ -240,9 +227,11 @@ async def lift(link: AsyncLink, name: str, timeout: Timeout) -> None:
         return
     await link.run(operation, _function(name, sql.PERMIT), grant=_GRANT, meaning=_MEANING)
     await _drop_triggers(link, operation, name, state.tables, backoff)
+    # No one uses it without the triggers.
     await link.run(
         operation,
         SQL(sql.DROP_FUNCTION).format(Identifier(name, FUNCTION)),
+        SQL(sql.DROP_GATE).format(Identifier(name, GATE)),
         SQL(sql.DROP_SCHEMA).format(Identifier(name)),
         grant=_GRANT,
     )
@@ -251,10 +240,41 @@ async def lift(link: AsyncLink, name: str, timeout: Timeout) -> None:
 async def _drop_triggers(
     link: AsyncLink, operation: str, name: str, tables: Sequence[TableName], backoff: Backoff
 ) -> None:
+    def dropping(some: Sequence[TableName]) -> tuple[list[Composed], list[Composed]]:
+        trigger = Identifier(name)
+        return [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(each)) for each in some], []
+
+    await _in_turn(link, operation, tables, dropping, backoff, waits_for_readers=True)
+
+
+async def _in_turn(
+    link: AsyncLink,
+    operation: str,
+    tables: Sequence[TableName],
+    statements: Callable[[Sequence[TableName]], tuple[list[Composed], list[Composed]]],
+    backoff: Backoff,
+    *,
+    waits_for_readers: bool = False,
+) -> None:
+    """Execute the statements that lock tables, and others, for all tables.
+
+    Tables that cannot be locked at once are locked one after the other: clients that have locked
+    one of them, and wait for another one, would keep an attempt to lock both from success.
+    """
     for start in range(0, len(tables), AT_ONCE):
-        batch, trigger = tables[start : start + AT_ONCE], Identifier(name)
-        drops = [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(table)) for table in batch]
-        await _patiently(link, operation, drops, (), batch, backoff, waits_for_readers=True)
+        batch = tables[start : start + AT_ONCE]
+        if await _attempt(link, operation, PATIENCE[0], *statements(batch)) is None:
+            continue
+        await sleep(min(PATIENCE[0], backoff.left))
+        for table in batch:
+            await _patiently(
+                link,
+                operation,
+                *statements([table]),
+                [table],
+                backoff,
+                waits_for_readers=waits_for_readers,
+            )
 
 
 async def _patiently(
@@ -278,37 +298,51 @@ async def _patiently(
     patience = next(turns)
     while True:
         began, start = time.monotonic(), datetime.now(UTC)
-        limit = max(1, round(1000 * min(patience, backoff.left or patience)))
-        try:
-            # One string, which is one transaction: with a round trip for each table, clients would
-            # wait for longer.
-            # The time is kept in the same one, for another process if this one ends.
-            stamp = [_since(stamped, start)] if stamped else []
-            whole = SQL(";\n").join([_within(link, limit, locking), *others, *stamp])
-            await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
-        except ServerError as error:
-            # A deadlock rolls the attempt back as lock_timeout does.
-            if error.sqlstate != DEADLOCK_DETECTED and not isinstance(error, StatementTimeout):
-                raise
-            attempt = time.monotonic() - began
-            # At once: a moment later other sessions may hold the locks.
-            blockers = await read_blockers(link, tables, readers=waits_for_readers)
-            if backoff.is_over:
-                held = "; ".join(map(str, blockers[:5])) or error.found
-                raise WaitTimeout(
-                    f"could not {operation}: timed out after {backoff.limit:g} s waiting for"
-                    f" locks, which are held by: {held}; end these transactions, or repeat with a"
-                    " longer timeout"
-                ) from error
-            patience = next(turns)
-            if not await _cancel_vacuums(link, operation, blockers):
-                # They yield to a waiting lock only after deadlock_timeout.
-                record = await link.one(operation, sql.DEADLOCK_TIMEOUT)
-                patience = 1.5 * float(record["seconds"])
-            # The writers that queued behind this attempt have as much time for themselves.
-            await sleep(min(attempt, backoff.left))
-        else:
+        # The time is kept in the same transaction, for another process if this one ends.
+        stamp = [_since(stamped, start)] if stamped else []
+        limit = min(patience, backoff.left or patience)
+        error = await _attempt(link, operation, limit, locking, [*others, *stamp])
+        if error is None:
             return start
+        attempt = time.monotonic() - began
+        # At once: a moment later other sessions may hold the locks.
+        blockers = await read_blockers(link, tables, readers=waits_for_readers)
+        if backoff.is_over:
+            held = "; ".join(map(str, blockers[:5])) or error.found
+            raise WaitTimeout(
+                f"could not {operation}: timed out after {backoff.limit:g} s waiting for"
+                f" locks, which are held by: {held}; end these transactions, or repeat with a"
+                " longer timeout"
+            ) from error
+        patience = next(turns)
+        if not await _cancel_vacuums(link, operation, blockers):
+            # They yield to a waiting lock only after deadlock_timeout.
+            record = await link.one(operation, sql.DEADLOCK_TIMEOUT)
+            patience = 1.5 * float(record["seconds"])
+        # The writers that queued behind this attempt have as much time for themselves.
+        await sleep(min(attempt, backoff.left))
+
+
+async def _attempt(
+    link: AsyncLink,
+    operation: str,
+    seconds: float,
+    locking: Sequence[Composed],
+    others: Sequence[Composed],
+) -> ServerError | None:
+    """Execute statements that lock tables, then others; return the error if locks are held."""
+    limit = max(1, round(1000 * seconds))
+    # One string, which is one transaction: with a round trip for each table, clients would wait for
+    # longer.
+    whole = SQL(";\n").join([_within(link, limit, locking), *others])
+    try:
+        await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
+    except ServerError as error:
+        # A deadlock rolls the attempt back as lock_timeout does.
+        if error.sqlstate != DEADLOCK_DETECTED and not isinstance(error, StatementTimeout):
+            raise
+        return error
+    return None
 
 
 def _within(link: AsyncLink, limit: int, statements: Sequence[Composed]) -> Composed:
@@ -346,12 +380,13 @@ async def read_blockers(
 
 
 def _fencing(
-    batch: Sequence[TableName], already: set[TableName], disabled: set[TableName], name: str
+    state: FenceState, batch: Sequence[TableName]
 ) -> tuple[list[Composed], list[Composed]]:
     """Return the statements that lock the tables, and those that fence them.
 
     Tables that are fenced already are locked, too.
     """
+    name, already, disabled = state.name, {*state.tables}, {*state.disabled}
     # The list has the partitions, each of which is locked by itself.
     locking = [SQL(sql.LOCK).format(parts.table(table)) for table in batch]
     function = Identifier(name, FUNCTION)
@@ -368,13 +403,14 @@ def _fencing(
     return locking, [*triggers, *enabling]
 
 
-def _refusing(name: str, hint: str, identity: str) -> list[Composed]:
-    """Return the statements that let the function of a fence refuse writes."""
-    statements = [_function(name, sql.refusal(hint))]
-    if identity:
-        function = Identifier(name, FUNCTION)
-        statements.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
-    return statements
+def _gating(name: str, hint: str) -> list[Composed]:
+    """Return the statements that let the function of a fence lock the gate."""
+    gate, function = Identifier(name, GATE), Identifier(name, FUNCTION)
+    body = Literal(sql.gate(f"{quoted(name)}.{GATE}", hint))
+    return [
+        SQL(sql.CREATE_GATE).format(gate),
+        SQL(sql.REPLACE_BY_GATE).format(function, body),
+    ]
 
 
 def _since(name: str, since: datetime) -> Composed:

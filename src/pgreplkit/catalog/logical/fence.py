@@ -13,14 +13,17 @@ from pgreplkit.values.tablename import TableName
 
 FUNCTION = "pgreplkit_refuse_writes"
 """The trigger function of a fence, in a schema of the fence's name: so a fence is found again."""
+GATE = "pgreplkit_gate"
+"""A table in that schema, which each writer locks until its transaction ends, while the fence is
+put up. The fence locks it too, and waits for all of them: so it needs no two locks for which
+writers cross each other. It is dropped when the fence stands."""
 AT_ONCE = 1000
 """Tables locked in one transaction: each needs a few of the 6,400 locks that the defaults allow."""
 PATIENCE = (*8 * [0.02], *4 * [0.04], *2 * [0.08], 0.16, 0.3)
 """Seconds for which attempts wait for all their locks, one after the other, and again from the
-first on. New writers queue behind an attempt for that time. Most are short: a writer that has
-locked one table, and waits for another one that the attempt has, lets it fail however long it
-waits. The longest ones succeed between transactions that take as long, and are shorter than
-deadlock_timeout, so that the applications do not become victims of a deadlock."""
+first on. New writers queue behind an attempt for that time. Most are short: transactions that write
+usually are, too. The longest ones succeed between transactions that take as long, and are shorter
+than deadlock_timeout, so that the applications do not become victims of a deadlock."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +43,8 @@ class FenceState(Record):
     ``fence_writes`` with the fence's name enables it again."""
     is_lifted: bool = False
     """Whether its function permits writes, because a lift was interrupted."""
+    is_gated: bool = False
+    """Whether it does not refuse writes yet, because the call that creates it was interrupted."""
     since: datetime | None = None
     """When it began to keep writers waiting, by the clock of the machine that created it; None if
     it never stood."""
@@ -47,7 +52,7 @@ class FenceState(Record):
     @property
     def is_up(self) -> bool:
         """Whether writes to all of its tables are refused."""
-        return not (self.is_lifted or self.disabled)
+        return not (self.is_lifted or self.is_gated or self.disabled)
 
 
 @attrs.frozen
@@ -55,7 +60,7 @@ class FenceFunction:
     """The function of a fence when it was last read."""
 
     refuses: bool
-    """Whether it exists and was not lifted."""
+    """Whether it exists and was not lifted; until the fence stands, it lets writers pass."""
     identity: str = ""
     """The identity of the run that has created it; empty if it was created by hand."""
 
@@ -109,6 +114,12 @@ class FenceBlocker(Record):
 # Statements; {} stand for identifiers and literals.
 CREATE_SCHEMA = "CREATE SCHEMA {}"
 REPLACE_FUNCTION = "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}"
+REPLACE_BY_GATE = f"{REPLACE_FUNCTION} SECURITY DEFINER"
+"""Clients need not have privileges on the gate."""
+CREATE_GATE = "CREATE UNLOGGED TABLE IF NOT EXISTS {} ()"
+"""Unlogged tables are in no publication, also not in one of all tables."""
+LOCK_GATE = "LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE"
+DROP_GATE = "DROP TABLE IF EXISTS {}"
 IDENTIFY = "COMMENT ON FUNCTION {}() IS {}"
 """Replacing the function keeps the comment."""
 SINCE = "COMMENT ON SCHEMA {} IS {}"
@@ -120,10 +131,25 @@ transactions that use the tables have ended, readers included."""
 
 def refusal(hint: str) -> str:
     """Return the function's body that refuses writes."""
+    return f"BEGIN {_raise(hint)} END"
+
+
+def gate(table: str, hint: str) -> str:
+    """Return the function's body that lets writers pass the gate, and others wait for the fence.
+
+    The server finds a dropped table at any isolation level.
+    """
     return (
-        "BEGIN RAISE EXCEPTION 'writes to %.% are fenced', quote_ident(TG_TABLE_SCHEMA),"
-        " quote_ident(TG_TABLE_NAME) USING ERRCODE = 'read_only_sql_transaction',"
-        f" HINT = {quote_literal(hint)}; END"
+        f"BEGIN LOCK TABLE ONLY {table} IN ROW SHARE MODE; RETURN NULL;"
+        f" EXCEPTION WHEN undefined_table THEN {_raise(hint)} END"
+    )
+
+
+def _raise(hint: str) -> str:
+    return (
+        "RAISE EXCEPTION 'writes to %.% are fenced', pg_catalog.quote_ident(TG_TABLE_SCHEMA),"
+        " pg_catalog.quote_ident(TG_TABLE_NAME) USING ERRCODE = 'read_only_sql_transaction',"
+        f" HINT = {quote_literal(hint)};"
     )
 
 
@@ -168,9 +194,10 @@ WITHIN = """
 counts for each lock, and statement_timeout cannot be set within a statement."""
 DO = "DO {}"
 REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
-"""Whether a row of pg_proc is the function of a fence that was not lifted."""
+"""Whether a row of pg_proc is the function of a fence that refuses writes."""
+_GATED = "prosrc ~ '^BEGIN LOCK TABLE'"
 FENCE_FUNCTION = f"""
-    SELECT coalesce(bool_or({REFUSES}), false) AS refuses,
+    SELECT coalesce(bool_or({REFUSES} OR {_GATED}), false) AS refuses,
         coalesce(max(obj_description(oid, 'pg_proc')), '') AS identity
     FROM pg_proc WHERE oid = to_regprocedure(%s::text)
 """
@@ -187,7 +214,7 @@ DEADLOCK_TIMEOUT = (
 )
 
 FENCES = f"""
-    SELECT p.nspname AS name, NOT {REFUSES} AS is_lifted,
+    SELECT p.nspname AS name, NOT ({REFUSES} OR {_GATED}) AS is_lifted, {_GATED} AS is_gated,
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
             FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables,
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
@@ -198,7 +225,7 @@ FENCES = f"""
     LEFT JOIN pg_class c ON c.oid = tgrelid
     LEFT JOIN pg_namespace t ON t.oid = c.relnamespace
     WHERE proname = '{FUNCTION}' AND pronargs = 0
-    GROUP BY 1, 2, p.oid ORDER BY 1
+    GROUP BY 1, 2, 3, p.oid ORDER BY 1
 """
 LOCKED = f"""
     SELECT DISTINCT nspname, relname, pid,
