@@ -14,7 +14,13 @@ from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.logical.tombstones import final_tables
-from pgreplkit._async.mesh.members import mesh_tables, read_members, read_other_meshes
+from pgreplkit._async.mesh.members import (
+    has_publication,
+    mesh_tables,
+    read_members,
+    read_other_meshes,
+    sending_slots,
+)
 from pgreplkit._async.mesh.rights import (
     foreign_objects,
     read_member_rights,
@@ -36,10 +42,9 @@ from pgreplkit.plans.mesh.layout import (
     slot_name,
     without,
 )
-from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
-from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings
+from pgreplkit.plans.mesh.leaving import forget_findings, leave_findings, remove_findings
+from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings, convergence_found
 from pgreplkit.plans.mesh.readiness import mesh_findings
-from pgreplkit.plans.mesh.rights import member_findings
 from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
@@ -67,8 +72,7 @@ async def read_node(
     rights = await read_mesh_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
     owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
-    publication = [publication_name(mesh)]
-    is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
+    is_published = await has_publication(link, mesh)
     return MeshNodeFacts(
         name=name,
         major=link.version.major,
@@ -131,8 +135,6 @@ class AsyncMeshChecks:
     tables: tuple[TableName, ...]
     planned: Members
     policy: Policy
-    converges: Callable[[int], Finding]
-    """Says whether the policy suits that number of nodes."""
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -151,7 +153,7 @@ class AsyncMeshChecks:
                 nodes=tuple(nodes),
                 first=self.first,
                 new=self.new,
-                policy=self.converges(len(nodes)),
+                policy=convergence_found(self.policy, len(nodes)),
                 policy_text=policy_text(self.policy),
                 planned=self.planned,
                 deltas=deltas_of(self.policy),
@@ -171,7 +173,6 @@ class AsyncPolicyChecks:
     mesh: str
     planned: Members
     policy: Policy
-    converges: Callable[[int], Finding]
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -191,7 +192,7 @@ class AsyncPolicyChecks:
                 if stream.state is StreamState.STREAMING:
                     running.append(f"{source} to {node}")
         return [
-            self.converges(len(members)),
+            convergence_found(self.policy, len(members)),
             *change_findings(nodes, self.planned, deltas, running),
         ]
 
@@ -229,27 +230,38 @@ class AsyncLeaveChecks:
 
 
 @attrs.frozen
-class AsyncCleanChecks:
-    """The checks of a node that was removed, and is back."""
+class AsyncForgetChecks:
+    """The checks of a node that forgets a mesh."""
 
     site: AsyncSite
     mesh: str
     node: str
+    others: tuple[str, ...]
     planned: Members
+    """The members, as the node itself has them stored."""
 
     async def findings(self) -> list[Finding]:
         """Return one finding for each check.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed if the node itself cannot be reached.
         """
-        found = list[Finding]()
-        for node in (self.node, *self.planned.present):
-            async with await self.site.server(node) as server:
-                rights = await read_member_rights(
-                    server._link, self.mesh, node, self.planned, drops_all=node == self.node
-                )
-            found += member_findings(node, rights)
-        return found
+        async with await self.site.server(self.node) as server:
+            link = server._link
+            slots = await sending_slots(link, self.mesh, self.node, self.others)
+            own = await read_members(link, self.mesh)
+            rights = await read_member_rights(
+                link, self.mesh, self.node, self.planned, drops_all=True
+            )
+        # Of those that left before, only known ones are asked: their servers may not exist.
+        asked = {*self.planned.present, *self.site.servers}
+        stored = dict[str, Members | None].fromkeys(one for one in self.others if one in asked)
+        for other in stored.keys() & self.site.servers.keys():
+            with suppress(ConnectionFailed):
+                async with await self.site.server(other) as server:
+                    stored[other] = await read_members(server._link, self.mesh)
+        return forget_findings(
+            self.node, {self.node: own}, self.planned, stored, self.site.servers, slots, rights
+        )
 
 
 @attrs.frozen

@@ -224,6 +224,11 @@ FOREIGN_SLOTS = """
     ORDER BY 1
 """
 """Slots have a database, but their names are those of the whole server, as origins are."""
+OWN_SLOTS = """
+    SELECT slot_name::text AS name, active FROM pg_catalog.pg_replication_slots
+    WHERE slot_name = ANY (%s::text[]) AND database = current_database()
+    ORDER BY 1
+"""
 CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked

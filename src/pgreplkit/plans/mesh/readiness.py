@@ -101,7 +101,8 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         if already
         else f"no mesh {facts.mesh!r} has {', '.join(facts.new)}",
         needed="nodes that are not members",
-        remedy="choose another name=, or let the node leave with plan_leave()",
+        remedy="choose another name=, or let the node leave with plan_leave(); plan_forget() takes"
+        " a mesh that has ended elsewhere off a node",
     )
     foreign = [f"{slot} on {node.name}" for node in facts.nodes for slot in node.foreign_slots]
     yield checked(
