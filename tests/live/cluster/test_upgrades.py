@@ -48,6 +48,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     FenceTables,
     MakeBackSlots,
     OpenTables,
+    PublishTables,
     Redirect,
     RemoveFence,
     SetSequences,
@@ -55,6 +56,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     Subscribe,
     SubscribeBack,
     WaitApplied,
+    WaitCopied,
 )
 from pgreplkit.rows import Finding, RowDiff, Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
@@ -623,7 +625,7 @@ async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
         await (await upgrade.plan_resume()).resume()
         # In this journal, no step was begun.
         async with opened(sides, colour, copy) as stale:
-            await (await stale.plan_resume()).undo()
+            await refuse_stale(stale, "new")
         assert (await upgrade.status()).new_is_fenced
         assert orders(sides) == (101, 101)
 
@@ -893,12 +895,65 @@ async def test_a_journal_of_an_earlier_run_opens_no_server_before_all_is_applied
         with psycopg.connect(target.conninfo) as blocker:
             with pytest.raises(RuntimeError, match="stop"):
                 await (await there()).run(fenced_with_a_late_row(source, blocker))
-            await refuse_stale(stale, "old" if move == "cutover" else "new")
+            # Later than that step, the other server has been fenced again, too.
+            is_old = move == "cutover" or stop is RemoveFence
+            await refuse_stale(stale, "old" if is_old else "new")
             with pytest.raises(Exception, match="are fenced"):
                 target.run("DELETE FROM customers")
         await (await upgrade.plan_resume()).resume()
     count = 102 if stop is RemoveFence else 101
     assert orders(sides) == (count, count)
+
+
+@pytest.mark.parametrize(
+    ("operation", "stop"),
+    [
+        ("end", DropSubscriptions),
+        ("end", DropPublications),
+        ("preparation", FenceTables),
+        ("preparation", PublishTables),
+        ("preparation", WaitCopied),
+    ],
+)
+async def test_a_journal_of_an_earlier_preparation_drops_nothing_of_the_next_one(
+    sides: Pair, colour: Colour, tmp_path: Path, operation: str, stop: type[Step]
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    (copy := tmp_path / "copy").mkdir()
+    async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        if operation == "end":
+            await plan.run()
+            plan = await upgrade.plan_finish()
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stopped_at(stop))
+        shutil.copy(tmp_path / "journal.json", copy)
+        interrupted = await upgrade.plan_resume()
+        await (interrupted.resume() if operation == "end" else interrupted.undo())
+        new.run("SET session_replication_role = replica; DELETE FROM customers; DELETE FROM orders")
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        await refuse_stale(stale, "new")
+        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+        order(old)
+        wait_until(lambda: orders(sides) == (101, 101))
+
+
+@pytest.mark.pg(">=11")
+async def test_an_end_that_was_not_begun_does_not_end_a_cutover_since(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    (copy := tmp_path / "copy").mkdir()
+    async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
+        await prepare(upgrade, sides)
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_finish()).run(stopped_at(DropSubscriptions))
+        (tmp_path / "journal.json").rename(copy / "journal.json")
+        await (await upgrade.plan_cutover()).run()
+        await refuse_stale(stale, "old")
+        await (await upgrade.plan_rollback()).run()
+        await refuse_stale(stale, "new")
+        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
 
 
 @pytest.mark.pg(">=11")

@@ -80,6 +80,10 @@ class AsyncPlanLock(Protocol):
         """Insist that it is held, before a step changes something on a node."""
         ...
 
+    async def marked(self, journal: Journal) -> Journal:
+        """Return a journal that begins, with what shows later whether it is stale."""
+        ...
+
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
         """Return what shows that another process has continued it since; empty if nothing."""
         ...
@@ -213,7 +217,8 @@ class AsyncPlan:
         self._insist_on_version()
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
-        self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
+        journal = self._journal if self._lock is None else await self._lock.marked(self._journal)
+        self._keep(attrs.evolve(journal, lost_primary=lost, undone=False))
         self._fresh = Backoff(_EVIDENCE_LASTS)
         return await self._continue(on_progress)
 

@@ -110,12 +110,10 @@ class UpgradeActor:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
 
     def look(self, step: Step) -> Step:
-        """Return the step with the identities of the fences, by which a stale journal is known."""
+        """Return the step with the identity of its fence, by which a stale journal is known."""
         if not isinstance(step, steps.FenceTables) or step.identity:
             return step
-        _, other = self._other(step.node)
-        there = read_fence_function(other._link, step.fence)
-        return attrs.evolve(step, identity=uuid4().hex, other_identity=there.identity)
+        return attrs.evolve(step, identity=uuid4().hex)
 
     def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.

@@ -49,11 +49,9 @@ class FenceTables(Step):
     hint: str = ""
     identity: str = ""
     """The identity of this run's fence; empty if it was not begun."""
-    other_identity: str = ""
-    """The identity of the other server's fence at that time."""
 
     def unbegun(self) -> Step:
-        return attrs.evolve(self, identity="", other_identity="")
+        return attrs.evolve(self, identity="")
 
     # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
