@@ -12,6 +12,7 @@ from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
 from pgreplkit.plans.cluster.upgradefences import (
+    accepting,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -176,8 +177,10 @@ def test_a_move_that_has_not_begun_to_fence_leaves_the_fence_of_another_run(
 @pytest.mark.parametrize("undoes", [False, True])
 def test_a_preparation_is_stale_once_another_run_has_fenced_a_server(undoes: bool) -> None:
     fenced = place(PREPARE, do.FenceTables)
-    step = attrs.evolve(PREPARE.steps[fenced], identity="mine")
-    steps = (*PREPARE.steps[:fenced], step, *PREPARE.steps[fenced + 1 :])
+    step = PREPARE.steps[fenced]
+    assert isinstance(step, do.FenceTables)
+    begun = attrs.evolve(step, identity="mine")
+    steps = (*PREPARE.steps[:fenced], begun, *PREPARE.steps[fenced + 1 :])
     # A preparation that was given up before has left its fence.
     unbegun = attrs.evolve(PREPARE, fences=("", "left"))
     looked_at = attrs.evolve(unbegun, steps=steps)
@@ -222,6 +225,16 @@ def test_an_end_is_stale_once_a_server_has_a_fence_of_another_run(
             # The fence that is left may be removed at any time.
             assert stale_reason(known, fences, undoes=undoes) == ""
         assert "of another run" in stale_reason(known, found(*later), undoes=undoes)
+
+
+def test_a_stale_journal_is_refused_with_the_servers_that_accept_writes_now() -> None:
+    is_open, is_fenced = FenceFunction(False), FenceFunction(True)
+    for old, new, wanted in (
+        (is_open, is_fenced, "now the old server accepts writes"),
+        (is_open, is_open, "now the old server and the new server accept writes"),
+        (is_fenced, None, "no server that answers accepts writes now"),
+    ):
+        assert accepting({"old": old, "new": new}) == wanted
 
 
 @pytest.mark.parametrize("journal", [*JOURNALS, PREPARE], ids=lambda journal: journal.operation)

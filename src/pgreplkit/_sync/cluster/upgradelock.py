@@ -27,6 +27,7 @@ from pgreplkit.plans.cluster.journal import REBUILT, Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradefences import (
+    accepting,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -120,7 +121,9 @@ class UpgradeLock:
                 # server would be dropped.
                 if journal.writes is None:
                     raise
-        return stale_reason(journal, found, undoes=undoes)
+        reason = stale_reason(journal, found, undoes=undoes)
+        since = "another process has continued it since, or begun another one"
+        return f"{reason}: {since}; {accepting(found)}" if reason else ""
 
     def insist_on_state(self, operation: str, journal: Journal) -> None:
         """Insist that the servers are still as the finished steps have left them.

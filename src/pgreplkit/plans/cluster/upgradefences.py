@@ -39,6 +39,14 @@ def stale_reason(
     return ""
 
 
+def accepting(found: Mapping[str, FenceFunction | None]) -> str:
+    """Return which servers accept writes now, by their fences."""
+    nodes = [f"the {node} server" for node, function in found.items() if _is_open(function)]
+    if not nodes:
+        return "no server that answers accepts writes now"
+    return f"now {' and '.join(nodes)} accept{'s' if len(nodes) == 1 else ''} writes"
+
+
 def _is_open(function: FenceFunction | None) -> bool:
     return function is not None and not function.refuses
 
@@ -78,15 +86,12 @@ def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
     fenced, done = kinds.index(do.FenceTables), len(journal.done)
     found: dict[str, tuple[str, ...]] = {}
     waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
-    arms = [step for step in journal.steps if isinstance(step, do.ArmForward)]
-    # Each publication has the name of its subscription.
-    applied = waits[0].subscriptions if waits else ()
     if done > fenced:
-        found[journal.steps[fenced].node] = applied
+        # Each publication has the name of its subscription.
+        found[journal.steps[fenced].node] = waits[0].subscriptions if waits else ()
     # An attempt that was killed may have opened it already.
-    if do.OpenTables in kinds and done < (opened := kinds.index(do.OpenTables)):
-        # The old server has had no fence on tables that were added to the way back.
-        found[journal.steps[opened].node] = arms[0].subscriptions if arms else applied
+    if do.OpenTables in kinds and done < kinds.index(do.OpenTables):
+        found[waits[0].node] = waits[0].fenced
     return found
 
 
