@@ -10,6 +10,7 @@ from clusters import Cluster
 from databases import Pair, end, make_database, remove_databases
 
 from pgreplkit.apply import Applier, MergeWith, TableRule
+from pgreplkit.changes import Row
 
 TABLE = "CREATE TABLE t (id int {} PRIMARY KEY, name text, n int, number int {}, UNIQUE (n))"
 ALWAYS = "GENERATED ALWAYS AS IDENTITY"
@@ -24,7 +25,7 @@ def two(cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
-def changed(row: dict[str, Any]) -> dict[str, Any]:
+def changed(row: Row) -> dict[str, object]:
     return {"n": row["n"]}
 
 
