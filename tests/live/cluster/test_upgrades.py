@@ -333,9 +333,13 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             new.run("GRANT pg_create_subscription TO mover")
             assert await problems() == {}
         # The tables of a superuser are for superusers.
-        old.run("ALTER TABLE orders OWNER TO postgres")
+        old.run(
+            "ALTER TABLE orders OWNER TO postgres",
+            "CREATE TABLE days (day int NOT NULL) PARTITION BY RANGE (day)",
+            "CREATE TABLE day1 PARTITION OF days FOR VALUES FROM (1) TO (2)",
+        )
         reason, remedy = (await problems())["old: rights"]
-        assert "for public.orders, unless they get another owner" in reason
+        assert "for public.day1, public.days, public.orders, unless they get another" in reason
         old.run(*remedy.split(": ", 1)[1].split("; "))
         assert await problems() == {}
     finally:
@@ -343,6 +347,16 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             database.run("REASSIGN OWNED BY mover, shopkeeper TO postgres")
             database.run("DROP OWNED BY mover, shopkeeper")
         old.run("DROP ROLE mover, shopkeeper")
+
+
+async def test_a_database_without_tables_is_a_finding(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    # As when the servers are exchanged, and the new one is still empty.
+    async with opened(Pair(sides.subscriber, sides.publisher), colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanRefused, match="tables: 0 tables to copy; needed: at least one"):
+            await plan.run()
 
 
 async def test_a_grant_has_the_name_of_an_owner_as_it_is(sides: Pair, colour: Colour) -> None:

@@ -380,8 +380,10 @@ RIGHTS = f"""
             JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
             WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
                 AND NOT {_OF_EXTENSION} AND r.rolsuper AND NOT me.rolsuper
-                AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                    AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i'))
+                -- A sequence of a column gets the owner of its table; a partition does not.
+                AND NOT (relkind = 'S' AND EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_class'::regclass AND objid = c.oid
+                        AND refclassid = classid AND deptype IN ('a', 'i')))
             ORDER BY 1) AS of_superusers
     FROM pg_roles me WHERE me.rolname = current_user
 """

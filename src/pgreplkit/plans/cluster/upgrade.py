@@ -1,5 +1,6 @@
 """A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
@@ -12,6 +13,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.several import several
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.text import wrapped
@@ -287,24 +289,45 @@ _NOT_COPIED = {
 """Why a relation is not copied, by pg_class.relkind."""
 
 
-def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
-    """Raise ValueError if the groups are not a partition of the tables that are copied."""
-    for group in groups:
+def chosen_groups(
+    groups: Sequence[TableGroup] | None, tables: Sequence[UserTable]
+) -> tuple[TableGroup, ...]:
+    """Return the groups of a preparation: ``groups`` if given, by default one.
+
+    Without tables it is one without any: the checks refuse such a plan.
+
+    Raises:
+        ValueError: If the groups are not a partition of the tables that are copied.
+    """
+    if groups is not None:
+        chosen = several(groups, "groups")
+        _insist_on_groups(chosen, tables)
+    else:
+        chosen = groups_of(tables, 1)
+    return chosen or (TableGroup(tables=(), bytes=0),)
+
+
+def _insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
+    for number, group in enumerate(groups, 1):
         if not isinstance(group, TableGroup):
             raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
-    listed = [table for group in groups for table in group.tables]
-    twice = {table for table in listed if listed.count(table) > 1}
+        # Its publication would have no tables.
+        if not group.tables:
+            raise ValueError(f"could not use the groups: group {number} has no tables")
+    listed = Counter(table for group in groups for table in group.tables)
     wanted = {one.table for one in tables if one.is_copied}
     kinds = {one.table: _NOT_COPIED[one.kind] for one in tables}
     wrong = {
-        "in two groups": [*twice],
+        "in two groups": [table for table, times in listed.items() if times > 1],
         "in no group": [*wanted.difference(listed)],
-        "not to be copied": [*{*listed} - wanted],
+        "not to be copied": [*listed.keys() - wanted],
     }
     found = []
     for what, names in wrong.items():
         shown = [
-            f"{name} ({kinds.get(name, 'no such table')})" if name not in wanted else str(name)
+            f"{name} ({kinds.get(name, 'not a permanent table')})"
+            if name not in wanted
+            else str(name)
             for name in sorted(names)
         ]
         found += [f"{what}: {', '.join(shown)}"] if names else []
