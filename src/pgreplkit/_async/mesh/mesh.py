@@ -628,11 +628,11 @@ class AsyncMesh:
             return await AsyncMeshCompare(links, catch_up, range_rows, seconds).run(chosen)
 
     async def spread_sequences(self, *, timeout: Timeout = 60.0) -> Rows[SequenceSpread]:
-        """Let each node draw numbers of its own from the sequences that the tables own.
+        """Let each node draw numbers of its own from the sequences of the tables.
 
-        Each sequence gets the number of nodes as its increment, and starts at another number on
-        each node, above all numbers drawn. Call it before ``plan_create``, and again before the
-        plan of a join is run.
+        Those are the sequences that columns own, or draw their defaults from. Each one gets the
+        number of nodes as its increment, and starts at another number on each node, above all
+        numbers drawn. Call it before ``plan_create``, and again before the plan of a join is run.
 
         Raises: ServerError for a sequence that counts down, or has too few numbers left.
         Needs: ownership of the sequences.

@@ -27,7 +27,7 @@ from pgreplkit._sync.mesh.rights import (
     read_member_rights,
     read_mesh_rights,
 )
-from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
+from pgreplkit._sync.mesh.sequences import read_sequences_of, sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
@@ -90,13 +90,15 @@ def read_node(
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
-        without_full=_without_full(traits),
+        without_full=_texts(traits, "not_full"),
         with_large=_tables(traits, lambda row: row["has_large"]),
         with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
+        children=_children(traits, tables),
+        firing=_texts(traits, "firing"),
         sequences=read_sequences_of(link, tables),
         hidden=tuple(
-            name for name, is_readable in (owned_sequences(link, tables)).items() if not is_readable
+            name for name, is_readable in (sequences_of(link, tables)).items() if not is_readable
         ),
         members=read_members(link, mesh),
         others=read_other_meshes(link, mesh, tables),
@@ -113,9 +115,22 @@ def _foreign_slots(link: Link, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(record["name"] for record in records)
 
 
-def _without_full(records: Sequence[DictRow]) -> dict[TableName, tuple[str, ...]]:
-    found = {TableName(row["schema"], row["name"]): tuple(row["not_full"]) for row in records}
-    return {table: partial for table, partial in found.items() if partial}
+def _texts(records: Sequence[DictRow], column: str) -> dict[TableName, tuple[str, ...]]:
+    """Return what the tables have in a column of arrays, without those that have nothing."""
+    found = {TableName(row["schema"], row["name"]): tuple(row[column]) for row in records}
+    return {table: texts for table, texts in found.items() if texts}
+
+
+def _children(
+    records: Sequence[DictRow], tables: Sequence[TableName]
+) -> dict[TableName, tuple[TableName, ...]]:
+    """Return the tables that inherit from others, without those of the mesh."""
+    found = {}
+    for row in records:
+        children = (TableName(schema, name) for schema, name in row["children"])
+        if left_out := tuple(child for child in children if child not in tables):
+            found[TableName(row["schema"], row["name"])] = left_out
+    return found
 
 
 def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:

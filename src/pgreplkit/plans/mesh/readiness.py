@@ -234,7 +234,7 @@ def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
             )
     # Members have a publication already, which other nodes use. That there is no table is a finding
     # of its own.
-    if node.name in facts.new and node.tables:
+    if node.name in facts.new and any(own is not None for own in node.tables.values()):
         listed = ", ".join(map(str, node.published or ()))
         yield checked(
             "publication",
