@@ -179,7 +179,6 @@ TAKE_TOMBSTONES = """
     WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
-DELETE_ROWS = "DELETE FROM {}"
 POSITIONS = """
     SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
 """
