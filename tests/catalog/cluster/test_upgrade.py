@@ -14,6 +14,7 @@ def table(**changed: object) -> UserTable:
         "name": "t",
         "kind": "r",
         "persistence": "p",
+        "is_populated": True,
         "bytes": 8192,
         "of_extension": False,
         "joined": [["public", "u"]],
