@@ -13,6 +13,7 @@ from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
 from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
@@ -29,6 +30,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
@@ -136,7 +138,8 @@ class AsyncUpgradeClone:
         """
         tables = await read_tables(self._old._link)
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
-        insist_on_groups(chosen, tables)
+        others = await other_relations(self._old._link, tables_of(chosen))
+        insist_on_groups(chosen, tables, others)
         journal = clone_journal(
             self._names,
             # Without tables the checks refuse the plan.

@@ -14,6 +14,7 @@ from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
 from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
@@ -30,6 +31,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     groups_of,
     insist_on_groups,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
@@ -137,7 +139,8 @@ class UpgradeClone:
         """
         tables = read_tables(self._old._link)
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
-        insist_on_groups(chosen, tables)
+        others = other_relations(self._old._link, tables_of(chosen))
+        insist_on_groups(chosen, tables, others)
         journal = clone_journal(
             self._names,
             # Without tables the checks refuse the plan.

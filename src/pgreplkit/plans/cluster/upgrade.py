@@ -1,6 +1,7 @@
 """A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
@@ -280,15 +281,31 @@ _NOT_COPIED = {
 """Why a relation is not copied, by pg_class.relkind."""
 
 
-def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
-    """Raise ValueError if the groups are not a partition of the tables that are copied."""
+def tables_of(groups: Sequence[TableGroup]) -> list[TableName]:
+    """Return the tables of groups.
+
+    Raises: TypeError.
+    """
     for group in groups:
         if not isinstance(group, TableGroup):
             raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
-    listed = [table for group in groups for table in group.tables]
+    return [table for group in groups for table in group.tables]
+
+
+def insist_on_groups(
+    groups: Sequence[TableGroup],
+    tables: Sequence[UserTable],
+    others: Mapping[TableName, str] = MappingProxyType({}),
+) -> None:
+    """Raise ValueError if the groups are not a partition of the tables that are copied.
+
+    ``others`` are the kinds of relations that are no tables.
+    """
+    listed = tables_of(groups)
     twice = {table for table in listed if listed.count(table) > 1}
     wanted = {one.table for one in tables if one.is_copied}
-    kinds = {one.table: _NOT_COPIED[one.kind] for one in tables}
+    kinds = {table: f"a {kind}" for table, kind in others.items()}
+    kinds |= {one.table: _NOT_COPIED[one.kind] for one in tables}
     wrong = {
         "in two groups": [*twice],
         "in no group": [*wanted.difference(listed)],
