@@ -70,6 +70,8 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "with_large": (USERS,),
         "with_virtual": (),
         "with_foreign_keys": (),
+        "children": {},
+        "firing": {},
         "sequences": (),
         "hidden": (),
         "members": Members(all=(), ties="rank"),

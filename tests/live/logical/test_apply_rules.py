@@ -315,3 +315,25 @@ def test_a_table_that_a_crash_would_empty_is_reported(two: Pair) -> None:
     assert (found.severity, found.found) == (Severity.WARNING, "public.t: not logged")
     two.subscriber.run(found.remedy)
     assert check not in str(one.check())
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_row_that_fits_again_is_inserted_if_its_large_values_are_sent(
+    two: Pair, is_full: bool
+) -> None:
+    two.publisher.run(
+        "ALTER TABLE t ALTER name SET STORAGE EXTERNAL, ADD n int",
+        "UPDATE t SET name = repeat('x', 50000), n = 1",
+    )
+    if is_full:
+        two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    one = applier(two, TableRule(where=lambda row: row["n"] == 1))
+    found = one.check()["table public.t, large values"]
+    assert found.severity is (Severity.OK if is_full else Severity.WARNING)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 2", "UPDATE t SET n = 1")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    missing = {kind.value: number for kind, number in report.conflicts.items()}
+    assert missing == ({} if is_full else {"update_missing": 1})
+    rows = two.subscriber.all("SELECT length(name) FROM t")
+    assert rows == ([(50000,)] if is_full else [])

@@ -305,7 +305,9 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
             look()
     rome.start()
     # It is back: nothing is left there, so that it could join again.
-    mesh.plan_remove("rome").run()
+    with pytest.raises(PlanRefused, match=r"plan_forget\('rome'\), as it was removed before"):
+        mesh.plan_remove("rome").run()
+    mesh.plan_forget("rome").run()
     left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
     assert run(rome, left) == [(0, 0)]
 

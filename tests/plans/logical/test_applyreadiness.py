@@ -205,6 +205,15 @@ def test_columns_that_do_not_take_every_value_are_a_warning() -> None:
     assert found["table public.t, its types"].severity is Severity.WARNING
 
 
+def test_large_values_that_functions_do_not_see_are_a_warning() -> None:
+    check = "table public.t, large values"
+    found = readiness(filtered=[T], targets={T: LARGE})[check]
+    assert found.severity is Severity.WARNING
+    assert found.remedy == "ALTER TABLE public.t REPLICA IDENTITY FULL"
+    assert readiness(filtered=[T])[check].severity is Severity.OK
+    assert check not in readiness(targets={T: LARGE})
+
+
 @pytest.mark.parametrize("version", range(10, 19))
 def test_remedies_set_settings_that_the_version_has(version: int) -> None:
     low = insufficient_settings(version)

@@ -70,6 +70,14 @@ def test_a_table_that_is_not_logged_is_refused() -> None:
     assert "persistence of public.users" not in found(node("a"), node("b"))
 
 
+def test_triggers_that_fire_for_the_changes_of_other_nodes_are_reported() -> None:
+    finding = found(node("a"), node("b", firing={USERS: ("Sum",)}))["triggers of public.users"]
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "Sum fires for the changes of other nodes, too, on b"
+    assert finding.remedy == 'ALTER TABLE public.users ENABLE TRIGGER "Sum"'
+    assert "triggers of public.users" not in found(node("a"), node("b"))
+
+
 def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:
     def of(*nodes: MeshNodeFacts, **deltas: tuple[str, ...]) -> Finding:
         named = {TableName("public", name): names for name, names in deltas.items()}

@@ -52,11 +52,11 @@ from pgreplkit.plans.cluster.upgrade import (
     UpgradeStatus,
     checked_count,
     checked_upgrade_name,
+    chosen_groups,
     cutover_journal,
     finish_journal,
     forward_of,
     groups_of,
-    insist_on_groups,
     prepare_journal,
     rollback_journal,
     tables_of,
@@ -245,9 +245,8 @@ class AsyncUpgrade:
         """
         checked_flags(copy_schema=copy_schema, owners=owners)
         tables = await read_tables(self._old._link)
-        chosen = groups_of(tables, 1) if groups is None else tuple(groups)
-        others = await other_relations(self._old._link, tables_of(chosen))
-        insist_on_groups(chosen, tables, others)
+        others = await other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
         checks = _PrepareChecks(self, len(chosen), copy_schema, owners, bindir)
         return await self._plan(journal, checks, None, bindir=bindir, owners=owners)

@@ -88,6 +88,7 @@ async def check_apply(
             truncates=settings.truncate,
             loops=loops,
             unread=unread,
+            filtered=[table for table in tables if settings.reads_rows(table)],
             stamps=settings.last_update_wins is not None,
             reads_commits=settings.reads_commits,
         )

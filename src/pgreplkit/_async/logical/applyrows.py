@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -105,7 +105,7 @@ class AsyncApplyRows(AsyncClosing):
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate" and not keeps:
-            await run(SQL(sql.TRUNCATE).format(table))
+            await self._empty(table)
         elif existing == "refuse" and not keeps:
             await insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
@@ -123,6 +123,14 @@ class AsyncApplyRows(AsyncClosing):
         count = await self._copy_into(_STAGING, columns, match, copy)
         await run(_merged(match, columns))
         return count
+
+    async def _empty(self, table: Composable) -> None:
+        try:
+            async with self._target.link.in_transaction():
+                await self._target.run(SQL(sql.TRUNCATE).format(table))
+        except errors.FeatureNotSupported:
+            # Others refer to it, even if these are empty; no foreign key is checked here.
+            await self._target.run(SQL(sql.DELETE_ROWS).format(table))
 
     async def _copy_into(
         self, into: Composable, columns: Composed, match: Match, copy: TableCopy

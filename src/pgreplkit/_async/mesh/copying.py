@@ -145,7 +145,7 @@ class AsyncMeshCopy:
             if error.sqlstate != FEATURE_NOT_SUPPORTED:
                 raise
             # Tables outside of the mesh refer to them, even if these are empty.
-            deletes = [SQL(sql.DELETE_ROWS).format(table) for table in tables]
+            deletes = [SQL(applying.DELETE_ROWS).format(table) for table in tables]
             await target.link.run(self._operation, *deletes, grant="DELETE on the tables")
         # Neither fires triggers here, and so both leave the tombstones that the copy brought.
         names = [str(copy.table.table_name) for copy in copies]

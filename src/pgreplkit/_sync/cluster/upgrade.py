@@ -53,11 +53,11 @@ from pgreplkit.plans.cluster.upgrade import (
     UpgradeStatus,
     checked_count,
     checked_upgrade_name,
+    chosen_groups,
     cutover_journal,
     finish_journal,
     forward_of,
     groups_of,
-    insist_on_groups,
     prepare_journal,
     rollback_journal,
     tables_of,
@@ -244,9 +244,8 @@ class Upgrade:
         """
         checked_flags(copy_schema=copy_schema, owners=owners)
         tables = read_tables(self._old._link)
-        chosen = groups_of(tables, 1) if groups is None else tuple(groups)
-        others = other_relations(self._old._link, tables_of(chosen))
-        insist_on_groups(chosen, tables, others)
+        others = other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
         checks = _PrepareChecks(self, len(chosen), copy_schema, owners, bindir)
         return self._plan(journal, checks, None, bindir=bindir, owners=owners)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from psycopg import Connection
+from psycopg import Connection, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -106,7 +106,7 @@ class ApplyRows(Closing):
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate" and not keeps:
-            run(SQL(sql.TRUNCATE).format(table))
+            self._empty(table)
         elif existing == "refuse" and not keeps:
             insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
@@ -124,6 +124,14 @@ class ApplyRows(Closing):
         count = self._copy_into(_STAGING, columns, match, copy)
         run(_merged(match, columns))
         return count
+
+    def _empty(self, table: Composable) -> None:
+        try:
+            with self._target.link.in_transaction():
+                self._target.run(SQL(sql.TRUNCATE).format(table))
+        except errors.FeatureNotSupported:
+            # Others refer to it, even if these are empty; no foreign key is checked here.
+            self._target.run(SQL(sql.DELETE_ROWS).format(table))
 
     def _copy_into(self, into: Composable, columns: Composed, match: Match, copy: TableCopy) -> int:
         # A constant is selected as text, which the binary format does not convert.

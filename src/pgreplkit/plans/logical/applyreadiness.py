@@ -101,6 +101,8 @@ class ApplyFacts:
     loops: Sequence[Loop] = ()
     unread: str = ""
     """The appliers and subscriptions that could not be read to find loops."""
+    filtered: Collection[TableName] = ()
+    """The published tables whose rows a function of a rule reads."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
     reads_commits: bool = False
@@ -286,6 +288,16 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unlogged(check, table)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
+            elif source in facts.filtered:
+                yield _large_values(
+                    check,
+                    table,
+                    facts.not_full.get(source, ()),
+                    needed="REPLICA IDENTITY FULL: without it an unchanged large value is not sent;"
+                    " the functions of the rule see UNCHANGED, and a row that fits where= again is"
+                    " missing",
+                    otherwise=Severity.WARNING,
+                )
 
 
 def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
@@ -423,18 +435,30 @@ def _versions(check: str, table: TargetTable, not_full: Sequence[str]) -> Iterat
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
+    yield _large_values(
+        check,
+        table,
+        not_full,
+        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
+        " sent, and a node that lost it to another change cannot get it back",
+        otherwise=Severity.CRITICAL,
+    )
+
+
+def _large_values(
+    check: str, table: TargetTable, not_full: Sequence[str], *, needed: str, otherwise: Severity
+) -> Finding:
     # A large value of the key is sent, as the key always is.
-    large = [c.name for c in table.columns if c.is_large and c.name not in key]
-    yield checked(
+    large = [c.name for c in table.columns if c.is_large and c.name not in table.primary_key]
+    return checked(
         f"{check}, large values",
         ok=not not_full or not large,
         observed=f"the columns {', '.join(large)} can be stored out of line"
         if large
         else "no column can be stored out of line",
-        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
-        " sent, and a node that lost it to another change cannot get it back",
+        needed=needed,
         remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in not_full),
-        otherwise=Severity.CRITICAL,
+        otherwise=otherwise,
     )
 
 

@@ -50,8 +50,12 @@ class MeshNodeFacts:
     with_virtual: tuple[TableName, ...]
     """Tables with virtual generated columns, and with the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
+    children: Mapping[TableName, tuple[TableName, ...]]
+    """By table: those that inherit from it, and are not in the mesh."""
+    firing: Mapping[TableName, tuple[str, ...]]
+    """By table: its triggers that fire for the changes of other nodes, too."""
     sequences: tuple[SequenceState, ...]
-    """Sequences that a column of the tables owns."""
+    """Sequences that a column of the tables owns, or draws its default from."""
     hidden: tuple[TableName, ...]
     """Those that the role may not read."""
     members: Members

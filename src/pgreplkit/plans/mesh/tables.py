@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pgreplkit._text import counted
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
@@ -54,6 +54,8 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield from _virtual(table, facts)
         yield from _partitioned(table, facts)
         yield from _unlogged(table, facts)
+        yield from _inherited(table, facts)
+        yield from _triggers(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
@@ -211,6 +213,41 @@ def _unlogged(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             needed="tables whose changes are in the WAL: others cannot be published, and are empty"
             " after a crash",
             remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in tables),
+        )
+
+
+def _inherited(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    children = {node.name: node.children[table] for node in facts.nodes if table in node.children}
+    if children:
+        listed = sorted({str(one) for found in children.values() for one in found})
+        yield checked(
+            f"inheritance of {table}",
+            ok=False,
+            observed=f"{', '.join(listed)} inherits from it on {', '.join(children)}",
+            needed="a mesh with all tables that inherit: their rows are rows of the table, and are"
+            " neither copied nor sent otherwise",
+            remedy=f"add {', '.join(listed)} to tables=",
+        )
+
+
+def _triggers(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    firing = {node.name: node.firing[table] for node in facts.nodes if table in node.firing}
+    if firing:
+        names = sorted({name for found in firing.values() for name in found})
+        yield checked(
+            f"triggers of {table}",
+            ok=False,
+            observed="; ".join(
+                f"{', '.join(found)} fires for the changes of other nodes, too, on {name}"
+                for name, found in firing.items()
+            ),
+            needed="triggers that fire where a client writes: one that changes a row, or leaves it"
+            " out, lets the nodes differ",
+            remedy="; ".join(
+                f"ALTER TABLE {table} ENABLE TRIGGER {quote_identifier(name)}" for name in names
+            ),
+            # It may only write a log of the node's own.
+            otherwise=Severity.WARNING,
         )
 
 
