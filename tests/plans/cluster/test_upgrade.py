@@ -11,10 +11,12 @@ from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import (
+    Names,
     TableGroup,
     checked_upgrade_name,
     chosen_groups,
     cutover_journal,
+    forward_of,
     groups_of,
     prepare_journal,
     rollback_journal,
@@ -41,6 +43,28 @@ def test_groups_have_each_table_once_and_keep_joined_tables_together(
         place[one.table] == place[other] for one in tables for other in one.joined if other in known
     )
     assert sum(group.bytes for group in groups) == sum(sizes)
+
+
+@given(
+    *2 * [st.from_regex(r"[a-z0-9]{1,2}(_1|_2_back|_back|_fence|_copy){0,2}", fullmatch=True)],
+    st.integers(1, 11),
+    st.integers(1, 11),
+)
+def test_upgrades_of_different_names_have_no_object_in_common(
+    name: str, other: str, count: int, others: int
+) -> None:
+    def objects(names: Names, count: int) -> list[str]:
+        forward = [names.forward(number) for number in range(1, count + 1)]
+        return [*forward, *map(names.back, forward), names.copy]
+
+    own, theirs = Names(upgrade=name), Names(upgrade=other)
+    there = [*objects(own, count), *objects(theirs, others)]
+    if name != other:
+        assert own.fence != theirs.fence
+        assert {*objects(own, count)}.isdisjoint(objects(theirs, others))
+        assert own.own_in(there) == objects(own, count)
+        assert theirs.forward_in(there) == [theirs.forward(n) for n in range(1, others + 1)]
+        assert forward_of([], own.back_in(there)) == own.forward_in(there)
 
 
 def test_partitions_stay_together_and_their_root_is_not_copied() -> None:

@@ -292,7 +292,9 @@ FACTS = """
             AS database_settings,
         ARRAY(SELECT evtname::text FROM pg_event_trigger) AS event_triggers,
         ARRAY(SELECT pubname::text FROM pg_publication ORDER BY 1) AS publications,
-        ARRAY(SELECT DISTINCT subname::text FROM pg_stat_subscription ORDER BY 1) AS subscriptions,
+        ARRAY(SELECT subname::text FROM pg_subscription WHERE subdbid = pg_database.oid ORDER BY 1)
+            AS subscriptions,
+        ARRAY(SELECT subname::text FROM pg_subscription ORDER BY 1) AS all_subscriptions,
         ARRAY(SELECT quote_literal(gid) || ' in ' || quote_ident(database)
             FROM pg_prepared_xacts ORDER BY 1) AS prepared,
         ARRAY(SELECT pid || ' (' || application_name || '), '

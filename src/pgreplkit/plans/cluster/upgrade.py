@@ -76,24 +76,31 @@ class UpgradeStatus(Record):
     def lost_slots(self) -> tuple[str, ...]:
         """The slots without which replication cannot continue: dropped, or invalidated.
 
-        Those of the way back, after a cutover, end with "_back".
+        First those of the old server, then those of the new one for the way back.
         """
+        return tuple(slot for slots in self._lost.values() for slot in slots)
+
+    @property
+    def _lost(self) -> dict[str, list[str]]:
+        """The lost slots of each server."""
         # After a cutover the old server needs no slots for the new one.
         forward = [one for one in self.forward if one.state.subenabled]
-        return tuple(
-            one.state.subslotname
-            for one in (*forward, *self.back)
-            if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
-        )
+        return {
+            node: [
+                one.state.subslotname
+                for one in subscriptions
+                if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
+            ]
+            for node, subscriptions in ((OLD, forward), (NEW, self.back))
+        }
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for name in self.lost_slots:
-            is_back = name.endswith("_back")
-            node, remedy = (NEW, _LOST_BACK) if is_back else (OLD, _LOST_FORWARD)
-            text = f"slot {name} of the {node} server is missing or lost: {remedy}"
-            lines += wrapped(text, first="  ", then="    ")
+        for node, remedy in ((OLD, _LOST_FORWARD), (NEW, _LOST_BACK)):
+            for name in self._lost[node]:
+                text = f"slot {name} of the {node} server is missing or lost: {remedy}"
+                lines += wrapped(text, first="  ", then="    ")
         for node, is_fenced, disabled, subscriptions in (
             (OLD, self.old_is_fenced, self.old_disabled, self.back),
             (NEW, self.new_is_fenced, self.new_disabled, self.forward),
@@ -381,7 +388,7 @@ def cutover_journal(
         # The slow steps come before the fence.
         *(publish if way_back else ()),
         do.FenceTables(OLD, names.fence, fenced, hint),
-        do.WaitApplied(NEW, forward, map(str, left_out)),
+        do.WaitApplied(NEW, forward, map(str, left_out), forward),
         do.SetSequences(NEW, OLD),
         # From here on nothing comes from the old server, so that no change can come back to it.
         do.StopSubscriptions(NEW, forward),
@@ -414,7 +421,7 @@ def rollback_journal(
     hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
     steps: list[Step] = [
         do.FenceTables(NEW, names.fence, tables, hint),
-        do.WaitApplied(OLD, back, map(str, left_out)),
+        do.WaitApplied(OLD, back, map(str, left_out), forward),
         do.SetSequences(OLD, NEW),
         do.StopSubscriptions(OLD, back),
         # Both servers have the same rows now, and the old one gets no more from the new one.
