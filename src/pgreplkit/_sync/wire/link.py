@@ -19,16 +19,16 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    HOW_NAMES_ARE_WRITTEN,
     LIMIT_TRANSACTION,
     MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
-    SEARCH_PATH,
-    SET_SEARCH_PATH,
     SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
+    WRITE_NAMES,
 )
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
@@ -214,13 +214,15 @@ class Link:
 
     @contextmanager
     def qualified(self, operation: str, *, timeout: Timeout = 60.0) -> Iterator[Link]:
-        """Run the block with an empty search_path, so that the server qualifies all names."""
+        """Run the block such that the server qualifies all names, and quotes those that need it."""
         with self.transaction(operation, timeout=timeout) as within:
-            [before] = within.all(operation, SEARCH_PATH)
-            within.all(operation, SET_SEARCH_PATH, [""])
+            [before] = within.all(operation, HOW_NAMES_ARE_WRITTEN)
+            # With two servers, the same type would have two names otherwise.
+            within.all(operation, WRITE_NAMES, ["", "off"])
             yield within
-            # Restore the search_path of the caller's transaction.
-            within.all(operation, SET_SEARCH_PATH, [before["path"]])
+            # Restore the settings of the caller's transaction.
+            settings = [before["path"], before["quotes_all"]]
+            within.all(operation, WRITE_NAMES, settings)
 
     def run(
         self,

@@ -11,7 +11,9 @@ from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import (
     KEY_NEEDED,
     KEY_REMEDY,
+    NO_RULES,
     identities_found,
+    rules_remedy,
     unique_besides_key,
     unset_identities,
 )
@@ -55,6 +57,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield from _partitioned(table, facts)
         yield from _unlogged(table, facts)
         yield from _inherited(table, facts)
+        yield from _rules(table, facts)
         yield from _triggers(table, facts)
         yield checked(
             f"table {table}",
@@ -227,6 +230,19 @@ def _inherited(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             needed="a mesh with all tables that inherit: their rows are rows of the table, and are"
             " neither copied nor sent otherwise",
             remedy=f"add {', '.join(listed)} to tables=",
+        )
+
+
+def _rules(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    ruled = {name: own for name, own in held.items() if own is not None and own.rules}
+    if ruled:
+        yield checked(
+            f"rules of {table}",
+            ok=False,
+            observed="; ".join(f"{', '.join(own.rules)} on {name}" for name, own in ruled.items()),
+            needed=NO_RULES,
+            remedy="; ".join(dict.fromkeys(map(rules_remedy, ruled.values()))),
         )
 
 
