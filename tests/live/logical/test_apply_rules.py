@@ -340,11 +340,7 @@ def test_a_row_that_fits_again_is_inserted_if_its_large_values_are_sent(
 
 
 @pytest.mark.pg(">=10")
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"group": 20}, {"tables": {"u": TableRule(change=lambda row: {"name": row["name"]})}}],
-    ids=["single", "group", "rule"],
-)
+@pytest.mark.parametrize("options", [{}, {"group": 20}], ids=["single", "group"])
 def test_rows_are_found_whose_unique_columns_are_null(two: Pair, options: dict[str, Any]) -> None:
     for each in (two.publisher, two.subscriber):
         each.run(
