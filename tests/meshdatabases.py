@@ -11,6 +11,13 @@ from pgreplkit.mesh import Mesh
 
 SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 """The settings of a server whose databases can be nodes."""
+LEFT = """
+    SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
+        (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),
+        (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'),
+        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy)
+"""
+"""The numbers of objects of a mesh that a node has."""
 
 
 def mesh_of(

@@ -6,10 +6,11 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
 from threading import Event
+from types import coroutine
 
 import pytest
 
@@ -80,6 +81,26 @@ def test_a_coroutine_is_run_by_the_async_classes_only() -> None:
     assert asyncio.run(async_io.failure_of_hook(hook, 10)) is None
     assert isinstance(sync_io.failure_of_hook(hook, 10), TypeError)
     assert ends == ["end"]
+
+
+def test_a_generator_is_an_error_because_nothing_of_it_has_run() -> None:
+    async def later() -> AsyncIterator[None]:
+        yield
+
+    for hook in (lambda: (one for one in "abc"), later):
+        for failure in (
+            sync_io.failure_of_hook(hook, None),
+            sync_io.failure_of_hook(hook, 10),
+            asyncio.run(async_io.failure_of_hook(hook, 10)),
+        ):
+            assert isinstance(failure, TypeError)
+            assert "generator" in str(failure)
+
+    @coroutine
+    def awaitable() -> Iterator[None]:
+        yield
+
+    assert asyncio.run(async_io.failure_of_hook(awaitable, 10)) is None
 
 
 def test_a_hook_that_hangs_ends_with_its_timeout() -> None:

@@ -23,6 +23,8 @@ from pgreplkit.errors.apply import is_of_a_change
         ("P0001", (False, False, True)),
         # A value that is too large for an index of the subscriber.
         ("54000", (False, False, True)),
+        # TRUNCATE of a table to which others refer.
+        ("0A000", (False, False, True)),
         # Every other transaction would be refused, too.
         ("53100", (False, False, False)),
         ("42501", (False, False, False)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pgoutputs as po
-from applyfacts import TEXT, column, dumped, target, transaction
+from applyfacts import INT, TEXT, column, dumped, target, transaction
 from applyplans import planned, planner
 from deltafacts import statements
 
@@ -23,11 +25,33 @@ def test_an_unsent_value_is_left_alone() -> None:
     assert planned(po.update(1, ..., 3)) == [(Kind.UPDATE, [b"1", b"3"])]
 
 
+def steps_with_identity(name: str, *, is_constant: bool = False) -> list[tuple[str, list[Any]]]:
+    """Return the SQL and the parameters of a change of the key, with an unsent value."""
+    columns = (("id", INT), ("name", TEXT), ("n", INT), ("own", INT))
+    own = target(*(column(each, oid, identity="a" * (each == name)) for each, oid in columns))
+    rule = TableRule(constants={"own": 7}) if is_constant else None
+    [change] = transaction(po.update(3, ..., 2, key=[1, None, None])).changes()
+    steps = planner(rule, own).steps(change)
+    return [(statement.sql, [*values]) for statement, values, _ in steps]
+
+
 def test_an_identity_column_whose_value_changes_is_inserted_again() -> None:
-    own = target(column("id", not_null=True, identity="a"), column("name", TEXT), column("n"))
-    plan = planner(own=own)
-    [change] = transaction(po.update(3, "b", 2, key=[1, None, None])).changes()
-    assert [statement.kind for statement, _, _ in plan.steps(change)] == [Kind.DELETE, Kind.INSERT]
+    [(sql, values)] = steps_with_identity("id")
+    assert "INSERT INTO public.t (id, name, n, own) OVERRIDING SYSTEM VALUE" in sql
+    # What was not sent, and what only the subscriber has, is that of the row before.
+    assert "SELECT $2, gone.name, $3, gone.own FROM gone" in sql
+    assert values == [b"1", b"3", b"2"]
+
+
+def test_an_identity_column_of_which_no_old_value_was_sent_stays() -> None:
+    [(sql, values)] = steps_with_identity("n")
+    assert sql == "UPDATE ONLY public.t AS t SET id = $2 WHERE t.id = $1"
+    assert values == [b"1", b"3"]
+
+
+def test_an_identity_column_that_is_a_constant_stays() -> None:
+    [(sql, _)] = steps_with_identity("own", is_constant=True)
+    assert sql.startswith("UPDATE")
 
 
 def raw(*values: bytes | None) -> RawValues:

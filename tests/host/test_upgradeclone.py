@@ -34,3 +34,19 @@ def test_as_root_the_parent_directory_must_belong_to_another_account(tmp_path: P
     if is_root:
         os.chown(parent, 65534, 65534)
         assert clone.root_folder() == ""
+
+
+def test_libraries_that_the_new_version_lacks_are_found(tmp_path: Path) -> None:
+    bindir, libraries = tmp_path / "bin", tmp_path / "lib"
+    for folder in (bindir, libraries):
+        folder.mkdir()
+    bindir.joinpath("pg_ctl").touch(0o755)
+    clone = CloneDirectories.at(tmp_path / "shop", bindir=bindir, old_bindir=bindir, settings=None)
+    assert clone.missing_libraries([]) is None
+    config = bindir / "pg_config"
+    config.write_text(f"#!/bin/sh\necho {libraries}\n")
+    config.chmod(0o755)
+    for name in ("citext.so", "hstore.dylib", "whole.so", "own.so"):
+        libraries.joinpath(name).touch()
+    names = ["$libdir/citext", "$libdir/hstore", "whole.so", f"{libraries}/own", "$libdir/postgis"]
+    assert clone.missing_libraries(names) == ["$libdir/postgis"]

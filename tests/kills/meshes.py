@@ -1,8 +1,9 @@
 """Write on all nodes of meshes, and kill servers and appliers: ``meshes.py [runs] [seed] [PG …]``.
 
-Each run has 2 to 4 nodes of random major versions; some of them may join or leave while the others
-write. At the end the rows of all nodes are compared, and every insert that a server acknowledged
-must be on all of them. Each transaction also adds 1 to a delta column: the sum is their number.
+Each run has 2 to 4 nodes of random major versions; some of them may join, leave and return while
+the others write. At the end the rows of all nodes are compared, and every insert that a server
+acknowledged must be on all of them. Each transaction also adds 1 to a delta column: the sum is
+their number.
 """
 
 from __future__ import annotations
@@ -106,11 +107,11 @@ class Writer(threading.Thread):
 
 
 class Process:
-    """All streams of a mesh as a process, started again whenever it has ended."""
+    """All streams of a mesh, or those to one node, as a process."""
 
-    def __init__(self, nodes: dict[str, str]) -> None:
+    def __init__(self, nodes: dict[str, str], node: str = "") -> None:
         pairs = [f"{name}={conninfo}" for name, conninfo in nodes.items()]
-        self._command = [sys.executable, __file__, "--run", *pairs]
+        self._command = [sys.executable, __file__, "--run", node, *pairs]
         self.start()
 
     def start(self) -> None:
@@ -130,7 +131,10 @@ def mesh_of(nodes: dict[str, str]) -> Mesh:
 
 
 class Run:
-    """One mesh with its writers; every second one is run by a role that is no superuser."""
+    """One mesh with its writers; every second one is run by a role that is no superuser.
+
+    Some have one process for all streams, others one for each node.
+    """
 
     def __init__(self, servers: list[Node], number: int, chance: random.Random) -> None:
         self.number, self.chance = number, chance
@@ -144,6 +148,7 @@ class Run:
             self.joining = []
         self.nodes = self._databases()
         self.writers: dict[str, list[Writer]] = {}
+        self.begun = 0
 
     def _databases(self) -> dict[str, str]:
         owned, nodes = {}, {}
@@ -153,6 +158,7 @@ class Run:
             owned[name] = make_conninfo(server.conninfo, dbname=f"run{self.number}")
             execute(owned[name], *SETUP)
             nodes[name] = make_conninfo(owned[name], user=ROLE, password=ROLE)
+        self.owned = owned
         if self.number % 2:
             return owned
         for name, statements in mesh_of(owned).setup_sql(ROLE).nodes.items():
@@ -163,7 +169,8 @@ class Run:
         chance = self.chance
         first = {name: self.nodes[name] for name in self.nodes if name not in self.joining}
         mesh_of(first).plan_create().run()
-        self.process = Process(self.nodes)
+        each = [*self.nodes] if chance.random() < 0.5 else [""]
+        self.processes = [Process(self.nodes, node) for node in each]
         self.mesh = mesh_of(self.nodes)
         try:
             for name in first:
@@ -176,13 +183,15 @@ class Run:
                 self.write(name)
                 self.kill_one()
             time.sleep(0.5)
+            acknowledged = set[str]()
             if len(self.nodes) > 2 and chance.random() < 0.5:
                 leaving = chance.choice([*self.nodes])
                 acknowledged = self.stop(leaving)
                 self.perform("leave", functools.partial(self.leave, leaving))
-                del self.nodes[leaving]
-            else:
-                acknowledged = set()
+                if chance.random() < 0.5 and self.may_join(leaving):
+                    self.return_to_mesh(leaving)
+                else:
+                    del self.nodes[leaving]
             acknowledged |= self.stop(*self.writers)
             # A member that this object does not know would be an error.
             self.mesh = mesh_of(self.nodes)
@@ -190,7 +199,8 @@ class Run:
             self.compare(acknowledged)
         finally:
             self.stop(*self.writers)
-            self.process.kill()
+            for process in self.processes:
+                process.kill()
         self.killed["transactions"] = len(acknowledged)
         versions = ", ".join(str(server.version) for server in self.servers.values())
         print(f"run {self.number} on {versions}: {dict(self.killed)}, no row differs", flush=True)
@@ -199,8 +209,10 @@ class Run:
         return self.killed
 
     def write(self, node: str) -> None:
+        self.begun += 1
         self.writers[node] = [
-            Writer(self.nodes[node], f"{node}{copy}", self.number) for copy in range(WRITERS)
+            Writer(self.nodes[node], f"{node}{self.begun}{copy}", self.number)
+            for copy in range(WRITERS)
         ]
         for writer in self.writers[node]:
             writer.start()
@@ -215,15 +227,32 @@ class Run:
         return {entry for writer in stopped for entry in writer.acknowledged}
 
     def kill_one(self) -> None:
-        self.process.ensure()
+        for process in self.processes:
+            process.ensure()
         who = self.chance.choice(["mesh", *self.writers])
         self.killed["mesh" if who == "mesh" else "server"] += 1
         if who == "mesh":
-            self.process.kill()
-            self.process.start()
+            process = self.chance.choice(self.processes)
+            process.kill()
+            process.start()
         else:
             self.servers[who].stop("immediate")
             self.servers[who].start()
+
+    def may_join(self, name: str) -> bool:
+        """Return whether a node decides ties as the others do."""
+        first = [*self.servers][: 2 if self.joining else None]
+        by_rank = all(self.servers[node].major >= 14 for node in first)
+        return not by_rank or self.servers[name].major >= 14
+
+    def return_to_mesh(self, name: str) -> None:
+        """Let a node that has left join again, while the others write."""
+        execute(self.owned[name], "TRUNCATE t, log, counter")
+        if self.owned[name] != self.nodes[name]:
+            execute(self.owned[name], *mesh_of(self.owned).setup_sql(ROLE).nodes[name])
+        self.perform("return", functools.partial(self.join, name))
+        self.write(name)
+        self.kill_one()
 
     def join(self, name: str, journal: str) -> Plan:
         donor = self.chance.choice([*self.writers])
@@ -294,7 +323,8 @@ def remove(server: Node, database: str) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--run"]:
-        mesh_of(dict(pair.split("=", 1) for pair in sys.argv[2:])).run()
+        mesh = mesh_of(dict(pair.split("=", 1) for pair in sys.argv[3:]))
+        (mesh.node(sys.argv[2]) if sys.argv[2] else mesh).run()
         return
     runs, seed = (int(word) for word in [*sys.argv[1:3], *["10", "1"][len(sys.argv) - 1 :]])
     versions = [int(word) for word in sys.argv[3:]] or [18, 17, 16]

@@ -63,6 +63,21 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots
     UNION ALL SELECT roname FROM pg_replication_origin"""
 
 
+CATALOGS = """
+    SELECT 'relation', format('%s: %s', oid::regclass, relreplident) FROM pg_class
+    UNION ALL SELECT 'trigger', format('%s of %s: %s', tgname, tgrelid::regclass, tgenabled)
+        FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT 'function', oid::regprocedure::text FROM pg_proc
+    UNION ALL SELECT 'schema', nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'
+    UNION ALL SELECT 'comment', description FROM pg_description WHERE objoid >= 16384
+    UNION ALL SELECT 'subscription', format('%s: %s', subname, subenabled) FROM pg_subscription
+    UNION ALL SELECT 'publication', pubname FROM pg_publication
+    UNION ALL SELECT 'slot', slot_name FROM pg_replication_slots
+    UNION ALL SELECT 'origin', roname FROM pg_replication_origin
+"""
+"""All that an operation may create or change, without rows and sequences."""
+
+
 ENDS = {
     "prepare": UpgradePhase.PREPARED,
     "cutover": UpgradePhase.CUT_OVER,
@@ -301,9 +316,12 @@ def undo_everywhere(run: Run, what: str, *, refusing: bool) -> int:
     steps = run.plan(what, resumed=False).steps
     open_one, other = (run.old, run.new) if what == "cutover" else (run.new, run.old)
     final = next(number for number, step in enumerate(steps) if step.is_final)
+    before = [catalogs(run.old), catalogs(run.new)]
     # Once the last of them is done, the final step may have been begun.
     for stop in range(2 * final - 1):
         journal = stop_and_undo(run, what, stop)
+        for was, server in zip(before, (run.old, run.new), strict=True):
+            assert catalogs(server) == was, (stop, was ^ catalogs(server))
         if refusing:
             refuse_stale(run, what, journal)
         with psycopg.connect(open_one, autocommit=True) as connection:
@@ -314,9 +332,6 @@ def undo_everywhere(run: Run, what: str, *, refusing: bool) -> int:
                 raise AssertionError("both servers accept writes")
             except psycopg.errors.ReadOnlySqlTransaction:
                 pass
-        if what == "cutover":
-            left = objects(run.new)
-            assert not [name for name in left if name.endswith("_back")], left
         undone += 1
     return undone
 
@@ -324,14 +339,17 @@ def undo_everywhere(run: Run, what: str, *, refusing: bool) -> int:
 def undo_preparation(run: Run) -> int:
     """Stop a preparation before and after each step, and undo it: no object is left."""
     stops = range(2 * len(run.plan("prepare", resumed=False).steps))
+    before = catalogs(run.old)
     for stop in stops:
         stop_and_undo(run, "prepare", stop)
-        assert not objects(run.old), (stop, objects(run.old))
+        assert catalogs(run.old) == before, (stop, before ^ catalogs(run.old))
         if run.directory:
             files = [*Path(run.directory).glob("*"), *Path(f"{run.directory}.copy").glob("*")]
             assert not files, (stop, files)
             continue
-        assert not objects(run.new), (stop, objects(run.new))
+        # The copied schema stays.
+        left = [one for one in catalogs(run.new) if one[0] == "comment" or "shop" in one[1]]
+        assert not left + objects(run.new), (stop, left, objects(run.new))
         with psycopg.connect(run.new, autocommit=True) as connection:
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return len(stops)
@@ -341,6 +359,12 @@ def objects(conninfo: str) -> list[str]:
     """Return the objects of an upgrade that a server has."""
     with psycopg.connect(conninfo) as connection:
         return [str(name) for (name,) in connection.execute(LEFT.encode()).fetchall()]
+
+
+def catalogs(conninfo: str) -> set[tuple[str, str]]:
+    """Return all that a server has."""
+    with psycopg.connect(conninfo) as connection:
+        return {*connection.execute(CATALOGS.encode()).fetchall()}
 
 
 def rows_of(conninfo: str) -> list[tuple[int, int, int]]:

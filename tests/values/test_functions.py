@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from operator import itemgetter
 
@@ -27,6 +28,19 @@ class Later:
         return row
 
 
+def one_by_one(row: object) -> Iterator[object]:
+    yield row
+
+
+async def later_one_by_one(row: object) -> AsyncIterator[object]:
+    yield row
+
+
+class OneByOne:
+    def __call__(self, row: object) -> Iterator[object]:
+        yield row
+
+
 @pytest.mark.parametrize(
     "function",
     [len, bool, itemgetter("a"), Method().one, Method(), partial(Method(), other=1), lambda *a: a],
@@ -45,6 +59,10 @@ def test_functions_of_one_argument_are_taken(function: object) -> None:
         (Method.one, "missing a required argument: 'row'"),
         (later, "an ordinary function, not an async one"),
         (Later(), "an ordinary function, not an async one"),
+        (one_by_one, "an ordinary function, not one with yield"),
+        (partial(one_by_one), "an ordinary function, not one with yield"),
+        (later_one_by_one, "an ordinary function, not one with yield"),
+        (OneByOne(), "an ordinary function, not one with yield"),
     ],
 )
 def test_other_functions_are_refused(function: object, problem: str) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
-from inspect import isawaitable
+from inspect import isasyncgen, isawaitable, isgenerator
 from threading import Thread
 from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakMethod
@@ -191,6 +191,8 @@ async def failure_of_hook(
 ) -> BaseException | None:
     """Run a caller's hook, and await its result if it is awaitable; return what it raises.
 
+    A TypeError is returned for a generator, which no one would run.
+
     Raises: TimeoutError if it has not ended in time; a function may still run in its thread then.
     """
     job = asyncio.ensure_future(_failure_of_hook(call))
@@ -223,6 +225,8 @@ async def _failure_of_hook(call: Callable[[], object]) -> BaseException | None:
     try:
         if isawaitable(result):
             await result
+        elif isgenerator(result) or isasyncgen(result):
+            raise TypeError("the hook returned a generator, of which nothing has run")
     except BaseException as raised:
         return raised
     return error

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, suppress
 from errno import EBADF
-from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from inspect import isasyncgen, isawaitable, iscoroutine, iscoroutinefunction, isgenerator
 from queue import Empty, SimpleQueue
 from select import POLLIN, POLLNVAL, POLLOUT, poll
 from threading import Event, Lock as Lock, RLock, Semaphore, Thread
@@ -169,7 +169,8 @@ def _beating(beat: WeakMethod[Callable[[], None]], interval: float, closed: Even
 def failure_of_hook(call: Callable[[], object], timeout: float | None) -> BaseException | None:
     """Call a caller's hook, in a thread if its time is limited; return what it raises.
 
-    A TypeError is returned for a coroutine, which the sync classes do not run.
+    A TypeError is returned for a coroutine, which the sync classes do not run, and for a
+    generator.
 
     Raises: TimeoutError if it has not ended in time; it may still run then.
     """
@@ -189,6 +190,8 @@ def _failure_of_hook(call: Callable[[], object]) -> BaseException | None:
             result.close()
         if isawaitable(result):
             raise TypeError("the hook returned a coroutine, which only the async classes run")
+        if isgenerator(result) or isasyncgen(result):
+            raise TypeError("the hook returned a generator, of which nothing has run")
     except BaseException as error:
         return error
     return None

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.apply.shape import Match
-from pgreplkit.apply.statements import Kind, Parameters, Statement, equals, is_same
+from pgreplkit.apply.statements import (
+    FAILS_WITHOUT_ROW,
+    Kind,
+    Parameters,
+    Statement,
+    equals,
+    is_same,
+)
 from pgreplkit.errors import SchemaMismatch
 
-INSISTING = "WITH done AS ({} RETURNING 1) SELECT nullif(1 / count(*), 1)::text FROM done"
+INSISTING = f"WITH done AS ({{}} RETURNING 1) {FAILS_WITHOUT_ROW}"
 """Fails if an UPDATE found no row; returns NULL otherwise. After a failure the transaction is
 applied change by change, where the function can be called."""
 

@@ -248,6 +248,11 @@ class ApplySettings:
         rule = self.rules.get(table)
         return table if rule is None or rule.to is None else rule.to
 
+    def reads_rows(self, table: TableName) -> bool:
+        """Return whether a function of the table's rule reads its rows."""
+        rule = self.rules.get(table)
+        return rule is not None and rule.needs_rows
+
     def insist_on_deltas(self, tables: Sequence[TableName]) -> None:
         """Refuse delta columns of a table to which no changes are applied.
 

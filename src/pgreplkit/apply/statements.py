@@ -14,6 +14,8 @@ from pgreplkit.catalog.logical.keytypes import whole_type
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 TIMESTAMPTZ = 1184
+FAILS_WITHOUT_ROW = "SELECT nullif(1 / count(*), 1)::text FROM done"
+"""Returns NULL if the statement ``done`` of a WITH list has changed a row, and fails otherwise."""
 
 
 class Kind(Enum):
@@ -269,6 +271,53 @@ class Statements:
             several=None,
             needs_row=False,
             types=parameters.types(types) * rows,
+        )
+
+    def move(
+        self,
+        unsent: frozenset[int] = frozenset(),
+        *,
+        same: Callable[[Parameters], str] | None = None,
+    ) -> Statement:
+        """Return the statement that deletes a row, and inserts it with its new values.
+
+        It does what an UPDATE would do if it could set a column GENERATED ALWAYS AS IDENTITY: other
+        columns, as those at the positions ``unsent``, keep their values.
+
+        Values: the old row, the new row, the constants. With ``same``, as in ``update``, the
+        statement fails if no row is found.
+        """
+        match = self._match
+        shift = match.width
+        sent = {
+            one.column.name: one.position + shift
+            for one in match.written
+            if one.position not in unsent
+        }
+        where = self._where(shift)
+        used = {*sent.values()} | {at for _, at in where}
+        if same is not None:
+            used |= {one.position for one in match.written if one.position < match.width}
+        parameters = Parameters(used, match.width + shift + len(match.constants))
+        condition = self._condition(where, parameters)
+        if same is not None:
+            condition += f" AND {same(parameters)}"
+        names = [column.name for column in match.target.columns if not column.is_generated]
+        quoted = {name: quote_identifier(name) for name in names}
+        values = ", ".join(
+            parameters[sent[name]] if name in sent else f"gone.{quoted[name]}" for name in names
+        )
+        gone = f"gone AS (DELETE FROM {self._only} AS t WHERE {condition} RETURNING t.*)"
+        insert = (
+            f"INSERT INTO {self._table} ({', '.join(quoted.values())}) OVERRIDING SYSTEM VALUE"
+            f" SELECT {values} FROM gone"
+        )
+        sql = f"WITH {gone} {insert}"
+        if same is not None:
+            sql = f"WITH {gone}, done AS ({insert} RETURNING 1) {FAILS_WITHOUT_ROW}"
+        key = parameters.of(where)
+        return self._statement(
+            Kind.UPDATE, sql, parameters, needs_row=same is None, key=key, shift=shift
         )
 
     def delete(self, *, needs_row: bool = True) -> Statement:

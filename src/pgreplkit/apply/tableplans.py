@@ -37,6 +37,8 @@ class TablePlan:
     ) -> None:
         self.match: Match = matched
         self.rule: TableRule = rule
+        self.last_change: tuple[RawValues, RawValues] | None = None
+        """The last row that the rule's ``change`` was called with, and what it returned."""
         self.dump: Dump = dump
         self.constants: list[Octets] = [*matched.constants]
         self.constant_formats: list[int] = [TEXT] * len(self.constants)
@@ -46,7 +48,9 @@ class TablePlan:
         self.is_plain: bool = not rule.needs_rows
         """Whether each change is one statement that takes the values as they were sent."""
         self.has_constants: bool = bool(self.constants)
-        self._always = [one.position for one in matched.identity_always]
+        # The constants of a row stay as they are.
+        places = (one.position for one in matched.identity_always)
+        self._always = [at for at in places if at < matched.width]
 
     @cached_property
     def computed(self) -> tuple[int, ...]:
@@ -102,10 +106,10 @@ class TablePlan:
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
-        if old is not None and any(old[0][at] != values[at] for at in self._always):
-            # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
-            return [self.delete(old), self.insert(values, formats)]
         unsent = _unsent(formats)
+        if old is not None and self._sets_identity(old, values):
+            moving = self._get(("move", unsent), lambda: self._statements.move(unsent))
+            return [self._bound(moving, [*old[0], *values], [*old[1], *formats])]
         has_old = old is not None
         # Without a closure, which would be made for each change.
         shape = "update", has_old, unsent, needs_row
@@ -116,6 +120,13 @@ class TablePlan:
         if old is not None:
             values, formats = [*old[0], *values], [*old[1], *formats]
         return [self._bound(statement, values, formats)]
+
+    def _sets_identity(self, old: RawValues, values: Sequence[Octets]) -> bool:
+        """Return whether a column GENERATED ALWAYS AS IDENTITY changes, which UPDATE cannot set.
+
+        These columns are NOT NULL, so that an old value of None was not sent.
+        """
+        return any(old[0][at] not in (None, values[at]) for at in self._always)
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
@@ -295,10 +306,13 @@ class MergedPlan(TablePlan):
         if old is None:
             return super().update(old, new, needs_row=needs_row)
         values, formats = self._whole(old, new)
-        statement = self._get("insisting", self._insisting)
+        moves = self._sets_identity(old, values)
+        statement = self._get(("insisting", moves), lambda: self._insisting(moves=moves))
         return [self._bound(statement, [*old[0], *values], [*old[1], *formats])]
 
-    def _insisting(self) -> Statement:
+    def _insisting(self, *, moves: bool) -> Statement:
+        if moves:
+            return self._statements.move(same=self._same)
         statement = self._statements.update(has_old=True, same=self._same)
         return attrs.evolve(statement, sql=INSISTING.format(statement.sql))
 

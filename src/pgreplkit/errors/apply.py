@@ -8,6 +8,7 @@ from pgreplkit.errors.server import INSUFFICIENT_PRIVILEGE, PROTOCOL_VIOLATION, 
 
 _OF_A_CHANGE = (
     PROTOCOL_VIOLATION,
+    "0A",
     "21",
     "22",
     "23",
@@ -21,8 +22,8 @@ _OF_A_CHANGE = (
     "P0",
 )
 """Errors, and classes of errors, that the data, a constraint or a trigger causes; the first one
-also stands for a binary value that is too short for its type, and 54 for one that is too large for
-an index."""
+also stands for a binary value that is too short for its type, 54 for one that is too large for an
+index, and 0A for the TRUNCATE of a table to which others refer."""
 
 
 def is_of_a_change(sqlstate: str | None) -> bool:

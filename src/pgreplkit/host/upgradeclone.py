@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -39,6 +39,8 @@ from pgreplkit.values.timeline import TimelineHistory
 
 DEFAULT_PORT = "5432"
 _CONTROL = "global/pg_control"
+_LIBRARIES = ("", ".so", ".dylib")
+"""The suffixes of a library, which a function may leave out."""
 
 
 @attrs.frozen
@@ -84,6 +86,24 @@ class CloneDirectories:
             "bindir": program_major(self.new, "pg_upgrade"),
             "old_bindir": program_major(self.copy, "postgres"),
         }
+
+    def missing_libraries(self, names: Sequence[str]) -> list[str] | None:
+        """Return the libraries of functions in C that the new version lacks.
+
+        None if its directory is unknown, because ``bindir`` has no pg_config.
+        """
+        lines: list[str] = []
+        try:
+            self.new.run("pg_config", ["--pkglibdir"], on_line=lines.append)
+        except ControlFailed:
+            return None
+        # A name without a directory is found in the same one by default.
+        found = {name: Path(lines[-1], name.removeprefix("$libdir/")) for name in names}
+        return [
+            name
+            for name, path in found.items()
+            if not any(Path(f"{path}{suffix}").exists() for suffix in _LIBRARIES)
+        ]
 
     def reads_xml(self) -> bool:
         """Return whether the new server's program was built with libxml.

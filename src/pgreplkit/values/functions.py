@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction, signature
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 
 from pgreplkit._text import counted
 
@@ -21,11 +21,19 @@ def insist_on_function(function: object, name: str, *, takes: int) -> None:
     insist_on_arguments(function, name, takes=takes)
 
 
+def _is_generator(function: object) -> bool:
+    """Return whether a function has a yield."""
+    return isgeneratorfunction(function) or isasyncgenfunction(function)
+
+
 def insist_on_arguments(function: Callable[..., object], name: str, *, takes: int) -> None:
-    """Refuse a function that does not take that number of arguments.
+    """Refuse a function that does not take that number of arguments, or that has a yield.
 
     Raises: TypeError.
     """
+    # A call of it runs nothing.
+    if any(map(_is_generator, (function, type(function).__call__))):
+        raise TypeError(f"{name} must be an ordinary function, not one with yield")
     try:
         signature(function).bind(*range(takes))
     except ValueError:

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
 from pgreplkit.catalog.server.access import HBA_RULES
-from pgreplkit.errors import PlanRefused
+from pgreplkit.errors import ConnectionFailed, PlanRefused
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
@@ -71,6 +71,29 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     lab = clusters.lab
     settings = {"wal_level": "logical", "autovacuum": "off", "max_prepared_transactions": "2"}
     old = lab.primary(version=major, settings=settings)
+    empty = lab.root / f"{old.name}.empty"
+    async with await colour.primary(old.conninfo) as primary:
+        kind = UpgradeClone if colour.name == "sync" else AsyncUpgradeClone
+
+        def clone_to(conninfo: str) -> AsyncUpgradeClone:
+            programs = complete(lab, 18).bindir
+            clone: AsyncUpgradeClone = colour.bound(
+                kind(
+                    inner(primary),  # type: ignore[arg-type]
+                    conninfo,
+                    name="shop",
+                    directory=empty,
+                    bindir=programs,
+                    old_bindir=programs,
+                )
+            )
+            return clone
+
+        with pytest.raises(ConnectionFailed, match="is malformed") as malformed:
+            clone_to("host=db2 secret")
+        assert "secret" not in str(malformed.value)
+        with pytest.raises(PlanRefused, match="tables: 0 tables to copy"):
+            await (await clone_to(old.conninfo).plan_prepare()).run()
     # Without a key, so that a row that comes twice is not an error.
     run(old, "CREATE TABLE notes (v text)")
     run(old, "ALTER TABLE notes REPLICA IDENTITY FULL")
@@ -100,11 +123,22 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
             )
         )
         run(old, "CREATE TABLE docs (id int PRIMARY KEY, doc xml)")
+        # Of an extension whose package the new version lacks, and of one that it has.
+        for function, library in (("gone", "postgis-3"), ("handler", "plpgsql")):
+            run(
+                old,
+                f"CREATE FUNCTION {function}() RETURNS language_handler LANGUAGE c"
+                " AS '$libdir/plpgsql', 'plpgsql_call_handler'",
+            )
+            changed = f"UPDATE pg_proc SET probin = '$libdir/{library}'"
+            run(old, f"{changed} WHERE proname = '{function}'")
         # The type exists in builds without libxml, too, and its values can be neither sent nor
         # received.
-        with pytest.raises(PlanRefused, match=r"XML columns: public\.docs"):
+        refused = r"(?s)XML columns: public\.docs.*libraries: \$libdir/postgis-3;"
+        with pytest.raises(PlanRefused, match=refused):
             await (await clone.plan_prepare()).run()
         run(old, "DROP TABLE docs")
+        run(old, "DROP FUNCTION gone()")
         await (await clone.plan_prepare()).run(watch)
         (tmp_path / "journal.json").rename(tmp_path / "kept.json")
         second = await clone.plan_prepare()

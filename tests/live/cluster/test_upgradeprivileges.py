@@ -21,6 +21,10 @@ _NEWER = {14: 17}
 OBJECTS = (
     "CREATE SCHEMA app",
     "CREATE TABLE app.orders (id serial PRIMARY KEY, name text, total int)",
+    # A partition has an owner of its own.
+    "CREATE TABLE app.days (day int NOT NULL) PARTITION BY RANGE (day)",
+    "CREATE TABLE app.day1 PARTITION OF app.days FOR VALUES FROM (1) TO (2)",
+    "ALTER TABLE app.day1 ADD PRIMARY KEY (day)",
     "CREATE VIEW app.names AS SELECT name FROM app.orders",
     "CREATE FUNCTION app.total(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE AGGREGATE app.rows(*) (sfunc = int8inc, stype = int8, initcond = '0')",
@@ -39,6 +43,8 @@ STATEMENTS = [
     "ALTER FUNCTION app.rows() OWNER TO shopkeeper",
     "ALTER FUNCTION app.total(integer) OWNER TO shopkeeper",
     "ALTER SCHEMA app OWNER TO shopkeeper",
+    "ALTER TABLE app.day1 OWNER TO shopkeeper",
+    "ALTER TABLE app.days OWNER TO shopkeeper",
     "ALTER TABLE app.orders OWNER TO shopkeeper",
     "ALTER TYPE app.amount OWNER TO shopkeeper",
     "ALTER VIEW app.names OWNER TO shopkeeper",
@@ -57,6 +63,8 @@ STATEMENTS = [
     "REVOKE EXECUTE ON FUNCTION app.total(integer) FROM PUBLIC",
     "REVOKE USAGE ON TYPE app.state FROM PUBLIC",
 ]
+GENERATED = "CREATE TABLE app.sums (id int PRIMARY KEY, n int GENERATED ALWAYS AS (id) STORED)"
+OF_GENERATED = ["ALTER TABLE app.sums OWNER TO shopkeeper"]
 OF_PROCEDURE = [
     "ALTER PROCEDURE app.clean(integer) OWNER TO shopkeeper",
     "GRANT EXECUTE ON PROCEDURE app.clean(integer) TO clerk",
@@ -105,8 +113,12 @@ def test_each_missing_privilege_has_the_statement_that_grants_it(
     pair: tuple[Database, Database],
 ) -> None:
     old, new = pair
-    wanted = [*STATEMENTS, *(OF_PROCEDURE if old.node.major >= 11 else ())]
-    old.run(*OBJECTS, *([PROCEDURE] if old.node.major >= 11 else ()))
+    wanted, objects = [*STATEMENTS], [*OBJECTS]
+    for since, statement, owners in ((11, PROCEDURE, OF_PROCEDURE), (12, GENERATED, OF_GENERATED)):
+        if old.node.major >= since:
+            objects.append(statement)
+            wanted += owners
+    old.run(*objects)
     old.run(*sorted(one.replace("{}", old.name) for one in wanted))
     programs = new.node.installation.bindir
     with Primary.connect(old.conninfo) as source, Primary.connect(new.conninfo) as target:

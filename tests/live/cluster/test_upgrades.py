@@ -48,6 +48,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     FenceTables,
     MakeBackSlots,
     OpenTables,
+    PublishTables,
     Redirect,
     RemoveFence,
     SetSequences,
@@ -55,6 +56,7 @@ from pgreplkit.plans.cluster.upgradesteps import (
     Subscribe,
     SubscribeBack,
     WaitApplied,
+    WaitCopied,
 )
 from pgreplkit.rows import Finding, RowDiff, Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgrade, Upgrade, UpgradePhase
@@ -101,6 +103,7 @@ async def opened(
     folder: Path,
     timeout: float = 60.0,
     replication: dict[str, str] | None = None,
+    name: str = "shop",
 ) -> AsyncIterator[AsyncUpgrade]:
     async with both(sides, colour) as (old, new):
         kind = Upgrade if colour.name == "sync" else AsyncUpgrade
@@ -108,7 +111,7 @@ async def opened(
         upgrade = kind(
             inner(old),  # type: ignore[arg-type]
             inner(new),  # type: ignore[arg-type]
-            name="shop",
+            name=name,
             journal=file,
             replication=replication,
             timeout=timeout,
@@ -330,9 +333,13 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             new.run("GRANT pg_create_subscription TO mover")
             assert await problems() == {}
         # The tables of a superuser are for superusers.
-        old.run("ALTER TABLE orders OWNER TO postgres")
+        old.run(
+            "ALTER TABLE orders OWNER TO postgres",
+            "CREATE TABLE days (day int NOT NULL) PARTITION BY RANGE (day)",
+            "CREATE TABLE day1 PARTITION OF days FOR VALUES FROM (1) TO (2)",
+        )
         reason, remedy = (await problems())["old: rights"]
-        assert "for public.orders, unless they get another owner" in reason
+        assert "for public.day1, public.days, public.orders, unless they get another" in reason
         old.run(*remedy.split(": ", 1)[1].split("; "))
         assert await problems() == {}
     finally:
@@ -340,6 +347,16 @@ async def test_missing_rights_are_found_before_anything_is_changed(
             database.run("REASSIGN OWNED BY mover, shopkeeper TO postgres")
             database.run("DROP OWNED BY mover, shopkeeper")
         old.run("DROP ROLE mover, shopkeeper")
+
+
+async def test_a_database_without_tables_is_a_finding(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    # As when the servers are exchanged, and the new one is still empty.
+    async with opened(Pair(sides.subscriber, sides.publisher), colour, tmp_path) as upgrade:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanRefused, match="tables: 0 tables to copy; needed: at least one"):
+            await plan.run()
 
 
 async def test_a_grant_has_the_name_of_an_owner_as_it_is(sides: Pair, colour: Colour) -> None:
@@ -597,6 +614,90 @@ async def test_ddl_on_the_new_server_only_is_shown_before_a_cutover(
         assert [one.check for one in await plan.check() if one.severity > Severity.OK] == []
 
 
+@pytest.mark.pg(">=11")
+async def test_two_upgrades_of_the_same_two_servers_do_not_touch_each_other(
+    cluster: Cluster, sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    others = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    others.publisher.run(*TABLES, "INSERT INTO customers (name) VALUES ('a'), ('b')")
+    for pair in (sides, others):
+        pair.subscriber.run(*TABLES)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    # The longest name, and one that begins with it as those of its objects do.
+    long = "x" * 38
+    async with (
+        opened(sides, colour, tmp_path / "one", name=long) as one,
+        opened(others, colour, tmp_path / "two", name=f"{long}_1") as two,
+    ):
+        pairs = ((one, sides), (two, others))
+        for upgrade, _ in pairs:
+            await (await upgrade.plan_prepare(copy_schema=False)).run()
+        first = await one.plan_cutover()
+        with pytest.raises(RuntimeError, match="stop"):
+            await first.run(stopped_at(OpenTables))
+        # Meanwhile, the other one goes there and back.
+        for _ in range(2):
+            order(others.publisher)
+            await (await two.plan_cutover()).run()
+            order(others.subscriber)
+            await (await two.plan_rollback()).run()
+        await first.resume()
+        order(sides.subscriber)
+        await (await two.plan_cutover()).run()
+        order(others.subscriber)
+        for upgrade, _ in pairs:
+            assert (await upgrade.status()).lost_slots == ()
+            assert await differences(upgrade) == []
+            found = {
+                one.check: one.found for one in (await (await upgrade.plan_rollback()).check())
+            }
+            assert found["other subscriptions"] == "none"
+        await (await one.plan_finish()).run()
+        assert (await one.status()).phase is UpgradePhase.FINISHED
+        assert (await two.status()).phase is UpgradePhase.CUT_OVER
+        await (await two.plan_rollback()).run()
+        assert (orders(sides)[1], orders(others)) == (101, (5, 5))
+    remove_databases(others.subscriber, others.publisher)
+
+
+@pytest.mark.pg(">=11")
+async def test_workers_and_slots_of_another_database_with_the_same_names_are_left_alone(
+    cluster: Cluster, sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    others = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for database in (others.publisher, others.subscriber):
+        database.run("CREATE TABLE other (id int PRIMARY KEY)")
+    others.publisher.run(
+        "CREATE PUBLICATION other FOR TABLE other",
+        "SELECT pg_create_logical_replication_slot('other', 'pgoutput')",
+    )
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        # Created since, by someone else.
+        others.subscriber.run(
+            f"CREATE SUBSCRIPTION shop_1 CONNECTION '{others.publisher.conninfo}'"
+            " PUBLICATION other WITH (create_slot = false, slot_name = other)"
+        )
+        taken = "SELECT pg_create_logical_replication_slot('shop_1_back', 'pgoutput')"
+        others.publisher.run(taken)
+        cutover = await upgrade.plan_cutover()
+        # Its worker would be started again and again while no one can write.
+        with pytest.raises(PlanFailed, match=r"create the slots shop_1_back.* already exists"):
+            await cutover.run()
+        await cutover.undo()
+        slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'shop_1_back'"
+        assert others.publisher.one(slots) == 1
+        others.publisher.run("SELECT pg_drop_replication_slot('shop_1_back')")
+        await (await upgrade.plan_cutover()).run()
+        order(sides.subscriber)
+        await (await upgrade.plan_rollback()).run()
+        others.publisher.run("INSERT INTO other VALUES (1)")
+        wait_until(lambda: others.rows("other") == (1, 1))
+    assert orders(sides) == (101, 101)
+    remove_databases(others.subscriber, others.publisher)
+
+
 async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -623,7 +724,7 @@ async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
         await (await upgrade.plan_resume()).resume()
         # In this journal, no step was begun.
         async with opened(sides, colour, copy) as stale:
-            await (await stale.plan_resume()).undo()
+            await refuse_stale(stale, "new")
         assert (await upgrade.status()).new_is_fenced
         assert orders(sides) == (101, 101)
 
@@ -893,12 +994,65 @@ async def test_a_journal_of_an_earlier_run_opens_no_server_before_all_is_applied
         with psycopg.connect(target.conninfo) as blocker:
             with pytest.raises(RuntimeError, match="stop"):
                 await (await there()).run(fenced_with_a_late_row(source, blocker))
-            await refuse_stale(stale, "old" if move == "cutover" else "new")
+            # Later than that step, the other server has been fenced again, too.
+            is_old = move == "cutover" or stop is RemoveFence
+            await refuse_stale(stale, "old" if is_old else "new")
             with pytest.raises(Exception, match="are fenced"):
                 target.run("DELETE FROM customers")
         await (await upgrade.plan_resume()).resume()
     count = 102 if stop is RemoveFence else 101
     assert orders(sides) == (count, count)
+
+
+@pytest.mark.parametrize(
+    ("operation", "stop"),
+    [
+        ("end", DropSubscriptions),
+        ("end", DropPublications),
+        ("preparation", FenceTables),
+        ("preparation", PublishTables),
+        ("preparation", WaitCopied),
+    ],
+)
+async def test_a_journal_of_an_earlier_preparation_drops_nothing_of_the_next_one(
+    sides: Pair, colour: Colour, tmp_path: Path, operation: str, stop: type[Step]
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+    (copy := tmp_path / "copy").mkdir()
+    async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
+        plan = await upgrade.plan_prepare(copy_schema=False)
+        if operation == "end":
+            await plan.run()
+            plan = await upgrade.plan_finish()
+        with pytest.raises(RuntimeError, match="stop"):
+            await plan.run(stopped_at(stop))
+        shutil.copy(tmp_path / "journal.json", copy)
+        interrupted = await upgrade.plan_resume()
+        await (interrupted.resume() if operation == "end" else interrupted.undo())
+        new.run("SET session_replication_role = replica; DELETE FROM customers; DELETE FROM orders")
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        await refuse_stale(stale, "new")
+        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+        order(old)
+        wait_until(lambda: orders(sides) == (101, 101))
+
+
+@pytest.mark.pg(">=11")
+async def test_an_end_that_was_not_begun_does_not_end_a_cutover_since(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    (copy := tmp_path / "copy").mkdir()
+    async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
+        await prepare(upgrade, sides)
+        with pytest.raises(RuntimeError, match="stop"):
+            await (await upgrade.plan_finish()).run(stopped_at(DropSubscriptions))
+        (tmp_path / "journal.json").rename(copy / "journal.json")
+        await (await upgrade.plan_cutover()).run()
+        await refuse_stale(stale, "old")
+        await (await upgrade.plan_rollback()).run()
+        await refuse_stale(stale, "new")
+        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
 
 
 @pytest.mark.pg(">=11")
@@ -937,13 +1091,15 @@ async def test_a_step_that_someone_has_taken_back_stops_a_plan_before_the_openin
         # The change of the new server would come back to it, before 16 at least.
         await subscription.enable()
         interrupted = await upgrade.plan_resume()
-        with pytest.raises(
-            ServerError, match=r"new server has enabled shop_1, .*undo\(\) the plan"
-        ):
+        with pytest.raises(PlanFailed, match="new server has enabled shop_1, though") as failed:
             await interrupted.resume()
+        assert failed.value.done == tuple(map(str, interrupted.steps[: len(failed.value.done)]))
+        assert failed.value.done[-1].startswith("new: create the slots shop_1_back")
+        assert failed.value.state == "no server accepts writes, or the new one already"
+        assert failed.value.way_on.startswith("undo() the plan; or pass another path as journal=")
         await subscription.disable()
         await slot.drop()
-        with pytest.raises(ServerError, match="new server has no slot shop_1_back, though"):
+        with pytest.raises(PlanFailed, match="new server has no slot shop_1_back, though"):
             await interrupted.resume()
         (tmp_path / "journal.json").unlink()
         await (await upgrade.plan_resume()).resume()
@@ -1280,6 +1436,26 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
             with pytest.raises(PlanFailed, match=r"old server fenced: it accepts writes to public"):
                 await cutover.run(late)
             await cutover.undo()
+        # A row that someone writes to the server that will be opened belongs to no one.
+        for moment, change in (
+            (WaitApplied, disable),
+            (WaitApplied, "DROP TRIGGER shop_fence ON orders"),
+            (MakeBackSlots, "DROP TRIGGER shop_fence ON orders"),
+        ):
+
+            def opening(
+                progress: StepProgress, moment: type[Step] = moment, change: str = change
+            ) -> None:
+                if progress.elapsed is None and isinstance(progress.step, moment):
+                    time.sleep(1.1)
+                    new.run(change)
+
+            cutover = await upgrade.plan_cutover()
+            with pytest.raises(PlanFailed, match=r"new server fenced: it accepts writes to public"):
+                await cutover.run(opening)
+            await cutover.undo()
+            with Primary.connect(new.conninfo) as primary:
+                primary.fence_writes(["public.orders"], name="shop_fence")
         # Some days later, another process continues.
         for change in (disable, "DROP TRIGGER shop_fence ON orders"):
             with pytest.raises(RuntimeError):
@@ -1287,7 +1463,7 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
             old.run(change, "INSERT INTO orders (customer) VALUES (1)")
             interrupted = await upgrade.plan_resume()
             with pytest.raises(
-                ServerError, match=r"old server accepts writes to public\.ord.*undo"
+                PlanFailed, match=r"(?s)old server accepts writes to public\.ord.*way on: undo"
             ):
                 await interrupted.resume()
             await interrupted.undo()
@@ -1296,7 +1472,9 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
         for change in (disable, "DROP TRIGGER shop_fence ON orders"):
             new.run(change)
             interrupted = await upgrade.plan_resume()
-            with pytest.raises(ServerError, match=r"new server accepts .*new\.fence_writes\("):
+            with pytest.raises(
+                PlanFailed, match=r"(?s)new server accepts .*way on: new\.fence_writes\("
+            ):
                 await interrupted.resume()
             with Primary.connect(new.conninfo) as primary:
                 primary.fence_writes(["public.orders"], name="shop_fence")
@@ -1320,6 +1498,12 @@ async def test_a_disabled_trigger_of_a_fence_stops_every_operation(
         ):
             await rollback.run(disabling)
         await rollback.undo()
+        enable = disable.replace("DISABLE", "ENABLE")
+        rollback = await upgrade.plan_rollback()
+        with pytest.raises(PlanFailed, match=r"old server fenced: it accepts writes to public"):
+            await rollback.run(lambda progress: old.run(disable) if progress.number == 2 else None)
+        await rollback.undo()
+        old.run(enable)
         await (await upgrade.plan_rollback()).run()
         assert orders(sides) == (103, 103)
 

@@ -264,6 +264,10 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         run(paris, "CREATE TABLE local (id int PRIMARY KEY, n int)")
         with pytest.raises(TableNotFound, match="on berlin, rome"):
             mesh.compare(["local"])
+        run(rome, "CREATE VIEW local AS SELECT 1 AS id")
+        with pytest.raises(TableNotFound, match=r"on rome it is a view; .* on berlin"):
+            mesh.compare(["local"])
+        run(rome, "DROP VIEW local")
         for node in (berlin, rome):
             run(node, "CREATE TABLE local (n int PRIMARY KEY)")
         run(rome, "ALTER TABLE local RENAME n TO m")
@@ -301,7 +305,9 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
             look()
     rome.start()
     # It is back: nothing is left there, so that it could join again.
-    mesh.plan_remove("rome").run()
+    with pytest.raises(PlanRefused, match=r"plan_forget\('rome'\), as it was removed before"):
+        mesh.plan_remove("rome").run()
+    mesh.plan_forget("rome").run()
     left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
     assert run(rome, left) == [(0, 0)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from databases import Database
-from meshdatabases import mesh_of
+from meshdatabases import LEFT, mesh_of
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import PlanRefused
@@ -14,12 +14,6 @@ from pgreplkit.plans.mesh.steps import StopWrites
 from pgreplkit.rows import Severity, StepProgress
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
-LEFT = """
-    SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
-        (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),
-        (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'),
-        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy)
-"""
 
 
 @pytest.mark.matrix

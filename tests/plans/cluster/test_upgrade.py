@@ -11,11 +11,13 @@ from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import (
+    Names,
     TableGroup,
     checked_upgrade_name,
+    chosen_groups,
     cutover_journal,
+    forward_of,
     groups_of,
-    insist_on_groups,
     prepare_journal,
     rollback_journal,
 )
@@ -33,7 +35,7 @@ def test_groups_have_each_table_once_and_keep_joined_tables_together(
     joined = {a: [f"t{b}" for x, b in joins if x == a] for a, _ in joins}
     tables = [table(f"t{n}", size, tuple(joined.get(n, ()))) for n, size in enumerate(sizes)]
     groups = groups_of(tables, count)
-    insist_on_groups(groups, tables)
+    assert chosen_groups(groups, tables) == groups
     assert len(groups) <= count
     place = {name: number for number, group in enumerate(groups) for name in group.tables}
     known = {one.table for one in tables}
@@ -41,6 +43,28 @@ def test_groups_have_each_table_once_and_keep_joined_tables_together(
         place[one.table] == place[other] for one in tables for other in one.joined if other in known
     )
     assert sum(group.bytes for group in groups) == sum(sizes)
+
+
+@given(
+    *2 * [st.from_regex(r"[a-z0-9]{1,2}(_1|_2_back|_back|_fence|_copy){0,2}", fullmatch=True)],
+    st.integers(1, 11),
+    st.integers(1, 11),
+)
+def test_upgrades_of_different_names_have_no_object_in_common(
+    name: str, other: str, count: int, others: int
+) -> None:
+    def objects(names: Names, count: int) -> list[str]:
+        forward = [names.forward(number) for number in range(1, count + 1)]
+        return [*forward, *map(names.back, forward), names.copy]
+
+    own, theirs = Names(upgrade=name), Names(upgrade=other)
+    there = [*objects(own, count), *objects(theirs, others)]
+    if name != other:
+        assert own.fence != theirs.fence
+        assert {*objects(own, count)}.isdisjoint(objects(theirs, others))
+        assert own.own_in(there) == objects(own, count)
+        assert theirs.forward_in(there) == [theirs.forward(n) for n in range(1, others + 1)]
+        assert forward_of([], own.back_in(there)) == own.forward_in(there)
 
 
 def test_partitions_stay_together_and_their_root_is_not_copied() -> None:
@@ -53,15 +77,21 @@ def test_partitions_stay_together_and_their_root_is_not_copied() -> None:
 def test_groups_that_leave_out_a_table_or_have_it_twice_are_refused() -> None:
     a, b = table("a"), table("b")
     wrong = [TableGroup(tables=(a.table, a.table, TableName("public", "x")), bytes=0)]
-    with pytest.raises(
-        ValueError, match=r"two groups: public.a; in no group: public.b; .*x \(no such table\)"
-    ):
-        insist_on_groups(wrong, [a, b])
+    found = r"two groups: public.a; in no group: public.b; .*x \(not a permanent table\)"
+    with pytest.raises(ValueError, match=found):
+        chosen_groups(wrong, [a, b])
     root = table("root", kind="p")
     with pytest.raises(ValueError, match=r"public.root \(its partitions are copied\)"):
-        insist_on_groups([TableGroup(tables=(a.table, root.table), bytes=0)], [a, root])
+        chosen_groups([TableGroup(tables=(a.table, root.table), bytes=0)], [a, root])
+    # A publication without tables is a syntax error, long after the plan has begun.
+    whole = TableGroup(tables=(a.table,), bytes=0)
+    with pytest.raises(ValueError, match="group 2 has no tables"):
+        chosen_groups([whole, TableGroup(tables=(), bytes=0)], [a])
     with pytest.raises(TypeError, match=r"those of groups\(\), not str"):
-        insist_on_groups("abc", [a])  # type: ignore[arg-type]
+        chosen_groups(["abc"], [a])  # type: ignore[list-item]
+    for wrong_type in ("abc", 3):
+        with pytest.raises(TypeError, match="groups takes several items, not one"):
+            chosen_groups(wrong_type, [a])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="count"):
         groups_of([a], 0)
 

@@ -41,6 +41,7 @@ CLUSTER = ClusterFacts(
     segment_megabytes=16,
     other_databases=(),
     tablespaces=(),
+    libraries=(),
     hba="",
     ident=None,
 )
@@ -209,6 +210,19 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
         ("other databases", WARNING, "crm", facts_of({"other_databases": ("crm",)})),
         ("other subscriptions", CRITICAL, "feed", facts_of(old={"subscriptions": ("feed",)})),
         ("tablespaces", CRITICAL, "fast", facts_of({"tablespaces": ("fast",)})),
+        (
+            "libraries",
+            CRITICAL,
+            "install the packages with $libdir/a, $libdir/b",
+            facts_of(missing_libraries=["$libdir/a", "$libdir/b"]),
+        ),
+        ("libraries", Severity.INFO, "no pg_config", facts_of(missing_libraries=None)),
+        (
+            "rows of extensions",
+            WARNING,
+            "public.rates",
+            facts_of(old={"filled_extensions": ("public.rates",)}),
+        ),
         (
             "unlogged tables",
             WARNING,

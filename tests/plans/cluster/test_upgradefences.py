@@ -12,6 +12,7 @@ from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
 from pgreplkit.plans.cluster.upgradefences import (
+    accepting,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -86,11 +87,10 @@ MOVES = [
     attrs.evolve(
         journal,
         steps=tuple(
-            attrs.evolve(step, identity="mine", other_identity="before")
-            if isinstance(step, do.FenceTables)
-            else step
+            attrs.evolve(step, identity="mine") if isinstance(step, do.FenceTables) else step
             for step in journal.steps
         ),
+        fences=("before", "") if "rollback" in journal.operation else ("", "before"),
     )
     for journal in JOURNALS
 ]
@@ -152,13 +152,12 @@ def test_a_journal_is_stale_once_another_run_has_fenced_a_server(journal: Journa
             # It has perhaps not applied everything, as this one had.
             again = {**found, source: FenceFunction(True, "theirs")}
             assert source in stale_reason(known, again, undoes=undoes)
-            if fenced < done <= opened:
-                # Its source has rows that are not applied yet.
-                back = {**found, target: FenceFunction(True, "theirs")}
-                assert target in stale_reason(known, back, undoes=undoes)
-            # By hand, after what could have been written.
+            # Its source has rows that are not applied yet, or its clients must not be refused.
+            back = {**found, target: FenceFunction(True, "theirs")}
+            assert target in stale_reason(known, back, undoes=undoes)
+            # By hand, after what could have been written: before that, it is fenced again.
             by_hand = {**found, source: FenceFunction(True)}
-            assert source in stale_reason(known, by_hand, undoes=undoes)
+            assert (source in stale_reason(known, by_hand, undoes=undoes)) == (done > fenced)
 
 
 @pytest.mark.parametrize("journal", JOURNALS, ids=lambda journal: journal.operation)
@@ -166,7 +165,8 @@ def test_a_move_that_has_not_begun_to_fence_leaves_the_fence_of_another_run(
     journal: Journal,
 ) -> None:
     source, target = ends(journal)
-    known = after(journal, place(journal, do.FenceTables))
+    fences = ("before", "") if target == "old" else ("", "before")
+    known = attrs.evolve(after(journal, place(journal, do.FenceTables)), fences=fences)
     before = {source: FenceFunction(False), target: FenceFunction(True, "before")}
     for undoes in (False, True):
         assert stale_reason(known, before, undoes=undoes) == ""
@@ -174,22 +174,67 @@ def test_a_move_that_has_not_begun_to_fence_leaves_the_fence_of_another_run(
         assert source in stale_reason(known, found, undoes=undoes)
 
 
-def test_a_preparation_is_stale_after_a_cutover_or_with_the_fence_of_a_rollback() -> None:
+@pytest.mark.parametrize("undoes", [False, True])
+def test_a_preparation_is_stale_once_another_run_has_fenced_a_server(undoes: bool) -> None:
     fenced = place(PREPARE, do.FenceTables)
-    left = {"old": FenceFunction(False), "new": FenceFunction(True, "theirs")}
-    for undoes in (False, True):
-        # A preparation that was given up has left its fence.
-        assert stale_reason(after(PREPARE, fenced), left, undoes=undoes) == ""
-        for done in range(fenced + 1, len(PREPARE.steps)):
-            assert "new" in stale_reason(after(PREPARE, done), left, undoes=undoes)
+    step = PREPARE.steps[fenced]
+    assert isinstance(step, do.FenceTables)
+    begun = attrs.evolve(step, identity="mine")
+    steps = (*PREPARE.steps[:fenced], begun, *PREPARE.steps[fenced + 1 :])
+    # A preparation that was given up before has left its fence.
+    unbegun = attrs.evolve(PREPARE, fences=("", "left"))
+    looked_at = attrs.evolve(unbegun, steps=steps)
+    for journal, own in (
+        (unbegun, {"left"}),
+        (after(looked_at, fenced), {"left", "mine"}),
+        (after(looked_at, fenced + 1), {"mine"}),
+        (after(looked_at, len(steps) - 1), {"mine"}),
+    ):
+        for identity in ("left", "mine", "theirs", ""):
+            found = {"old": FenceFunction(False), "new": FenceFunction(True, identity)}
+            is_stale = "new" in stale_reason(journal, found, undoes=undoes)
+            assert is_stale == (identity not in own)
         cut_over = {"old": FenceFunction(True, "theirs"), "new": FenceFunction(False)}
-        assert "after a cutover" in stale_reason(PREPARE, cut_over, undoes=undoes)
+        assert "fence of the old server" in stale_reason(journal, cut_over, undoes=undoes)
 
 
-def test_an_end_is_never_stale() -> None:
-    journal = finish_journal(NAMES, [*GROUPS], back=[])
-    open_ones = {node: FenceFunction(False) for node in OTHER}
-    assert stale_reason(after(journal, 1), open_ones, undoes=False) == ""
+@pytest.mark.parametrize("undoes", [False, True])
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        # Given up, and prepared again, cut over, or cut over and rolled back.
+        (("", "a"), (None, "b")),
+        (("", "a"), ("b", None)),
+        (("", "a"), (None, "c")),
+        # Ended, and prepared again without the fence of the old server, or rolled back.
+        (("b", ""), (None, "c")),
+    ],
+)
+def test_an_end_is_stale_once_a_server_has_a_fence_of_another_run(
+    before: tuple[str, str], later: tuple[str | None, str | None], undoes: bool
+) -> None:
+    journal = attrs.evolve(finish_journal(NAMES, [*GROUPS], back=["shop_1_back"]), fences=before)
+
+    def found(*identities: str | None) -> dict[str, FenceFunction | None]:
+        pairs = zip(("old", "new"), identities, strict=True)
+        return {node: FenceFunction(bool(one), one or "") for node, one in pairs}
+
+    for done in range(len(journal.steps)):
+        known = after(journal, done)
+        for fences in (found(*before), found(None, None)):
+            # The fence that is left may be removed at any time.
+            assert stale_reason(known, fences, undoes=undoes) == ""
+        assert "of another run" in stale_reason(known, found(*later), undoes=undoes)
+
+
+def test_a_stale_journal_is_refused_with_the_servers_that_accept_writes_now() -> None:
+    is_open, is_fenced = FenceFunction(False), FenceFunction(True)
+    for old, new, wanted in (
+        (is_open, is_fenced, "now the old server accepts writes"),
+        (is_open, is_open, "now the old server and the new server accept writes"),
+        (is_fenced, None, "no server that answers accepts writes now"),
+    ):
+        assert accepting({"old": old, "new": new}) == wanted
 
 
 @pytest.mark.parametrize("journal", [*JOURNALS, PREPARE], ids=lambda journal: journal.operation)

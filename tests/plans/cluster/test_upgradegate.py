@@ -194,6 +194,18 @@ def test_the_text_of_a_status_names_lost_slots_with_what_to_do(phase: UpgradePha
         assert lines.startswith("slot shop_1_back of the new server is missing or lost: there is")
 
 
+def test_the_direction_of_a_lost_slot_does_not_go_by_its_name() -> None:
+    forward, back = [
+        attrs.evolve(following(), state=attrs.evolve(following().state, subslotname=name))
+        for name in ("one_back", "two")
+    ]
+    status = attrs.evolve(STATUS, forward=(forward,), back=(back,))
+    assert status.lost_slots == ("one_back", "two")
+    text = " ".join(str(status).split())
+    assert "slot one_back of the old server" in text
+    assert "slot two of the new server" in text
+
+
 def drift(severity: Severity) -> SchemaDrift:
     one = Drift(
         kind=DriftKind.COLUMN_MISSING,

@@ -145,6 +145,7 @@ LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2]
             "table public.t, other unique indexes",
         ),
         ({"targets": {T: NUMBERED}}, "table public.t, identity columns"),
+        ({"targets": {T: attrs.evolve(OWN, rules=("r",))}}, "table public.t, its rules"),
         ({"targets": {T: LARGE}}, "table public.t, large values"),
         ({"operations": {T: {Operation.INSERT}}}, "table public.t, its changes"),
     ],
@@ -203,6 +204,15 @@ def test_columns_that_do_not_take_every_value_are_a_warning() -> None:
     found = readiness(misfits={T: ["the column 'n' is integer, and bigint on the publisher"]})
     assert found.is_ready
     assert found["table public.t, its types"].severity is Severity.WARNING
+
+
+def test_large_values_that_functions_do_not_see_are_a_warning() -> None:
+    check = "table public.t, large values"
+    found = readiness(filtered=[T], targets={T: LARGE})[check]
+    assert found.severity is Severity.WARNING
+    assert found.remedy == "ALTER TABLE public.t REPLICA IDENTITY FULL"
+    assert readiness(filtered=[T])[check].severity is Severity.OK
+    assert check not in readiness(targets={T: LARGE})
 
 
 @pytest.mark.parametrize("version", range(10, 19))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from logicalfacts import RIGHTS
 from meshfacts import members
 
 from pgreplkit import LSN
-from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
+from pgreplkit.plans.mesh.layout import Members
+from pgreplkit.plans.mesh.leaving import forget_findings, leave_findings, remove_findings
+from pgreplkit.plans.mesh.rights import MemberRights
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.values.finding import Finding, Severity
 
@@ -43,5 +46,35 @@ def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None
     assert "update on a the rows" in behind.remedy
     alive = removal(True, "0/5", "0/5")["node b"]
     assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
+    back = remove_findings("b", True, {}, members("a", "c"), {}, {})[0]
+    assert back.remedy == "plan_forget('b'), as it was removed before"
     interrupted = removal(False, "0/5", "0/5", third="d")["members"]
     assert interrupted.severity is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "found"),
+    [
+        (Members(all=(), ties="rank"), "ab", "b is no member there"),
+        (members("a", "c"), "ab", "b is no member there"),
+        (members("a", "b"), "ab", "b is a member there"),
+        (None, "ab", "it cannot be reached"),
+        (None, "b", "this object does not know it"),
+    ],
+)
+def test_a_node_forgets_a_mesh_that_is_known_to_go_on_without_it(
+    there: Members | None, known: str, found: str
+) -> None:
+    own, rights = members("a", "b"), MemberRights(major=18, may_replicate=True, rights=RIGHTS)
+    findings = {
+        one.check: one
+        for slots in ({}, {"pgreplkit_shop_b_a": False}, {"pgreplkit_shop_b_a": True})
+        for one in forget_findings("b", {"b": own}, own, {"a": there}, [*known], slots, rights)
+    }
+    assert findings["mesh on a"].found == found
+    is_ended = found == "b is no member there"
+    assert (findings["mesh on a"].severity is Severity.OK) == is_ended
+    assert ("force=True" in findings["mesh on a"].remedy) == (there is None)
+    assert findings["slots of b"].found == "a stream uses pgreplkit_shop_b_a"
+    assert findings["slots of b"].severity is Severity.CRITICAL
+    assert findings["members"].severity is Severity.OK

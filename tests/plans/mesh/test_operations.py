@@ -7,8 +7,8 @@ from meshfacts import members
 
 from pgreplkit.plans.mesh.layout import MemberState, new_members
 from pgreplkit.plans.mesh.operations import (
-    clean_steps,
     create_steps,
+    forget_steps,
     join_steps,
     leave_steps,
     policy_steps,
@@ -17,6 +17,7 @@ from pgreplkit.plans.mesh.operations import (
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
     DropLost,
+    DropOwnSlots,
     DropStreams,
     ForgetMesh,
     MakeStreams,
@@ -100,11 +101,13 @@ def test_the_others_forget_a_lost_node_without_asking_it() -> None:
     assert isinstance(steps[2], DropLost)
     assert steps[2].is_final
     assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
-    # Its own objects are removed when it is back.
+
+
+def test_a_node_forgets_a_mesh_without_asking_the_others() -> None:
+    stored, *steps = forget_steps("shop", members("a", "b", "c"), "b", ["a", "c"])
+    assert isinstance(stored, SetMembers)
+    assert "b:2:left" in stored.members
+    assert steps == [DropOwnSlots("b", "shop", ("a", "c")), ForgetMesh("b", "shop")]
+    assert str(steps[0]) == "b: drop the slots of the streams to a, c"
     left = members("a", "b", "c").changed("b", MemberState.LEFT)
-    assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
-        (DropStreams, "a"),
-        (DropStreams, "c"),
-        (DropStreams, "b"),
-        (ForgetMesh, "b"),
-    ]
+    assert [*forget_steps("shop", left, "b", ["a", "c"])] == steps

@@ -13,6 +13,7 @@ from serverfacts import insufficient_settings, settings, settings_named
 
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.tablename import TableName
 
 
 def test_servers_that_have_all_are_ready() -> None:
@@ -41,6 +42,8 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "max_active_replication_origins of b": ("origins", 10),
     "table public.users": ("tables", {USERS: None}),
     "unique columns of public.users": ("tables", {USERS: table(keys=(("id",), ("mail",)))}),
+    "inheritance of public.users": ("children", {USERS: (TableName("public", "guests"),)}),
+    "rules of public.users": ("tables", {USERS: table(rules=("r",))}),
     "replica identity of public.users": ("without_full", {USERS: ("public.users",)}),
 }
 
@@ -81,6 +84,8 @@ def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
 def test_without_a_table_nothing_is_said_about_the_publication() -> None:
     empty = [node(name, tables={}, owns_tables=False) for name in ("a", "b")]
     assert critical(*empty) == {"tables"}
+    missing = [node(name, tables={USERS: None}, owns_tables=False) for name in ("a", "b")]
+    assert critical(*missing) == {"table public.users"}
 
 
 def test_each_passed_check_says_what_it_found() -> None:

@@ -11,7 +11,13 @@ from meshfacts import members
 from pgreplkit.mesh import Mesh
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Checkpoint
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps, remove_steps
+from pgreplkit.plans.mesh.operations import (
+    create_steps,
+    forget_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
 from pgreplkit.plans.mesh.steps import StopWrites
 
 
@@ -21,6 +27,7 @@ def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
         join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
         leave_steps("shop", members("a", "b", "c"), "b"),
         remove_steps("shop", members("a", "b", "c"), "b"),
+        forget_steps("shop", members("a", "b", "c"), "b", ["a", "c"]),
     ):
         journal = Journal(operation="test", steps=steps)
         assert Journal.from_json(journal.to_json()) == journal

@@ -41,6 +41,9 @@ def test_tables_that_differ_are_described() -> None:
     assert difference(own, table(columns=(key, generated))) == "the same on all nodes"
     missing = found(node("a"), node("b", tables={USERS: None}))["table public.users"]
     assert missing.found == "it is missing on b"
+    view = {"tables": {USERS: None}, "no_tables": {USERS: "view"}}
+    others = found(node("a"), node("b", tables={USERS: None}), node("c", **view))
+    assert others["table public.users"].found == "it is missing on b; it is a view on c"
 
 
 def test_an_identity_column_that_a_newer_row_cannot_set_is_refused() -> None:
@@ -65,6 +68,14 @@ def test_a_table_that_is_not_logged_is_refused() -> None:
     assert finding.found == "public.users_1 on b: not logged"
     assert finding.remedy == "ALTER TABLE public.users_1 SET LOGGED"
     assert "persistence of public.users" not in found(node("a"), node("b"))
+
+
+def test_triggers_that_fire_for_the_changes_of_other_nodes_are_reported() -> None:
+    finding = found(node("a"), node("b", firing={USERS: ("Sum",)}))["triggers of public.users"]
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "Sum fires for the changes of other nodes, too, on b"
+    assert finding.remedy == 'ALTER TABLE public.users ENABLE TRIGGER "Sum"'
+    assert "triggers of public.users" not in found(node("a"), node("b"))
 
 
 def test_columns_to_which_no_difference_can_be_added_are_refused() -> None:

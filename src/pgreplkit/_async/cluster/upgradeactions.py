@@ -109,12 +109,10 @@ class AsyncUpgradeActor:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
 
     async def look(self, step: Step) -> Step:
-        """Return the step with the identities of the fences, by which a stale journal is known."""
+        """Return the step with the identity of its fence, by which a stale journal is known."""
         if not isinstance(step, steps.FenceTables) or step.identity:
             return step
-        _, other = self._other(step.node)
-        there = await read_fence_function(other._link, step.fence)
-        return attrs.evolve(step, identity=uuid4().hex, other_identity=there.identity)
+        return attrs.evolve(step, identity=uuid4().hex)
 
     async def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -215,9 +213,7 @@ class AsyncUpgradeActor:
                     with suppress(PublicationNotFound):
                         await (await server.publication(name)).drop()
             case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        await server.create_logical_slot(slot, timeout=self.timeout)
+                await make_slots(server, step.slots, self.timeout)
             case steps.ArmForward():
                 for name in step.subscriptions:
                     await self._arm(await server.subscription(name))
@@ -333,6 +329,9 @@ class AsyncUpgradeActor:
         found, unfenced = await read_missed(other, step.subscriptions, with_rows=with_rows)
         _insist_on_none(node, unfenced)
         self.looks[node] = time.monotonic(), step.subscriptions
+        # A row that someone has written here since the checks is on this server only.
+        _insist_on_none(step.node, await read_unfenced(self._server(step.node)._link, step.fenced))
+        self.looks[step.node] = time.monotonic(), step.fenced
         if late := {str(table) for table in found} - {*step.left_out}:
             raise ServerError(
                 f"replicate all rows of the {node} server",
@@ -501,8 +500,27 @@ async def move_origin(subscriber: AsyncPrimary, subscription: AsyncSubscription,
     )
 
 
+async def make_slots(server: AsyncPrimary, names: Iterable[str], timeout: float) -> None:
+    """Create the slots that do not exist.
+
+    Raises: AlreadyExists for a slot of another database: all databases of a server share the names.
+    """
+    for name in names:
+        try:
+            await server.create_logical_slot(name, timeout=timeout)
+        except AlreadyExists:
+            if not await _is_of_this_database(server, name):
+                raise
+
+
 async def drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:
-    """Drop the slots that exist."""
+    """Drop the slots that exist, without those of other databases."""
     for name in names:
         with suppress(SlotNotFound):
-            await (await server.slot(name)).drop()
+            if await _is_of_this_database(server, name):
+                await (await server.slot(name)).drop()
+
+
+async def _is_of_this_database(server: AsyncPrimary, slot: str) -> bool:
+    """Return whether a slot is of no other database, as that of a standby is."""
+    return (await server.slot(slot)).state.database in (None, server.connection.info.dbname)

@@ -13,10 +13,17 @@ from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
 from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
-from pgreplkit.driver.conninfo import NEWEST, insist_on_conninfo, resolved, server_conninfo
+from pgreplkit.driver.conninfo import (
+    NEWEST,
+    insist_on_conninfo,
+    parameters_of,
+    resolved,
+    server_conninfo,
+)
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
@@ -27,8 +34,9 @@ from pgreplkit.plans.cluster.upgrade import (
     TableGroup,
     checked_count,
     checked_upgrade_name,
+    chosen_groups,
     groups_of,
-    insist_on_groups,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
@@ -80,6 +88,8 @@ class AsyncUpgradeClone:
     ) -> None:
         insist_on_servers(old=old)
         insist_on_conninfo(new)
+        # Later, psycopg's own error would repeat a part of it, perhaps of its password.
+        parameters_of(new)
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._transfer = checked_transfer(transfer)
         self._file = None if journal is None else Path(journal).absolute()
@@ -135,12 +145,11 @@ class AsyncUpgradeClone:
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
         tables = await read_tables(self._old._link)
-        chosen = groups_of(tables, 1) if groups is None else tuple(groups)
-        insist_on_groups(chosen, tables)
+        others = await other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = clone_journal(
             self._names,
-            # Without tables the checks refuse the plan.
-            chosen or [TableGroup(tables=(), bytes=0)],
+            chosen,
             directory=self._host.new.data_directory,
             copy=self._host.copy.data_directory,
             transfer=self._transfer,
@@ -178,10 +187,11 @@ class AsyncUpgradeClone:
         tables = await read_tables(old._link)
         is_xml = any(one.is_copied and one.xml_columns for one in tables)
         place = resolved(self._actor.new)
+        cluster = await self._actor.cluster()
         creator = await old._link.all("read the rights of the role", CREATOR, [place.get("user")])
         return CloneFacts(
             old=await read_side(old, self._names),
-            cluster=await self._actor.cluster(),
+            cluster=cluster,
             tables=tables,
             identities=await old.replica_identity(),
             groups=groups,
@@ -199,6 +209,9 @@ class AsyncUpgradeClone:
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
             root_folder=await to_thread(self._host.root_folder),
+            missing_libraries=await to_thread(
+                lambda: self._host.missing_libraries(cluster.libraries)
+            ),
             new_reads_xml=not is_xml or await to_thread(self._host.reads_xml),
         )
 

@@ -9,7 +9,12 @@ import attrs
 
 from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.cluster.clone import aplan_clone
-from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor, drop_slots, move_origin
+from pgreplkit._async.cluster.upgradeactions import (
+    AsyncUpgradeActor,
+    drop_slots,
+    make_slots,
+    move_origin,
+)
 from pgreplkit._async.cluster.upgradefacts import keep_schema
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import read_database
@@ -210,9 +215,7 @@ class AsyncCloneActor:
             await sleep(backoff.next_pause())
 
     async def _make_slots(self, names: Sequence[str]) -> None:
-        for name in names:
-            with suppress(AlreadyExists):
-                await self.old.create_logical_slot(name, timeout=self.timeout)
+        await make_slots(self.old, names, self.timeout)
         reached = {name: await self._position(name) for name in names}
         target = max(reached.values())
         for name, position in reached.items():

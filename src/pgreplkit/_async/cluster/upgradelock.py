@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
+import attrs
+
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_unfenced
 from pgreplkit._async.logical.fence import read_fence_function
@@ -24,6 +26,7 @@ from pgreplkit.plans.cluster.journal import REBUILT, Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradefences import (
+    accepting,
     lasting_steps,
     must_be_fenced,
     stale_reason,
@@ -95,13 +98,31 @@ class AsyncUpgradeLock:
         elif node in self._servers:
             await self._take(operation, node)
 
+    async def marked(self, journal: Journal) -> Journal:
+        """Return a journal that begins, with the identities of the fences."""
+        fences = [
+            (await read_fence_function(server._link, self._names.fence)).identity
+            for server in self._servers.values()
+        ]
+        return attrs.evolve(journal, fences=tuple(fences))
+
     async def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
-        """Return what shows that another process has continued the operation since."""
+        """Return what shows that another process has continued the operation since.
+
+        Raises: ConnectionFailed if a server does not answer, unless clients have to be moved.
+        """
         found: dict[str, FenceFunction | None] = {OLD: None, NEW: None}
         for node, server in self._servers.items():
-            with suppress(ConnectionFailed):
+            try:
                 found[node] = await read_fence_function(server._link, self._names.fence)
-        return stale_reason(journal, found, undoes=undoes)
+            except ConnectionFailed:
+                # Its fence may be the only sign of another preparation, whose objects on the other
+                # server would be dropped.
+                if journal.writes is None:
+                    raise
+        reason = stale_reason(journal, found, undoes=undoes)
+        since = "another process has continued it since, or begun another one"
+        return f"{reason}: {since}; {accepting(found)}" if reason else ""
 
     async def insist_on_state(self, operation: str, journal: Journal) -> None:
         """Insist that the servers are still as the finished steps have left them.

@@ -88,6 +88,7 @@ async def check_apply(
             truncates=settings.truncate,
             loops=loops,
             unread=unread,
+            filtered=[table for table in tables if settings.reads_rows(table)],
             stamps=settings.last_update_wins is not None,
             reads_commits=settings.reads_commits,
         )
@@ -140,7 +141,9 @@ async def _matched(
         rule = settings.rules.get(table, TableRule())
         # The same decision as that of a run, whose error is a finding here.
         try:
-            matched = match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+            name = settings.target_of(table)
+            other = shapes.others.get(name, "")
+            matched = match(copy.table, shapes.tables.get(name), rule, dump, other)
             insist_on_differences(matched, settings.deltas.get(matched.target.table, ()))
         except SchemaMismatch as error:
             found[table] = error.found

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -23,12 +23,7 @@ from pgreplkit.apply.tableplans import TablePlan
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import (
-    message_without_values,
-    read_grant,
-    schema_grant,
-    translate_errors,
-)
+from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
@@ -110,7 +105,7 @@ class AsyncApplyRows(AsyncClosing):
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate" and not keeps:
-            await run(SQL(sql.TRUNCATE).format(table))
+            await self._empty(table)
         elif existing == "refuse" and not keeps:
             await insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
@@ -128,6 +123,14 @@ class AsyncApplyRows(AsyncClosing):
         count = await self._copy_into(_STAGING, columns, match, copy)
         await run(_merged(match, columns))
         return count
+
+    async def _empty(self, table: Composable) -> None:
+        try:
+            async with self._target.link.in_transaction():
+                await self._target.run(SQL(sql.TRUNCATE).format(table))
+        except errors.FeatureNotSupported:
+            # Others refer to it, even if these are empty; no foreign key is checked here.
+            await self._target.run(SQL(sql.DELETE_ROWS).format(table))
 
     async def _copy_into(
         self, into: Composable, columns: Composed, match: Match, copy: TableCopy
@@ -181,7 +184,7 @@ class AsyncApplyRows(AsyncClosing):
             with self._writing(copy):
                 return sum([await self._target.step(step) for step in steps])
         except ServerError as error:
-            changed = replaced_columns(plan, reader, None, new)
+            changed = replaced_columns(plan, reader)
             if not changed or not is_of_a_change(error.sqlstate):
                 raise
             raise _failed(copy, refusal(error.found, changed), error.sqlstate) from error
@@ -265,5 +268,5 @@ def _translated(
     copy: TableCopy, connection: AsyncConnection[object], grant: str
 ) -> AbstractContextManager[None]:
     return translate_errors(
-        f"copy {copy.table}", connection=connection, grant=grant, message=message_without_values
+        f"copy {copy.table}", connection=connection, grant=grant, hides_values=True
     )

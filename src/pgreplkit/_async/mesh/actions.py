@@ -20,8 +20,10 @@ from pgreplkit._async.logical.tombstones import (
 )
 from pgreplkit._async.mesh.copying import AsyncMeshCopy
 from pgreplkit._async.mesh.members import (
+    has_publication,
     mesh_tables,
     read_members,
+    sending_slots,
     store_members,
     store_policy,
 )
@@ -88,6 +90,8 @@ class AsyncMeshActor:
                     await self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
             case steps.DropLost():
                 await self._forget_lost_node(step)
+            case steps.DropOwnSlots():
+                await self._drop_own_slots(step)
             case steps.ForgetMesh():
                 await self._forget(step)
             case _:
@@ -151,15 +155,13 @@ class AsyncMeshActor:
             link = server._link
             await ensure_tombstones(link, tables, [*map(table_of, step.final)])
             # An administrator may have created it for a role that does not own the tables.
-            if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
+            if not await has_publication(link, step.mesh):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 await link.run(operation, *publishing(link, name, tables), grant=database)
 
     async def _objects_of(self, step: steps.PrepareNode) -> list[str]:
         async with await self.site.server(step.node) as server:
-            name = publication_name(step.mesh)
-            operation = f"look for the publication {name!r}"
-            is_published = await server._link.all(operation, sql.HAS_PUBLICATION, [name])
+            is_published = await has_publication(server._link, step.mesh)
             tables = await tables_with_triggers(server._link, [*map(table_of, step.tables)])
         return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
 
@@ -281,6 +283,12 @@ class AsyncMeshActor:
             # Its origin stays: rows that it wrote last are compared by its rank.
             await server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
 
+    async def _drop_own_slots(self, step: steps.DropOwnSlots) -> None:
+        async with await self.site.server(step.node) as server:
+            # Only those of its database: a mesh of another one may have the same names.
+            for slot in await sending_slots(server._link, step.mesh, step.node, step.targets):
+                await self._drop_slot(server, slot)
+
     async def _drop_slot(self, server: AsyncServer, name: str) -> None:
         backoff = Backoff(self.site.timeout)
         while True:
@@ -352,6 +360,9 @@ class AsyncMeshActor:
             await _unpublish(link, step.mesh)
             # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = await read_members(link, step.mesh)
+            if not members.all:
+                # Also if someone has dropped the schema, which would be needed below.
+                return
             for source in without(members.ranks, step.node):
                 # The slots were dropped before; nodes that left earlier may not even exist.
                 await self._drop_stream(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL
 
@@ -11,7 +11,13 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.plans.mesh.layout import Members, MeshMember, TableChoice, publication_name
+from pgreplkit.plans.mesh.layout import (
+    Members,
+    MeshMember,
+    TableChoice,
+    publication_name,
+    slot_name,
+)
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the members of the mesh"
@@ -90,6 +96,21 @@ async def store_policy(link: AsyncLink, mesh: str, policy: str | None) -> None:
             await within.all(operation, sql.DROP_POLICY, [mesh])
         else:
             await within.all(operation, sql.SET_POLICY, [mesh, policy])
+
+
+async def has_publication(link: AsyncLink, mesh: str) -> bool:
+    """Return whether a node has the publication of the mesh."""
+    name = publication_name(mesh)
+    return bool(await link.all(f"look for the publication {name!r}", sql.HAS_PUBLICATION, [name]))
+
+
+async def sending_slots(
+    link: AsyncLink, mesh: str, node: str, targets: Iterable[str]
+) -> dict[str, bool]:
+    """Return the slots of the streams from a node, and whether each is in use."""
+    names = [slot_name(mesh, node, target) for target in targets]
+    records = await link.all("look for the slots of the mesh", sql.OWN_SLOTS, [names])
+    return {record["name"]: record["active"] for record in records}
 
 
 async def mesh_tables(link: AsyncLink, mesh: str) -> list[TableName]:

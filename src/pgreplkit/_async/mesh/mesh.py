@@ -17,14 +17,20 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.mesh.actions import AsyncMeshActor
 from pgreplkit._async.mesh.checks import (
-    AsyncCleanChecks,
+    AsyncForgetChecks,
     AsyncLeaveChecks,
     AsyncMeshChecks,
     AsyncPolicyChecks,
     AsyncRemoveChecks,
 )
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
-from pgreplkit._async.mesh.members import chosen_tables, mesh_tables, read_members
+from pgreplkit._async.mesh.members import (
+    chosen_tables,
+    has_publication,
+    mesh_tables,
+    read_members,
+    sending_slots,
+)
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream, applier_of
 from pgreplkit._async.mesh.sequences import read_sequences_of
 from pgreplkit._async.mesh.setup import node_setup
@@ -60,11 +66,11 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.membership import convergence_found, insist_on_policy
+from pgreplkit.plans.mesh.membership import insist_on_policy
 from pgreplkit.plans.mesh.operations import (
     check_mesh,
-    clean_steps,
     create_steps,
+    forget_steps,
     join_steps,
     leave_steps,
     policy_steps,
@@ -72,7 +78,6 @@ from pgreplkit.plans.mesh.operations import (
 )
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
-from pgreplkit.values.finding import Finding
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.moments import checked_moment
 from pgreplkit.values.rolename import checked_role_name
@@ -278,9 +283,8 @@ class AsyncMesh:
         """Plan that the other nodes forget one that is lost, so that they keep no WAL for it.
 
         The changes that no other node has are lost; those that only some have are not sent to the
-        rest. The check of the plan says how far each node is. If the node was removed before, and
-        is back, the plan removes what it has of the mesh; then its tables can be emptied, and it
-        can join again.
+        rest. The check of the plan says how far each node is. If the node comes back, use
+        ``plan_forget``.
 
         Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
         """
@@ -292,18 +296,45 @@ class AsyncMesh:
         others = without(members.present, node)
         for other in others:
             self._known(other)
-        # It was removed before, and is back: nothing is lost by cleaning it.
-        if node not in members.present:
-            steps = clean_steps(self.name, members, node)
-            begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
-            return self._plan(
-                site, begun, journal, AsyncCleanChecks(site, self.name, node, members)
-            )
         begun = Journal(
             operation=f"removal of {node} from the mesh {self.name}",
             steps=remove_steps(self.name, members, node),
         )
         checks = AsyncRemoveChecks(site, self.name, node, others, members)
+        return self._plan(site, begun, journal, checks)
+
+    async def plan_forget(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """Plan that one node forgets a mesh that has ended elsewhere, or goes on without it.
+
+        Its slots, origins, publication and triggers are dropped; its rows stay. No other node is
+        changed. The plan is refused if another node has this one as a member, or cannot be asked.
+        Run it with ``force=True`` if the servers of the others no longer exist.
+
+        Raises: NodeNotFound; ConnectionFailed; ServerError if the node has nothing of the mesh.
+        """
+        site = self._site(timeout)
+        async with await site.server(self._known(node)) as server:
+            members = await read_members(server._link, self.name)
+            # Those that it has not stored: an interrupted plan may have removed them first.
+            others = without(dict.fromkeys((*members.ranks, *self._servers)), node)
+            slots = await sending_slots(server._link, self.name, node, others)
+            if not (members.all or slots or await has_publication(server._link, self.name)):
+                raise ServerError(
+                    f"plan that {node} forgets the mesh {self.name!r}",
+                    "it has no members, slots or publication of that mesh",
+                    remedy="pass the name= of the mesh",
+                )
+        begun = Journal(
+            operation=f"removal of the mesh {self.name} from {node}",
+            steps=forget_steps(self.name, members, node, others),
+        )
+        checks = AsyncForgetChecks(site, self.name, node, others, members)
         return self._plan(site, begun, journal, checks)
 
     async def plan_change_policy(
@@ -328,7 +359,7 @@ class AsyncMesh:
             operation=f"change of the policy of the mesh {self.name}",
             steps=policy_steps(self.name, members, policy_text(self._policy)),
         )
-        checks = AsyncPolicyChecks(site, self.name, members, self._policy, self._converges)
+        checks = AsyncPolicyChecks(site, self.name, members, self._policy)
         return self._plan(site, begun, journal, checks)
 
     async def plan_resume(
@@ -368,23 +399,12 @@ class AsyncMesh:
         planned: Members,
     ) -> AsyncMeshChecks:
         return AsyncMeshChecks(
-            site,
-            self.name,
-            nodes,
-            new,
-            first,
-            tuple(tables),
-            planned,
-            self._policy,
-            self._converges,
+            site, self.name, nodes, new, first, tuple(tables), planned, self._policy
         )
 
     def _final(self, tables: Iterable[TableName]) -> tuple[str, ...]:
         """Return those of the tables in which a deletion wins over every change."""
         return tuple(str(table) for table in tables if table in deltas_of(self._policy))
-
-    def _converges(self, nodes: int) -> Finding:
-        return convergence_found(self._policy, nodes)
 
     async def _resolved(self, site: AsyncSite, node: str) -> tuple[TableName, ...]:
         async with await site.server(node) as server:
@@ -608,11 +628,11 @@ class AsyncMesh:
             return await AsyncMeshCompare(links, catch_up, range_rows, seconds).run(chosen)
 
     async def spread_sequences(self, *, timeout: Timeout = 60.0) -> Rows[SequenceSpread]:
-        """Let each node draw numbers of its own from the sequences that the tables own.
+        """Let each node draw numbers of its own from the sequences of the tables.
 
-        Each sequence gets the number of nodes as its increment, and starts at another number on
-        each node, above all numbers drawn. Call it before ``plan_create``, and again before the
-        plan of a join is run.
+        Those are the sequences that columns own, or draw their defaults from. Each one gets the
+        number of nodes as its increment, and starts at another number on each node, above all
+        numbers drawn. Call it before ``plan_create``, and again before the plan of a join is run.
 
         Raises: ServerError for a sequence that counts down, or has too few numbers left.
         Needs: ownership of the sequences.

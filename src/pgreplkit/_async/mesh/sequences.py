@@ -1,4 +1,4 @@
-"""The sequences that columns of a mesh's tables own."""
+"""The sequences that columns of a mesh's tables own, or draw their defaults from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
-async def owned_sequences(link: AsyncLink, tables: Sequence[TableName]) -> dict[TableName, bool]:
+async def sequences_of(link: AsyncLink, tables: Sequence[TableName]) -> dict[TableName, bool]:
     """Return the names of the sequences, and whether the role may read each."""
     asked = [*schemas_and_names(tables)]
-    records = await link.all("read the sequences", sql.OWNED_SEQUENCES, asked)
+    records = await link.all("read the sequences", sql.SEQUENCES, asked)
     return {table_in(record): record.pop("is_readable") for record in records}
 
 
@@ -23,7 +23,7 @@ async def read_sequences_of(
     link: AsyncLink, tables: Sequence[TableName]
 ) -> tuple[SequenceState, ...]:
     """Return those of the sequences that the role may read, with their positions."""
-    owned = await owned_sequences(link, tables)
-    names = [name for name, is_readable in owned.items() if is_readable]
+    found = await sequences_of(link, tables)
+    names = [name for name, is_readable in found.items() if is_readable]
     states = await read_sequences(link, names) if names else {}
     return tuple(states[name] for name in names)

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._async.logical.applychecks import insist_on_role, to_hand_over
 from pgreplkit._async.logical.applyshapes import read_partitions
-from pgreplkit._async.mesh.sequences import owned_sequences
+from pgreplkit._async.mesh.sequences import sequences_of
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -45,7 +45,7 @@ async def node_setup(
         ),
         # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),
-        *(f"GRANT SELECT ON {name} TO {own}" for name in await owned_sequences(link, tables)),
+        *(f"GRANT SELECT ON {name} TO {own}" for name in await sequences_of(link, tables)),
         *(
             statement.as_string(link.connection)
             for statement in _publication(

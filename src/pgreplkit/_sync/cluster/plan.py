@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+)
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from pathlib import Path
@@ -16,7 +20,7 @@ from pgreplkit._hooks import html_of
 from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import Error, HostFileError, ServerError
+from pgreplkit.errors import ConnectionFailed, Error, HostFileError, ServerError, UpgradeActive
 from pgreplkit.host.journalfile import journal_at, write_journal
 from pgreplkit.plans.cluster.journal import (
     Journal,
@@ -38,6 +42,7 @@ from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
 
 _LOGGER = getLogger("pgreplkit.plans")
+_VERIFY = "verify the servers"
 _EVIDENCE_LASTS = 5.0
 """Seconds after which a lost primary may have started again. A check takes longer if its host does
 not answer, so it is not repeated where the steps before the promotion were quick."""
@@ -79,6 +84,10 @@ class PlanLock(Protocol):
 
     def verify(self, operation: str, node: str) -> None:
         """Insist that it is held, before a step changes something on a node."""
+        ...
+
+    def marked(self, journal: Journal) -> Journal:
+        """Return a journal that begins, with what shows later whether it is stale."""
         ...
 
     def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
@@ -214,7 +223,8 @@ class Plan:
         self._insist_on_version()
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
-        self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
+        journal = self._journal if self._lock is None else self._lock.marked(self._journal)
+        self._keep(attrs.evolve(journal, lost_primary=lost, undone=False))
         self._fresh = Backoff(_EVIDENCE_LASTS)
         return self._continue(on_progress)
 
@@ -303,18 +313,42 @@ class Plan:
         if self._lock is None:
             yield
             return
-        with self._lock.held(self._act, resumes=resumes):
-            if resumes and (found := self._lock.stale_reason(self._journal, undoes=undoes)):
+        with ExitStack() as stack:
+            with self._verified(resumes=resumes):
+                stack.enter_context(self._lock.held(self._act, resumes=resumes))
+                found = ""
+                if resumes:
+                    found = self._lock.stale_reason(self._journal, undoes=undoes)
+            if found:
+                # Its state is not that of the operation any longer.
                 raise ServerError(
                     self._act,
-                    f"{found}: another process has continued it since",
+                    f"{found}; done here before: {self._done}",
                     remedy="read the status() with the journal of that process, or with another"
                     " path as journal= where no file exists; then resume its plan with"
                     " plan_resume(), or plan the next operation",
                 )
-            if resumes and not undoes:
-                self._lock.insist_on_state(self._act, self._journal)
+            with self._verified(resumes=resumes):
+                if resumes and not undoes:
+                    self._lock.insist_on_state(self._act, self._journal)
             yield
+
+    @contextmanager
+    def _verified(self, *, resumes: bool) -> Iterator[None]:
+        """Raise what keeps a plan from being continued as PlanFailed, which says its state."""
+        try:
+            yield
+        except ServerError as error:
+            # Nothing was changed yet, or the other process knows the state.
+            if not resumes or isinstance(error, UpgradeActive):
+                raise
+            if isinstance(error, ConnectionFailed):
+                raise self._failure(_VERIFY, str(error)) from error
+            raise self._failure(_VERIFY, error.found, way_on=error.remedy) from error
+
+    @property
+    def _done(self) -> str:
+        return "; ".join(str(result.step) for result in self._journal.done) or "nothing"
 
     def _verify_lock(self, step: Step) -> None:
         if self._lock is not None:
@@ -394,8 +428,7 @@ class Plan:
             return
         found = f"its journal {str(file)!r} was written by another process or plan"
         if self._is_started:
-            done = "; ".join(str(result.step) for result in self._journal.done) or "nothing"
-            found += f"; done here before: {done}; state then: {self._journal.state}"
+            found += f"; done here before: {self._done}; state then: {self._journal.state}"
         raise HostFileError(
             self._act,
             found,

@@ -110,12 +110,10 @@ class UpgradeActor:
         return (NEW, self.new) if node == OLD else (OLD, self.old)
 
     def look(self, step: Step) -> Step:
-        """Return the step with the identities of the fences, by which a stale journal is known."""
+        """Return the step with the identity of its fence, by which a stale journal is known."""
         if not isinstance(step, steps.FenceTables) or step.identity:
             return step
-        _, other = self._other(step.node)
-        there = read_fence_function(other._link, step.fence)
-        return attrs.evolve(step, identity=uuid4().hex, other_identity=there.identity)
+        return attrs.evolve(step, identity=uuid4().hex)
 
     def perform(self, step: Step) -> datetime | None:
         """Perform one step, which may be done in part or completely already.
@@ -214,9 +212,7 @@ class UpgradeActor:
                     with suppress(PublicationNotFound):
                         (server.publication(name)).drop()
             case steps.MakeBackSlots():
-                for slot in step.slots:
-                    with suppress(AlreadyExists):
-                        server.create_logical_slot(slot, timeout=self.timeout)
+                make_slots(server, step.slots, self.timeout)
             case steps.ArmForward():
                 for name in step.subscriptions:
                     self._arm(server.subscription(name))
@@ -328,6 +324,9 @@ class UpgradeActor:
         found, unfenced = read_missed(other, step.subscriptions, with_rows=with_rows)
         _insist_on_none(node, unfenced)
         self.looks[node] = time.monotonic(), step.subscriptions
+        # A row that someone has written here since the checks is on this server only.
+        _insist_on_none(step.node, read_unfenced(self._server(step.node)._link, step.fenced))
+        self.looks[step.node] = time.monotonic(), step.fenced
         if late := {str(table) for table in found} - {*step.left_out}:
             raise ServerError(
                 f"replicate all rows of the {node} server",
@@ -494,8 +493,27 @@ def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> No
     )
 
 
+def make_slots(server: Primary, names: Iterable[str], timeout: float) -> None:
+    """Create the slots that do not exist.
+
+    Raises: AlreadyExists for a slot of another database: all databases of a server share the names.
+    """
+    for name in names:
+        try:
+            server.create_logical_slot(name, timeout=timeout)
+        except AlreadyExists:
+            if not _is_of_this_database(server, name):
+                raise
+
+
 def drop_slots(server: Primary, names: Iterable[str]) -> None:
-    """Drop the slots that exist."""
+    """Drop the slots that exist, without those of other databases."""
     for name in names:
         with suppress(SlotNotFound):
-            (server.slot(name)).drop()
+            if _is_of_this_database(server, name):
+                (server.slot(name)).drop()
+
+
+def _is_of_this_database(server: Primary, slot: str) -> bool:
+    """Return whether a slot is of no other database, as that of a standby is."""
+    return (server.slot(slot)).state.database in (None, server.connection.info.dbname)

@@ -10,7 +10,12 @@ import attrs
 
 from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.cluster.clone import plan_clone
-from pgreplkit._sync.cluster.upgradeactions import UpgradeActor, drop_slots, move_origin
+from pgreplkit._sync.cluster.upgradeactions import (
+    UpgradeActor,
+    drop_slots,
+    make_slots,
+    move_origin,
+)
 from pgreplkit._sync.cluster.upgradefacts import keep_schema
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import read_database
@@ -211,9 +216,7 @@ class CloneActor:
             sleep(backoff.next_pause())
 
     def _make_slots(self, names: Sequence[str]) -> None:
-        for name in names:
-            with suppress(AlreadyExists):
-                self.old.create_logical_slot(name, timeout=self.timeout)
+        make_slots(self.old, names, self.timeout)
         reached = {name: self._position(name) for name in names}
         target = max(reached.values())
         for name, position in reached.items():

@@ -224,10 +224,12 @@ def read_side(
     record["extensions"] = dict(record["extensions"])
     slots = [slot.name for slot in server.slots()]
     leftovers = [f"slot {name}" for name in names.own_in(slots)]
-    for kind in ("publications", "subscriptions"):
-        own = names.own_in(record[kind])
-        leftovers += [f"{kind.removesuffix('s')} {name}" for name in own]
-        record[kind] = [name for name in record[kind] if name not in own]
+    # A subscription of another database has a slot with a name that the upgrade needs, too.
+    there = {"publication": record["publications"], "subscription": record.pop("all_subscriptions")}
+    for kind, found in there.items():
+        own = names.own_in(found)
+        leftovers += [f"{kind} {name}" for name in own]
+        record[f"{kind}s"] = [name for name in record[f"{kind}s"] if name not in own]
     leftovers += _fence_schemas(link, names, may_be_fence=may_be_fenced)
     # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = link.one("read the passwords", MAY_READ_PASSWORDS)

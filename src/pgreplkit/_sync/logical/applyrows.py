@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from psycopg import Connection
+from psycopg import Connection, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -24,12 +24,7 @@ from pgreplkit.apply.tableplans import TablePlan
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import (
-    message_without_values,
-    read_grant,
-    schema_grant,
-    translate_errors,
-)
+from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
@@ -111,7 +106,7 @@ class ApplyRows(Closing):
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate" and not keeps:
-            run(SQL(sql.TRUNCATE).format(table))
+            self._empty(table)
         elif existing == "refuse" and not keeps:
             insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)
@@ -129,6 +124,14 @@ class ApplyRows(Closing):
         count = self._copy_into(_STAGING, columns, match, copy)
         run(_merged(match, columns))
         return count
+
+    def _empty(self, table: Composable) -> None:
+        try:
+            with self._target.link.in_transaction():
+                self._target.run(SQL(sql.TRUNCATE).format(table))
+        except errors.FeatureNotSupported:
+            # Others refer to it, even if these are empty; no foreign key is checked here.
+            self._target.run(SQL(sql.DELETE_ROWS).format(table))
 
     def _copy_into(self, into: Composable, columns: Composed, match: Match, copy: TableCopy) -> int:
         # A constant is selected as text, which the binary format does not convert.
@@ -180,7 +183,7 @@ class ApplyRows(Closing):
             with self._writing(copy):
                 return sum([self._target.step(step) for step in steps])
         except ServerError as error:
-            changed = replaced_columns(plan, reader, None, new)
+            changed = replaced_columns(plan, reader)
             if not changed or not is_of_a_change(error.sqlstate):
                 raise
             raise _failed(copy, refusal(error.found, changed), error.sqlstate) from error
@@ -264,5 +267,5 @@ def _translated(
     copy: TableCopy, connection: Connection[object], grant: str
 ) -> AbstractContextManager[None]:
     return translate_errors(
-        f"copy {copy.table}", connection=connection, grant=grant, message=message_without_values
+        f"copy {copy.table}", connection=connection, grant=grant, hides_values=True
     )

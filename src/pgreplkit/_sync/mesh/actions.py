@@ -21,8 +21,10 @@ from pgreplkit._sync.logical.tombstones import (
 )
 from pgreplkit._sync.mesh.copying import MeshCopy
 from pgreplkit._sync.mesh.members import (
+    has_publication,
     mesh_tables,
     read_members,
+    sending_slots,
     store_members,
     store_policy,
 )
@@ -89,6 +91,8 @@ class MeshActor:
                     self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
             case steps.DropLost():
                 self._forget_lost_node(step)
+            case steps.DropOwnSlots():
+                self._drop_own_slots(step)
             case steps.ForgetMesh():
                 self._forget(step)
             case _:
@@ -152,15 +156,13 @@ class MeshActor:
             link = server._link
             ensure_tombstones(link, tables, [*map(table_of, step.final)])
             # An administrator may have created it for a role that does not own the tables.
-            if not link.all(operation, sql.HAS_PUBLICATION, [name]):
+            if not has_publication(link, step.mesh):
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
                 link.run(operation, *publishing(link, name, tables), grant=database)
 
     def _objects_of(self, step: steps.PrepareNode) -> list[str]:
         with self.site.server(step.node) as server:
-            name = publication_name(step.mesh)
-            operation = f"look for the publication {name!r}"
-            is_published = server._link.all(operation, sql.HAS_PUBLICATION, [name])
+            is_published = has_publication(server._link, step.mesh)
             tables = tables_with_triggers(server._link, [*map(table_of, step.tables)])
         return [*([_PUBLICATION] if is_published else []), *map(str, tables)]
 
@@ -274,6 +276,12 @@ class MeshActor:
             # Its origin stays: rows that it wrote last are compared by its rank.
             server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
 
+    def _drop_own_slots(self, step: steps.DropOwnSlots) -> None:
+        with self.site.server(step.node) as server:
+            # Only those of its database: a mesh of another one may have the same names.
+            for slot in sending_slots(server._link, step.mesh, step.node, step.targets):
+                self._drop_slot(server, slot)
+
     def _drop_slot(self, server: Server, name: str) -> None:
         backoff = Backoff(self.site.timeout)
         while True:
@@ -343,6 +351,9 @@ class MeshActor:
             _unpublish(link, step.mesh)
             # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = read_members(link, step.mesh)
+            if not members.all:
+                # Also if someone has dropped the schema, which would be needed below.
+                return
             for source in without(members.ranks, step.node):
                 # The slots were dropped before; nodes that left earlier may not even exist.
                 self._drop_stream(step.mesh, source, step.node, keeps_origin=False, keeps_slot=True)

@@ -13,15 +13,22 @@ from psycopg.rows import DictRow
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.logical.tombstones import final_tables
-from pgreplkit._sync.mesh.members import mesh_tables, read_members, read_other_meshes
+from pgreplkit._sync.mesh.members import (
+    has_publication,
+    mesh_tables,
+    read_members,
+    read_other_meshes,
+    sending_slots,
+)
 from pgreplkit._sync.mesh.rights import (
     foreign_objects,
     read_member_rights,
     read_mesh_rights,
 )
-from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
+from pgreplkit._sync.mesh.sequences import read_sequences_of, sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
@@ -37,10 +44,9 @@ from pgreplkit.plans.mesh.layout import (
     slot_name,
     without,
 )
-from pgreplkit.plans.mesh.leaving import leave_findings, remove_findings
-from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings
+from pgreplkit.plans.mesh.leaving import forget_findings, leave_findings, remove_findings
+from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings, convergence_found
 from pgreplkit.plans.mesh.readiness import mesh_findings
-from pgreplkit.plans.mesh.rights import member_findings
 from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
@@ -68,8 +74,7 @@ def read_node(
     rights = read_mesh_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
     owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
-    publication = [publication_name(mesh)]
-    is_published = link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
+    is_published = has_publication(link, mesh)
     return MeshNodeFacts(
         name=name,
         major=link.version.major,
@@ -85,14 +90,17 @@ def read_node(
         origins=record["origins"],
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
+        no_tables=other_relations(link, {*tables} - {*found}),
         with_rows=tuple(with_rows),
-        without_full=_without_full(traits),
+        without_full=_texts(traits, "not_full"),
         with_large=_tables(traits, lambda row: row["has_large"]),
         with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
+        children=_children(traits, tables),
+        firing=_texts(traits, "firing"),
         sequences=read_sequences_of(link, tables),
         hidden=tuple(
-            name for name, is_readable in (owned_sequences(link, tables)).items() if not is_readable
+            name for name, is_readable in (sequences_of(link, tables)).items() if not is_readable
         ),
         members=read_members(link, mesh),
         others=read_other_meshes(link, mesh, tables),
@@ -109,9 +117,22 @@ def _foreign_slots(link: Link, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(record["name"] for record in records)
 
 
-def _without_full(records: Sequence[DictRow]) -> dict[TableName, tuple[str, ...]]:
-    found = {TableName(row["schema"], row["name"]): tuple(row["not_full"]) for row in records}
-    return {table: partial for table, partial in found.items() if partial}
+def _texts(records: Sequence[DictRow], column: str) -> dict[TableName, tuple[str, ...]]:
+    """Return what the tables have in a column of arrays, without those that have nothing."""
+    found = {TableName(row["schema"], row["name"]): tuple(row[column]) for row in records}
+    return {table: texts for table, texts in found.items() if texts}
+
+
+def _children(
+    records: Sequence[DictRow], tables: Sequence[TableName]
+) -> dict[TableName, tuple[TableName, ...]]:
+    """Return the tables that inherit from others, without those of the mesh."""
+    found = {}
+    for row in records:
+        children = (TableName(schema, name) for schema, name in row["children"])
+        if left_out := tuple(child for child in children if child not in tables):
+            found[TableName(row["schema"], row["name"])] = left_out
+    return found
 
 
 def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
@@ -130,8 +151,6 @@ class MeshChecks:
     tables: tuple[TableName, ...]
     planned: Members
     policy: Policy
-    converges: Callable[[int], Finding]
-    """Says whether the policy suits that number of nodes."""
 
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -150,7 +169,7 @@ class MeshChecks:
                 nodes=tuple(nodes),
                 first=self.first,
                 new=self.new,
-                policy=self.converges(len(nodes)),
+                policy=convergence_found(self.policy, len(nodes)),
                 policy_text=policy_text(self.policy),
                 planned=self.planned,
                 deltas=deltas_of(self.policy),
@@ -170,7 +189,6 @@ class PolicyChecks:
     mesh: str
     planned: Members
     policy: Policy
-    converges: Callable[[int], Finding]
 
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
@@ -190,7 +208,7 @@ class PolicyChecks:
                 if stream.state is StreamState.STREAMING:
                     running.append(f"{source} to {node}")
         return [
-            self.converges(len(members)),
+            convergence_found(self.policy, len(members)),
             *change_findings(nodes, self.planned, deltas, running),
         ]
 
@@ -228,27 +246,36 @@ class LeaveChecks:
 
 
 @attrs.frozen
-class CleanChecks:
-    """The checks of a node that was removed, and is back."""
+class ForgetChecks:
+    """The checks of a node that forgets a mesh."""
 
     site: Site
     mesh: str
     node: str
+    others: tuple[str, ...]
     planned: Members
+    """The members, as the node itself has them stored."""
 
     def findings(self) -> list[Finding]:
         """Return one finding for each check.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed if the node itself cannot be reached.
         """
-        found = list[Finding]()
-        for node in (self.node, *self.planned.present):
-            with self.site.server(node) as server:
-                rights = read_member_rights(
-                    server._link, self.mesh, node, self.planned, drops_all=node == self.node
-                )
-            found += member_findings(node, rights)
-        return found
+        with self.site.server(self.node) as server:
+            link = server._link
+            slots = sending_slots(link, self.mesh, self.node, self.others)
+            own = read_members(link, self.mesh)
+            rights = read_member_rights(link, self.mesh, self.node, self.planned, drops_all=True)
+        # Of those that left before, only known ones are asked: their servers may not exist.
+        asked = {*self.planned.present, *self.site.servers}
+        stored = dict[str, Members | None].fromkeys(one for one in self.others if one in asked)
+        for other in stored.keys() & self.site.servers.keys():
+            with suppress(ConnectionFailed):
+                with self.site.server(other) as server:
+                    stored[other] = read_members(server._link, self.mesh)
+        return forget_findings(
+            self.node, {self.node: own}, self.planned, stored, self.site.servers, slots, rights
+        )
 
 
 @attrs.frozen

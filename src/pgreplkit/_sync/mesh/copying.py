@@ -30,11 +30,7 @@ from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import (
-    FEATURE_NOT_SUPPORTED,
-    message_without_values,
-    translate_errors,
-)
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED, translate_errors
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -148,7 +144,7 @@ class MeshCopy:
             if error.sqlstate != FEATURE_NOT_SUPPORTED:
                 raise
             # Tables outside of the mesh refer to them, even if these are empty.
-            deletes = [SQL(sql.DELETE_ROWS).format(table) for table in tables]
+            deletes = [SQL(applying.DELETE_ROWS).format(table) for table in tables]
             target.link.run(self._operation, *deletes, grant="DELETE on the tables")
         # Neither fires triggers here, and so both leave the tombstones that the copy brought.
         names = [str(copy.table.table_name) for copy in copies]
@@ -292,9 +288,7 @@ class MeshCopy:
 
 def _translated(what: object, reader: Connection[object]) -> AbstractContextManager[None]:
     """Translate the errors of both servers, which may be about values of rows."""
-    return translate_errors(
-        f"copy {what}", connection=reader, grant="SELECT", message=message_without_values
-    )
+    return translate_errors(f"copy {what}", connection=reader, grant="SELECT", hides_values=True)
 
 
 def _columns(copy: TableCopy) -> Composed:

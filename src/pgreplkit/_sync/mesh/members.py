@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL
 
@@ -12,7 +12,13 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
-from pgreplkit.plans.mesh.layout import Members, MeshMember, TableChoice, publication_name
+from pgreplkit.plans.mesh.layout import (
+    Members,
+    MeshMember,
+    TableChoice,
+    publication_name,
+    slot_name,
+)
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 _OPERATION = "read the members of the mesh"
@@ -89,6 +95,19 @@ def store_policy(link: Link, mesh: str, policy: str | None) -> None:
             within.all(operation, sql.DROP_POLICY, [mesh])
         else:
             within.all(operation, sql.SET_POLICY, [mesh, policy])
+
+
+def has_publication(link: Link, mesh: str) -> bool:
+    """Return whether a node has the publication of the mesh."""
+    name = publication_name(mesh)
+    return bool(link.all(f"look for the publication {name!r}", sql.HAS_PUBLICATION, [name]))
+
+
+def sending_slots(link: Link, mesh: str, node: str, targets: Iterable[str]) -> dict[str, bool]:
+    """Return the slots of the streams from a node, and whether each is in use."""
+    names = [slot_name(mesh, node, target) for target in targets]
+    records = link.all("look for the slots of the mesh", sql.OWN_SLOTS, [names])
+    return {record["name"]: record["active"] for record in records}
 
 
 def mesh_tables(link: Link, mesh: str) -> list[TableName]:

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/mesh/sequences.py by `nox -s sync`. Do not edit.
-"""The sequences that columns of a mesh's tables own."""
+"""The sequences that columns of a mesh's tables own, or draw their defaults from."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.values.tablename import TableName, schemas_and_names
 
 
-def owned_sequences(link: Link, tables: Sequence[TableName]) -> dict[TableName, bool]:
+def sequences_of(link: Link, tables: Sequence[TableName]) -> dict[TableName, bool]:
     """Return the names of the sequences, and whether the role may read each."""
     asked = [*schemas_and_names(tables)]
-    records = link.all("read the sequences", sql.OWNED_SEQUENCES, asked)
+    records = link.all("read the sequences", sql.SEQUENCES, asked)
     return {table_in(record): record.pop("is_readable") for record in records}
 
 
 def read_sequences_of(link: Link, tables: Sequence[TableName]) -> tuple[SequenceState, ...]:
     """Return those of the sequences that the role may read, with their positions."""
-    owned = owned_sequences(link, tables)
-    names = [name for name, is_readable in owned.items() if is_readable]
+    found = sequences_of(link, tables)
+    names = [name for name, is_readable in found.items() if is_readable]
     states = read_sequences(link, names) if names else {}
     return tuple(states[name] for name in names)

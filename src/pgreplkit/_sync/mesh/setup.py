@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._sync.logical.applychecks import insist_on_role, to_hand_over
 from pgreplkit._sync.logical.applyshapes import read_partitions
-from pgreplkit._sync.mesh.sequences import owned_sequences
+from pgreplkit._sync.mesh.sequences import sequences_of
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -46,7 +46,7 @@ def node_setup(
         ),
         # A mesh also moves origins, which single appliers do not.
         *applying.advance_sql(role, major),
-        *(f"GRANT SELECT ON {name} TO {own}" for name in owned_sequences(link, tables)),
+        *(f"GRANT SELECT ON {name} TO {own}" for name in sequences_of(link, tables)),
         *(
             statement.as_string(link.connection)
             for statement in _publication(

@@ -292,7 +292,9 @@ FACTS = """
             AS database_settings,
         ARRAY(SELECT evtname::text FROM pg_event_trigger) AS event_triggers,
         ARRAY(SELECT pubname::text FROM pg_publication ORDER BY 1) AS publications,
-        ARRAY(SELECT DISTINCT subname::text FROM pg_stat_subscription ORDER BY 1) AS subscriptions,
+        ARRAY(SELECT subname::text FROM pg_subscription WHERE subdbid = pg_database.oid ORDER BY 1)
+            AS subscriptions,
+        ARRAY(SELECT subname::text FROM pg_subscription ORDER BY 1) AS all_subscriptions,
         ARRAY(SELECT quote_literal(gid) || ' in ' || quote_ident(database)
             FROM pg_prepared_xacts ORDER BY 1) AS prepared,
         ARRAY(SELECT pid || ' (' || application_name || '), '
@@ -378,8 +380,10 @@ RIGHTS = f"""
             JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
             WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
                 AND NOT {_OF_EXTENSION} AND r.rolsuper AND NOT me.rolsuper
-                AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                    AND objid = c.oid AND refclassid = classid AND deptype IN ('a', 'i'))
+                -- A sequence of a column gets the owner of its table; a partition does not.
+                AND NOT (relkind = 'S' AND EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_class'::regclass AND objid = c.oid
+                        AND refclassid = classid AND deptype IN ('a', 'i')))
             ORDER BY 1) AS of_superusers
     FROM pg_roles me WHERE me.rolname = current_user
 """

@@ -20,6 +20,8 @@ class ClusterFacts:
     """Databases of users, except the one that is connected."""
     tablespaces: tuple[str, ...] = attrs.field(converter=names_in)
     """Tablespaces in directories of their own."""
+    libraries: tuple[str, ...] = attrs.field(converter=names_in)
+    """The libraries of functions in C, such as $libdir/citext; those of initdb are left out."""
     hba: str | None
     """The content of pg_hba.conf; None if the role cannot read it."""
     ident: str | None
@@ -34,7 +36,11 @@ CLUSTER = """
         ARRAY(SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datallowconn
             AND datname NOT IN ('postgres', current_database()) ORDER BY 1) AS other_databases,
         ARRAY(SELECT spcname::text FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1)
-            AS tablespaces
+            AS tablespaces,
+        -- Those that pg_upgrade looks for, in the database that is connected.
+        ARRAY(SELECT DISTINCT probin::text FROM pg_proc JOIN pg_language l ON l.oid = prolang
+            WHERE lanname = 'c' AND probin IS NOT NULL AND pg_proc.oid >= 16384 ORDER BY 1)
+            AS libraries
     FROM pg_database WHERE datname = 'template0'
 """
 HBA = """

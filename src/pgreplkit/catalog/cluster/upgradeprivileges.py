@@ -30,8 +30,11 @@ _OBJECTS = f"""
         CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS granted,
         o.oid::regclass::text AS object, relowner AS owner, relacl AS acl,
         NULL::aclitem[] AS defaults,
-        -- A sequence of a column has the owner of its table.
-        {OURS} AND NOT {_depends("pg_class", "'e', 'a', 'i'")} AS has_owner, {OURS} AS is_ours
+        {OURS} AND NOT {_depends("pg_class", "'e'")}
+            -- A sequence of a column has the owner of its table. Partitions depend on their table
+            -- in the same way, and have owners of their own.
+            AND NOT (relkind = 'S' AND {_depends("pg_class", "'a', 'i'")}) AS has_owner,
+        {OURS} AS is_ours
     FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
         -- Objects of initdb whose privileges no one has changed are of no interest.

@@ -565,6 +565,7 @@ DROP_SLOT = """
     FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
 """
 TRUNCATE = "TRUNCATE {}"
+DELETE_ROWS = "DELETE FROM {}"
 STAGE = "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
 SELECT_ROWS = "SELECT {} FROM {}{}{}"
 COPY_ROWS = "COPY ({}) TO STDOUT {}"

@@ -115,9 +115,10 @@ LOG_TAIL = """
         AS log,
         (SELECT reset_val FROM pg_settings WHERE name = 'lc_messages') AS language
 """
-END_WORKERS = """
-    SELECT pid, pg_terminate_backend(pid) FROM pg_stat_subscription
-    WHERE subname = ANY (%s::text[]) AND pid IS NOT NULL
+END_WORKERS = f"""
+    SELECT pid, pg_terminate_backend(pid)
+    FROM pg_stat_subscription JOIN pg_subscription ON pg_subscription.oid = subid
+    WHERE pg_subscription.subname = ANY (%s::text[]) AND {_HERE} AND pid IS NOT NULL
 """
 ADVANCE_ORIGIN = """
     SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn),

@@ -1,6 +1,6 @@
 """The table in which each node of a mesh stores all members, and the triggers of a mesh."""
 
-from pgreplkit.catalog.logical.applytables import ASKED
+from pgreplkit.catalog.logical.applytables import ASKED, PARTITIONS
 from pgreplkit.catalog.logical.replicaidentity import NOT_FULL
 
 CREATE_MEMBERS = """
@@ -108,19 +108,25 @@ OWNS_TABLES = f"""
     SELECT coalesce(bool_and(pg_has_role(%s::name, relowner, 'USAGE')), false) AS owns_all {ASKED}
 """
 """Only the owner of a table may publish it."""
-OWNED_SEQUENCES = """
-    SELECT sn.nspname AS schema, s.relname AS name,
+SEQUENCES = f"""
+    WITH asked AS (SELECT c.oid {ASKED}), used (oid) AS (
+        SELECT objid FROM pg_catalog.pg_depend JOIN asked ON refobjid = asked.oid
+        WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype IN ('a', 'i')
+            AND refclassid = 'pg_catalog.pg_class'::regclass AND refobjsubid > 0
+        UNION
+        SELECT refobjid FROM pg_catalog.pg_depend
+        JOIN pg_catalog.pg_attrdef AS d ON d.oid = objid JOIN asked ON adrelid = asked.oid
+        WHERE classid = 'pg_catalog.pg_attrdef'::regclass
+            AND refclassid = 'pg_catalog.pg_class'::regclass
+    )
+    SELECT nspname AS schema, relname AS name,
         has_sequence_privilege(s.oid, 'SELECT') AS is_readable
-    FROM pg_catalog.pg_depend JOIN pg_catalog.pg_class AS s ON s.oid = objid AND s.relkind = 'S'
-    JOIN pg_catalog.pg_namespace AS sn ON sn.oid = s.relnamespace
-    JOIN pg_catalog.pg_class AS c ON c.oid = refobjid
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON n.nspname = asked.schema AND c.relname = asked.name
-    WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype IN ('a', 'i')
-        AND refclassid = 'pg_catalog.pg_class'::regclass AND refobjsubid > 0
+    FROM used JOIN pg_catalog.pg_class AS s ON s.oid = used.oid
+    JOIN pg_catalog.pg_namespace AS sn ON sn.oid = relnamespace
+    WHERE relkind = 'S'
     ORDER BY 1, 2
 """
+"""The sequences that columns of tables own, and those that their defaults draw from."""
 ADVANCE_ORIGIN = "SELECT {}.pg_replication_origin_advance(%s, %s)"
 SLOT_POSITION = """
     SELECT confirmed_flush_lsn AS lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
@@ -173,7 +179,6 @@ TAKE_TOMBSTONES = """
     WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
-DELETE_ROWS = "DELETE FROM {}"
 POSITIONS = """
     SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
 """
@@ -224,6 +229,11 @@ FOREIGN_SLOTS = """
     ORDER BY 1
 """
 """Slots have a database, but their names are those of the whole server, as origins are."""
+OWN_SLOTS = """
+    SELECT slot_name::text AS name, active FROM pg_catalog.pg_replication_slots
+    WHERE slot_name = ANY (%s::text[]) AND database = current_database()
+    ORDER BY 1
+"""
 CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
@@ -237,7 +247,18 @@ TRAITS = f"""
             WHERE attrelid = c.oid AND NOT attisdropped
             AND to_jsonb(pg_attribute)->>'attgenerated' = 'v') AS virtual,
         EXISTS (SELECT FROM pg_catalog.pg_constraint
-            WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys
+            WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys,
+        ARRAY(WITH RECURSIVE child (oid) AS (
+            SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r'
+            UNION SELECT inhrelid FROM child JOIN pg_catalog.pg_inherits ON inhparent = child.oid
+        ) SELECT ARRAY[pn.nspname, p.relname]::text[]
+            FROM child JOIN pg_catalog.pg_class AS p ON p.oid = child.oid
+            JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+            ORDER BY 1) AS children,
+        ARRAY(SELECT DISTINCT tgname::text FROM pg_catalog.pg_trigger
+            WHERE NOT tgisinternal AND tgenabled IN ('A', 'R')
+                AND (tgrelid = c.oid OR tgrelid IN (SELECT oid FROM ({PARTITIONS}) AS part))
+            ORDER BY 1) AS firing
     {ASKED}
 """
 """A large value that an update did not change is sent with the full replica identity only."""

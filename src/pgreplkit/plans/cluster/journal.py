@@ -140,6 +140,8 @@ class Journal:
     """Whether all of it was undone, so that its file may be overwritten."""
     databases: tuple[str, ...] = ()
     """System identifiers and names of the databases, if the steps have no names of servers."""
+    fences: tuple[str, ...] = ()
+    """Identities of the fences of these databases when an upgrade's operation was begun."""
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -323,6 +325,7 @@ class Journal:
             "lost_primary": plain(self.lost_primary),
             "undone": self.undone,
             "databases": [*self.databases],
+            "fences": [*self.fences],
         }
 
     def __str__(self) -> str:
@@ -370,6 +373,7 @@ class Journal:
                 lost_primary=_lost_primary(content["lost_primary"]),
                 undone=content["undone"],
                 databases=tuple(content["databases"]),
+                fences=tuple(content["fences"]),
             )
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(

@@ -1,6 +1,8 @@
 """A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
@@ -12,6 +14,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
+from pgreplkit.values.several import several
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.text import wrapped
@@ -74,24 +77,31 @@ class UpgradeStatus(Record):
     def lost_slots(self) -> tuple[str, ...]:
         """The slots without which replication cannot continue: dropped, or invalidated.
 
-        Those of the way back, after a cutover, end with "_back".
+        First those of the old server, then those of the new one for the way back.
         """
+        return tuple(slot for slots in self._lost.values() for slot in slots)
+
+    @property
+    def _lost(self) -> dict[str, list[str]]:
+        """The lost slots of each server."""
         # After a cutover the old server needs no slots for the new one.
         forward = [one for one in self.forward if one.state.subenabled]
-        return tuple(
-            one.state.subslotname
-            for one in (*forward, *self.back)
-            if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
-        )
+        return {
+            node: [
+                one.state.subslotname
+                for one in subscriptions
+                if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
+            ]
+            for node, subscriptions in ((OLD, forward), (NEW, self.back))
+        }
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for name in self.lost_slots:
-            is_back = name.endswith("_back")
-            node, remedy = (NEW, _LOST_BACK) if is_back else (OLD, _LOST_FORWARD)
-            text = f"slot {name} of the {node} server is missing or lost: {remedy}"
-            lines += wrapped(text, first="  ", then="    ")
+        for node, remedy in ((OLD, _LOST_FORWARD), (NEW, _LOST_BACK)):
+            for name in self._lost[node]:
+                text = f"slot {name} of the {node} server is missing or lost: {remedy}"
+                lines += wrapped(text, first="  ", then="    ")
         for node, is_fenced, disabled, subscriptions in (
             (OLD, self.old_is_fenced, self.old_disabled, self.back),
             (NEW, self.new_is_fenced, self.new_disabled, self.forward),
@@ -280,24 +290,58 @@ _NOT_COPIED = {
 """Why a relation is not copied, by pg_class.relkind."""
 
 
-def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
-    """Raise ValueError if the groups are not a partition of the tables that are copied."""
-    for group in groups:
+def tables_of(groups: Sequence[TableGroup] | None) -> list[TableName]:
+    """Return the tables of groups; ``chosen_groups`` refuses what is no group."""
+    known = [group for group in groups or () if isinstance(group, TableGroup)]
+    return [table for group in known for table in group.tables]
+
+
+def chosen_groups(
+    groups: Sequence[TableGroup] | None,
+    tables: Sequence[UserTable],
+    others: Mapping[TableName, str] = MappingProxyType({}),
+) -> tuple[TableGroup, ...]:
+    """Return the groups of a preparation: ``groups`` if given, by default one.
+
+    ``others`` are the kinds of relations that are no tables.
+
+    Without tables it is one without any: the checks refuse such a plan.
+
+    Raises:
+        ValueError: If the groups are not a partition of the tables that are copied.
+    """
+    if groups is not None:
+        chosen = several(groups, "groups")
+        _insist_on_groups(chosen, tables, others)
+    else:
+        chosen = groups_of(tables, 1)
+    return chosen or (TableGroup(tables=(), bytes=0),)
+
+
+def _insist_on_groups(
+    groups: Sequence[TableGroup], tables: Sequence[UserTable], others: Mapping[TableName, str]
+) -> None:
+    for number, group in enumerate(groups, 1):
         if not isinstance(group, TableGroup):
             raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
-    listed = [table for group in groups for table in group.tables]
-    twice = {table for table in listed if listed.count(table) > 1}
+        # Its publication would have no tables.
+        if not group.tables:
+            raise ValueError(f"could not use the groups: group {number} has no tables")
+    listed = Counter(table for group in groups for table in group.tables)
     wanted = {one.table for one in tables if one.is_copied}
-    kinds = {one.table: _NOT_COPIED[one.kind] for one in tables}
+    kinds = {table: f"a {kind}" for table, kind in others.items()}
+    kinds |= {one.table: _NOT_COPIED[one.kind] for one in tables}
     wrong = {
-        "in two groups": [*twice],
+        "in two groups": [table for table, times in listed.items() if times > 1],
         "in no group": [*wanted.difference(listed)],
-        "not to be copied": [*{*listed} - wanted],
+        "not to be copied": [*listed.keys() - wanted],
     }
     found = []
     for what, names in wrong.items():
         shown = [
-            f"{name} ({kinds.get(name, 'no such table')})" if name not in wanted else str(name)
+            f"{name} ({kinds.get(name, 'not a permanent table')})"
+            if name not in wanted
+            else str(name)
             for name in sorted(names)
         ]
         found += [f"{what}: {', '.join(shown)}"] if names else []
@@ -358,7 +402,7 @@ def cutover_journal(
         # The slow steps come before the fence.
         *(publish if way_back else ()),
         do.FenceTables(OLD, names.fence, fenced, hint),
-        do.WaitApplied(NEW, forward, map(str, left_out)),
+        do.WaitApplied(NEW, forward, map(str, left_out), forward),
         do.SetSequences(NEW, OLD),
         # From here on nothing comes from the old server, so that no change can come back to it.
         do.StopSubscriptions(NEW, forward),
@@ -391,7 +435,7 @@ def rollback_journal(
     hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
     steps: list[Step] = [
         do.FenceTables(NEW, names.fence, tables, hint),
-        do.WaitApplied(OLD, back, map(str, left_out)),
+        do.WaitApplied(OLD, back, map(str, left_out), forward),
         do.SetSequences(OLD, NEW),
         do.StopSubscriptions(OLD, back),
         # Both servers have the same rows now, and the old one gets no more from the new one.

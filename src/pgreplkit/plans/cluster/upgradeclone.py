@@ -83,6 +83,8 @@ class CloneFacts:
     """Whether it may create subscriptions there; None if the old server has no such role."""
     new_reads_xml: bool = True
     """Whether the new server's program was built with libxml."""
+    missing_libraries: Sequence[str] | None = ()
+    """Libraries of functions that the new version lacks; None if its directory is unknown."""
     root_folder: str = ""
     """The parent of the directories if the programs would run as root; otherwise empty."""
 
@@ -114,6 +116,7 @@ def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
     yield xml_finding(facts.tables, reads_xml=facts.new_reads_xml)
     yield from transaction_findings(old.facts)
     yield functions_finding(old.facts, new_major)
+    yield _libraries_finding(facts.missing_libraries)
     yield _access_finding(facts)
     yield from _copied_findings(facts)
 
@@ -210,6 +213,25 @@ def _creator_finding(facts: CloneFacts) -> Finding:
     )
 
 
+def _libraries_finding(missing: Sequence[str] | None) -> Finding:
+    """Return the finding about extensions: pg_upgrade fails without them, after the copy."""
+    needed = "the libraries of all functions in C, in the new version"
+    if missing is None:
+        return Finding(
+            check="libraries",
+            severity=Severity.INFO,
+            found="unknown: bindir has no pg_config",
+            needed=needed,
+            remedy="install the packages of all extensions for the new version",
+        )
+    return named(
+        "libraries",
+        missing,
+        needed=needed,
+        remedy="install the packages with {} for the new version, or drop the extensions",
+    )
+
+
 def _access_finding(facts: CloneFacts) -> Finding:
     can_read = facts.cluster.hba is not None
     return checked(
@@ -254,6 +276,13 @@ def _copied_findings(facts: CloneFacts) -> Iterator[Finding]:
         cluster.tablespaces,
         needed="none: their directories would be shared with the old server",
         remedy="prepare by rows: {} cannot be copied",
+    )
+    yield named(
+        "rows of extensions",
+        old.filled_extensions,
+        needed="none: changes after the copy are not replicated",
+        remedy="stop changes of {}, or copy the rows again after the fence",
+        otherwise=Severity.WARNING,
     )
     unlogged = [str(one.table) for one in facts.tables if one.persistence == "u"]
     yield named(

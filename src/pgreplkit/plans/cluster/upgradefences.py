@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import CLONING, Journal
+from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.plans.cluster.upgrade import OLD, PREPARING
+from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.values.tablename import TableName
 
 
@@ -15,42 +15,49 @@ def stale_reason(
 ) -> str:
     """Return what shows that another process has continued an operation; empty if nothing does.
 
-    Such a process may have another journal, or none. ``found`` has the fence of each server, and
-    None for one that does not answer: that accepts no writes now.
+    Such a process may have another journal, or none, and may have ended the upgrade and prepared
+    it again: each preparation, cutover and rollback gives a fence a new identity. ``found`` has
+    the fence of each server, and None for one that does not answer: that accepts no writes now.
     """
     kinds = [type(step) for step in journal.steps]
-    fence = next((step for step in journal.steps if isinstance(step, do.FenceTables)), None)
-    if fence is None:
-        return ""
     done = len(journal.done)
-    is_fenced = done > kinds.index(do.FenceTables)
-    source = found[fence.node]
-    other = _of_other(fence.node, source, fence.identity)
-    if do.OpenTables not in kinds:
-        old = found[OLD]
-        if journal.operation.startswith((PREPARING, CLONING)) and old is not None and old.refuses:
-            return "the old server is fenced, as after a cutover"
-        # One that was given up before has left its fence.
-        return other if is_fenced else ""
-    if is_fenced and source is not None and not source.refuses:
-        return f"the {fence.node} server accepts writes"
-    opened = kinds.index(do.OpenTables)
-    node = journal.steps[opened].node
-    target = found[node]
-    # A step that is next may be done already.
-    if (undoes or done < opened) and target is not None and not target.refuses:
-        return f"the {node} server accepts writes"
-    # What that has written may not be applied yet, and what it has opened must stay open.
-    if not other and done <= opened and (is_fenced or fence.identity):
-        other = _of_other(node, target, fence.other_identity)
-    return other
+    if do.OpenTables in kinds:
+        fenced, opened = kinds.index(do.FenceTables), kinds.index(do.OpenTables)
+        source, target = journal.steps[fenced].node, journal.steps[opened].node
+        if done > fenced and _is_open(found[source]):
+            return f"the {source} server accepts writes"
+        # A step that is next may be done already.
+        if (undoes or done < opened) and _is_open(found[target]):
+            return f"the {target} server accepts writes"
+    for node, before in zip((OLD, NEW), journal.fences, strict=False):
+        function = found[node]
+        if function is None or not function.refuses:
+            continue
+        # What has been opened must stay open, and what is to be opened may not have all rows yet.
+        if function.identity not in _identities(journal, node, before):
+            return f"the fence of the {node} server is of another run"
+    return ""
 
 
-def _of_other(node: str, found: FenceFunction | None, identity: str) -> str:
-    """Return that the fence of a server is of another run; empty if it is not."""
-    if found is None or not found.refuses or found.identity == identity:
-        return ""
-    return f"the fence of the {node} server is of another run"
+def accepting(found: Mapping[str, FenceFunction | None]) -> str:
+    """Return which servers accept writes now, by their fences."""
+    nodes = [f"the {node} server" for node, function in found.items() if _is_open(function)]
+    if not nodes:
+        return "no server that answers accepts writes now"
+    return f"now {' and '.join(nodes)} accept{'s' if len(nodes) == 1 else ''} writes"
+
+
+def _is_open(function: FenceFunction | None) -> bool:
+    return function is not None and not function.refuses
+
+
+def _identities(journal: Journal, node: str, before: str) -> set[str]:
+    """Return the identities that the fence of a server may have; ``before`` is the first one."""
+    for number, step in enumerate(journal.steps):
+        if isinstance(step, do.FenceTables) and step.node == node and step.identity:
+            # One that is begun may have changed nothing yet.
+            return {step.identity} if number < len(journal.done) else {step.identity, before}
+    return {before}
 
 
 def lasting_steps(journal: Journal) -> list[Step]:
@@ -79,15 +86,12 @@ def must_be_fenced(journal: Journal) -> dict[str, tuple[str, ...]]:
     fenced, done = kinds.index(do.FenceTables), len(journal.done)
     found: dict[str, tuple[str, ...]] = {}
     waits = [step for step in journal.steps if isinstance(step, do.WaitApplied)]
-    arms = [step for step in journal.steps if isinstance(step, do.ArmForward)]
-    # Each publication has the name of its subscription.
-    applied = waits[0].subscriptions if waits else ()
     if done > fenced:
-        found[journal.steps[fenced].node] = applied
+        # Each publication has the name of its subscription.
+        found[journal.steps[fenced].node] = waits[0].subscriptions if waits else ()
     # An attempt that was killed may have opened it already.
-    if do.OpenTables in kinds and done < (opened := kinds.index(do.OpenTables)):
-        # The old server has had no fence on tables that were added to the way back.
-        found[journal.steps[opened].node] = arms[0].subscriptions if arms else applied
+    if do.OpenTables in kinds and done < kinds.index(do.OpenTables):
+        found[waits[0].node] = waits[0].fenced
     return found
 
 

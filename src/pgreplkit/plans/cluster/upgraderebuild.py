@@ -25,8 +25,6 @@ from pgreplkit.plans.cluster.upgrade import (
 )
 from pgreplkit.values.tablename import TableName
 
-_OTHER = {OLD: NEW, NEW: OLD}
-
 
 @attrs.frozen(kw_only=True)
 class UpgradeObjects:
@@ -76,15 +74,15 @@ def rebuilt_journal(
     steps = tuple(_identified(step, objects.identities) for step in journal.steps)
     done = takewhile(lambda step: _is_done(step, objects), steps)
     results = tuple(StepResult(step=step, began_at=now, ended_at=now) for step in done)
-    return attrs.evolve(journal, steps=steps, done=results)
+    fences = tuple(objects.identities.get(node, "") for node in (OLD, NEW))
+    return attrs.evolve(journal, steps=steps, done=results, fences=fences)
 
 
 def _identified(step: Step, identities: Mapping[str, str]) -> Step:
-    """Return a step with the fences that it has found and created."""
+    """Return a step with the fence that it has created."""
     if not isinstance(step, do.FenceTables):
         return step
-    here, there = (identities.get(node, "") for node in (step.node, _OTHER[step.node]))
-    return attrs.evolve(step, identity=here, other_identity=there)
+    return attrs.evolve(step, identity=identities.get(step.node, ""))
 
 
 def _operation(

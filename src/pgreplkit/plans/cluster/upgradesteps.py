@@ -49,11 +49,9 @@ class FenceTables(Step):
     hint: str = ""
     identity: str = ""
     """The identity of this run's fence; empty if it was not begun."""
-    other_identity: str = ""
-    """The identity of the other server's fence at that time."""
 
     def unbegun(self) -> Step:
-        return attrs.evolve(self, identity="", other_identity="")
+        return attrs.evolve(self, identity="")
 
     # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
@@ -119,13 +117,19 @@ class WaitApplied(Step):
     """Wait until the subscriptions have applied all that the fenced server wrote."""
 
     # Such as a partition that was created after the checks.
-    check = "no table of the other server is left out that was not known when this was planned"
+    check = (
+        "no table of the other server is left out that was not known when this was planned, and"
+        " both servers are fenced"
+    )
     _description = "wait until {subscriptions} have applied everything"
     _action = "pg_logical_emit_message(), pg_replication_origin_progress()"
 
     subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
     left_out: tuple[str, ...] = attrs.field(default=(), converter=as_names)
     """Tables that were not published when the operation was planned; the checks report them."""
+    fenced: tuple[str, ...] = attrs.field(default=(), converter=as_names)
+    """Publications, or subscriptions, of this server whose tables stay fenced until it is opened:
+    without those that were added to the way back."""
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
-from pgreplkit._text import counted
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
@@ -101,6 +101,8 @@ class ApplyFacts:
     loops: Sequence[Loop] = ()
     unread: str = ""
     """The appliers and subscriptions that could not be read to find loops."""
+    filtered: Collection[TableName] = ()
+    """The published tables whose rows a function of a rule reads."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
     reads_commits: bool = False
@@ -284,8 +286,20 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
             yield from _unlogged(check, table)
+            if facts.reads_commits:
+                yield from _rules(check, table)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
+            elif source in facts.filtered:
+                yield _large_values(
+                    check,
+                    table,
+                    facts.not_full.get(source, ()),
+                    needed="REPLICA IDENTITY FULL: without it an unchanged large value is not sent;"
+                    " the functions of the rule see UNCHANGED, and a row that fits where= again is"
+                    " missing",
+                    otherwise=Severity.WARNING,
+                )
 
 
 def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
@@ -344,6 +358,29 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
     return [*columns, *table.refusing]
+
+
+def _rules(check: str, table: TargetTable) -> Iterator[Finding]:
+    if table.rules:
+        yield checked(
+            f"{check}, its rules",
+            ok=False,
+            observed=f"{table.table} has {', '.join(table.rules)}",
+            needed=NO_RULES,
+            remedy=rules_remedy(table),
+        )
+
+
+NO_RULES = (
+    "no rule for UPDATE, and none that fires for applied changes: INSERT … ON CONFLICT, by which"
+    " they are applied, fails then"
+)
+
+
+def rules_remedy(table: TargetTable) -> str:
+    """Return the statements that drop the rules with which ON CONFLICT fails."""
+    dropped = (f"DROP RULE {quote_identifier(rule)} ON {table.table}" for rule in table.rules)
+    return "; ".join(dropped)
 
 
 def _unlogged(check: str, table: TargetTable) -> Iterator[Finding]:
@@ -423,18 +460,30 @@ def _versions(check: str, table: TargetTable, not_full: Sequence[str]) -> Iterat
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
+    yield _large_values(
+        check,
+        table,
+        not_full,
+        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
+        " sent, and a node that lost it to another change cannot get it back",
+        otherwise=Severity.CRITICAL,
+    )
+
+
+def _large_values(
+    check: str, table: TargetTable, not_full: Sequence[str], *, needed: str, otherwise: Severity
+) -> Finding:
     # A large value of the key is sent, as the key always is.
-    large = [c.name for c in table.columns if c.is_large and c.name not in key]
-    yield checked(
+    large = [c.name for c in table.columns if c.is_large and c.name not in table.primary_key]
+    return checked(
         f"{check}, large values",
         ok=not not_full or not large,
         observed=f"the columns {', '.join(large)} can be stored out of line"
         if large
         else "no column can be stored out of line",
-        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
-        " sent, and a node that lost it to another change cannot get it back",
+        needed=needed,
         remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in not_full),
-        otherwise=Severity.CRITICAL,
+        otherwise=otherwise,
     )
 
 

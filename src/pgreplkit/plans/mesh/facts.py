@@ -39,6 +39,8 @@ class MeshNodeFacts:
     origins: int
     settings: Settings
     tables: Mapping[TableName, TargetTable | None]
+    no_tables: Mapping[TableName, str]
+    """The kinds of relations that have the name of a table and are none, such as a view."""
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
     without_full: Mapping[TableName, tuple[str, ...]]
@@ -48,8 +50,12 @@ class MeshNodeFacts:
     with_virtual: tuple[TableName, ...]
     """Tables with virtual generated columns, and with the replica identity FULL."""
     with_foreign_keys: tuple[TableName, ...]
+    children: Mapping[TableName, tuple[TableName, ...]]
+    """By table: those that inherit from it, and are not in the mesh."""
+    firing: Mapping[TableName, tuple[str, ...]]
+    """By table: its triggers that fire for the changes of other nodes, too."""
     sequences: tuple[SequenceState, ...]
-    """Sequences that a column of the tables owns."""
+    """Sequences that a column of the tables owns, or draws its default from."""
     hidden: tuple[TableName, ...]
     """Those that the role may not read."""
     members: Members

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.membership import members_found
@@ -70,7 +70,9 @@ def remove_findings(
             ok=not answers,
             observed="it can be reached" if answers else "it cannot be reached",
             needed="a node that is lost: another one should leave, so that no change is lost",
-            remedy=f"plan_leave({lost!r})",
+            remedy=f"plan_leave({lost!r})"
+            if lost in planned.present
+            else f"plan_forget({lost!r}), as it was removed before",
         ),
         members_found(stored, planned),
         checked(
@@ -86,3 +88,53 @@ def remove_findings(
         ),
         *(one for node, member in rights.items() for one in member_findings(node, member)),
     ]
+
+
+def forget_findings(
+    node: str,
+    own: Mapping[str, Members],
+    planned: Members,
+    stored: Mapping[str, Members | None],
+    known: Collection[str],
+    slots: Mapping[str, bool],
+    rights: MemberRights,
+) -> list[Finding]:
+    """Return the findings on a node that forgets a mesh which has ended elsewhere.
+
+    ``stored`` are the members that the others have stored, None for a node that did not answer;
+    those that are not ``known`` were not asked.
+    """
+    used = [slot for slot, is_used in slots.items() if is_used]
+    return [
+        members_found(own, planned),
+        *(_other_found(node, other, members, known) for other, members in stored.items()),
+        checked(
+            f"slots of {node}",
+            ok=not used,
+            observed=f"a stream uses {', '.join(used)}"
+            if used
+            else f"no stream uses {', '.join(slots)}"
+            if slots
+            else "it has none of the mesh",
+            needed="slots that no stream uses, to drop them",
+            remedy="stop the processes of the mesh",
+        ),
+        *member_findings(node, rights),
+    ]
+
+
+def _other_found(node: str, other: str, members: Members | None, known: Collection[str]) -> Finding:
+    is_member = members is not None and node in members.present
+    observed = f"{node} is {'a' if is_member else 'no'} member there"
+    remedy = f"plan_leave({node!r}), so that no change is lost"
+    if members is None:
+        observed = "it cannot be reached" if other in known else "this object does not know it"
+        remedy = "start it" if other in known else "pass it with the other nodes"
+        remedy += "; if its server no longer exists, run the plan with force=True"
+    return checked(
+        f"mesh on {other}",
+        ok=members is not None and not is_member,
+        observed=observed,
+        needed=f"a mesh that has ended, or that goes on without {node}",
+        remedy=remedy,
+    )

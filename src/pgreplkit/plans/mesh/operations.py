@@ -8,6 +8,7 @@ from pgreplkit.plans.mesh.layout import Members, MemberState, without
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
     DropLost,
+    DropOwnSlots,
     DropStreams,
     ForgetMesh,
     MakeStreams,
@@ -93,9 +94,13 @@ def remove_steps(mesh: str, members: Members, lost: str) -> tuple[Step, ...]:
     )
 
 
-def clean_steps(mesh: str, members: Members, returned: str) -> tuple[Step, ...]:
-    """Return the steps that clean a node that was removed, and is back."""
-    return (*_dropped(mesh, returned, members.present), ForgetMesh(returned, mesh))
+def forget_steps(mesh: str, members: Members, node: str, others: Iterable[str]) -> tuple[Step, ...]:
+    """Return the steps by which a node alone forgets the mesh; ``members`` are its own ones."""
+    steps = list[Step]()
+    if node in members.present:
+        # Running streams to it notice that, and end.
+        steps.append(_stored(node, mesh, members.changed(node, MemberState.LEFT)))
+    return (*steps, DropOwnSlots(node, mesh, tuple(others)), ForgetMesh(node, mesh))
 
 
 def policy_steps(mesh: str, members: Members, policy: str) -> tuple[Step, ...]:

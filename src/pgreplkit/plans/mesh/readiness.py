@@ -101,7 +101,8 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         if already
         else f"no mesh {facts.mesh!r} has {', '.join(facts.new)}",
         needed="nodes that are not members",
-        remedy="choose another name=, or let the node leave with plan_leave()",
+        remedy="choose another name=, or let the node leave with plan_leave(); plan_forget() takes"
+        " a mesh that has ended elsewhere off a node",
     )
     foreign = [f"{slot} on {node.name}" for node in facts.nodes for slot in node.foreign_slots]
     yield checked(
@@ -233,7 +234,7 @@ def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
             )
     # Members have a publication already, which other nodes use. That there is no table is a finding
     # of its own.
-    if node.name in facts.new and node.tables:
+    if node.name in facts.new and any(own is not None for own in node.tables.values()):
         listed = ", ".join(map(str, node.published or ()))
         yield checked(
             "publication",

@@ -191,6 +191,24 @@ class DropLost(Step):
 
 
 @attrs.frozen
+class DropOwnSlots(Step):
+    """Drop the slots of a node's streams to others, which get nothing from it from then on."""
+
+    check = "no stream uses them"
+    is_final = True
+    caution = "the changes that only {node} has are not sent to other nodes"
+    _description = "drop the slots of the streams to {targets}"
+
+    mesh: str
+    targets: tuple[str, ...] = attrs.field(converter=as_names)
+
+    @property
+    def action(self) -> str:
+        slots = [slot_name(self.mesh, self.node, target) for target in self.targets]
+        return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in slots)
+
+
+@attrs.frozen
 class ForgetMesh(Step):
     """Remove the publication, the triggers and the members from a node that has left."""
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pgreplkit._text import counted
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import (
     KEY_NEEDED,
     KEY_REMEDY,
+    NO_RULES,
     identities_found,
+    rules_remedy,
     unique_besides_key,
     unset_identities,
 )
@@ -40,7 +42,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
     by_name = {node.name: node for node in facts.nodes}
     first = by_name[facts.first]
     for table in tables:
-        missing = [node.name for node in facts.nodes if node.tables.get(table) is None]
+        missing = [*_missing(table, facts)]
         model = first.tables.get(table)
         differing = [
             f"{node.name}: {difference}"
@@ -54,12 +56,13 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield from _virtual(table, facts)
         yield from _partitioned(table, facts)
         yield from _unlogged(table, facts)
+        yield from _inherited(table, facts)
+        yield from _rules(table, facts)
+        yield from _triggers(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
-            observed=f"it is missing on {', '.join(missing)}"
-            if missing
-            else "; ".join(differing) or "the same on all nodes",
+            observed="; ".join(missing or differing) or "the same on all nodes",
             needed=f"the same columns, types and keys as on {facts.first}",
             remedy="align the tables, as with copy_schema() or schema_drift()",
         )
@@ -76,6 +79,17 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         needed=f"empty tables, to which the rows of {facts.first} are copied",
         remedy="remove these rows, or begin with the node that has them",
     )
+
+
+def _missing(table: TableName, facts: MeshFacts) -> Iterator[str]:
+    """Yield the nodes without a table, by what they have instead."""
+    nodes: dict[str, list[str]] = {}
+    for node in facts.nodes:
+        if node.tables.get(table) is None:
+            kind = node.no_tables.get(table)
+            nodes.setdefault(f"a {kind}" if kind else "missing", []).append(node.name)
+    for what, names in nodes.items():
+        yield f"it is {what} on {', '.join(names)}"
 
 
 def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
@@ -202,6 +216,54 @@ def _unlogged(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             needed="tables whose changes are in the WAL: others cannot be published, and are empty"
             " after a crash",
             remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in tables),
+        )
+
+
+def _inherited(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    children = {node.name: node.children[table] for node in facts.nodes if table in node.children}
+    if children:
+        listed = sorted({str(one) for found in children.values() for one in found})
+        yield checked(
+            f"inheritance of {table}",
+            ok=False,
+            observed=f"{', '.join(listed)} inherits from it on {', '.join(children)}",
+            needed="a mesh with all tables that inherit: their rows are rows of the table, and are"
+            " neither copied nor sent otherwise",
+            remedy=f"add {', '.join(listed)} to tables=",
+        )
+
+
+def _rules(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    ruled = {name: own for name, own in held.items() if own is not None and own.rules}
+    if ruled:
+        yield checked(
+            f"rules of {table}",
+            ok=False,
+            observed="; ".join(f"{', '.join(own.rules)} on {name}" for name, own in ruled.items()),
+            needed=NO_RULES,
+            remedy="; ".join(dict.fromkeys(map(rules_remedy, ruled.values()))),
+        )
+
+
+def _triggers(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    firing = {node.name: node.firing[table] for node in facts.nodes if table in node.firing}
+    if firing:
+        names = sorted({name for found in firing.values() for name in found})
+        yield checked(
+            f"triggers of {table}",
+            ok=False,
+            observed="; ".join(
+                f"{', '.join(found)} fires for the changes of other nodes, too, on {name}"
+                for name, found in firing.items()
+            ),
+            needed="triggers that fire where a client writes: one that changes a row, or leaves it"
+            " out, lets the nodes differ",
+            remedy="; ".join(
+                f"ALTER TABLE {table} ENABLE TRIGGER {quote_identifier(name)}" for name in names
+            ),
+            # It may only write a log of the node's own.
+            otherwise=Severity.WARNING,
         )
 
 

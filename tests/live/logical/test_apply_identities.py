@@ -1,0 +1,88 @@
+"""Appliers that write columns GENERATED ALWAYS AS IDENTITY, which UPDATE cannot set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from clusters import Cluster
+from databases import Pair, end, make_database, remove_databases
+
+from pgreplkit.apply import Applier, MergeWith, TableRule
+from pgreplkit.changes import Row
+
+TABLE = "CREATE TABLE t (id int {} PRIMARY KEY, name text, n int, number int {}, UNIQUE (n))"
+ALWAYS = "GENERATED ALWAYS AS IDENTITY"
+LARGE = "ALTER TABLE t ALTER name SET STORAGE EXTERNAL"
+ROWS = "SELECT id, length(name), n, number FROM t ORDER BY id"
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def changed(row: Row) -> dict[str, object]:
+    return {"n": row["n"]}
+
+
+@pytest.mark.parametrize("options", [{}, {"tables": {"t": TableRule(change=changed)}}])
+def test_large_values_stay_if_the_key_changes_and_another_column_is_an_identity(
+    two: Pair, options: Any
+) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run(TABLE.format("", ALWAYS), LARGE)
+    two.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    one = Applier(
+        two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"], **options
+    )
+    two.publisher.run("INSERT INTO t (id, name, n) VALUES (1, repeat('x', 50000), 1)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # The publisher sends neither the large value nor the old number.
+    two.publisher.run("UPDATE t SET id = 3")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert not report.conflicts
+    assert two.subscriber.all(ROWS) == two.publisher.all(ROWS) == [(3, 50000, 1, 1)]
+
+
+@pytest.mark.parametrize(("is_full", "merges"), [(False, False), (True, False), (True, True)])
+def test_an_identity_that_is_part_of_a_changed_key_is_set(
+    two: Pair, is_full: bool, merges: bool
+) -> None:
+    two.publisher.run(TABLE.format("", ""), LARGE)
+    two.subscriber.run(
+        TABLE.format(ALWAYS, ""), LARGE, "ALTER TABLE t ADD own text DEFAULT 'default'"
+    )
+    two.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    if is_full:
+        two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    one = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "one",
+        publications=["p"],
+        conflicts=MergeWith(lambda local, _: {"n": local["n"]}) if merges else None,
+    )
+    two.publisher.run("INSERT INTO t VALUES (1, repeat('x', 50000), 1), (2, 'b', 2), (3, 'c', 3)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("UPDATE t SET own = 'kept'", "DELETE FROM t WHERE id = 3")
+    two.publisher.run("UPDATE t SET id = id + 10 WHERE id < 3", "UPDATE t SET n = 5 WHERE id = 11")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert not report.conflicts
+    assert two.subscriber.all(ROWS) == two.publisher.all(f"{ROWS} OFFSET 1")
+    assert two.subscriber.all("SELECT DISTINCT own FROM t") == [("kept",)]
+    if merges:
+        two.subscriber.run("UPDATE t SET n = 7 WHERE id = 12")
+        two.publisher.run("UPDATE t SET id = 22 WHERE id = 12")
+        report = one.run(stop_at=end(two.publisher), timeout=20)
+        assert sum(report.conflicts.values()) == 1
+        assert two.subscriber.all("SELECT id, n, own FROM t WHERE n = 7") == [(22, 7, "kept")]
+    else:
+        # As an UPDATE of another column, one of a row that is missing inserts nothing.
+        two.publisher.run("UPDATE t SET id = 13 WHERE id = 3")
+        report = one.run(stop_at=end(two.publisher), timeout=20)
+        assert {kind.value: n for kind, n in report.conflicts.items()} == {"update_missing": 1}
+        assert two.subscriber.one("SELECT count(*) FROM t") == 2
