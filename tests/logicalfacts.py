@@ -153,6 +153,7 @@ def subscription_facts(**changed: object) -> SubscriptionFacts:
         "untaken_tables": [],
         "forbidden_tables": [],
         "filled_tables": [],
+        "lock_holders": [],
         "unreachable": "",
         "publisher": publisher_facts(),
     }

@@ -263,10 +263,11 @@ def main() -> None:
         for number, case in enumerate(cases[:runs], 1):
             print(f"run {number}: {case}", flush=True)
             began = time.monotonic()
-            way = Run(servers, number, chance).go(*case)
+            run = Run(servers, number, chance)
+            way = run.go(*case)
             total[f"{case[0]} {way}"] += 1
             print(f"run {number}: {way}, equal, {time.monotonic() - began:.1f} s", flush=True)
-            for server in servers:
+            for server in run.servers.values():
                 remove(server, f"run{number}")
     print(f"{sum(total.values())} runs on {versions}, seed {seed}: {dict(total)}, no row differs")
 

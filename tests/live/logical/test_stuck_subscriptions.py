@@ -85,6 +85,23 @@ async def test_a_subscription_that_is_only_behind_is_reported_so(
         await subscription.wait_for_catchup(timeout=60)
 
 
+@pytest.mark.matrix
+async def test_the_session_that_locks_a_table_is_reported(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_for_sync(timeout=60)
+        with psycopg.connect(pair.subscriber.conninfo) as locking:
+            locking.execute("LOCK two")
+            pair.publisher.run("INSERT INTO two VALUES (-1)")
+            with pytest.raises(pgreplkit.errors.SubscriptionStuck) as waiting:
+                await subscription.wait_for_catchup(timeout=1)
+            [reason] = waiting.value.reasons
+            assert reason.reason is StuckReason.LOCKED
+            holder = f"process {locking.info.backend_pid} of postgres, idle in transaction"
+            assert reason.found.endswith(holder)
+        await subscription.wait_for_catchup(timeout=60)
+
+
 async def test_a_disabled_or_detached_subscription_is_stuck(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         options = SubscriptionOptions(enabled=False)

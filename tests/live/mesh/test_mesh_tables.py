@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from databases import Database
 from meshdatabases import mesh_of
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import PlanRefused
 from pgreplkit.mesh import Mesh
@@ -76,3 +77,43 @@ def test_a_trigger_that_fires_for_the_changes_of_other_nodes_is_a_warning(
     assert finding.severity is Severity.WARNING
     assert finding.found == "two fires for the changes of other nodes, too, on b"
     three["b"].run(finding.remedy, "DROP FUNCTION f() CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("rule", "states"),
+    [
+        ("UPDATE TO t DO ALSO", ("ENABLE", "DISABLE", "ENABLE ALWAYS")),
+        ("INSERT TO t DO ALSO", ("ENABLE REPLICA",)),
+        ("DELETE TO t DO INSTEAD", ("ENABLE ALWAYS",)),
+    ],
+)
+def test_a_rule_with_which_no_change_could_be_applied_is_refused(
+    three: dict[str, Database], rule: str, states: tuple[str, ...]
+) -> None:
+    plan = mesh_of(three, "a", "b").plan_create()
+    three["b"].run(f'CREATE RULE "It" AS ON {rule} NOTHING')
+    for state in states:
+        three["b"].run(f'ALTER TABLE t {state} RULE "It"')
+        finding = plan.check()["rules of public.t"]
+        assert (finding.severity, finding.found) == (Severity.CRITICAL, "It on b")
+    three["b"].run(finding.remedy, "CREATE RULE fine AS ON INSERT TO t DO ALSO NOTHING")
+    assert not plan.check().problems
+    plan.run()
+    mesh = mesh_of(three, "a", "b")
+    with mesh.running():
+        three["a"].run("INSERT INTO t VALUES (1, 1), (2, 2)", "UPDATE t SET n = 3 WHERE id = 2")
+        mesh.wait_for_sync()
+    assert three["b"].all("SELECT * FROM t ORDER BY id") == [(1, 1), (2, 3)]
+
+
+def test_a_server_that_quotes_all_names_has_the_same_tables(three: dict[str, Database]) -> None:
+    nodes = {name: three[name].conninfo for name in ("a", "b")}
+    nodes["b"] = make_conninfo(nodes["b"], options="-c quote_all_identifiers=on")
+    mesh = Mesh(nodes, tables=["t"])
+    assert not mesh.plan_create().check().problems
+    mesh.plan_create().run()
+    with mesh.running():
+        three["a"].run("INSERT INTO t VALUES (1, 1)")
+        mesh.wait_for_sync()
+        assert mesh.compare().is_equal
+    mesh.plan_forget("b").run(force=True)

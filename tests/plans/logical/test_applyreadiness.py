@@ -145,6 +145,7 @@ LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2]
             "table public.t, other unique indexes",
         ),
         ({"targets": {T: NUMBERED}}, "table public.t, identity columns"),
+        ({"targets": {T: attrs.evolve(OWN, rules=("r",))}}, "table public.t, its rules"),
         ({"targets": {T: LARGE}}, "table public.t, large values"),
         ({"operations": {T: {Operation.INSERT}}}, "table public.t, its changes"),
     ],

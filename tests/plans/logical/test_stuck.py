@@ -19,6 +19,7 @@ from logicalfacts import (
 )
 
 from pgreplkit import TableName
+from pgreplkit.catalog.logical.stuck import LockHolder
 from pgreplkit.errors import SubscriptionStuck
 from pgreplkit.plans.logical.stuck import stuck_reasons
 from pgreplkit.rows import StuckReason, SubscriptionProblem, TableState
@@ -229,6 +230,19 @@ def test_old_transactions_matter_while_a_slot_is_created_and_five_are_listed() -
     found = stuck_reasons(subscription_facts(publisher=facts))
     assert [stuck.reason for stuck in found] == [StuckReason.OLD_TRANSACTION] * 5
     assert "process 1 of app" in found[0].found
+
+
+def test_the_holder_of_a_lock_is_named_for_which_a_worker_waits() -> None:
+    session = only(lock_holders=[LockHolder(pid=7, user="app", state="idle in transaction")])
+    assert session.reason is StuckReason.LOCKED
+    assert session.found.endswith("for a lock of process 7 of app, idle in transaction")
+    assert "pg_terminate_backend(7)" in session.remedy
+    # To a role without pg_monitor, the state is hidden.
+    hidden = only(lock_holders=[LockHolder(pid=7, user="app", state=None)])
+    assert hidden.found.endswith("process 7 of app")
+    prepared = only(lock_holders=[LockHolder(pid=0, user=None, state=None)])
+    assert prepared.found.endswith("for a lock of a prepared transaction")
+    assert "pg_prepared_xacts" in prepared.remedy
 
 
 def test_apply_errors_are_a_reason_while_the_worker_does_not_run() -> None:

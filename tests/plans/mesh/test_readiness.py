@@ -43,6 +43,7 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "table public.users": ("tables", {USERS: None}),
     "unique columns of public.users": ("tables", {USERS: table(keys=(("id",), ("mail",)))}),
     "inheritance of public.users": ("children", {USERS: (TableName("public", "guests"),)}),
+    "rules of public.users": ("tables", {USERS: table(rules=("r",))}),
     "replica identity of public.users": ("without_full", {USERS: ("public.users",)}),
 }
 

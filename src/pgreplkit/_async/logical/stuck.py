@@ -9,9 +9,11 @@ from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.stuck import (
+    LOCK_HOLDERS,
     MISSING_COLUMNS,
     MISSING_TABLES,
     UNTAKEN_TABLES,
+    LockHolder,
     WorkerPool,
     forbidden_tables,
     worker_pool,
@@ -65,6 +67,7 @@ async def _facts(
     lacking = await link.all(operation, MISSING_COLUMNS, sent)
     untaken = await link.all(operation, UNTAKEN_TABLES, [*named, oid])
     forbidden = await link.all(operation, forbidden_tables(major), [oid])
+    holders = await link.all(operation, LOCK_HOLDERS, [oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,
@@ -76,6 +79,7 @@ async def _facts(
         untaken_tables=[table_in(record) for record in untaken],
         forbidden_tables=[table_in(record) for record in forbidden],
         filled_tables=await _filled(link, status, operation),
+        lock_holders=[LockHolder(**record) for record in holders],
         unreachable=unreachable,
         publisher=publisher,
     )

@@ -18,16 +18,16 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    HOW_NAMES_ARE_WRITTEN,
     LIMIT_TRANSACTION,
     MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
-    SEARCH_PATH,
-    SET_SEARCH_PATH,
     SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
+    WRITE_NAMES,
 )
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
@@ -53,8 +53,16 @@ _TURNS: WeakKeyDictionary[AsyncConnection[object], Lock] = WeakKeyDictionary()
 class AsyncLink:
     """Runs statements without changing the connection's session state."""
 
-    def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[object],
+        *,
+        opened_here: bool = False,
+        hides_values: bool = False,
+    ) -> None:
         self.connection = connection
+        self._hides_values = hides_values
+        """Whether errors are without values of rows, since statements read or write them."""
         self.conninfo: str | None = None
         """The connection string of a connection opened here, with all hosts; otherwise None."""
         self._turn = _TURNS.setdefault(connection, Lock())
@@ -187,14 +195,18 @@ class AsyncLink:
         await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @asynccontextmanager
-    async def transaction(self, operation: str, *, timeout: Timeout) -> AsyncIterator[AsyncLink]:
+    async def transaction(
+        self, operation: str, *, timeout: Timeout, hides_values: bool = False
+    ) -> AsyncIterator[AsyncLink]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
-        An error in the block rolls it back; each statement may take ``timeout`` seconds.
+        An error in the block rolls it back; each statement may take ``timeout`` seconds. With
+        ``hides_values``, errors are without values of rows.
         """
         milliseconds = timeout_milliseconds(timeout)
         async with self._turn:
-            within = AsyncLink(self.connection)
+            hides_values = hides_values or self._hides_values
+            within = AsyncLink(self.connection, hides_values=hides_values)
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
@@ -205,13 +217,15 @@ class AsyncLink:
     async def qualified(
         self, operation: str, *, timeout: Timeout = 60.0
     ) -> AsyncIterator[AsyncLink]:
-        """Run the block with an empty search_path, so that the server qualifies all names."""
+        """Run the block such that the server qualifies all names, and quotes those that need it."""
         async with self.transaction(operation, timeout=timeout) as within:
-            [before] = await within.all(operation, SEARCH_PATH)
-            await within.all(operation, SET_SEARCH_PATH, [""])
+            [before] = await within.all(operation, HOW_NAMES_ARE_WRITTEN)
+            # With two servers, the same type would have two names otherwise.
+            await within.all(operation, WRITE_NAMES, ["", "off"])
             yield within
-            # Restore the search_path of the caller's transaction.
-            await within.all(operation, SET_SEARCH_PATH, [before["path"]])
+            # Restore the settings of the caller's transaction.
+            settings = [before["path"], before["quotes_all"]]
+            await within.all(operation, WRITE_NAMES, settings)
 
     async def run(
         self,
@@ -355,7 +369,13 @@ class AsyncLink:
     def _translate_errors(
         self, operation: str, grant: str, meaning: Meaning | None
     ) -> Iterator[None]:
-        with translate_errors(operation, connection=self.connection, grant=grant, meaning=meaning):
+        with translate_errors(
+            operation,
+            connection=self.connection,
+            grant=grant,
+            meaning=meaning,
+            hides_values=self._hides_values,
+        ):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 found = "the connection's transaction has failed"
                 raise ServerError(operation, found, remedy="roll it back")

@@ -10,9 +10,11 @@ from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.stuck import (
+    LOCK_HOLDERS,
     MISSING_COLUMNS,
     MISSING_TABLES,
     UNTAKEN_TABLES,
+    LockHolder,
     WorkerPool,
     forbidden_tables,
     worker_pool,
@@ -66,6 +68,7 @@ def _facts(
     lacking = link.all(operation, MISSING_COLUMNS, sent)
     untaken = link.all(operation, UNTAKEN_TABLES, [*named, oid])
     forbidden = link.all(operation, forbidden_tables(major), [oid])
+    holders = link.all(operation, LOCK_HOLDERS, [oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,
@@ -77,6 +80,7 @@ def _facts(
         untaken_tables=[table_in(record) for record in untaken],
         forbidden_tables=[table_in(record) for record in forbidden],
         filled_tables=_filled(link, status, operation),
+        lock_holders=[LockHolder(**record) for record in holders],
         unreachable=unreachable,
         publisher=publisher,
     )

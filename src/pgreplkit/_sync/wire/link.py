@@ -19,16 +19,16 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    HOW_NAMES_ARE_WRITTEN,
     LIMIT_TRANSACTION,
     MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
-    SEARCH_PATH,
-    SET_SEARCH_PATH,
     SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
+    WRITE_NAMES,
 )
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
@@ -54,8 +54,16 @@ _TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
 class Link:
     """Runs statements without changing the connection's session state."""
 
-    def __init__(self, connection: Connection[object], *, opened_here: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection[object],
+        *,
+        opened_here: bool = False,
+        hides_values: bool = False,
+    ) -> None:
         self.connection = connection
+        self._hides_values = hides_values
+        """Whether errors are without values of rows, since statements read or write them."""
         self.conninfo: str | None = None
         """The connection string of a connection opened here, with all hosts; otherwise None."""
         self._turn = _TURNS.setdefault(connection, Lock())
@@ -186,14 +194,18 @@ class Link:
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @contextmanager
-    def transaction(self, operation: str, *, timeout: Timeout) -> Iterator[Link]:
+    def transaction(
+        self, operation: str, *, timeout: Timeout, hides_values: bool = False
+    ) -> Iterator[Link]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
-        An error in the block rolls it back; each statement may take ``timeout`` seconds.
+        An error in the block rolls it back; each statement may take ``timeout`` seconds. With
+        ``hides_values``, errors are without values of rows.
         """
         milliseconds = timeout_milliseconds(timeout)
         with self._turn:
-            within = Link(self.connection)
+            hides_values = hides_values or self._hides_values
+            within = Link(self.connection, hides_values=hides_values)
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
@@ -202,13 +214,15 @@ class Link:
 
     @contextmanager
     def qualified(self, operation: str, *, timeout: Timeout = 60.0) -> Iterator[Link]:
-        """Run the block with an empty search_path, so that the server qualifies all names."""
+        """Run the block such that the server qualifies all names, and quotes those that need it."""
         with self.transaction(operation, timeout=timeout) as within:
-            [before] = within.all(operation, SEARCH_PATH)
-            within.all(operation, SET_SEARCH_PATH, [""])
+            [before] = within.all(operation, HOW_NAMES_ARE_WRITTEN)
+            # With two servers, the same type would have two names otherwise.
+            within.all(operation, WRITE_NAMES, ["", "off"])
             yield within
-            # Restore the search_path of the caller's transaction.
-            within.all(operation, SET_SEARCH_PATH, [before["path"]])
+            # Restore the settings of the caller's transaction.
+            settings = [before["path"], before["quotes_all"]]
+            within.all(operation, WRITE_NAMES, settings)
 
     def run(
         self,
@@ -350,7 +364,13 @@ class Link:
     def _translate_errors(
         self, operation: str, grant: str, meaning: Meaning | None
     ) -> Iterator[None]:
-        with translate_errors(operation, connection=self.connection, grant=grant, meaning=meaning):
+        with translate_errors(
+            operation,
+            connection=self.connection,
+            grant=grant,
+            meaning=meaning,
+            hides_values=self._hides_values,
+        ):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 found = "the connection's transaction has failed"
                 raise ServerError(operation, found, remedy="roll it back")

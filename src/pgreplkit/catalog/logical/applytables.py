@@ -77,6 +77,8 @@ class TargetTable:
     """Its partitions of every level, as SQL."""
     unlogged: tuple[str, ...] = attrs.field(converter=_texts, default=())
     """It and those of its partitions whose rows are not in the WAL, as SQL."""
+    rules: tuple[str, ...] = attrs.field(converter=_texts, default=())
+    """The names of its rules with which ON CONFLICT fails, or that fire for applied changes."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
@@ -135,6 +137,9 @@ TARGET_TABLES = f"""
             WHERE indrelid = c.oid AND (indisexclusion OR indisunique AND NOT
                 (indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL))
             ORDER BY 1) AS refusing,
+        -- A rule for UPDATE counts also if it does not fire.
+        ARRAY(SELECT rulename::text FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid
+            AND (ev_type = '2' OR ev_enabled IN ('A', 'R')) ORDER BY 1) AS rules,
         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND tgenabled IN ('A', 'R')
             AND (tgrelid = c.oid OR tgrelid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
                 WHERE inhparent = c.oid))) AS has_deferred

@@ -150,6 +150,35 @@ OLD_TRANSACTIONS = View(
 )
 
 
+@attrs.frozen(kw_only=True)
+class LockHolder:
+    """A session of the subscriber, or a prepared transaction, for whose lock a worker waits."""
+
+    pid: int
+    """0 for a prepared transaction."""
+    user: str | None
+    state: str | None
+    """None also if the role may not see it."""
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "a prepared transaction"
+        state = f", {self.state}" if self.state else ""
+        return f"process {self.pid} of {self.user}{state}"
+
+
+LOCK_HOLDERS = """
+    SELECT DISTINCT holder AS pid, usename::text AS user, state
+    FROM pg_stat_subscription AS waiting
+    CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS holder
+    LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = holder
+    WHERE subid = %s::oid
+        -- Workers also wait for each other.
+        AND holder NOT IN (SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL)
+    ORDER BY 1
+"""
+
+
 def forbidden_tables(major: int) -> str:
     """Return the statement for tables to which a subscription may not write.
 

@@ -22,8 +22,14 @@ LIMIT_TRANSACTION = """
         AS ms OFFSET 0) AS before
 """
 """Limits the statements of the current transaction, unless their limit is lower; 0 is none."""
-SEARCH_PATH = "SELECT current_setting('search_path') AS path"
-SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
+HOW_NAMES_ARE_WRITTEN = """
+    SELECT current_setting('search_path') AS path,
+        current_setting('quote_all_identifiers') AS quotes_all
+"""
+WRITE_NAMES = """
+    SELECT set_config('search_path', %s::text, true),
+        set_config('quote_all_identifiers', %s::text, true)
+"""
 SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
 # Statements that change settings; {} stand for a name and a value.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
-from pgreplkit._text import counted
+from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
@@ -286,6 +286,8 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
             yield from _unlogged(check, table)
+            if facts.reads_commits:
+                yield from _rules(check, table)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
             elif source in facts.filtered:
@@ -356,6 +358,29 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
     return [*columns, *table.refusing]
+
+
+def _rules(check: str, table: TargetTable) -> Iterator[Finding]:
+    if table.rules:
+        yield checked(
+            f"{check}, its rules",
+            ok=False,
+            observed=f"{table.table} has {', '.join(table.rules)}",
+            needed=NO_RULES,
+            remedy=rules_remedy(table),
+        )
+
+
+NO_RULES = (
+    "no rule for UPDATE, and none that fires for applied changes: INSERT … ON CONFLICT, by which"
+    " they are applied, fails then"
+)
+
+
+def rules_remedy(table: TargetTable) -> str:
+    """Return the statements that drop the rules with which ON CONFLICT fails."""
+    dropped = (f"DROP RULE {quote_identifier(rule)} ON {table.table}" for rule in table.rules)
+    return "; ".join(dropped)
 
 
 def _unlogged(check: str, table: TargetTable) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from pgreplkit._text import counted
-from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
+from pgreplkit.catalog.logical.stuck import LockHolder, OldTransaction, WorkerPool
 from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
     SubscriptionState,
@@ -51,6 +51,8 @@ class StuckReason(OpenEnum):
     """A copy is retried without success, because its table already has rows."""
     OLD_TRANSACTION = "old transaction"
     """A slot is being created, and waits for the end of the publisher's open transactions."""
+    LOCKED = "locked"
+    """A worker waits for a lock of another session of the subscriber."""
     FAILING_COPY = "failing copy"
     """A copy fails and is retried; only the log shows the reason."""
     FAILING_TRANSACTION = "failing transaction"
@@ -100,6 +102,8 @@ class SubscriptionFacts:
     forbidden_tables: Sequence[TableName]
     filled_tables: Sequence[TableName]
     """Tables that are not copied yet, and have rows."""
+    lock_holders: Sequence[LockHolder]
+    """The sessions for whose locks its workers wait."""
     unreachable: str
     """The error of the connection to the publisher; empty if there was none."""
     publisher: PublisherFacts | None
@@ -274,6 +278,14 @@ def _of_workers(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
                 found=f"the publisher has an open transaction: {old}",
                 remedy="commit or roll back the transaction: the slot for a copy waits for its end",
             )
+    for holder in facts.lock_holders:
+        end = f"SELECT pg_terminate_backend({holder.pid}) ends it"
+        yield SubscriptionProblem(
+            reason=StuckReason.LOCKED,
+            found=f"a worker of the subscriber waits for a lock of {holder}",
+            remedy="commit or roll back that transaction: "
+            + (end if holder.pid else "pg_prepared_xacts and pg_locks show it"),
+        )
     if not lacking and (failures := _failures(facts)) and not _applying(facts):
         yield _failing(f"{failures}, and is not running")
 

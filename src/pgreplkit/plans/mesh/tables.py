@@ -11,7 +11,9 @@ from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.plans.logical.applyreadiness import (
     KEY_NEEDED,
     KEY_REMEDY,
+    NO_RULES,
     identities_found,
+    rules_remedy,
     unique_besides_key,
     unset_identities,
 )
@@ -40,7 +42,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
     by_name = {node.name: node for node in facts.nodes}
     first = by_name[facts.first]
     for table in tables:
-        missing = [node.name for node in facts.nodes if node.tables.get(table) is None]
+        missing = [*_missing(table, facts)]
         model = first.tables.get(table)
         differing = [
             f"{node.name}: {difference}"
@@ -55,13 +57,12 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield from _partitioned(table, facts)
         yield from _unlogged(table, facts)
         yield from _inherited(table, facts)
+        yield from _rules(table, facts)
         yield from _triggers(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
-            observed=f"it is missing on {', '.join(missing)}"
-            if missing
-            else "; ".join(differing) or "the same on all nodes",
+            observed="; ".join(missing or differing) or "the same on all nodes",
             needed=f"the same columns, types and keys as on {facts.first}",
             remedy="align the tables, as with copy_schema() or schema_drift()",
         )
@@ -78,6 +79,17 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         needed=f"empty tables, to which the rows of {facts.first} are copied",
         remedy="remove these rows, or begin with the node that has them",
     )
+
+
+def _missing(table: TableName, facts: MeshFacts) -> Iterator[str]:
+    """Yield the nodes without a table, by what they have instead."""
+    nodes: dict[str, list[str]] = {}
+    for node in facts.nodes:
+        if node.tables.get(table) is None:
+            kind = node.no_tables.get(table)
+            nodes.setdefault(f"a {kind}" if kind else "missing", []).append(node.name)
+    for what, names in nodes.items():
+        yield f"it is {what} on {', '.join(names)}"
 
 
 def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
@@ -218,6 +230,19 @@ def _inherited(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             needed="a mesh with all tables that inherit: their rows are rows of the table, and are"
             " neither copied nor sent otherwise",
             remedy=f"add {', '.join(listed)} to tables=",
+        )
+
+
+def _rules(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    ruled = {name: own for name, own in held.items() if own is not None and own.rules}
+    if ruled:
+        yield checked(
+            f"rules of {table}",
+            ok=False,
+            observed="; ".join(f"{', '.join(own.rules)} on {name}" for name, own in ruled.items()),
+            needed=NO_RULES,
+            remedy="; ".join(dict.fromkeys(map(rules_remedy, ruled.values()))),
         )
 
 
