@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -12,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.logical.applyconflicts import AsyncConflictLog
 from pgreplkit._async.logical.applyconstants import insist_on_constants
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy, Limited
 from pgreplkit._async.logical.applyfit import find_mismatch
@@ -75,8 +75,6 @@ _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
 _LARGE = 256 << 10
 """Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
-_KEPT = timedelta(days=30)
-"""The time for which conflicts are kept."""
 _BINARY_SINCE = 14
 """The first major version of a publisher that sends values in binary."""
 
@@ -191,7 +189,9 @@ class AsyncApplyAttempt:
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         for source_table, rule in settings.rules.items():
-            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+            target_table = settings.target_of(source_table)
+            other = shapes.others.get(target_table, "")
+            insist_on_named(source_table, shapes.tables[target_table], rule, other)
         await insist_on_constants(target.link, copies, shapes.tables, settings)
         await self._insist_on_versions(shapes)
         dump = text_of(target.connection)
@@ -210,7 +210,7 @@ class AsyncApplyAttempt:
             await copy.check(copies, state)
         # Only here: what is refused above leaves nothing behind.
         await target.ensure_schema()
-        await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
+        await AsyncConflictLog(shapes.link, settings.name, self._tally.conflicts).prune()
         await self._use_versions(target, shapes.link, targets)
         return _Prepared(system_id, state, planner, plugin, here, own, copy)
 
@@ -317,6 +317,7 @@ class AsyncApplyAttempt:
             shapes.tables,
             settings.rules,
             dump,
+            others=shapes.others,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import Call, sleep, wait_sockets, yield_to_others
+from pgreplkit._async.logical.applyconflicts import AsyncConflictLog, Conflicts
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
-from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, record
+from pgreplkit._async.logical.applyslow import AsyncSlowPath
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
@@ -27,7 +28,7 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.driver.failures import message_without_values, translate_errors
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -57,8 +58,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _MOST_DOUBLINGS = 8
 """After these, a pause has reached its longest."""
-_LOGGED_PER_MINUTE = 100
-"""Conflicts of one kind and table that are recorded; others are only counted."""
 
 _GRANT = (
     "SELECT, INSERT, UPDATE, DELETE ON the subscriber's tables; EXECUTE ON the functions of"
@@ -142,11 +141,7 @@ class AsyncApplyRun:
         self._attempts = 0
         self._has_ended = False
         """Whether everything before the position to stop at was delivered."""
-        self._logged: Counter[tuple[str, ConflictKind]] = Counter()
-        self._minute = 0
-        """The minute whose conflicts are counted."""
-        self._unrecorded: list[tuple[Conflict, RawTransaction[Row]]] = []
-        """Conflicts that were met and are not in the log yet."""
+        self._conflicts = AsyncConflictLog(shapes.link, settings.name, tally.conflicts)
 
     async def run(self) -> None:
         """Apply transactions until the stream ends, or the run is stopped.
@@ -161,7 +156,7 @@ class AsyncApplyRun:
                 target.operation,
                 connection=target.connection,
                 grant=_GRANT,
-                message=message_without_values,
+                hides_values=True,
             ),
         ):
             await self._target.enter_pipeline()
@@ -461,10 +456,7 @@ class AsyncApplyRun:
                 failed = outcome
                 break
             self._settle_one(outcome)
-        if self._unrecorded:
-            found, self._unrecorded = self._unrecorded, []
-            reader = self._shapes.link
-            await record(reader, self._target.name, found, reader)
+        await self._conflicts.write()
         if failed is not None and failed.error is not None:
             # The transactions behind it were refused for that reason.
             number = 0 if isinstance(failed.group, LSN) else len(failed.group)
@@ -481,22 +473,22 @@ class AsyncApplyRun:
             self._bytes -= transaction.size
             self._count(transaction)
         if outcome.notes is not None:
-            conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
+            conflicts = Conflicts.of(outcome.notes)
             self._sweep_later(conflicts)
-            self._log(group[-1], conflicts)
+            self._conflicts.add(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
         """Forget a table once all transactions that ran during a late deletion have ended."""
-        for note, _ in outcome.notes or ():
+        for note, _ in outcome.notes.kept if outcome.notes else ():
             if isinstance(note, Statement):
                 self._unswept.pop(note.table, None)
 
-    def _sweep_later(self, conflicts: Sequence[Conflict]) -> None:
+    def _sweep_later(self, conflicts: Conflicts) -> None:
         """Note the tables in which a deletion found no row: one may just be inserted."""
         sweeps = self._planner.sweeps
-        for conflict in conflicts:
-            if conflict.kind == ConflictKind.DELETE_MISSING and conflict.table in sweeps:
-                self._unswept[conflict.table] = sweeps[conflict.table]
+        for table in conflicts.tables_of_missing:
+            if table in sweeps:
+                self._unswept[table] = sweeps[table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
         self._attempts = 0
@@ -504,25 +496,6 @@ class AsyncApplyRun:
         tally.transactions += 1
         tally.changes += transaction.rows
         tally.last = transaction, time.time()
-
-    def _log(
-        self,
-        transaction: RawTransaction[Row],
-        conflicts: Sequence[Conflict],
-        *,
-        is_kept: bool = False,
-    ) -> None:
-        """Count conflicts; those that are within the rate are recorded."""
-        for conflict in conflicts:
-            self._tally.conflicts[conflict.kind] += 1
-            # A row for each conflict could cost more than the changes themselves.
-            if (minute := int(time.monotonic() // 60)) != self._minute:
-                self._minute = minute
-                self._logged.clear()
-            place = conflict.table, conflict.kind
-            self._logged[place] += 1
-            if not is_kept and self._logged[place] <= _LOGGED_PER_MINUTE:
-                self._unrecorded.append((conflict, transaction))
 
     async def _flush(self) -> None:
         """Let the subscriber flush what was taken."""
@@ -600,8 +573,9 @@ class AsyncApplyRun:
 
     async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         policy = self._settings.conflicts
-        reader = self._shapes.link
-        slow = AsyncSlowPath(self._target, self._planner, self._plan, policy, self._check, reader)
+        slow = AsyncSlowPath(
+            self._target, self._planner, self._plan, policy, self._check, self._conflicts
+        )
         try:
             try:
                 conflicts = await self._tried_slowly(slow, transaction)
@@ -617,7 +591,7 @@ class AsyncApplyRun:
             return
         self._count(transaction)
         self._sweep_later(conflicts)
-        self._log(transaction, conflicts, is_kept=True)
+        self._conflicts.count(conflicts)
 
     async def _have_changed(self) -> bool:
         """Read the subscriber's tables again; return whether one was altered meanwhile."""
@@ -676,7 +650,7 @@ class AsyncApplyRun:
 
     async def _tried_slowly(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row]
-    ) -> list[Conflict]:
+    ) -> Conflicts:
         attempt = 0
         while True:
             try:
@@ -692,9 +666,3 @@ def _pause_after(attempts: int) -> float:
     """Return the seconds before another attempt."""
     # Without the limit, the power of a large number of attempts would not fit into a float.
     return min(_FIRST_PAUSE * float(2 ** min(attempts, _MOST_DOUBLINGS)), _LONGEST_PAUSE)
-
-
-def _steps(
-    notes: Sequence[tuple[object, bytes | None]],
-) -> list[tuple[Step, bytes | None]]:
-    return [(note, answer) for note, answer in notes if isinstance(note, tuple)]

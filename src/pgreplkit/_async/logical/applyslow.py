@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-import attrs
 from psycopg import Error as PsycopgError, InterfaceError, OperationalError, errors
-from psycopg.types.json import Jsonb
 
+from pgreplkit._async.logical.applyconflicts import AsyncConflictLog, Conflict, Conflicts, met
 from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.keytexts import read_key_texts
-from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.policies import Decision, MergeWith, Policy
-from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import message_without_values, translate_errors, whole_message
+from pgreplkit.driver.failures import translate_errors, whole_message, without_values
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
-_MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
 _EXISTS = {ord("I"): ConflictKind.INSERT_EXISTS, ord("U"): ConflictKind.UPDATE_EXISTS}
 """The conflicts of changes that a unique index refuses."""
 _APPLIED, _SKIPPED = "applied", "skipped"
@@ -41,30 +36,6 @@ class AsyncStepsOf(Protocol):
     async def __call__(self, change: RawChange[Row], /) -> Iterable[Step]: ...
 
 
-@attrs.frozen
-class Conflict:
-    """A conflict that was met, to be recorded."""
-
-    kind: ConflictKind
-    step: Step
-    """The step that has the key of the row."""
-    resolution: str
-
-    @property
-    def table(self) -> str:
-        """The publisher's table, as SQL."""
-        return self.step[0].table
-
-
-def met(step: Step, answer: bytes | None) -> Conflict:
-    """Return the conflict of a step that changed no row, or returned how it ended."""
-    statement = step[0]
-    if statement.is_stamped:
-        kind, is_applied = conflict_of(statement.kind, answer)
-        return Conflict(kind, step, _APPLIED if is_applied else _SKIPPED)
-    return Conflict(_MISSING[statement.kind], step, _SKIPPED)
-
-
 class AsyncSlowPath:
     """Applies a transaction that the pipeline could not apply."""
 
@@ -75,22 +46,21 @@ class AsyncSlowPath:
         plan: AsyncStepsOf,
         policy: Policy,
         check: Callable[[], None],
-        reader: AsyncLink,
+        log: AsyncConflictLog,
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
-        self._reader = reader
-        """Another session on the subscriber."""
+        self._log = log
         self._check = check
         """Raises an error if a transaction that waits for the clock is no longer to be applied."""
         self.refused: ConflictKind | None = None
         """The conflict for which a transaction was refused."""
 
-    async def apply(self, transaction: RawTransaction[Row]) -> list[Conflict]:
+    async def apply(self, transaction: RawTransaction[Row]) -> Conflicts:
         """Apply a transaction; return its conflicts.
 
         Raises: ApplyFailed, after which nothing of it is applied.
         """
-        target, conflicts = self._target, list[Conflict]()
+        target, conflicts = self._target, Conflicts()
         number, table, letter = 0, None, 0
         current: RawChange[Row] | None = None
         # The pipeline leaves this to its last statement; here it needs no open transaction.
@@ -103,11 +73,12 @@ class AsyncSlowPath:
             for change in transaction.changes():
                 number, current = number + 1, change
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
-                conflicts += await self._change(change, transaction)
+                for conflict in await self._change(change, transaction):
+                    conflicts.add(conflict)
             # A failure from here on is of the whole transaction, such as of a deferred constraint.
             table, letter, current = None, 0, None
-            found = [(conflict, transaction) for conflict in conflicts]
-            await record(target.link, target.name, found, self._reader)
+            recorded = self._log.within_rate(conflicts)
+            await self._log.record(target.link, [(each, transaction) for each in recorded])
             await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
@@ -131,14 +102,14 @@ class AsyncSlowPath:
         """Return the columns of a refused row whose values are those of a rule's function."""
         if change is None:
             return []
-        kind, readers, _, old, new = change
-        if kind not in _EXISTS or new is None:
+        kind, readers, _, _, _ = change
+        if kind not in _EXISTS:
             return []
-        return replaced_columns(self._planner.plan(readers[0]), readers[0], old, new)
+        return replaced_columns(self._planner.plan(readers[0]), readers[0])
 
     async def _roll_back(self) -> None:
         if not self._target.connection.closed:
-            with translate_errors(self._target.operation):
+            with translate_errors(self._target.operation, hides_values=True):
                 await self._target.execute("ROLLBACK")
 
     async def _change(
@@ -197,7 +168,7 @@ class AsyncSlowPath:
         try:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
-            raise RuleFailed(f"the policy raised {raised(error)}") from error
+            raise RuleFailed(f"the policy raised {raised(error)}") from None
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
             raise RuleFailed(f"the policy returned {decision!r}, which cannot resolve it")
         return decision
@@ -224,7 +195,8 @@ class AsyncSlowPath:
         Raises: ServerError.
         """
         target, cause = self._target, failure.__cause__
-        with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
+        operation = f"park transaction {transaction.xid}"
+        with translate_errors(operation, connection=target.connection, hides_values=True):
             await target.execute("BEGIN")
             try:
                 # In one transaction with the position: it is neither lost nor put aside twice.
@@ -277,35 +249,6 @@ class AsyncSlowPath:
                 await self._target.link.all(self._target.operation, sql.ADD_STEP, row)
 
 
-async def record(
-    link: AsyncLink,
-    applier: str,
-    conflicts: Sequence[tuple[Conflict, RawTransaction[Row]]],
-    reader: AsyncLink,
-) -> None:
-    """Write conflicts into the log, with their transactions.
-
-    ``reader`` is a session whose settings may change for the texts of the keys.
-    """
-    if not conflicts:
-        return
-    keys = await read_key_texts(reader, [conflict.step for conflict, _ in conflicts])
-    # One statement for all: a round trip and a commit for each would cost more than the changes.
-    rows = [
-        (
-            str(conflict.kind.value),
-            conflict.table,
-            Jsonb(key),
-            conflict.resolution,
-            transaction.xid,
-            transaction.end_lsn,
-        )
-        for key, (conflict, transaction) in zip(keys, conflicts, strict=True)
-    ]
-    columns = [[*column] for column in zip(*rows, strict=True)]
-    await link.all("record conflicts", sql.ADD_CONFLICTS, [applier, *columns])
-
-
 def _failed(
     transaction: RawTransaction[Row],
     table: str | None,
@@ -316,5 +259,5 @@ def _failed(
     # A deferred constraint is checked at the commit, when no change is at fault alone.
     at = None if table is None else number
     end = str(transaction.end_lsn)
-    found = refusal(message_without_values(error), replaced)
+    found = refusal(str(without_values(error)), replaced)
     return ApplyFailed(transaction.xid, end, table, at, found, error.sqlstate)

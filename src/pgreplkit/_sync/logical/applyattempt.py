@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -13,6 +12,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.logical.applyconflicts import ConflictLog
 from pgreplkit._sync.logical.applyconstants import insist_on_constants
 from pgreplkit._sync.logical.applycopy import ApplyCopy, Limited
 from pgreplkit._sync.logical.applyfit import find_mismatch
@@ -76,8 +76,6 @@ _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
 _LARGE = 256 << 10
 """Bytes from which a transaction is applied while it comes: smaller ones share round trips."""
-_KEPT = timedelta(days=30)
-"""The time for which conflicts are kept."""
 _BINARY_SINCE = 14
 """The first major version of a publisher that sends values in binary."""
 
@@ -192,7 +190,9 @@ class ApplyAttempt:
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         for source_table, rule in settings.rules.items():
-            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+            target_table = settings.target_of(source_table)
+            other = shapes.others.get(target_table, "")
+            insist_on_named(source_table, shapes.tables[target_table], rule, other)
         insist_on_constants(target.link, copies, shapes.tables, settings)
         self._insist_on_versions(shapes)
         dump = text_of(target.connection)
@@ -211,7 +211,7 @@ class ApplyAttempt:
             copy.check(copies, state)
         # Only here: what is refused above leaves nothing behind.
         target.ensure_schema()
-        shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [settings.name, _KEPT])
+        ConflictLog(shapes.link, settings.name, self._tally.conflicts).prune()
         self._use_versions(target, shapes.link, targets)
         return _Prepared(system_id, state, planner, plugin, here, own, copy)
 
@@ -316,6 +316,7 @@ class ApplyAttempt:
             shapes.tables,
             settings.rules,
             dump,
+            others=shapes.others,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from psycopg import Error as PsycopgError
 
 from pgreplkit._sync._io import Call, sleep, wait_sockets, yield_to_others
+from pgreplkit._sync.logical.applyconflicts import ConflictLog, Conflicts
 from pgreplkit._sync.logical.applyshapes import TargetShapes
-from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
+from pgreplkit._sync.logical.applyslow import SlowPath
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
@@ -28,7 +29,7 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.driver.failures import message_without_values, translate_errors
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -58,8 +59,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _MOST_DOUBLINGS = 8
 """After these, a pause has reached its longest."""
-_LOGGED_PER_MINUTE = 100
-"""Conflicts of one kind and table that are recorded; others are only counted."""
 
 _GRANT = (
     "SELECT, INSERT, UPDATE, DELETE ON the subscriber's tables; EXECUTE ON the functions of"
@@ -143,11 +142,7 @@ class ApplyRun:
         self._attempts = 0
         self._has_ended = False
         """Whether everything before the position to stop at was delivered."""
-        self._logged: Counter[tuple[str, ConflictKind]] = Counter()
-        self._minute = 0
-        """The minute whose conflicts are counted."""
-        self._unrecorded: list[tuple[Conflict, RawTransaction[Row]]] = []
-        """Conflicts that were met and are not in the log yet."""
+        self._conflicts = ConflictLog(shapes.link, settings.name, tally.conflicts)
 
     def run(self) -> None:
         """Apply transactions until the stream ends, or the run is stopped.
@@ -162,7 +157,7 @@ class ApplyRun:
                 target.operation,
                 connection=target.connection,
                 grant=_GRANT,
-                message=message_without_values,
+                hides_values=True,
             ),
         ):
             self._target.enter_pipeline()
@@ -462,10 +457,7 @@ class ApplyRun:
                 failed = outcome
                 break
             self._settle_one(outcome)
-        if self._unrecorded:
-            found, self._unrecorded = self._unrecorded, []
-            reader = self._shapes.link
-            record(reader, self._target.name, found, reader)
+        self._conflicts.write()
         if failed is not None and failed.error is not None:
             # The transactions behind it were refused for that reason.
             number = 0 if isinstance(failed.group, LSN) else len(failed.group)
@@ -482,22 +474,22 @@ class ApplyRun:
             self._bytes -= transaction.size
             self._count(transaction)
         if outcome.notes is not None:
-            conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
+            conflicts = Conflicts.of(outcome.notes)
             self._sweep_later(conflicts)
-            self._log(group[-1], conflicts)
+            self._conflicts.add(group[-1], conflicts)
 
     def _end_sweeps(self, outcome: Outcome[Group]) -> None:
         """Forget a table once all transactions that ran during a late deletion have ended."""
-        for note, _ in outcome.notes or ():
+        for note, _ in outcome.notes.kept if outcome.notes else ():
             if isinstance(note, Statement):
                 self._unswept.pop(note.table, None)
 
-    def _sweep_later(self, conflicts: Sequence[Conflict]) -> None:
+    def _sweep_later(self, conflicts: Conflicts) -> None:
         """Note the tables in which a deletion found no row: one may just be inserted."""
         sweeps = self._planner.sweeps
-        for conflict in conflicts:
-            if conflict.kind == ConflictKind.DELETE_MISSING and conflict.table in sweeps:
-                self._unswept[conflict.table] = sweeps[conflict.table]
+        for table in conflicts.tables_of_missing:
+            if table in sweeps:
+                self._unswept[table] = sweeps[table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
         self._attempts = 0
@@ -505,25 +497,6 @@ class ApplyRun:
         tally.transactions += 1
         tally.changes += transaction.rows
         tally.last = transaction, time.time()
-
-    def _log(
-        self,
-        transaction: RawTransaction[Row],
-        conflicts: Sequence[Conflict],
-        *,
-        is_kept: bool = False,
-    ) -> None:
-        """Count conflicts; those that are within the rate are recorded."""
-        for conflict in conflicts:
-            self._tally.conflicts[conflict.kind] += 1
-            # A row for each conflict could cost more than the changes themselves.
-            if (minute := int(time.monotonic() // 60)) != self._minute:
-                self._minute = minute
-                self._logged.clear()
-            place = conflict.table, conflict.kind
-            self._logged[place] += 1
-            if not is_kept and self._logged[place] <= _LOGGED_PER_MINUTE:
-                self._unrecorded.append((conflict, transaction))
 
     def _flush(self) -> None:
         """Let the subscriber flush what was taken."""
@@ -601,8 +574,9 @@ class ApplyRun:
 
     def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         policy = self._settings.conflicts
-        reader = self._shapes.link
-        slow = SlowPath(self._target, self._planner, self._plan, policy, self._check, reader)
+        slow = SlowPath(
+            self._target, self._planner, self._plan, policy, self._check, self._conflicts
+        )
         try:
             try:
                 conflicts = self._tried_slowly(slow, transaction)
@@ -618,7 +592,7 @@ class ApplyRun:
             return
         self._count(transaction)
         self._sweep_later(conflicts)
-        self._log(transaction, conflicts, is_kept=True)
+        self._conflicts.count(conflicts)
 
     def _have_changed(self) -> bool:
         """Read the subscriber's tables again; return whether one was altered meanwhile."""
@@ -675,7 +649,7 @@ class ApplyRun:
                 failure.sqlstate,
             ) from error
 
-    def _tried_slowly(self, slow: SlowPath, transaction: RawTransaction[Row]) -> list[Conflict]:
+    def _tried_slowly(self, slow: SlowPath, transaction: RawTransaction[Row]) -> Conflicts:
         attempt = 0
         while True:
             try:
@@ -691,9 +665,3 @@ def _pause_after(attempts: int) -> float:
     """Return the seconds before another attempt."""
     # Without the limit, the power of a large number of attempts would not fit into a float.
     return min(_FIRST_PAUSE * float(2 ** min(attempts, _MOST_DOUBLINGS)), _LONGEST_PAUSE)
-
-
-def _steps(
-    notes: Sequence[tuple[object, bytes | None]],
-) -> list[tuple[Step, bytes | None]]:
-    return [(note, answer) for note, answer in notes if isinstance(note, tuple)]

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar, cast
 
 import attrs
@@ -33,6 +33,8 @@ IN_A_BATCH = 64
 """Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
 _BYTES_IN_A_BATCH = 1 << 20
 """Bytes after which a batch ends: the server keeps results back until then."""
+_MOST_NOTES = 100
+"""Notes of one statement and answer that are kept: a group can have one for each of its rows."""
 # As integers, which are compared much faster.
 _GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
 _IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
@@ -56,7 +58,7 @@ class Pipeline(Generic[T]):
         self._expected: deque[tuple[int, object]] = deque()
         """For each result to come: the kind of its message, and its group or a note."""
         self._ended: list[Outcome[T]] = []
-        self._notes: list[tuple[object, bytes | None]] | None = None
+        self._notes: Notes | None = None
         """The notes of the group whose results come."""
         self._error: PsycopgError | None = None
         """The first error of the batch whose results come."""
@@ -115,7 +117,8 @@ class Pipeline(Generic[T]):
         """Send a statement; prepare it first if that was not done before.
 
         The group's outcome has ``note``, unless it is None, if the statement changes no row, or
-        returns a value: together with that value. A statement with large values has the ``weight``
+        returns a value: together with that value. Of a tuple, the first item tells one statement
+        from another. A statement with large values has the ``weight``
         of several. ``types`` are those of the parameters, if the server cannot infer them.
         """
         self._push(name, sql, values, formats, _STATEMENT, note, types)
@@ -220,7 +223,9 @@ class Pipeline(Generic[T]):
     def _note(self, note: object, result: PGresult) -> None:
         answer = result.get_value(0, 0) if result.ntuples else None
         if answer is not None or not result.command_tuples:
-            self._notes = [*(self._notes or ()), (note, answer)]
+            if self._notes is None:
+                self._notes = Notes()
+            self._notes.add(note, answer)
 
     def _take_failure(self, result: PGresult, kind: int, what: object) -> None:
         """Take an error, a message that the server skipped after it, or the Sync that ends that."""
@@ -281,12 +286,33 @@ class Pipeline(Generic[T]):
         return self._pgconn.socket
 
 
+class Notes:
+    """The notes of statements that changed no row or returned a value, with that value."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[object, bytes | None]] = []
+        self._numbers: Counter[tuple[object, bytes | None]] = Counter()
+
+    def add(self, note: object, answer: bytes | None) -> None:
+        """Count a note, and keep it if it is one of the first of its statement and answer."""
+        place = note[0] if isinstance(note, tuple) else note, answer
+        self._numbers[place] += 1
+        if self._numbers[place] <= _MOST_NOTES:
+            self.kept.append((note, answer))
+
+    def unkept(self) -> Iterator[tuple[tuple[object, bytes | None], int]]:
+        """Yield the numbers of notes that were not kept, by statement and answer."""
+        for place, number in self._numbers.items():
+            if number > _MOST_NOTES:
+                yield place, number - _MOST_NOTES
+
+
 @attrs.define(eq=False)
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
     group: T
-    notes: Sequence[tuple[object, bytes | None]] | None
-    """The notes of statements that changed no row or returned a value, with that value."""
+    notes: Notes | None
+    """The notes of its statements; None without any."""
     error: PsycopgError | None
     """The first error of the batch, if the group is not committed."""
