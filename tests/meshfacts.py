@@ -64,6 +64,7 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
             max_active_replication_origins=10,
         ),
         "tables": {USERS: table()},
+        "no_tables": {},
         "with_rows": (),
         "without_full": {},
         "with_large": (USERS,),

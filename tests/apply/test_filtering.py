@@ -11,7 +11,7 @@ from applyfacts import TEXT, column, target, transaction
 from applyplans import planned, planner
 
 from pgreplkit.apply import TableRule
-from pgreplkit.apply.filtering import RuleFailed
+from pgreplkit.apply.filtering import RuleFailed, replaced_columns
 from pgreplkit.apply.statements import Kind
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 
@@ -105,3 +105,23 @@ def test_a_callable_that_fails_is_reported(rule: TableRule, found: str) -> None:
     with pytest.raises(RuleFailed, match=found) as raised:
         planned(po.insert(1, "a", 5), rule=rule)
     assert "secret" not in str(raised.value)
+
+
+def test_the_columns_that_a_function_has_replaced_are_known_without_another_call() -> None:
+    returned: list[Mapping[str, object] | None] = [{"name": "other"}, {"n": 5}, None]
+    seen: list[object] = []
+
+    def change(row: Row) -> Mapping[str, object] | None:
+        seen.append(row["id"])
+        return returned[len(seen) - 1]
+
+    plan = planner(TableRule(change=change))
+    names = []
+    for one in transaction(
+        po.insert(1, "a", 5), po.insert(2, "a", 5), po.insert(3, "a", 5)
+    ).changes():
+        [*plan.steps(one)]
+        reader = one[1][0]
+        names.append(replaced_columns(plan.plan(reader), reader))
+    assert names == [["name"], [], []]
+    assert seen == [1, 2, 3]

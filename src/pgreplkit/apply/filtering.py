@@ -92,6 +92,7 @@ def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValue
 
 def _ruled(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
     rule = plan.rule
+    plan.last_change = None
     row = row_of(reader, new)
     if rule.where is not None and not _is_true(_called(rule.where, "where", row)):
         return None
@@ -101,6 +102,7 @@ def _ruled(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValu
     if changed is None:
         return None
     kept = replaced(plan, reader, new, row, changed, "change")
+    plan.last_change = new, kept
     for at in plan.computed:
         if kept[0][at] != new[0][at]:
             name = reader.table.columns[at].name
@@ -140,7 +142,7 @@ def replaced(
         try:
             values[at], formats[at] = plan.dump(value), TEXT
         except ValueError as error:
-            raise RuleFailed(f"{by} returned for {name!r} {error}") from error
+            raise RuleFailed(f"{by} returned for {name!r} {error}") from None
     return values, formats
 
 
@@ -149,35 +151,28 @@ def _items(changed: Mapping[object, object], by: str) -> list[tuple[object, obje
     try:
         return [*changed.items()]
     except Exception as error:
-        raise RuleFailed(f"{by} returned a mapping that raised {raised(error)}") from error
+        raise RuleFailed(f"{by} returned a mapping that raised {raised(error)}") from None
 
 
 def _differs(value: object, sent: object, what: str) -> bool:
     # Some values, such as arrays of numpy, do not say whether they are equal.
     try:
         return value is not sent and bool(value != sent)
-    except Exception as error:
+    except Exception:
         kind = type(value).__name__
-        raise RuleFailed(f"{what} a value that cannot be compared, of type {kind}") from error
+        raise RuleFailed(f"{what} a value that cannot be compared, of type {kind}") from None
 
 
-def replaced_columns(
-    plan: TablePlan, reader: TableReader[Row], old: RawValues | None, new: RawValues
-) -> list[str]:
-    """Return the columns of a row whose values the rule's ``change`` replaces."""
-    if plan.rule.change is None:
+def replaced_columns(plan: TablePlan, reader: TableReader[Row]) -> list[str]:
+    """Return the columns of the last row whose values the rule's ``change`` has replaced.
+
+    The function is not called again: the caller may count its calls, or act in them.
+    """
+    if plan.last_change is None:
         return []
-    if old is not None and plan.match.is_full:
-        new = merged(old, new)
-    try:
-        kept = _kept(plan, reader, new)
-    except RuleFailed:
-        # It returned something else the last time.
-        return []
-    if kept is None:
-        return []
+    (before, _), (after, _) = plan.last_change
     columns = enumerate(reader.table.columns)
-    return [column.name for at, column in columns if kept[0][at] != new[0][at]]
+    return [column.name for at, column in columns if before[at] != after[at]]
 
 
 def refusal(found: str, replaced: Sequence[str]) -> str:
@@ -188,16 +183,16 @@ def refusal(found: str, replaced: Sequence[str]) -> str:
 def _is_true(answer: object) -> bool:
     try:
         return bool(answer)
-    except Exception as error:
+    except Exception:
         kind = type(answer).__name__
-        raise RuleFailed(f"where returned a {kind}, which is neither true nor false") from error
+        raise RuleFailed(f"where returned a {kind}, which is neither true nor false") from None
 
 
 def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
     try:
         return call(row)
     except Exception as error:
-        raise RuleFailed(f"{name} raised {raised(error)}") from error
+        raise RuleFailed(f"{name} raised {raised(error)}") from None
 
 
 def raised(error: Exception) -> str:
@@ -216,15 +211,23 @@ def row_of(reader: TableReader[Row], new: RawValues) -> Row:
 
     Raises: RuleFailed.
     """
+    values = [*loaded(reader, new)]
+    for at, how in enumerate(new[1]):
+        if how == UNSENT:
+            values[at] = UNCHANGED
+    return reader.make(tuple(values))
+
+
+def loaded(reader: TableReader[Row], row: RawValues) -> Sequence[object]:
+    """Return the values of a row as Python objects, also for those that were not sent.
+
+    Raises: RuleFailed.
+    """
     try:
-        values: list[object] = [*reader.load(new[0])]
+        return reader.load(row[0])
     except ValueNotLoadable as error:
         # Its own text has the value.
         raise RuleFailed(
             f"the value of {error.column!r} does not exist in Python; register a loader for its"
             " type on psycopg.adapters, or leave the function out"
-        ) from error
-    for at, how in enumerate(new[1]):
-        if how == UNSENT:
-            values[at] = UNCHANGED
-    return reader.make(tuple(values))
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 
 import attrs
 
@@ -43,7 +44,8 @@ class NotPortable(Exception):
 class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
-    ``targets`` are the known tables of the subscriber; the caller may add others later.
+    ``targets`` are the known tables of the subscriber, and ``others`` the kinds of its relations
+    that are no tables; the caller may add some later.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Planner:
         is_binary: bool,
         stamps: Stamps | None = None,
         merges: bool = False,
+        others: Mapping[TableName, str] = MappingProxyType({}),
     ) -> None:
+        self._others = others
         self._stamps, self._merges = stamps, merges
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
@@ -133,7 +137,8 @@ class Planner:
         name = rule.to or table.table_name
         if name not in self._targets:
             raise UnknownTable(name)
-        matched = match(table, self._targets[name], rule, self._dump)
+        other = self._others.get(name, "")
+        matched = match(table, self._targets[name], rule, self._dump, other)
         # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable

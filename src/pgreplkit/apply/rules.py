@@ -61,7 +61,7 @@ class TableRule:
     """How the changes of one table are applied; by default, to the table of the same name.
 
     With ``where`` or ``change``, each row is loaded as Python values, which is about ten times
-    slower.
+    slower. They are called again for a transaction that is applied again.
     """
 
     to: TableName | None = attrs.field(default=None, converter=_target)

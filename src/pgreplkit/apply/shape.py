@@ -110,14 +110,28 @@ def is_comparable(column: TargetColumn) -> bool:
     return column.type_oid in PORTABLE_TYPES and column.type_oid not in _UNCOMPARABLE
 
 
-def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump) -> Match:
+def no_table(name: TableName, other: str) -> str:
+    """Return the problem that a table does not exist.
+
+    ``other`` is the kind of the relation that has its name, such as a view; empty without one.
+    """
+    if other:
+        return f"{name} of the subscriber is a {other}, and changes need a table"
+    return f"the subscriber has no table {name}"
+
+
+def match(
+    source: Table, target: TargetTable | None, rule: TableRule, dump: Dump, other: str = ""
+) -> Match:
     """Match a published table with the subscriber's, column by column.
+
+    ``other`` is the kind of a relation of that name that is no table; empty without one.
 
     Raises: SchemaMismatch.
     """
     name = rule.to or source.table_name
     if target is None:
-        raise SchemaMismatch(str(source), (f"the subscriber has no table {name}",))
+        raise SchemaMismatch(str(source), (no_table(name, other),))
     problems: list[str] = []
     ddl: list[str] = []
     written: list[Written] = []
@@ -164,17 +178,19 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
     return Match(source, target, tuple(written), tuple(constants), key, is_unique)
 
 
-def insist_on_named(table: TableName, target: TargetTable | None, rule: TableRule) -> None:
+def insist_on_named(
+    table: TableName, target: TargetTable | None, rule: TableRule, other: str = ""
+) -> None:
     """Refuse a rule that names a table or a column that the subscriber lacks, or computes itself.
 
     Unlike ``match``, it does not look at the published columns: a change that was made before they
-    were altered still has the old ones.
+    were altered still has the old ones. ``other`` is the kind of a relation that is no table.
 
     Raises: SchemaMismatch.
     """
     problems = []
     if target is None:
-        problems = [f"the subscriber has no table {rule.to or table}"]
+        problems = [no_table(rule.to or table, other)]
     else:
         names = dict.fromkeys([*rule.columns.values(), *rule.constants, *(rule.key or ())])
         missing = [name for name in names if name is not None and target.column(name) is None]

@@ -37,6 +37,8 @@ class TablePlan:
     ) -> None:
         self.match: Match = matched
         self.rule: TableRule = rule
+        self.last_change: tuple[RawValues, RawValues] | None = None
+        """The last row that the rule's ``change`` was called with, and what it returned."""
         self.dump: Dump = dump
         self.constants: list[Octets] = [*matched.constants]
         self.constant_formats: list[int] = [TEXT] * len(self.constants)

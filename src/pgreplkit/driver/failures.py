@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import BaseConnection, errors
@@ -36,13 +36,15 @@ _FILE_ACCESS = {
 }
 """Functions of the server that report 42501 only if the operating system denies access."""
 
-_DATA_EXCEPTION = "22"
+_SYNTAX_ERROR = "42601"
+"""Also of a text that is no tsvector, tsquery or hstore."""
 _QUOTED = re.compile("[\"'«‹„“‚‘「『].*[\"'»›“”‘’」』]", re.DOTALL)
 """From the first quote to the last one, since a value may have quotes; each language has its own.
 """
 
 Meaning: TypeAlias = Mapping[str, type[ServerError]]
 """The error class for an SQLSTATE, for one statement."""
+E = TypeVar("E", bound=BaseException)
 
 
 @contextmanager
@@ -52,14 +54,17 @@ def translate_errors(
     connection: BaseConnection[object] | None = None,
     grant: str = "pg_monitor",
     meaning: Meaning | None = None,
-    message: Callable[[psycopg.Error], str] | None = None,
+    hides_values: bool = False,
 ) -> Iterator[None]:
     """Translate psycopg's errors in the block into pgreplkit's.
 
-    ``grant`` is the privilege that the role of ``connection`` needs for the operation; ``message``
-    returns the text of an error, by default the server's message with its hint.
+    ``grant`` is the privilege that the role of ``connection`` needs for the operation. With
+    ``hides_values``, neither the errors nor their tracebacks have values of rows.
     """
-    message_of = message or _message_of
+
+    def message_of(error: psycopg.Error) -> str:
+        return str(without_values(error)) if hides_values else _message_of(error)
+
     try:
         yield
     except errors.InsufficientPrivilege as error:
@@ -67,7 +72,9 @@ def translate_errors(
         # The server reports EACCES and EPERM of the operating system with the same SQLSTATE. A
         # superuser passes every check of privileges.
         needed = "" if is_superuser or _is_file_access(error) else grant
-        found = "; ".join(filter(None, [_message_of(error), error.diag.message_detail]))
+        found = message_of(error)
+        if not hides_values and error.diag.message_detail:
+            found += f"; {error.diag.message_detail}"
         raise InsufficientPrivilege(operation, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
         raise StatementTimeout(operation, message_of(error), error.sqlstate) from error
@@ -138,13 +145,31 @@ def source_function(error: ServerError) -> str:
     return (cause.diag.source_function or "") if isinstance(cause, psycopg.Error) else ""
 
 
-def message_without_values(error: psycopg.Error) -> str:
-    """Return the server's message without values of rows, which must not reach a log.
+def without_values(error: E) -> E:
+    """Take values of rows out of the texts of an error and of all errors behind it; return it.
 
-    The detail of a message has them, and so have the messages of data exceptions, in quotes.
+    A traceback prints them, and ends in a log. ``diag`` keeps the values for those who ask.
     """
-    message = error.diag.message_primary or str(error).strip()
-    if (error.sqlstate or "").startswith(_DATA_EXCEPTION):
+    # By identity: an error of the user's own class need not be hashable.
+    known, following = set[int](), list[BaseException | None]([error])
+    while following:
+        one = following.pop()
+        if one is None or id(one) in known:
+            continue
+        known.add(id(one))
+        following += [one.__cause__, one.__context__]
+        if isinstance(one, psycopg.Error):
+            one.args = (_message_without_values(one),)
+    return error
+
+
+def _message_without_values(error: psycopg.Error) -> str:
+    """Return the server's message without values of rows.
+
+    Its detail and its context have them, and so have the messages about data, in quotes.
+    """
+    message = _message_of(error)
+    if isinstance(error, psycopg.DataError) or error.sqlstate == _SYNTAX_ERROR:
         return _QUOTED.sub(_hidden, message)
     return message
 
@@ -155,20 +180,6 @@ def _hidden(quoted: re.Match[str]) -> str:
 
     text = quoted.group()
     return text if text[1:-1] == NAN_FOUND else '"…"'
-
-
-@contextmanager
-def without_values() -> Iterator[None]:
-    """Leave values of rows out of errors that were translated in the block."""
-    try:
-        yield
-    except ServerError as error:
-        cause = error.__cause__
-        if not isinstance(cause, psycopg.DataError):
-            raise
-        found = message_without_values(cause)
-        hidden = ServerError(error.operation, found, error.sqlstate, remedy=error.remedy)
-        raise hidden from cause
 
 
 def whole_message(error: psycopg.Error) -> str:

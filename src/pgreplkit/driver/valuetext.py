@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 from psycopg.abc import AdaptContext
 from psycopg.adapt import PyFormat, Transformer
 
@@ -20,9 +21,16 @@ def text_of(context: AdaptContext | None) -> Callable[[object], bytes | None]:
             return None
         try:
             text = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
-        except Exception as error:  # dumpers may be the caller's own
-            kind = type(value).__name__
-            raise ValueError(f"a value of type {kind} that cannot be sent: {error}") from error
+        except (psycopg.Error, UnicodeError) as error:
+            raise ValueError(f"{_unsendable(value)}: {error}") from None
+        except Exception as error:
+            # Dumpers may be the caller's own, with a text that has the value.
+            why = type(error).__name__
+            raise ValueError(f"{_unsendable(value)}: its dumper raised {why}") from None
         return None if text is None else bytes(text)
 
     return dumped
+
+
+def _unsendable(value: object) -> str:
+    return f"a value of type {type(value).__name__} that cannot be sent"

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, empty_pair, end
+from tracebacks import printed
 
+from pgreplkit import Primary, TableName, compare
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.changes import Row
-from pgreplkit.errors import ApplyError, SchemaMismatch
+from pgreplkit.errors import ApplyError, SchemaMismatch, TableNotFound
+from pgreplkit.mesh import Mesh
 from pgreplkit.rows import Severity
+from pgreplkit.upgrade import TableGroup, Upgrade
 
 pytestmark = pytest.mark.one_colour
 LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()
@@ -24,20 +28,19 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = curr
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
     """Two databases; the first one publishes t, of which the other one has more columns."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    pair.publisher.run(
-        "CREATE TABLE t (id int PRIMARY KEY, name text)",
-        "CREATE PUBLICATION p FOR TABLE t",
-        "INSERT INTO t VALUES (1, 'a')",
-    )
-    pair.subscriber.run(
-        "CREATE DOMAIN positive AS int CHECK (value > 0)",
-        """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
-            tags text[], bits bit(2), amount numeric(3, 1), always int GENERATED ALWAYS AS IDENTITY,
-            day date)""",
-    )
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(cluster.primary) as pair:
+        pair.publisher.run(
+            "CREATE TABLE t (id int PRIMARY KEY, name text)",
+            "CREATE PUBLICATION p FOR TABLE t",
+            "INSERT INTO t VALUES (1, 'a')",
+        )
+        pair.subscriber.run(
+            "CREATE DOMAIN positive AS int CHECK (value > 0)",
+            """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
+                tags text[], bits bit(2), amount numeric(3, 1),
+                always int GENERATED ALWAYS AS IDENTITY, day date)""",
+        )
+        yield pair
 
 
 def applier(pair: Pair, rule: TableRule, **options: Any) -> Applier:
@@ -72,6 +75,48 @@ def test_a_constant_that_a_column_does_not_take_is_found_before_anything_is_made
         one.run(timeout=20)
     assert "correct the rule" in str(raised.value)
     assert (two.publisher.all(LEFT), two.subscriber.all(LEFT)) == ([], [])
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize(
+    ("create", "kind"),
+    [
+        ("CREATE VIEW other AS SELECT * FROM t", "view"),
+        ("CREATE MATERIALIZED VIEW other AS SELECT * FROM t", "materialized view"),
+        (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+            " CREATE FOREIGN TABLE other (id int) SERVER s",
+            "foreign table",
+        ),
+        ("CREATE SEQUENCE other", "sequence"),
+    ],
+)
+def test_a_target_that_is_no_table_is_named_by_its_kind(two: Pair, create: str, kind: str) -> None:
+    two.subscriber.run(create)
+    problem = f"public.other of the subscriber is a {kind}, and changes need a table"
+    mapped = applier(two, TableRule(to="other"))
+    assert mapped.check()["table public.t"].found == problem
+    with pytest.raises(SchemaMismatch, match=problem):
+        mapped.run(timeout=20)
+    # Without a rule, too, and once it runs.
+    one = applier(two, TableRule(), existing="merge")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "CREATE TABLE other (id int PRIMARY KEY)",
+        "ALTER PUBLICATION p ADD TABLE other",
+        "INSERT INTO other VALUES (1)",
+    )
+    with pytest.raises(SchemaMismatch, match=problem):
+        one.run(stop_at=end(two.publisher), timeout=20)
+    here, there = two.publisher.conninfo, two.subscriber.conninfo
+    mesh = Mesh({"a": here, "b": there}, tables=["other"])
+    assert mesh.plan_create().check()["table public.other"].found == f"it is a {kind} on b"
+    groups = [TableGroup(tables=(TableName.parse("other"), TableName.parse("t")), bytes=0)]
+    with Primary.connect(here) as a, Primary.connect(there) as b:
+        with pytest.raises(TableNotFound, match=f"on the subscriber it is a {kind}"):
+            list(compare(a, b, ["other"]))
+        with pytest.raises(ValueError, match=f"not to be copied: public.other .*{kind}"):
+            Upgrade(b, a, name="u").plan_prepare(groups)
 
 
 @pytest.mark.pg(">=10")
@@ -218,12 +263,27 @@ def test_a_value_of_a_function_that_is_refused_is_reported_with_its_table_and_co
         with pytest.raises(ApplyError, match=problem) as raised:
             one.run(stop_at=end(two.publisher), timeout=20)
         assert "public.t" in str(raised.value)
-        assert "secret" not in str(raised.value)
+        assert "secret" not in printed(raised.value)
     # Nothing of the transaction was applied, and the next run begins with it.
     number = two.subscriber.one("SELECT count(*) FROM t")
     assert number == (0 if copies else 1)
     applier(two, TableRule()).run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.one("SELECT count(*) FROM t") == number + 1
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.matrix
+def test_a_function_is_called_once_for_a_copied_row_that_is_refused(two: Pair) -> None:
+    seen: list[object] = []
+
+    def change(row: Row) -> Mapping[str, object]:
+        seen.append(row["id"])
+        return {"name": None}
+
+    two.subscriber.run("ALTER TABLE t ALTER name SET NOT NULL")
+    with pytest.raises(ApplyError, match="change replaced the values of name"):
+        applier(two, TableRule(change=change)).run(timeout=20)
+    assert seen == [1]
 
 
 @pytest.mark.pg(">=10")

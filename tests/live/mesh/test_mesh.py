@@ -264,6 +264,10 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         run(paris, "CREATE TABLE local (id int PRIMARY KEY, n int)")
         with pytest.raises(TableNotFound, match="on berlin, rome"):
             mesh.compare(["local"])
+        run(rome, "CREATE VIEW local AS SELECT 1 AS id")
+        with pytest.raises(TableNotFound, match=r"on rome it is a view; .* on berlin"):
+            mesh.compare(["local"])
+        run(rome, "DROP VIEW local")
         for node in (berlin, rome):
             run(node, "CREATE TABLE local (n int PRIMARY KEY)")
         run(rome, "ALTER TABLE local RENAME n TO m")

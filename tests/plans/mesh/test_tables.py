@@ -41,6 +41,9 @@ def test_tables_that_differ_are_described() -> None:
     assert difference(own, table(columns=(key, generated))) == "the same on all nodes"
     missing = found(node("a"), node("b", tables={USERS: None}))["table public.users"]
     assert missing.found == "it is missing on b"
+    view = {"tables": {USERS: None}, "no_tables": {USERS: "view"}}
+    others = found(node("a"), node("b", tables={USERS: None}), node("c", **view))
+    assert others["table public.users"].found == "it is missing on b; it is a view on c"
 
 
 def test_an_identity_column_that_a_newer_row_cannot_set_is_refused() -> None:

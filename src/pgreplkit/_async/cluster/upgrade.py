@@ -35,6 +35,7 @@ from pgreplkit._async.cluster.upgradefacts import (
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.logical.compare import acompare
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import insist_on_two_databases
 from pgreplkit._async.server.server import insist_on_servers
@@ -58,6 +59,7 @@ from pgreplkit.plans.cluster.upgrade import (
     groups_of,
     prepare_journal,
     rollback_journal,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
@@ -243,7 +245,8 @@ class AsyncUpgrade:
         """
         checked_flags(copy_schema=copy_schema, owners=owners)
         tables = await read_tables(self._old._link)
-        chosen = chosen_groups(groups, tables)
+        others = await other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
         checks = _PrepareChecks(self, len(chosen), copy_schema, owners, bindir)
         return await self._plan(journal, checks, None, bindir=bindir, owners=owners)

@@ -13,6 +13,7 @@ from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
 from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
@@ -35,6 +36,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     chosen_groups,
     groups_of,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
@@ -143,7 +145,8 @@ class AsyncUpgradeClone:
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
         tables = await read_tables(self._old._link)
-        chosen = chosen_groups(groups, tables)
+        others = await other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = clone_journal(
             self._names,
             chosen,

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.snapshot import copy_statement, published_in, tabl
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.driver.failures import message_without_values, read_grant, translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
@@ -124,7 +124,7 @@ class AsyncFeedCopy:
         operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
         with translate_errors(
-            operation, connection=copy.connection, grant=grant, message=message_without_values
+            operation, connection=copy.connection, grant=grant, hides_values=True
         ):
             async for data in copy.rows(operation, copy_statement(one)):
                 # Over all tables, because the position of a copy is one number.

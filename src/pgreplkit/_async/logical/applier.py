@@ -32,6 +32,7 @@ from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.conninfochecks import insist_on_usable
 from pgreplkit.driver.given import server_error
 from pgreplkit.errors import (
     ApplyError,
@@ -450,7 +451,9 @@ def _insist_on_parked(parked: object) -> None:
 
 def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
-        return complete(server, {})
+        whole = complete(server, {})
+        insist_on_usable(whole)
+        return whole
     if not isinstance(server, AsyncServer):
         raise server_error(server, AsyncServer.__name__, "server")
     return server._link.conninfo_for_another()

@@ -189,7 +189,9 @@ class AsyncApplyAttempt:
         targets = [settings.target_of(table.table_name) for table in tables]
         await shapes.read(targets)
         for source_table, rule in settings.rules.items():
-            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+            target_table = settings.target_of(source_table)
+            other = shapes.others.get(target_table, "")
+            insist_on_named(source_table, shapes.tables[target_table], rule, other)
         await insist_on_constants(target.link, copies, shapes.tables, settings)
         await self._insist_on_versions(shapes)
         dump = text_of(target.connection)
@@ -315,6 +317,7 @@ class AsyncApplyAttempt:
             shapes.tables,
             settings.rules,
             dump,
+            others=shapes.others,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

@@ -141,7 +141,9 @@ async def _matched(
         rule = settings.rules.get(table, TableRule())
         # The same decision as that of a run, whose error is a finding here.
         try:
-            matched = match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+            name = settings.target_of(table)
+            other = shapes.others.get(name, "")
+            matched = match(copy.table, shapes.tables.get(name), rule, dump, other)
             insist_on_differences(matched, settings.deltas.get(matched.target.table, ()))
         except SchemaMismatch as error:
             found[table] = error.found

@@ -67,6 +67,8 @@ async def _problem(link: AsyncLink, target: TargetTable, name: str, value: objec
     statement = SQL(TRY_COLUMN).format(parts.table(target.table), Identifier(name))
     # A name may contain what psycopg takes for a placeholder.
     asked = statement.as_string(link.connection).replace("%", "%%") + TRY_CONSTANT
+    # A constant is no value of a row, so that its text may be shown.
+    link = AsyncLink(link.connection)
     try:
         await link.all("check a constant", asked, [None if text is None else text.decode()])
     except ServerError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit.apply.filtering import RuleFailed, raised, replaced, row_of
+from pgreplkit.apply.filtering import RuleFailed, loaded, raised, replaced, row_of
 from pgreplkit.apply.policies import MergeWith
 from pgreplkit.apply.tableplans import MergedPlan, Step, merged
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -59,7 +59,7 @@ async def _local(target: AsyncApplyTarget, plan: MergedPlan, row: RawValues) -> 
 
 def _is_same(plan: MergedPlan, reader: TableReader[Row], local: RawValues, old: RawValues) -> bool:
     """Return whether the local row is as the publisher's was before."""
-    here, there = reader.load(local[0]), reader.load(old[0])
+    here, there = loaded(reader, local), loaded(reader, old)
     width = plan.match.width
     return all(
         here[one.position] == there[one.position]
@@ -80,7 +80,7 @@ def _values(
     try:
         changed = policy.merge(own, remote)
     except Exception as error:
-        raise RuleFailed(f"merge raised {raised(error)}") from error
+        raise RuleFailed(f"merge raised {raised(error)}") from None
     if isinstance(changed, Mapping):
         # The publisher did not send it, so that the local value is as good.
         changed = {name: value for name, value in changed.items() if value is not UNCHANGED}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
@@ -29,6 +30,8 @@ class AsyncTargetShapes(AsyncClosing):
         self.link = link
         self.tables: dict[TableName, TargetTable | None] = {}
         """By name; None for a table that does not exist."""
+        self.others: dict[TableName, str] = {}
+        """The kinds of relations that are no tables, such as a view."""
         self.has_deferred = False
         """Whether a constraint of one of them is checked at the commit."""
 
@@ -47,14 +50,17 @@ class AsyncTargetShapes(AsyncClosing):
             except BaseException:
                 await connection.close()
                 raise
-        return cls(AsyncLink(connection))
+        return cls(AsyncLink(connection, hides_values=True))
 
     async def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""
         # Unknown at first: a table that the server does not return no longer exists.
         for name in names:
             self.tables[name] = None
+            self.others.pop(name, None)
         self.tables.update(await read_targets(self.link, names))
+        if missing := [name for name in names if self.tables[name] is None]:
+            self.others.update(await other_relations(self.link, missing))
         self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
 
     async def close(self) -> None:

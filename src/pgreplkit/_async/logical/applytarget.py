@@ -120,7 +120,7 @@ class AsyncApplyTarget(AsyncClosing):
         self.origin: str = sql.PREFIX + name
         self.origin_returns = True
         """Whether the publisher's origin of the same name has this subscriber's changes."""
-        self.link = AsyncLink(connection)
+        self.link = AsyncLink(connection, hides_values=True)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
         self.major: int = self.link.version.major

@@ -10,6 +10,7 @@ from psycopg.sql import Composed
 
 from pgreplkit._async._io import TaskGroup, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows, tables_between
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.logical.subscribing import read_subscriptions
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
@@ -27,7 +28,7 @@ from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.encodings import common_encoding, insist_on_readable
-from pgreplkit.driver.failures import read_grant, without_values
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -172,7 +173,9 @@ class _Comparison:
         async with link.qualified(operation) as within:
             records = await within.all(operation, statement, [table.schema, table.name])
         if not records:
-            raise TableNotFound(operation, f"the {side} has no such table")
+            kind = (await other_relations(link, [table])).get(table)
+            found = f"on the {side} it is a {kind}" if kind else f"the {side} has no such table"
+            raise TableNotFound(operation, found)
         insist_on_readable(link.connection, operation, [record["name"] for record in records])
         return [ColumnShape(**record) for record in records]
 
@@ -310,11 +313,12 @@ class _Comparison:
     async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
         operation, grant = f"compare {scan.table}", read_grant(scan.table)
         try:
-            async with link.transaction(operation, timeout=self._timeout) as within:
+            async with link.transaction(
+                operation, timeout=self._timeout, hides_values=True
+            ) as within:
                 # Texts depend on settings of the session, which may differ between the servers.
                 await within.one(operation, scan.settings)
-                with without_values():
-                    return await within.all(operation, statement, grant=grant)
+                return await within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
             await insist_on_all_rows(link, operation, [scan.table])

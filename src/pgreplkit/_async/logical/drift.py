@@ -63,12 +63,12 @@ async def aschema_drift(
     for published in covered:
         _insist_on_columns(published, theirs)
     ours = await read_shapes(subscriber._link, names)
-    return schema_drift_of(covered, theirs, ours, await _other_relations(subscriber._link, names))
+    return schema_drift_of(covered, theirs, ours, await other_relations(subscriber._link, names))
 
 
-async def _other_relations(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, str]:
+async def other_relations(link: AsyncLink, names: Iterable[TableName]) -> dict[TableName, str]:
     """Return the kinds of relations that have the name of a table and are none."""
-    asked = [*schemas_and_names(names)]
+    asked = [*schemas_and_names([*names])]
     records = await link.all("read the tables", sql.OTHER_RELATIONS, asked)
     return {_table(record): record["kind"] for record in records}
 

@@ -28,7 +28,7 @@ async def read_key_texts(link: AsyncLink, steps: Sequence[Step]) -> list[dict[st
     ]
     async with link.qualified(operation) as within:
         await within.all(operation, UNIFORM_OUTPUT)
-        with translate_errors(operation, connection=link.connection):
+        with translate_errors(operation, connection=link.connection, hides_values=True):
             for start in range(0, len(values), _AT_ONCE):
                 texts += await _texts(within, values[start : start + _AT_ONCE])
     written = iter(texts)

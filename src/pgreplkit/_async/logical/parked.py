@@ -8,7 +8,7 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import message_without_values, translate_errors
+from pgreplkit.driver.failures import translate_errors, without_values
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedTransaction
 
@@ -50,9 +50,9 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
             await target.name_origin(parked.lsn, parked.commit_time)
         await target.execute("COMMIT")
     except PsycopgError as error:
-        with translate_errors(operation):
+        with translate_errors(operation, hides_values=True):
             await target.execute("ROLLBACK")
-        found = message_without_values(error)
+        found = str(without_values(error))
         # The statement of a table whose rows are merged divides by the number of rows it found.
         if is_of_a_set(error.sqlstate):
             found = f"the subscriber's row is not as the publisher's was before the change: {found}"
@@ -61,6 +61,6 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
         failure.remedy = "remove the cause and call apply_parked() again, or drop_parked()"
         raise failure from error
     except BaseException:
-        with translate_errors(operation):
+        with translate_errors(operation, hides_values=True):
             await target.execute("ROLLBACK")
         raise

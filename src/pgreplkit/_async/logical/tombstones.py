@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from pgreplkit._async.logical.applyshapes import read_targets
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.shape import no_table
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
@@ -35,7 +37,8 @@ async def ensure_tombstones(
     operation = "record deletions"
     targets = await read_targets(link, tables)
     if missing := [table for table in tables if table not in targets]:
-        raise TableNotFound(operation, f"it has no table {missing[0]}")
+        kinds = await other_relations(link, missing)
+        raise TableNotFound(operation, no_table(missing[0], kinds.get(missing[0], "")))
     insist_on_keys(targets.values())
     await ensure_functions(link, operation)
     created = []

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.logical.tombstones import final_tables
 from pgreplkit._async.mesh.members import (
@@ -88,6 +89,7 @@ async def read_node(
         origins=record["origins"],
         settings=await read_settings(link),
         tables={table: found.get(table) for table in tables},
+        no_tables=await other_relations(link, {*tables} - {*found}),
         with_rows=tuple(with_rows),
         without_full=_texts(traits, "not_full"),
         with_large=_tables(traits, lambda row: row["has_large"]),

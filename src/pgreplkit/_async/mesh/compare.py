@@ -9,10 +9,11 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._async.logical.compare import float_types
+from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
-from pgreplkit.driver.failures import read_grant, without_values
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
@@ -82,7 +83,9 @@ class AsyncMeshCompare:
     async def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
         shapes = [await self._shapes(link, table) for link in self._links.values()]
-        _insist_on_columns(table, dict(zip(self._links, shapes, strict=True)))
+        by_node = dict(zip(self._links, shapes, strict=True))
+        await self._insist_on_table(table, [node for node, own in by_node.items() if not own])
+        _insist_on_columns(table, by_node)
         keys = await self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -106,6 +109,19 @@ class AsyncMeshCompare:
             encoding=common_encoding(link.connection for link in self._links.values()),
             types=await float_types([*self._links.values()], table),
         )
+
+    async def _insist_on_table(self, table: TableName, missing: Sequence[str]) -> None:
+        """Raise TableNotFound if nodes lack the table."""
+        kinds = {
+            node: kind
+            for node in missing
+            for kind in (await other_relations(self._links[node], [table])).values()
+        }
+        found = [f"on {node} it is a {kind}" for node, kind in kinds.items()]
+        if lacking := [node for node in missing if node not in kinds]:
+            found.append(f"there is no such table on {', '.join(lacking)}")
+        if found:
+            raise TableNotFound(f"compare {table}", "; ".join(found))
 
     async def _shapes(self, link: AsyncLink, table: TableName) -> list[ColumnShape]:
         operation = f"compare {table}"
@@ -149,19 +165,16 @@ class AsyncMeshCompare:
 
     async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
         operation = f"compare {scan.table}"
-        async with link.transaction(operation, timeout=self._timeout) as within:
+        async with link.transaction(operation, timeout=self._timeout, hides_values=True) as within:
             # Texts depend on settings of the session, which may differ between the servers.
             await within.one(operation, scan.settings)
-            with without_values():
-                return await within.all(operation, statement, grant=read_grant(scan.table))
+            return await within.all(operation, statement, grant=read_grant(scan.table))
 
 
 def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:
-    """Raise an error if a node lacks the table, or a column that the first node has."""
+    """Raise an error if a node lacks a column that the first node has."""
     operation = f"compare {table}"
     columns = {node: {shape.name for shape in of_node} for node, of_node in shapes.items()}
-    if missing := [node for node, own in columns.items() if not own]:
-        raise TableNotFound(operation, f"there is no such table on {', '.join(missing)}")
     first, model = next(iter(columns.items()))
     for node, own in columns.items():
         if lacking := sorted(model - own):

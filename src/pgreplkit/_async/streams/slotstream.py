@@ -327,7 +327,8 @@ class AsyncSlotStream:
         limit = self._reporter.pause
         if self.patience is not None:
             limit = min(limit, self.patience.left)
-        with translate_errors(self._operation):
+        # A filter of the publication may fail at the values of a row.
+        with translate_errors(self._operation, hides_values=True):
             if copy.is_over:
                 await self._read_end(copy)
             else:

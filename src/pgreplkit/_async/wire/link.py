@@ -53,8 +53,16 @@ _TURNS: WeakKeyDictionary[AsyncConnection[object], Lock] = WeakKeyDictionary()
 class AsyncLink:
     """Runs statements without changing the connection's session state."""
 
-    def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[object],
+        *,
+        opened_here: bool = False,
+        hides_values: bool = False,
+    ) -> None:
         self.connection = connection
+        self._hides_values = hides_values
+        """Whether errors are without values of rows, since statements read or write them."""
         self.conninfo: str | None = None
         """The connection string of a connection opened here, with all hosts; otherwise None."""
         self._turn = _TURNS.setdefault(connection, Lock())
@@ -187,14 +195,18 @@ class AsyncLink:
         await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @asynccontextmanager
-    async def transaction(self, operation: str, *, timeout: Timeout) -> AsyncIterator[AsyncLink]:
+    async def transaction(
+        self, operation: str, *, timeout: Timeout, hides_values: bool = False
+    ) -> AsyncIterator[AsyncLink]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
-        An error in the block rolls it back; each statement may take ``timeout`` seconds.
+        An error in the block rolls it back; each statement may take ``timeout`` seconds. With
+        ``hides_values``, errors are without values of rows.
         """
         milliseconds = timeout_milliseconds(timeout)
         async with self._turn:
-            within = AsyncLink(self.connection)
+            hides_values = hides_values or self._hides_values
+            within = AsyncLink(self.connection, hides_values=hides_values)
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
@@ -357,7 +369,13 @@ class AsyncLink:
     def _translate_errors(
         self, operation: str, grant: str, meaning: Meaning | None
     ) -> Iterator[None]:
-        with translate_errors(operation, connection=self.connection, grant=grant, meaning=meaning):
+        with translate_errors(
+            operation,
+            connection=self.connection,
+            grant=grant,
+            meaning=meaning,
+            hides_values=self._hides_values,
+        ):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 found = "the connection's transaction has failed"
                 raise ServerError(operation, found, remedy="roll it back")

@@ -36,6 +36,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._sync.logical.compare import compare
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
@@ -59,6 +60,7 @@ from pgreplkit.plans.cluster.upgrade import (
     groups_of,
     prepare_journal,
     rollback_journal,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
@@ -242,7 +244,8 @@ class Upgrade:
         """
         checked_flags(copy_schema=copy_schema, owners=owners)
         tables = read_tables(self._old._link)
-        chosen = chosen_groups(groups, tables)
+        others = other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
         checks = _PrepareChecks(self, len(chosen), copy_schema, owners, bindir)
         return self._plan(journal, checks, None, bindir=bindir, owners=owners)

@@ -14,6 +14,7 @@ from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
 from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
@@ -36,6 +37,7 @@ from pgreplkit.plans.cluster.upgrade import (
     checked_upgrade_name,
     chosen_groups,
     groups_of,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
@@ -144,7 +146,8 @@ class UpgradeClone:
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
         tables = read_tables(self._old._link)
-        chosen = chosen_groups(groups, tables)
+        others = other_relations(self._old._link, tables_of(groups))
+        chosen = chosen_groups(groups, tables, others)
         journal = clone_journal(
             self._names,
             chosen,

@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.driver.failures import message_without_values, read_grant, translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
@@ -121,7 +121,7 @@ class FeedCopy:
         operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
         with translate_errors(
-            operation, connection=copy.connection, grant=grant, message=message_without_values
+            operation, connection=copy.connection, grant=grant, hides_values=True
         ):
             for data in copy.rows(operation, copy_statement(one)):
                 # Over all tables, because the position of a copy is one number.

@@ -190,7 +190,9 @@ class ApplyAttempt:
         targets = [settings.target_of(table.table_name) for table in tables]
         shapes.read(targets)
         for source_table, rule in settings.rules.items():
-            insist_on_named(source_table, shapes.tables[settings.target_of(source_table)], rule)
+            target_table = settings.target_of(source_table)
+            other = shapes.others.get(target_table, "")
+            insist_on_named(source_table, shapes.tables[target_table], rule, other)
         insist_on_constants(target.link, copies, shapes.tables, settings)
         self._insist_on_versions(shapes)
         dump = text_of(target.connection)
@@ -314,6 +316,7 @@ class ApplyAttempt:
             shapes.tables,
             settings.rules,
             dump,
+            others=shapes.others,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

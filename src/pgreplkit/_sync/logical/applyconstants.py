@@ -68,6 +68,8 @@ def _problem(link: Link, target: TargetTable, name: str, value: object) -> str:
     statement = SQL(TRY_COLUMN).format(parts.table(target.table), Identifier(name))
     # A name may contain what psycopg takes for a placeholder.
     asked = statement.as_string(link.connection).replace("%", "%%") + TRY_CONSTANT
+    # A constant is no value of a row, so that its text may be shown.
+    link = Link(link.connection)
     try:
         link.all("check a constant", asked, [None if text is None else text.decode()])
     except ServerError as error:

@@ -24,12 +24,7 @@ from pgreplkit.apply.tableplans import TablePlan
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import (
-    message_without_values,
-    read_grant,
-    schema_grant,
-    translate_errors,
-)
+from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
@@ -188,7 +183,7 @@ class ApplyRows(Closing):
             with self._writing(copy):
                 return sum([self._target.step(step) for step in steps])
         except ServerError as error:
-            changed = replaced_columns(plan, reader, None, new)
+            changed = replaced_columns(plan, reader)
             if not changed or not is_of_a_change(error.sqlstate):
                 raise
             raise _failed(copy, refusal(error.found, changed), error.sqlstate) from error
@@ -272,5 +267,5 @@ def _translated(
     copy: TableCopy, connection: Connection[object], grant: str
 ) -> AbstractContextManager[None]:
     return translate_errors(
-        f"copy {copy.table}", connection=connection, grant=grant, message=message_without_values
+        f"copy {copy.table}", connection=connection, grant=grant, hides_values=True
     )

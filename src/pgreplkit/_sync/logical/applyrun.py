@@ -29,7 +29,7 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.driver.failures import message_without_values, translate_errors
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -157,7 +157,7 @@ class ApplyRun:
                 target.operation,
                 connection=target.connection,
                 grant=_GRANT,
-                message=message_without_values,
+                hides_values=True,
             ),
         ):
             self._target.enter_pipeline()

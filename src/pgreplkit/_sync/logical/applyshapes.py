@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
@@ -30,6 +31,8 @@ class TargetShapes(Closing):
         self.link = link
         self.tables: dict[TableName, TargetTable | None] = {}
         """By name; None for a table that does not exist."""
+        self.others: dict[TableName, str] = {}
+        """The kinds of relations that are no tables, such as a view."""
         self.has_deferred = False
         """Whether a constraint of one of them is checked at the commit."""
 
@@ -48,14 +51,17 @@ class TargetShapes(Closing):
             except BaseException:
                 connection.close()
                 raise
-        return cls(Link(connection))
+        return cls(Link(connection, hides_values=True))
 
     def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""
         # Unknown at first: a table that the server does not return no longer exists.
         for name in names:
             self.tables[name] = None
+            self.others.pop(name, None)
         self.tables.update(read_targets(self.link, names))
+        if missing := [name for name in names if self.tables[name] is None]:
+            self.others.update(other_relations(self.link, missing))
         self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.tableplans import MergedPlan, Step
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.driver.failures import message_without_values, translate_errors, whole_message
+from pgreplkit.driver.failures import translate_errors, whole_message, without_values
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
@@ -103,14 +103,14 @@ class SlowPath:
         """Return the columns of a refused row whose values are those of a rule's function."""
         if change is None:
             return []
-        kind, readers, _, old, new = change
-        if kind not in _EXISTS or new is None:
+        kind, readers, _, _, _ = change
+        if kind not in _EXISTS:
             return []
-        return replaced_columns(self._planner.plan(readers[0]), readers[0], old, new)
+        return replaced_columns(self._planner.plan(readers[0]), readers[0])
 
     def _roll_back(self) -> None:
         if not self._target.connection.closed:
-            with translate_errors(self._target.operation):
+            with translate_errors(self._target.operation, hides_values=True):
                 self._target.execute("ROLLBACK")
 
     def _change(self, change: RawChange[Row], transaction: RawTransaction[Row]) -> list[Conflict]:
@@ -167,7 +167,7 @@ class SlowPath:
         try:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
-            raise RuleFailed(f"the policy raised {raised(error)}") from error
+            raise RuleFailed(f"the policy raised {raised(error)}") from None
         if not isinstance(decision, Decision) or decision is Decision.MERGE:
             raise RuleFailed(f"the policy returned {decision!r}, which cannot resolve it")
         return decision
@@ -194,7 +194,8 @@ class SlowPath:
         Raises: ServerError.
         """
         target, cause = self._target, failure.__cause__
-        with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
+        operation = f"park transaction {transaction.xid}"
+        with translate_errors(operation, connection=target.connection, hides_values=True):
             target.execute("BEGIN")
             try:
                 # In one transaction with the position: it is neither lost nor put aside twice.
@@ -257,5 +258,5 @@ def _failed(
     # A deferred constraint is checked at the commit, when no change is at fault alone.
     at = None if table is None else number
     end = str(transaction.end_lsn)
-    found = refusal(message_without_values(error), replaced)
+    found = refusal(str(without_values(error)), replaced)
     return ApplyFailed(transaction.xid, end, table, at, found, error.sqlstate)

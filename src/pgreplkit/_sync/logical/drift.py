@@ -64,12 +64,12 @@ def schema_drift(
     for published in covered:
         _insist_on_columns(published, theirs)
     ours = read_shapes(subscriber._link, names)
-    return schema_drift_of(covered, theirs, ours, _other_relations(subscriber._link, names))
+    return schema_drift_of(covered, theirs, ours, other_relations(subscriber._link, names))
 
 
-def _other_relations(link: Link, names: Sequence[TableName]) -> dict[TableName, str]:
+def other_relations(link: Link, names: Iterable[TableName]) -> dict[TableName, str]:
     """Return the kinds of relations that have the name of a table and are none."""
-    asked = [*schemas_and_names(names)]
+    asked = [*schemas_and_names([*names])]
     records = link.all("read the tables", sql.OTHER_RELATIONS, asked)
     return {_table(record): record["kind"] for record in records}
 

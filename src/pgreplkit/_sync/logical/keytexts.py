@@ -29,7 +29,7 @@ def read_key_texts(link: Link, steps: Sequence[Step]) -> list[dict[str, str | No
     ]
     with link.qualified(operation) as within:
         within.all(operation, UNIFORM_OUTPUT)
-        with translate_errors(operation, connection=link.connection):
+        with translate_errors(operation, connection=link.connection, hides_values=True):
             for start in range(0, len(values), _AT_ONCE):
                 texts += _texts(within, values[start : start + _AT_ONCE])
     written = iter(texts)

@@ -36,7 +36,7 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.encodings import insist_on_readable
-from pgreplkit.driver.failures import message_without_values, read_grant, translate_errors
+from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
@@ -246,9 +246,7 @@ class SnapshotStream(ChangeStream[R]):
             table_reader = self._table_reader(one, reading, link)
             make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
             operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
-            with translate_errors(
-                operation, connection=reader, grant=grant, message=message_without_values
-            ):
+            with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
                 for data in copy.rows(operation, copy_statement(one)):
                     values = load(copied_values(data, count))
                     yield Insert(lsn, 0, one.table, make(values))

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from pgreplkit._sync.logical.applyshapes import read_targets
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.shape import no_table
 from pgreplkit.catalog.logical import tombstones as sql
 from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
 from pgreplkit.catalog.logical.applytables import TargetTable
@@ -36,7 +38,8 @@ def ensure_tombstones(
     operation = "record deletions"
     targets = read_targets(link, tables)
     if missing := [table for table in tables if table not in targets]:
-        raise TableNotFound(operation, f"it has no table {missing[0]}")
+        kinds = other_relations(link, missing)
+        raise TableNotFound(operation, no_table(missing[0], kinds.get(missing[0], "")))
     insist_on_keys(targets.values())
     ensure_functions(link, operation)
     created = []

@@ -13,6 +13,7 @@ from psycopg.rows import DictRow
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.logical.tombstones import final_tables
 from pgreplkit._sync.mesh.members import (
@@ -89,6 +90,7 @@ def read_node(
         origins=record["origins"],
         settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
+        no_tables=other_relations(link, {*tables} - {*found}),
         with_rows=tuple(with_rows),
         without_full=_texts(traits, "not_full"),
         with_large=_tables(traits, lambda row: row["has_large"]),

@@ -10,10 +10,11 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._sync.logical.compare import float_types
+from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.compare import ColumnShape, columns_of, key_of
 from pgreplkit.driver.encodings import common_encoding
-from pgreplkit.driver.failures import read_grant, without_values
+from pgreplkit.driver.failures import read_grant
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing, ServerError, TableNotFound
 from pgreplkit.plans.logical.compare import Digest, Key, KeyRange
@@ -83,7 +84,9 @@ class MeshCompare:
     def _scan(self, table: TableName) -> TableScan:
         operation = f"compare {table}"
         shapes = [self._shapes(link, table) for link in self._links.values()]
-        _insist_on_columns(table, dict(zip(self._links, shapes, strict=True)))
+        by_node = dict(zip(self._links, shapes, strict=True))
+        self._insist_on_table(table, [node for node, own in by_node.items() if not own])
+        _insist_on_columns(table, by_node)
         keys = self._first.all(
             operation, key_of(self._first.version.major), [table.schema, table.name]
         )
@@ -107,6 +110,19 @@ class MeshCompare:
             encoding=common_encoding(link.connection for link in self._links.values()),
             types=float_types([*self._links.values()], table),
         )
+
+    def _insist_on_table(self, table: TableName, missing: Sequence[str]) -> None:
+        """Raise TableNotFound if nodes lack the table."""
+        kinds = {
+            node: kind
+            for node in missing
+            for kind in (other_relations(self._links[node], [table])).values()
+        }
+        found = [f"on {node} it is a {kind}" for node, kind in kinds.items()]
+        if lacking := [node for node in missing if node not in kinds]:
+            found.append(f"there is no such table on {', '.join(lacking)}")
+        if found:
+            raise TableNotFound(f"compare {table}", "; ".join(found))
 
     def _shapes(self, link: Link, table: TableName) -> list[ColumnShape]:
         operation = f"compare {table}"
@@ -150,19 +166,16 @@ class MeshCompare:
 
     def _read(self, link: Link, scan: TableScan, statement: Composed) -> list[DictRow]:
         operation = f"compare {scan.table}"
-        with link.transaction(operation, timeout=self._timeout) as within:
+        with link.transaction(operation, timeout=self._timeout, hides_values=True) as within:
             # Texts depend on settings of the session, which may differ between the servers.
             within.one(operation, scan.settings)
-            with without_values():
-                return within.all(operation, statement, grant=read_grant(scan.table))
+            return within.all(operation, statement, grant=read_grant(scan.table))
 
 
 def _insist_on_columns(table: TableName, shapes: Mapping[str, Sequence[ColumnShape]]) -> None:
-    """Raise an error if a node lacks the table, or a column that the first node has."""
+    """Raise an error if a node lacks a column that the first node has."""
     operation = f"compare {table}"
     columns = {node: {shape.name for shape in of_node} for node, of_node in shapes.items()}
-    if missing := [node for node, own in columns.items() if not own]:
-        raise TableNotFound(operation, f"there is no such table on {', '.join(missing)}")
     first, model = next(iter(columns.items()))
     for node, own in columns.items():
         if lacking := sorted(model - own):

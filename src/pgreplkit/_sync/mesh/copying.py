@@ -30,11 +30,7 @@ from pgreplkit.catalog.logical.tombstones import key_json
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.failures import (
-    FEATURE_NOT_SUPPORTED,
-    message_without_values,
-    translate_errors,
-)
+from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED, translate_errors
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
@@ -292,9 +288,7 @@ class MeshCopy:
 
 def _translated(what: object, reader: Connection[object]) -> AbstractContextManager[None]:
     """Translate the errors of both servers, which may be about values of rows."""
-    return translate_errors(
-        f"copy {what}", connection=reader, grant="SELECT", message=message_without_values
-    )
+    return translate_errors(f"copy {what}", connection=reader, grant="SELECT", hides_values=True)
 
 
 def _columns(copy: TableCopy) -> Composed:

@@ -54,8 +54,16 @@ _TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
 class Link:
     """Runs statements without changing the connection's session state."""
 
-    def __init__(self, connection: Connection[object], *, opened_here: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection[object],
+        *,
+        opened_here: bool = False,
+        hides_values: bool = False,
+    ) -> None:
         self.connection = connection
+        self._hides_values = hides_values
+        """Whether errors are without values of rows, since statements read or write them."""
         self.conninfo: str | None = None
         """The connection string of a connection opened here, with all hosts; otherwise None."""
         self._turn = _TURNS.setdefault(connection, Lock())
@@ -186,14 +194,18 @@ class Link:
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @contextmanager
-    def transaction(self, operation: str, *, timeout: Timeout) -> Iterator[Link]:
+    def transaction(
+        self, operation: str, *, timeout: Timeout, hides_values: bool = False
+    ) -> Iterator[Link]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
-        An error in the block rolls it back; each statement may take ``timeout`` seconds.
+        An error in the block rolls it back; each statement may take ``timeout`` seconds. With
+        ``hides_values``, errors are without values of rows.
         """
         milliseconds = timeout_milliseconds(timeout)
         with self._turn:
-            within = Link(self.connection)
+            hides_values = hides_values or self._hides_values
+            within = Link(self.connection, hides_values=hides_values)
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
@@ -352,7 +364,13 @@ class Link:
     def _translate_errors(
         self, operation: str, grant: str, meaning: Meaning | None
     ) -> Iterator[None]:
-        with translate_errors(operation, connection=self.connection, grant=grant, meaning=meaning):
+        with translate_errors(
+            operation,
+            connection=self.connection,
+            grant=grant,
+            meaning=meaning,
+            hides_values=self._hides_values,
+        ):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 found = "the connection's transaction has failed"
                 raise ServerError(operation, found, remedy="roll it back")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
@@ -289,10 +290,20 @@ _NOT_COPIED = {
 """Why a relation is not copied, by pg_class.relkind."""
 
 
+def tables_of(groups: Sequence[TableGroup] | None) -> list[TableName]:
+    """Return the tables of groups; ``chosen_groups`` refuses what is no group."""
+    known = [group for group in groups or () if isinstance(group, TableGroup)]
+    return [table for group in known for table in group.tables]
+
+
 def chosen_groups(
-    groups: Sequence[TableGroup] | None, tables: Sequence[UserTable]
+    groups: Sequence[TableGroup] | None,
+    tables: Sequence[UserTable],
+    others: Mapping[TableName, str] = MappingProxyType({}),
 ) -> tuple[TableGroup, ...]:
     """Return the groups of a preparation: ``groups`` if given, by default one.
+
+    ``others`` are the kinds of relations that are no tables.
 
     Without tables it is one without any: the checks refuse such a plan.
 
@@ -301,13 +312,15 @@ def chosen_groups(
     """
     if groups is not None:
         chosen = several(groups, "groups")
-        _insist_on_groups(chosen, tables)
+        _insist_on_groups(chosen, tables, others)
     else:
         chosen = groups_of(tables, 1)
     return chosen or (TableGroup(tables=(), bytes=0),)
 
 
-def _insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
+def _insist_on_groups(
+    groups: Sequence[TableGroup], tables: Sequence[UserTable], others: Mapping[TableName, str]
+) -> None:
     for number, group in enumerate(groups, 1):
         if not isinstance(group, TableGroup):
             raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
@@ -316,7 +329,8 @@ def _insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable])
             raise ValueError(f"could not use the groups: group {number} has no tables")
     listed = Counter(table for group in groups for table in group.tables)
     wanted = {one.table for one in tables if one.is_copied}
-    kinds = {one.table: _NOT_COPIED[one.kind] for one in tables}
+    kinds = {table: f"a {kind}" for table, kind in others.items()}
+    kinds |= {one.table: _NOT_COPIED[one.kind] for one in tables}
     wrong = {
         "in two groups": [table for table, times in listed.items() if times > 1],
         "in no group": [*wanted.difference(listed)],

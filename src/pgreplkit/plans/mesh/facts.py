@@ -39,6 +39,8 @@ class MeshNodeFacts:
     origins: int
     settings: Settings
     tables: Mapping[TableName, TargetTable | None]
+    no_tables: Mapping[TableName, str]
+    """The kinds of relations that have the name of a table and are none, such as a view."""
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
     without_full: Mapping[TableName, tuple[str, ...]]

@@ -42,7 +42,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
     by_name = {node.name: node for node in facts.nodes}
     first = by_name[facts.first]
     for table in tables:
-        missing = [node.name for node in facts.nodes if node.tables.get(table) is None]
+        missing = [*_missing(table, facts)]
         model = first.tables.get(table)
         differing = [
             f"{node.name}: {difference}"
@@ -62,9 +62,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
-            observed=f"it is missing on {', '.join(missing)}"
-            if missing
-            else "; ".join(differing) or "the same on all nodes",
+            observed="; ".join(missing or differing) or "the same on all nodes",
             needed=f"the same columns, types and keys as on {facts.first}",
             remedy="align the tables, as with copy_schema() or schema_drift()",
         )
@@ -81,6 +79,17 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         needed=f"empty tables, to which the rows of {facts.first} are copied",
         remedy="remove these rows, or begin with the node that has them",
     )
+
+
+def _missing(table: TableName, facts: MeshFacts) -> Iterator[str]:
+    """Yield the nodes without a table, by what they have instead."""
+    nodes: dict[str, list[str]] = {}
+    for node in facts.nodes:
+        if node.tables.get(table) is None:
+            kind = node.no_tables.get(table)
+            nodes.setdefault(f"a {kind}" if kind else "missing", []).append(node.name)
+    for what, names in nodes.items():
+        yield f"it is {what} on {', '.join(names)}"
 
 
 def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
