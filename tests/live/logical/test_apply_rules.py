@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, empty_pair, end
 from tracebacks import printed
 
 from pgreplkit import Primary, TableName, compare
@@ -28,20 +28,19 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = curr
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
     """Two databases; the first one publishes t, of which the other one has more columns."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    pair.publisher.run(
-        "CREATE TABLE t (id int PRIMARY KEY, name text)",
-        "CREATE PUBLICATION p FOR TABLE t",
-        "INSERT INTO t VALUES (1, 'a')",
-    )
-    pair.subscriber.run(
-        "CREATE DOMAIN positive AS int CHECK (value > 0)",
-        """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
-            tags text[], bits bit(2), amount numeric(3, 1), always int GENERATED ALWAYS AS IDENTITY,
-            day date)""",
-    )
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(cluster.primary) as pair:
+        pair.publisher.run(
+            "CREATE TABLE t (id int PRIMARY KEY, name text)",
+            "CREATE PUBLICATION p FOR TABLE t",
+            "INSERT INTO t VALUES (1, 'a')",
+        )
+        pair.subscriber.run(
+            "CREATE DOMAIN positive AS int CHECK (value > 0)",
+            """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
+                tags text[], bits bit(2), amount numeric(3, 1),
+                always int GENERATED ALWAYS AS IDENTITY, day date)""",
+        )
+        yield pair
 
 
 def applier(pair: Pair, rule: TableRule, **options: Any) -> Applier:
