@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -12,6 +13,7 @@ import psycopg
 from clusters import wait_until
 from colours import Colour
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 
 from pgreplkit import LSN, AsyncPrimary, AsyncSubscription, SubscriptionOptions
 from pgreplkit.errors import InsufficientPrivilege
@@ -36,13 +38,15 @@ class Database:
 
     def run(self, *statements: str) -> None:
         """Execute statements, each for itself."""
-        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+        with session(self) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+            if any(statement.startswith("ALTER DATABASE") for statement in statements):
+                connection.close()  # the next session has the new settings
 
     def all(self, sql: str) -> list[tuple[object, ...]]:
         """The records of a query."""
-        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+        with session(self) as connection:
             return connection.execute(sql.encode()).fetchall()
 
     def one(self, sql: str) -> object:
@@ -54,6 +58,60 @@ class Database:
 def end(database: Database) -> LSN:
     """Return the position after all changes until now."""
     return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+KEPT: dict[Database, list[psycopg.Connection]] = {}
+"""The session of each database that keeps one: a connection takes longer than most statements."""
+
+
+@contextmanager
+def session(database: Database) -> Iterator[psycopg.Connection]:
+    """Lend the kept session of the database, as good as new, or a new one.
+
+    A second thread gets a session of its own meanwhile.
+    """
+    kept = KEPT.get(database)
+    connection = kept.pop() if kept else None
+    if connection is None or has_ended(connection):
+        # Not prepared, because tests change the types of the results.
+        connection = psycopg.connect(database.conninfo, autocommit=True, prepare_threshold=None)
+    try:
+        yield connection
+    finally:
+        if kept == [] and is_as_new(connection):
+            kept.append(connection)
+        else:
+            connection.close()
+
+
+def has_ended(connection: psycopg.Connection) -> bool:
+    """Close a session that the server has ended, as in a restart; return True if it is closed."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        connection.close()
+    return connection.closed
+
+
+def is_as_new(connection: psycopg.Connection) -> bool:
+    """Discard the session's state; return True if it can execute the next statements."""
+    if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+        return False
+    with suppress(psycopg.OperationalError):
+        connection.execute("DISCARD ALL")
+    return not connection.closed
+
+
+@contextmanager
+def keeping_sessions(*databases: Database) -> Iterator[None]:
+    """Keep a session in each of the databases between statements."""
+    KEPT.update({database: [] for database in databases})
+    try:
+        yield
+    finally:
+        for database in databases:
+            for connection in KEPT.pop(database):
+                connection.close()
 
 
 FREE: list[Database] = []
@@ -75,25 +133,32 @@ def make_database(node: Node) -> Database:
 def remove_databases(*databases: Database) -> None:
     """Empty the databases, and end their subscriptions, slots, sessions and appliers."""
     with ExitStack() as stack:
-
-        def connected(conninfo: str) -> psycopg.Connection:
-            return stack.enter_context(psycopg.connect(conninfo, autocommit=True))
-
-        # Few connections: each takes longer than all statements on it. What the settings of a
-        # database change, a connection made after RESET ALL does not have.
-        servers = {database.node.name: connected(database.node.conninfo) for database in databases}
-        for database in databases:
-            statement = f"ALTER DATABASE {database.name} RESET ALL"
-            servers[database.node.name].execute(statement.encode())
-        own = {database.name: connected(database.conninfo) for database in databases}
+        own = {database: stack.enter_context(unchanged_session(database)) for database in databases}
         for connection in own.values():
             drop_subscriptions(connection)
-        for database in databases:
-            connection = own[database.name]
-            end_sessions(servers[database.node.name], database, but=connection.info.backend_pid)
+        for database, connection in own.items():
+            end_sessions(connection)
             drop_origins(connection)
             empty(connection)
             FREE.append(database)
+
+
+@contextmanager
+def unchanged_session(database: Database) -> Iterator[psycopg.Connection]:
+    """Lend a session in the database, from which it removes all settings."""
+    with session(database) as connection:
+        if not connection.execute(DATABASE_SETTINGS).fetchall():
+            yield connection
+            return
+        connection.close()
+    with psycopg.connect(database.node.conninfo, autocommit=True) as server:
+        server.execute(f"ALTER DATABASE {database.name} RESET ALL".encode())
+    with session(database) as connection:
+        yield connection
+
+
+DATABASE_SETTINGS = """SELECT FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 def drop_subscriptions(connection: psycopg.Connection) -> None:
@@ -110,18 +175,18 @@ def drop_subscriptions(connection: psycopg.Connection) -> None:
             connection.execute(statement.encode())
 
 
-def end_sessions(server: psycopg.Connection, database: Database, *, but: int) -> None:
-    """End all sessions in the database but that process, and drop its slots."""
-    ended = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = '{database.name}' AND pid <> {but}"""
-    slots = f"""SELECT slot_name, active FROM pg_replication_slots
-        WHERE database = '{database.name}' AND NOT temporary"""
-    server.execute(ended.encode())
-    while found := server.execute(slots.encode()).fetchall():
+def end_sessions(connection: psycopg.Connection) -> None:
+    """End all other sessions in the database, and drop its slots."""
+    ended = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+    slots = """SELECT slot_name, active FROM pg_replication_slots
+        WHERE database = current_database() AND NOT temporary"""
+    connection.execute(ended)
+    while found := connection.execute(slots).fetchall():
         for name, is_active in found:
             if not is_active:
-                server.execute("SELECT pg_drop_replication_slot(%s)", [name])
-        server.execute(ended.encode())
+                connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+        connection.execute(ended)
         time.sleep(0.005)  # a session needs some milliseconds to end
 
 
@@ -183,14 +248,22 @@ def granted(refused: InsufficientPrivilege) -> list[str]:
 
 
 @contextmanager
+def empty_pair(node: Node) -> Iterator[Pair]:
+    """Two empty databases, which keep a session each."""
+    pair = Pair(make_database(node), make_database(node))
+    with keeping_sessions(pair.publisher, pair.subscriber):
+        yield pair
+        remove_databases(pair.subscriber, pair.publisher)
+
+
+@contextmanager
 def publishing(node: Node, table: str) -> Iterator[Pair]:
     """Two databases with the empty table t of a statement, which the first one publishes."""
-    pair = Pair(make_database(node), make_database(node))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(table)
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(node) as pair:
+        for each in (pair.publisher, pair.subscriber):
+            each.run(table)
+        pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+        yield pair
 
 
 def make_pair(publisher: Node, subscriber: Node) -> Pair:

@@ -37,15 +37,15 @@ def steps_with_identity(name: str, *, is_constant: bool = False) -> list[tuple[s
 
 def test_an_identity_column_whose_value_changes_is_inserted_again() -> None:
     [(sql, values)] = steps_with_identity("id")
-    assert "INSERT INTO public.t (id, name, n, own) OVERRIDING SYSTEM VALUE" in sql
+    assert 'INSERT INTO public.t ("id", "name", "n", "own") OVERRIDING SYSTEM VALUE' in sql
     # What was not sent, and what only the subscriber has, is that of the row before.
-    assert "SELECT $2, gone.name, $3, gone.own FROM gone" in sql
+    assert 'SELECT $2, gone."name", $3, gone."own" FROM gone' in sql
     assert values == [b"1", b"3", b"2"]
 
 
 def test_an_identity_column_of_which_no_old_value_was_sent_stays() -> None:
     [(sql, values)] = steps_with_identity("n")
-    assert sql == "UPDATE ONLY public.t AS t SET id = $2 WHERE t.id = $1"
+    assert sql == 'UPDATE ONLY public.t AS t SET "id" = $2 WHERE t."id" = $1'
     assert values == [b"1", b"3"]
 
 

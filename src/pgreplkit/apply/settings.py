@@ -229,7 +229,8 @@ class ApplySettings:
         if self.membership is not None:
             return (
                 "run the streams to the other nodes, each by node(…).run(); meanwhile let the"
-                " subscriber leave the mesh, empty its tables, and let it join again"
+                " subscriber leave the mesh, or forget it with plan_forget() if it was removed,"
+                " empty its tables, and let it join again"
             )
         return "drop() the applier, and copy the tables again"
 

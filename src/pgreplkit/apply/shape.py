@@ -293,6 +293,8 @@ def _key(
     if is_full:
         # Every old value is sent, so that any key of the subscriber will do.
         fitting = [key for key in target.keys if {*key} <= sent]
+        # A NULL identifies no row.
+        fitting.sort(key=lambda key: not all(by_name[name].column.not_null for name in key))
         return tuple(by_name[name] for name in fitting[0]) if fitting else ()
     key = [one for one in written if one.position < width and source.columns[one.position].is_key]
     published = [column for column in source.columns if column.is_key]

@@ -51,11 +51,28 @@ class TablePlan:
         # The constants of a row stay as they are.
         places = (one.position for one in matched.identity_always)
         self._always = [at for at in places if at < matched.width]
+        self._name, self._sets = name, sets
+        # Only a whole old row can be found in another way.
+        self._nullable: list[int] = [
+            one.position
+            for one in matched.key
+            if matched.is_full and not one.column.not_null and one.position < matched.width
+        ]
+        """The positions of key columns that may be NULL, which a unique index does not compare."""
 
     @cached_property
     def computed(self) -> tuple[int, ...]:
         """The positions of the publisher's columns that the subscriber computes itself."""
         return self.match.computed
+
+    @cached_property
+    def _keyless(self) -> TablePlan:
+        """The statements for rows whose key is NULL: all values together identify them."""
+        matched = attrs.evolve(self.match, key=(), is_unique=False)
+        return TablePlan(matched, self.rule, self.dump, self._name, sets=self._sets)
+
+    def _lacks_key(self, row: RawValues) -> bool:
+        return any(row[0][at] is None for at in self._nullable)
 
     @cached_property
     def _inserting(self) -> Statement:
@@ -106,6 +123,8 @@ class TablePlan:
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
+        if old is not None and self._nullable and self._lacks_key(old):
+            return self._keyless.update(old, (values, formats), needs_row=needs_row)
         unsent = _unsent(formats)
         if old is not None and self._sets_identity(old, values):
             moving = self._get(("move", unsent), lambda: self._statements.move(unsent))
@@ -130,10 +149,14 @@ class TablePlan:
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
+        if self._nullable and self._lacks_key(old):
+            return self._keyless.delete(old, needs_row=needs_row)
         return self._bound(self._deleting if needs_row else self._removing, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:
         """Return the steps after which a row exists with these values."""
+        if self._nullable and self._lacks_key(new):
+            return self._keyless.upsert(new)
         values, formats = new
         # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:

@@ -69,17 +69,27 @@ class Account:
         The account owns each directory from the start: the reaper runs as that account, and must
         be able to remove a copy that was interrupted.
         """
-        for folder, names, files in os.walk(source):
-            copied = target / Path(folder).relative_to(source)
-            self._make_directory(copied)
-            shutil.copymode(folder, copied)
-            for path in (Path(folder, name) for name in (*names, *files)):
-                # Not followed: packages link their libraries to each other.
-                if path.is_symlink():
-                    (copied / path.name).symlink_to(path.readlink())
-                elif path.is_file():
-                    copy(path, copied / path.name)
-        self.chown(target)
+        self._make_directory(target)
+        shutil.copymode(source, target)
+        with os.scandir(source) as entries:
+            for entry in entries:
+                self._copy(entry, target / entry.name, copy)
+
+    def _copy(
+        self, entry: os.DirEntry[str], target: Path, copy: Callable[[Path, Path], object]
+    ) -> None:
+        # Not followed: packages link their libraries to each other.
+        if entry.is_symlink():
+            target.symlink_to(Path(entry).readlink())
+        elif entry.is_dir():
+            self.copy_directory(Path(entry), target, copy)
+            return
+        elif entry.is_file():
+            copy(Path(entry), target)
+        else:
+            return  # a socket or a pipe, which is not copied
+        if self.is_other:
+            os.chown(target, self.uid, self.gid, follow_symlinks=False)
 
     def _make_directory(self, path: Path) -> None:
         if not path.exists():

@@ -96,7 +96,17 @@ class Node:
     @property
     def is_running(self) -> bool:
         """True while the postmaster is running."""
-        return self._ctl.status(self.data_directory) is ctl.Status.running
+        return self._postmaster() is not None
+
+    def _postmaster(self) -> psutil.Process | None:
+        """Return the running postmaster, as ``pg_ctl status`` does, but without a process."""
+        # Without a file, or while the server writes it; or the server was killed.
+        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+            [pid, *_] = (self.data_directory / "postmaster.pid").read_text().split("\n", 1)
+            process = psutil.Process(int(pid))
+            if process.name() == "postgres":  # not another one with the same pid
+                return process
+        return None
 
     @property
     def control(self) -> LocalControl:
@@ -159,10 +169,9 @@ class Node:
 
     def kill(self) -> None:
         """Kill the server's processes with SIGKILL, as after a crash or a power failure."""
-        if not self.is_running:
+        postmaster = self._postmaster()
+        if postmaster is None:
             return
-        pid = int((self.data_directory / "postmaster.pid").read_text().split("\n", 1)[0])
-        postmaster = psutil.Process(pid)
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):

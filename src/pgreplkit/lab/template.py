@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from pgreplkit.lab.account import Account
 from pgreplkit.values.crc32c import extended
 
 _CHUNK = 1 << 16
+_ZEROS = bytes(_CHUNK)
 _WAL_PAGE_SYSTEM_ID = 24
 """Offset of xlp_sysid in the first page header of a WAL file, the same from 10 to 18."""
 _CRC_OFFSETS = range(240, 400, 4)
@@ -38,14 +38,14 @@ def copy_data_directory(template: Path, target: Path, account: Account) -> None:
 
 def _copy_sparse(source: Path, target: Path) -> None:
     """Copy a file without writing its zeros: most of a WAL file, of up to 1 GiB, is empty."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with source.open("rb", buffering=0) as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK):
-            if chunk.strip(b"\0"):
-                writer.write(chunk)
-            else:
+            if chunk == _ZEROS:
                 writer.seek(len(chunk), os.SEEK_CUR)
+            else:
+                writer.write(chunk)
         writer.truncate()
-    shutil.copystat(source, target)
+        os.fchmod(writer.fileno(), os.fstat(reader.fileno()).st_mode)
 
 
 def _new_system_id() -> bytes:

@@ -682,8 +682,12 @@ async def test_workers_and_slots_of_another_database_with_the_same_names_are_lef
         )
         taken = "SELECT pg_create_logical_replication_slot('shop_1_back', 'pgoutput')"
         others.publisher.run(taken)
+        worker = """SELECT pid FROM pg_stat_subscription JOIN pg_subscription s ON s.oid = subid
+            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND relid IS NULL"""
+        wait_until(lambda: others.subscriber.one(worker) is not None)
+        pid = others.subscriber.one(worker)
         cutover = await upgrade.plan_cutover()
-        # Its worker would be started again and again while no one can write.
         with pytest.raises(PlanFailed, match=r"create the slots shop_1_back.* already exists"):
             await cutover.run()
         await cutover.undo()
@@ -693,6 +697,7 @@ async def test_workers_and_slots_of_another_database_with_the_same_names_are_lef
         await (await upgrade.plan_cutover()).run()
         order(sides.subscriber)
         await (await upgrade.plan_rollback()).run()
+        assert others.subscriber.one(worker) == pid
         others.publisher.run("INSERT INTO other VALUES (1)")
         wait_until(lambda: others.rows("other") == (1, 1))
     assert orders(sides) == (101, 101)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
@@ -10,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, end, make_database, remove_databases
+from databases import Database, Pair, empty_pair, end, publishing
 
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.errors import (
@@ -25,6 +26,7 @@ from pgreplkit.rows import Severity
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
+FILL = "INSERT INTO t SELECT i, 'name', i FROM generate_series(1, 5) AS i"
 CHANGES = (
     "INSERT INTO t SELECT i, 'more', i FROM generate_series(10, 15) AS i",
     "UPDATE t SET n = 8 WHERE id = 1",
@@ -37,15 +39,15 @@ CHANGES = (
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(TABLE)
-    pair.publisher.run(
-        "CREATE PUBLICATION p FOR TABLE t",
-        "INSERT INTO t SELECT i, 'name', i FROM generate_series(1, 5) AS i",
-    )
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with publishing(cluster.primary, TABLE) as pair:
+        pair.publisher.run(FILL)
+        yield pair
+
+
+@pytest.fixture
+def blank(cluster: Cluster) -> Iterator[Pair]:
+    with empty_pair(cluster.primary) as pair:
+        yield pair
 
 
 class Running:
@@ -100,15 +102,34 @@ class Running:
 ROWS = "SELECT id, name, n::float8 FROM t ORDER BY id"
 
 
-@pytest.mark.parametrize("kind", ["bigint", "smallint", "real", "float8", "text", "numeric(9,3)"])
+def of(table: str, statement: str) -> str:
+    """Return a statement about t for another table."""
+    return re.sub(r"\bt\b", table, statement)
+
+
 @pytest.mark.parametrize("column", ["n", "id"])
-def test_a_column_of_another_type_gets_the_same_values(two: Pair, kind: str, column: str) -> None:
+def test_a_column_of_another_type_gets_the_same_values(two: Pair, column: str) -> None:
+    kinds = ("bigint", "smallint", "real", "float8", "text", "numeric(9,3)")
+    tables = {f"t{number}": kind for number, kind in enumerate(kinds)}
+    for table in tables:
+        for each in (two.publisher, two.subscriber):
+            each.run(of(table, TABLE))
+        two.publisher.run(f"ALTER PUBLICATION p ADD TABLE {table}", of(table, FILL))
     running = Running(two)
-    two.subscriber.run(f"ALTER TABLE t ALTER {column} TYPE {kind}")
-    assert running.stop_after(*CHANGES) is None
+    # Each table has had a change before, and a row of its own.
+    for table in tables:
+        two.publisher.run(f"INSERT INTO {table} VALUES (6, 'six', 6)")
+        two.subscriber.run(f"INSERT INTO {table} VALUES (30, 'local', 1)")
+    wait_until(lambda: all(two.subscriber.all(f"SELECT FROM {t} WHERE id = 6") for t in tables))
+    for table, kind in tables.items():
+        two.subscriber.run(f"ALTER TABLE {table} ALTER {column} TYPE {kind}")
+    changes = [of(table, change) for table in tables for change in CHANGES]
+    assert running.stop_after(*changes) is None
     running.finish()
     rows = ROWS if column == "n" else ROWS.replace("id,", "id::int,").replace("BY id", "BY id::int")
-    assert two.subscriber.all(rows) == two.publisher.all(ROWS)
+    for table, kind in tables.items():
+        same = two.publisher.all(of(table, ROWS))
+        assert two.subscriber.all(of(table, rows)) == same, kind
 
 
 @pytest.mark.parametrize(
@@ -174,9 +195,9 @@ def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
     ],
 )
 def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(
-    cluster: Cluster, before: str, after: str | None, value: str, aligning: str
+    blank: Pair, before: str, after: str | None, value: str, aligning: str
 ) -> None:
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    pair = blank
     for each in (pair.publisher, pair.subscriber):
         each.run(
             "CREATE TYPE mood AS ENUM ('old')",
@@ -213,7 +234,6 @@ def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(
     )
     for each, table in ((pair.publisher, "t"), (pair.subscriber, "here")):
         each.run(f"DROP TABLE {table}", "DROP TYPE mood, pair")
-    remove_databases(pair.subscriber, pair.publisher)
 
 
 @pytest.mark.parametrize(

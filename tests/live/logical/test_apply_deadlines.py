@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Pair, end, make_pair, publishing
+from databases import Pair, end, make_pair, publishing, remove_databases
 
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
@@ -27,7 +27,7 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 # More than the buffers of both sockets and of the pipeline take.
 MANY = "DO 'BEGIN FOR i IN 1..1500 LOOP UPDATE t SET n = i, name = {}; COMMIT; END LOOP; END'"
 SESSIONS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-    AND pid NOT IN (pg_backend_pid(), %s) AND backend_type IN ('client backend', 'walsender')"""
+    AND pid NOT IN (pg_backend_pid(), {}) AND backend_type IN ('client backend', 'walsender')"""
 
 SLOT = "SELECT FROM pg_replication_slots WHERE slot_name = 'pgreplkit_one'"
 ORIGIN = "SELECT FROM pg_replication_origin WHERE roname = 'pgreplkit_one'"
@@ -135,9 +135,7 @@ class Holding:
         """Whether the applier has no session on either server."""
         pid = self.client.info.backend_pid
         for database in (self.pair.publisher, self.pair.subscriber):
-            with psycopg.connect(database.conninfo) as connection:
-                [sessions] = connection.execute(SESSIONS, [pid]).fetchone() or [None]
-            if sessions:
+            if database.one(SESSIONS.format(pid)):
                 return False
         return True
 
@@ -289,22 +287,30 @@ def pause_when_used(stack: ExitStack, pair: Pair, node: Node) -> None:
     stack.enter_context(paused(node))
 
 
+@pytest.fixture(scope="module")
+def servers(clusters: Clusters, major: int) -> Iterator[list[Node]]:
+    """Two servers, which the tests pause one after another."""
+    settings = {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=major, settings=settings) for _ in range(2)]
+    yield nodes
+    for node in nodes:
+        clusters.lab.remove(node)
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("side", ["publisher", "subscriber"])
 @pytest.mark.parametrize("phase", ["connecting", "copying", "streaming"])
 async def test_a_run_ends_at_its_deadline_while_a_server_is_paused(
-    clusters: Clusters, major: int, colour: Colour, side: str, phase: str
+    servers: list[Node], colour: Colour, side: str, phase: str
 ) -> None:
-    settings = {"wal_level": "logical"}
-    nodes = [clusters.lab.primary(version=major, settings=settings) for _ in range(2)]
-    pair = make_pair(*nodes)
+    pair = make_pair(*servers)
     one = applier(pair, colour)
     rows = "INSERT INTO one SELECT i, 'x' FROM generate_series(2000, 200000) AS i"
     if phase == "copying":
         pair.publisher.run(rows)
     else:
         await one.run(stop_at=end(pair.publisher), timeout=30)
-    node = nodes[side == "subscriber"]
+    node = servers[side == "subscriber"]
     with ExitStack() as stack:
         if phase == "connecting":
             stack.enter_context(paused(node))
@@ -319,5 +325,4 @@ async def test_a_run_ends_at_its_deadline_while_a_server_is_paused(
     for table in ("one", "two"):
         there, here = pair.rows(table)
         assert there == here
-    for each in nodes:
-        each.stop("immediate")
+    remove_databases(pair.subscriber, pair.publisher)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from clusters import Cluster, Clusters, wait_until
-from databases import Database, Pair, end, make_database, remove_databases
+from databases import Database, Pair, empty_pair, end, make_database, remove_databases
 
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.catalog.features import has
@@ -27,11 +27,10 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = curr
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
     """Two databases with equal tables, both of which publish t."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(*TABLES, "CREATE PUBLICATION p FOR TABLE t")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(cluster.primary) as pair:
+        for each in (pair.publisher, pair.subscriber):
+            each.run(*TABLES, "CREATE PUBLICATION p FOR TABLE t")
+        yield pair
 
 
 @pytest.fixture

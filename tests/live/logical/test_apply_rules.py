@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, empty_pair, end
 from tracebacks import printed
 
 from pgreplkit import Primary, TableName, compare
@@ -28,20 +28,19 @@ LEFT = """SELECT slot_name::text FROM pg_replication_slots WHERE database = curr
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
     """Two databases; the first one publishes t, of which the other one has more columns."""
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    pair.publisher.run(
-        "CREATE TABLE t (id int PRIMARY KEY, name text)",
-        "CREATE PUBLICATION p FOR TABLE t",
-        "INSERT INTO t VALUES (1, 'a')",
-    )
-    pair.subscriber.run(
-        "CREATE DOMAIN positive AS int CHECK (value > 0)",
-        """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
-            tags text[], bits bit(2), amount numeric(3, 1), always int GENERATED ALWAYS AS IDENTITY,
-            day date)""",
-    )
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(cluster.primary) as pair:
+        pair.publisher.run(
+            "CREATE TABLE t (id int PRIMARY KEY, name text)",
+            "CREATE PUBLICATION p FOR TABLE t",
+            "INSERT INTO t VALUES (1, 'a')",
+        )
+        pair.subscriber.run(
+            "CREATE DOMAIN positive AS int CHECK (value > 0)",
+            """CREATE TABLE t (id int PRIMARY KEY, name text, n int, "50%s" varchar(3), p positive,
+                tags text[], bits bit(2), amount numeric(3, 1),
+                always int GENERATED ALWAYS AS IDENTITY, day date)""",
+        )
+        yield pair
 
 
 def applier(pair: Pair, rule: TableRule, **options: Any) -> Applier:
@@ -337,3 +336,32 @@ def test_a_row_that_fits_again_is_inserted_if_its_large_values_are_sent(
     assert missing == ({} if is_full else {"update_missing": 1})
     rows = two.subscriber.all("SELECT length(name) FROM t")
     assert rows == ([(50000,)] if is_full else [])
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("options", [{}, {"group": 20}], ids=["single", "group"])
+def test_rows_are_found_whose_unique_columns_are_null(two: Pair, options: dict[str, Any]) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run(
+            "CREATE TABLE u (a int, b int, name text, UNIQUE (a, b))",
+            "ALTER TABLE u REPLICA IDENTITY FULL",
+        )
+    two.publisher.run("ALTER PUBLICATION p SET TABLE u")
+    one = Applier(
+        *(two.publisher.conninfo, two.subscriber.conninfo, "ruled"),
+        **{"publications": ["p"], **options},
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "INSERT INTO u VALUES (NULL, 1, 'a'), (NULL, 1, 'a'), (1, NULL, 'b'), (2, 2, 'c')",
+        "UPDATE u SET name = 'd' WHERE a IS NULL",
+        "UPDATE u SET name = 'e'",
+        "UPDATE u SET a = 5 WHERE a = 1",
+        "UPDATE u SET a = NULL WHERE a = 2",
+        "DELETE FROM u WHERE ctid = (SELECT min(ctid::text)::tid FROM u WHERE b = 1)",
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    query = "SELECT a, b, name FROM u ORDER BY a, b"
+    assert two.subscriber.all(query) == two.publisher.all(query)
+    assert two.subscriber.one("SELECT count(*) FROM u") == 3
+    assert not one.counters

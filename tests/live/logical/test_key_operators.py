@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from clusters import Cluster, Clusters
-from databases import Pair, end, make_database, remove_databases
+from databases import Pair, empty_pair, end
 
 from pgreplkit.apply import Applier, MergeWith
 
@@ -57,14 +58,13 @@ MERGED = MergeWith(lambda _, remote: {"n": remote["n"]})
 
 @pytest.fixture
 def two(cluster: Cluster) -> Iterator[Pair]:
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run("; ".join(NUMBER), *TABLES)
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE keyed, whole, listed")
-    yield pair
-    for each in (pair.publisher, pair.subscriber):
-        each.run('DROP SCHEMA "own types" CASCADE')
-    remove_databases(pair.subscriber, pair.publisher)
+    with empty_pair(cluster.primary) as pair:
+        for each in (pair.publisher, pair.subscriber):
+            each.run("; ".join(NUMBER), *TABLES)
+        pair.publisher.run("CREATE PUBLICATION p FOR TABLE keyed, whole, listed")
+        yield pair
+        for each in (pair.publisher, pair.subscriber):
+            each.run('DROP SCHEMA "own types" CASCADE')
 
 
 @pytest.mark.pg(">=10")
@@ -147,7 +147,8 @@ def applied(
     """Two databases after changes of a table for each kind of key, and the applier of these."""
     options: dict[str, object] = request.param
     primary = clusters.of(major).primary
-    pair = Pair(make_database(primary), make_database(primary))
+    stack = ExitStack()
+    pair = stack.enter_context(empty_pair(primary))
     for each in (pair.publisher, pair.subscriber):
         each.run(
             "CREATE TYPE pair AS (a int, b text)",
@@ -176,8 +177,8 @@ def applied(
             f'DELETE FROM "of {kind}" WHERE id = {first}',
         )
     one.run(stop_at=end(pair.publisher), timeout=30)
-    yield pair, one
-    remove_databases(pair.subscriber, pair.publisher)
+    with stack:
+        yield pair, one
 
 
 def keys(kind: str) -> list[str]:

@@ -67,24 +67,26 @@ def test_a_stream_whose_creation_was_interrupted_loses_no_change(
     assert berlin.all(ROWS) == paris.all(ROWS) == [(1, "before the streams run")]
 
 
-@pytest.mark.parametrize("strange", ["%s", "{}", "$$", "it's", 'a"b', "%"])
-def test_tables_and_columns_may_have_any_name(two: list[Database], strange: str) -> None:
+def test_tables_and_columns_may_have_any_name(two: list[Database]) -> None:
     berlin, paris = two
-    name = '"' + strange.replace('"', '""') + '"'
-    for each in two:
-        each.run(
-            f'CREATE TABLE {name} ({name} serial PRIMARY KEY, "v{name[1:]} int)',
-            f"ALTER TABLE {name} REPLICA IDENTITY FULL",
-        )
-    berlin.run(f"INSERT INTO {name} VALUES (1, 1), (2, 2)")
+    names = ['"%s"', '"{}"', '"$$"', '"it\'s"', '"a""b"', '"%"']
+    for name in names:
+        for each in two:
+            each.run(
+                f'CREATE TABLE {name} ({name} serial PRIMARY KEY, "v{name[1:]} int)',
+                f"ALTER TABLE {name} REPLICA IDENTITY FULL",
+            )
+        berlin.run(f"INSERT INTO {name} VALUES (1, 1), (2, 2)")
     mesh = Mesh(nodes(two), tables=["public.*"])
     mesh.spread_sequences()
     mesh.plan_create().run()
-    paris.run(f"DELETE FROM {name} WHERE {name} = 1")
+    for name in names:
+        paris.run(f"DELETE FROM {name} WHERE {name} = 1")
     with mesh.running():
         mesh.wait_for_sync()
         assert mesh.compare().is_equal
-    assert berlin.all(f"SELECT * FROM {name}") == [(2, 2)]
+    for name in names:
+        assert berlin.all(f"SELECT * FROM {name}") == [(2, 2)], name
 
 
 def test_a_mesh_runs_again_after_a_failure(two: list[Database]) -> None:

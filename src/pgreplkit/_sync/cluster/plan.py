@@ -235,7 +235,9 @@ class Plan:
         reach.
 
         Raises:
-            PlanFailed: If a step fails, or the lost primary of a failover answers again.
+            PlanFailed: If a step fails, someone has taken back a finished one of an upgrade, or the
+                lost primary of a failover answers again.
+            ServerError: If another process has continued an upgrade since.
             ValueError: If the operation was not started, or was undone.
             HostFileError: If another process has continued it, or its journal cannot be written.
             UpgradeActive: If another process runs a plan of the same upgrade.
@@ -264,6 +266,7 @@ class Plan:
 
         Raises:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
+            ServerError: If another process has continued an upgrade since.
             HostFileError: If all steps are undone and the journal file cannot say so; call undo()
                 again. Or if another process has continued the operation.
             UpgradeActive: If another process runs a plan of the same upgrade.
