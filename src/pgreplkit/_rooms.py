@@ -92,6 +92,7 @@ ROOMS = {
             "ApplyConflict",
             "ApplyReport",
             "ConflictKind",
+            "ParkedStatement",
             "ParkedTransaction",
             "SetupStatements",
         ],

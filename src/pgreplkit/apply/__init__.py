@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ApplyConflict as ApplyConflict,
         ApplyReport as ApplyReport,
         ConflictKind as ConflictKind,
+        ParkedStatement as ParkedStatement,
         ParkedTransaction as ParkedTransaction,
         SetupStatements as SetupStatements,
     )

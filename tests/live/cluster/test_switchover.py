@@ -348,8 +348,9 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
     with pytest.raises(ValueError, match="could not read the journal"):
         found.plan_resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
-    told = {"operation": "o", "steps": [step], "done": [], "undone": False, "databases": []}
+    told = {"operation": "o", "steps": [step], "done": [], "undone": False}
     told |= dict.fromkeys(("promotion", "lost_bytes", "lost_primary", "writes"))
+    told |= {"databases": [], "fences": []}
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="names servers outside this cluster"):
         found.plan_resume(journal)

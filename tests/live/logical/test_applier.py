@@ -479,14 +479,17 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == ("public.t", 2, "23514")
+    shown = one.show_parked(parked)
+    assert [each.parameters for each in shown] == [("1", "a", "1"), ("2", "b", "200")]
     with pytest.raises(ApplyFailed, match=r"check constraint.*call apply_parked\(\) again"):
         one.apply_parked(parked)
     two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
     one.apply_parked(parked)
     assert one.parked() == []
     insist_on_same_rows(two)
-    with pytest.raises(ApplyError, match="parked no longer"):
-        one.apply_parked(parked)
+    for use in (one.apply_parked, one.show_parked, one.drop_parked):
+        with pytest.raises(ApplyError, match="parked no longer"):
+            use(parked)
     two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
     two.subscriber.run("ALTER TABLE t ADD CHECK (n < 4) NOT VALID")
     one.run(stop_at=end(two.publisher), timeout=20)
@@ -545,6 +548,34 @@ def test_values_of_a_refused_row_are_only_shown_to_those_who_ask(
     assert not any("secret" in text for text in texts)
     if "too long" not in says:
         assert "secret" in parked.found
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_parked_statements_show_their_values_as_texts(two: Pair) -> None:
+    table = (
+        "CREATE TABLE kinds (id bigint PRIMARY KEY, at timestamptz, amount numeric, tags text[],"
+        " raw bytea, place point, j jsonb)"
+    )
+    two.publisher.run(table, "ALTER PUBLICATION p ADD TABLE kinds")
+    two.subscriber.run(table, "ALTER TABLE kinds ADD CHECK (id = 0)")
+    one = applier(two, on_error="park", copy=False)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "INSERT INTO kinds VALUES (7, '2026-01-02 03:04:05+00', 1.50, '{a,NULL}', '\\x00ff',"
+        " '(1,2)', '{\"a\": 1}'), (8, NULL, 'NaN', '{}', '', NULL, '0')"
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    [parked] = one.parked()
+    first, second = one.show_parked(parked)
+    assert (first.number, first.table, second.number) == (1, "public.kinds", 2)
+    assert first.statement.startswith("INSERT INTO")
+    values = ("7", "2026-01-02 03:04:05+00", "1.50", "{a,NULL}", "\\x00ff", "(1,2)", '{"a": 1}')
+    assert first.parameters == values
+    assert second.parameters == ("8", None, "NaN", "{}", "\\x", None, "0")
+    two.subscriber.run("DROP TABLE kinds")
+    with pytest.raises(ServerError, match=r'relation "public.kinds" does not exist'):
+        one.show_parked(parked)
 
 
 @pytest.mark.pg(">=10")

@@ -18,7 +18,7 @@ from pgreplkit._async.logical.applyrun import Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.parked import apply_parked, forget_parked
+from pgreplkit._async.logical.parked import apply_parked, forget_parked, show_parked
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -46,6 +46,7 @@ from pgreplkit.plans.logical.applying import (
     ApplyConflict,
     ApplyReport,
     ConflictKind,
+    ParkedStatement,
     ParkedTransaction,
     SetupStatements,
 )
@@ -404,6 +405,17 @@ class AsyncApplier(AsyncClosing):
             if ranks is not None:
                 await target.use_ranks(ranks)
             await apply_parked(target, parked)
+
+    async def show_parked(self, parked: ParkedTransaction) -> Rows[ParkedStatement]:
+        """Return the statements of a transaction that was put aside, with the values of its rows.
+
+        Raises: ApplyError if it is parked no longer, or by another applier; ServerError if one of
+        its tables no longer exists.
+        """
+        _insist_on_parked(parked)
+        async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            operation = f"show the parked transaction {parked.xid}"
+            return Rows(await show_parked(shapes.link, operation, self.name, parked))
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
         """Forget a transaction that was put aside.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.rawvalues import execute
+from pgreplkit._async.wire.rawvalues import execute, text_of
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
 from pgreplkit.driver.failures import translate_errors
@@ -40,6 +40,4 @@ async def _texts(link: AsyncLink, values: Sequence[tuple[Octets, int, str]]) -> 
     casts = [f"${number}::{name}::text" for number, (_, _, name) in enumerate(values, 1)]
     given, formats = [value for value, _, _ in values], [how for _, how, _ in values]
     result = await execute(link, f"SELECT {', '.join(casts)}", given, formats)
-    found = [result.get_value(0, column) for column in range(result.nfields)]
-    # A database without an encoding has texts of any bytes.
-    return [None if text is None else text.decode("utf-8", "backslashreplace") for text in found]
+    return [text_of(result.get_value(0, column)) for column in range(result.nfields)]

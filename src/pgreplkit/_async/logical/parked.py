@@ -1,16 +1,19 @@
-"""Parked transactions: applied later, by the statements that were kept."""
+"""Parked transactions: shown, or applied later, by the statements that were kept."""
 
 from __future__ import annotations
 
 from psycopg import Error as PsycopgError
+from psycopg.rows import DictRow
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.rawvalues import read_texts
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
 from pgreplkit.driver.failures import translate_errors, without_values
 from pgreplkit.errors import ApplyError, ApplyFailed
-from pgreplkit.plans.logical.applying import ParkedTransaction
+from pgreplkit.plans.logical.applying import ParkedStatement, ParkedTransaction
 
 
 async def forget_parked(
@@ -22,11 +25,46 @@ async def forget_parked(
     """
     asked = [parked.id, applier, parked.lsn]
     if not await link.all(operation, sql.DROP_ONE_PARKED, asked):
-        raise ApplyError(
-            operation,
-            f"it is parked no longer, or by another applier than {applier!r}",
-            remedy="use one of parked() of the same applier",
-        )
+        raise _gone(operation, applier)
+
+
+def _gone(operation: str, applier: str) -> ApplyError:
+    return ApplyError(
+        operation,
+        f"it is parked no longer, or by another applier than {applier!r}",
+        remedy="use one of parked() of the same applier",
+    )
+
+
+async def show_parked(
+    link: AsyncLink, operation: str, applier: str, parked: ParkedTransaction
+) -> list[ParkedStatement]:
+    """Return the statements of a parked transaction.
+
+    Raises: ApplyError if it is parked no longer, or by another applier; ServerError if a table of
+    it no longer exists.
+    """
+    steps = await _steps(link, operation, applier, parked)
+    if not steps:
+        raise _gone(operation, applier)
+    shown = []
+    async with link.qualified(operation) as within:
+        await within.all(operation, UNIFORM_OUTPUT)
+        with translate_errors(operation, connection=link.connection, hides_values=True):
+            for step in steps:
+                statement, given = step["statement"], step["parameters"]
+                texts = await read_texts(within, statement, given, step["formats"], step["types"])
+                shown.append(
+                    ParkedStatement(step["number"], step["table"], statement, tuple(texts))
+                )
+    return shown
+
+
+async def _steps(
+    link: AsyncLink, operation: str, applier: str, parked: ParkedTransaction
+) -> list[DictRow]:
+    asked = [parked.id, applier, parked.lsn]
+    return await link.all(operation, sql.PARKED_STEPS, asked, grant=sql.STATE_GRANT)
 
 
 async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> None:
@@ -35,7 +73,7 @@ async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> N
     Raises: ApplyFailed; ApplyError if it is parked no longer, or by another applier.
     """
     operation = f"apply the parked transaction {parked.xid}"
-    steps = await target.link.all(operation, sql.PARKED_STEPS, [parked.id])
+    steps = await _steps(target.link, operation, target.name, parked)
     number, table = 0, None
     try:
         await target.execute("BEGIN")

@@ -19,7 +19,7 @@ from pgreplkit._sync.logical.applyrun import Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.parked import apply_parked, forget_parked
+from pgreplkit._sync.logical.parked import apply_parked, forget_parked, show_parked
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.closing import Closing
@@ -47,6 +47,7 @@ from pgreplkit.plans.logical.applying import (
     ApplyConflict,
     ApplyReport,
     ConflictKind,
+    ParkedStatement,
     ParkedTransaction,
     SetupStatements,
 )
@@ -401,6 +402,17 @@ class Applier(Closing):
             if ranks is not None:
                 target.use_ranks(ranks)
             apply_parked(target, parked)
+
+    def show_parked(self, parked: ParkedTransaction) -> Rows[ParkedStatement]:
+        """Return the statements of a transaction that was put aside, with the values of its rows.
+
+        Raises: ApplyError if it is parked no longer, or by another applier; ServerError if one of
+        its tables no longer exists.
+        """
+        _insist_on_parked(parked)
+        with TargetShapes.connect(self._subscriber) as shapes:
+            operation = f"show the parked transaction {parked.xid}"
+            return Rows(show_parked(shapes.link, operation, self.name, parked))
 
     def drop_parked(self, parked: ParkedTransaction) -> None:
         """Forget a transaction that was put aside.

@@ -1,17 +1,20 @@
 # Generated from pgreplkit/_async/logical/parked.py by `nox -s sync`. Do not edit.
-"""Parked transactions: applied later, by the statements that were kept."""
+"""Parked transactions: shown, or applied later, by the statements that were kept."""
 
 from __future__ import annotations
 
 from psycopg import Error as PsycopgError
+from psycopg.rows import DictRow
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.rawvalues import read_texts
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
 from pgreplkit.driver.failures import translate_errors, without_values
 from pgreplkit.errors import ApplyError, ApplyFailed
-from pgreplkit.plans.logical.applying import ParkedTransaction
+from pgreplkit.plans.logical.applying import ParkedStatement, ParkedTransaction
 
 
 def forget_parked(link: Link, operation: str, applier: str, parked: ParkedTransaction) -> None:
@@ -21,11 +24,44 @@ def forget_parked(link: Link, operation: str, applier: str, parked: ParkedTransa
     """
     asked = [parked.id, applier, parked.lsn]
     if not link.all(operation, sql.DROP_ONE_PARKED, asked):
-        raise ApplyError(
-            operation,
-            f"it is parked no longer, or by another applier than {applier!r}",
-            remedy="use one of parked() of the same applier",
-        )
+        raise _gone(operation, applier)
+
+
+def _gone(operation: str, applier: str) -> ApplyError:
+    return ApplyError(
+        operation,
+        f"it is parked no longer, or by another applier than {applier!r}",
+        remedy="use one of parked() of the same applier",
+    )
+
+
+def show_parked(
+    link: Link, operation: str, applier: str, parked: ParkedTransaction
+) -> list[ParkedStatement]:
+    """Return the statements of a parked transaction.
+
+    Raises: ApplyError if it is parked no longer, or by another applier; ServerError if a table of
+    it no longer exists.
+    """
+    steps = _steps(link, operation, applier, parked)
+    if not steps:
+        raise _gone(operation, applier)
+    shown = []
+    with link.qualified(operation) as within:
+        within.all(operation, UNIFORM_OUTPUT)
+        with translate_errors(operation, connection=link.connection, hides_values=True):
+            for step in steps:
+                statement, given = step["statement"], step["parameters"]
+                texts = read_texts(within, statement, given, step["formats"], step["types"])
+                shown.append(
+                    ParkedStatement(step["number"], step["table"], statement, tuple(texts))
+                )
+    return shown
+
+
+def _steps(link: Link, operation: str, applier: str, parked: ParkedTransaction) -> list[DictRow]:
+    asked = [parked.id, applier, parked.lsn]
+    return link.all(operation, sql.PARKED_STEPS, asked, grant=sql.STATE_GRANT)
 
 
 def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
@@ -34,7 +70,7 @@ def apply_parked(target: ApplyTarget, parked: ParkedTransaction) -> None:
     Raises: ApplyFailed; ApplyError if it is parked no longer, or by another applier.
     """
     operation = f"apply the parked transaction {parked.xid}"
-    steps = target.link.all(operation, sql.PARKED_STEPS, [parked.id])
+    steps = _steps(target.link, operation, target.name, parked)
     number, table = 0, None
     try:
         target.execute("BEGIN")

@@ -328,8 +328,9 @@ PARKED = """
     FROM pgreplkit.parked WHERE applier = %s ORDER BY id
 """
 PARKED_STEPS = """
-    SELECT number, table_name AS table, statement, parameters, formats, types
-    FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
+    SELECT number, step.table_name AS table, statement, parameters, formats, types
+    FROM pgreplkit.parked_step AS step JOIN pgreplkit.parked ON parked.id = step.parked
+    WHERE parked.id = %s AND applier = %s AND lsn = %s ORDER BY number
 """
 DROP_ONE_PARKED = """
     DELETE FROM pgreplkit.parked WHERE id = %s AND applier = %s AND lsn = %s RETURNING id

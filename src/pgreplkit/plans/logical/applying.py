@@ -78,6 +78,21 @@ class ParkedTransaction(Record):
     commit_time: datetime | None
 
 
+@attrs.frozen
+class ParkedStatement(Record):
+    """A statement of a parked transaction, which ``apply_parked`` executes on the subscriber.
+
+    Source: the table pgreplkit.parked_step of the subscriber.
+    """
+
+    number: int
+    """From 1. A change of the publisher can take more than one statement."""
+    table: str
+    statement: str
+    parameters: tuple[str | None, ...]
+    """The values of $1 and so on, as texts; None for NULL."""
+
+
 @attrs.frozen(kw_only=True)
 class ApplyReport(Record):
     """The transactions, changes and conflicts of one run of an applier."""
