@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import Call, sleep, wait_sockets, yield_to_others
-from pgreplkit._async.logical.applyconflicts import AsyncConflictLog, Conflicts
+from pgreplkit._async.logical.applyconflicts import AsyncConflictLog
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath
 from pgreplkit._async.logical.applystream import AsyncRawStream
@@ -20,6 +20,7 @@ from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
+from pgreplkit.apply.conflicts import Conflicts
 from pgreplkit.apply.failures import is_lost, is_of_a_definition, is_of_a_set, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.goal import ApplyGoal, RunStopped, applied

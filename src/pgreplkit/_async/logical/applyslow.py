@@ -7,9 +7,10 @@ from typing import Protocol
 
 from psycopg import Error as PsycopgError, InterfaceError, OperationalError, errors
 
-from pgreplkit._async.logical.applyconflicts import AsyncConflictLog, Conflict, Conflicts, met
+from pgreplkit._async.logical.applyconflicts import AsyncConflictLog
 from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit.apply.conflicts import Conflict, Conflicts, met
 from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar, cast
 
 import attrs
@@ -12,6 +12,7 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import wait_sockets, yield_to_others
+from pgreplkit.apply.notes import Notes
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applying import COMPLETE, IS_COMPLETED
 from pgreplkit.driver.watchdog import watched
@@ -32,8 +33,6 @@ IN_A_BATCH = 64
 """Groups of a batch: enough that its beginning and end cost little, few to be sent again."""
 _BYTES_IN_A_BATCH = 1 << 20
 """Bytes after which a batch ends: the server keeps results back until then."""
-_MOST_NOTES = 100
-"""Notes of one statement and answer that are kept: a group can have one for each of its rows."""
 # As integers, which are compared much faster.
 _GOOD = frozenset({int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK)})
 _IS_SYNC = int(ExecStatus.PIPELINE_SYNC)
@@ -283,27 +282,6 @@ class AsyncPipeline(Generic[T]):
     def socket(self) -> int:
         """The connection's socket, readable when results come."""
         return self._pgconn.socket
-
-
-class Notes:
-    """The notes of statements that changed no row or returned a value, with that value."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[object, bytes | None]] = []
-        self._numbers: Counter[tuple[object, bytes | None]] = Counter()
-
-    def add(self, note: object, answer: bytes | None) -> None:
-        """Count a note, and keep it if it is one of the first of its statement and answer."""
-        place = note[0] if isinstance(note, tuple) else note, answer
-        self._numbers[place] += 1
-        if self._numbers[place] <= _MOST_NOTES:
-            self.kept.append((note, answer))
-
-    def unkept(self) -> Iterator[tuple[tuple[object, bytes | None], int]]:
-        """Yield the numbers of notes that were not kept, by statement and answer."""
-        for place, number in self._numbers.items():
-            if number > _MOST_NOTES:
-                yield place, number - _MOST_NOTES
 
 
 @attrs.define(eq=False)

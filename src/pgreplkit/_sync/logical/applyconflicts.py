@@ -5,98 +5,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeAlias
 
-import attrs
 from psycopg.types.json import Jsonb
 
 from pgreplkit._sync.logical.keytexts import read_key_texts
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.pipeline import Notes
-from pgreplkit.apply.stamped import conflict_of
-from pgreplkit.apply.statements import Kind, Statement
-from pgreplkit.apply.tableplans import Step
+from pgreplkit.apply.conflicts import RECORDED_PER_MINUTE, Conflict, Conflicts, Place
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction
 
-Place: TypeAlias = tuple[str, ConflictKind]
-"""A published table, as SQL, and the kind of its conflicts."""
-
-_MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
-_APPLIED, _SKIPPED = "applied", "skipped"
-_PER_MINUTE = 100
-"""Conflicts of one kind and table that are recorded; others are only counted."""
 _KEPT = timedelta(days=30)
 """The time for which conflicts are kept."""
 _PRUNED_EVERY = 86_400
 """Seconds between removals of older ones: a run can last for months."""
-
-
-@attrs.frozen
-class Conflict:
-    """A conflict that was met, to be recorded."""
-
-    kind: ConflictKind
-    step: Step
-    """The step that has the key of the row."""
-    resolution: str
-
-    @property
-    def table(self) -> str:
-        """The publisher's table, as SQL."""
-        return self.step[0].table
-
-    @property
-    def place(self) -> Place:
-        """The table and the kind, by which conflicts are counted."""
-        return self.table, self.kind
-
-
-def met(step: Step, answer: bytes | None) -> Conflict:
-    """Return the conflict of a step that changed no row, or returned how it ended."""
-    statement = step[0]
-    if statement.is_stamped:
-        kind, is_applied = conflict_of(statement.kind, answer)
-        return Conflict(kind, step, _APPLIED if is_applied else _SKIPPED)
-    return Conflict(_MISSING[statement.kind], step, _SKIPPED)
-
-
-class Conflicts:
-    """The conflicts of a transaction: their numbers, and as many of them as may be recorded.
-
-    A transaction can meet as many conflicts as it has rows, which must not all stay in memory.
-    """
-
-    def __init__(self) -> None:
-        self.numbers: Counter[Place] = Counter()
-        self.kept: list[Conflict] = []
-
-    def add(self, conflict: Conflict) -> None:
-        """Add a conflict."""
-        self.numbers[conflict.place] += 1
-        if self.numbers[conflict.place] <= _PER_MINUTE:
-            self.kept.append(conflict)
-
-    @classmethod
-    def of(cls, notes: Notes) -> Conflicts:
-        """Return the conflicts that the notes of a group's statements show."""
-        found = cls()
-        for note, answer in notes.kept:
-            if isinstance(note, tuple):
-                found.add(met(note, answer))
-        for (statement, answer), number in notes.unkept():
-            if isinstance(statement, Statement):
-                found.numbers[met((statement, (), ()), answer).place] += number
-        return found
-
-    @property
-    def tables_of_missing(self) -> Iterator[str]:
-        """The tables in which a deletion found no row."""
-        return (table for table, kind in self.numbers if kind == ConflictKind.DELETE_MISSING)
 
 
 class ConflictLog:
@@ -122,7 +47,7 @@ class ConflictLog:
         numbers, found = self._numbers.copy(), []
         for conflict in conflicts.kept:
             numbers[conflict.place] += 1
-            if numbers[conflict.place] <= _PER_MINUTE:
+            if numbers[conflict.place] <= RECORDED_PER_MINUTE:
                 found.append(conflict)
         return found
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from psycopg import Error as PsycopgError
 
 from pgreplkit._sync._io import Call, sleep, wait_sockets, yield_to_others
-from pgreplkit._sync.logical.applyconflicts import ConflictLog, Conflicts
+from pgreplkit._sync.logical.applyconflicts import ConflictLog
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applyslow import SlowPath
 from pgreplkit._sync.logical.applystream import RawStream
@@ -21,6 +21,7 @@ from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
+from pgreplkit.apply.conflicts import Conflicts
 from pgreplkit.apply.failures import is_lost, is_of_a_definition, is_of_a_set, is_transient
 from pgreplkit.apply.filtering import RuleFailed
 from pgreplkit.apply.goal import ApplyGoal, RunStopped, applied

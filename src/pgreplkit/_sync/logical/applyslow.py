@@ -8,9 +8,10 @@ from typing import Protocol
 
 from psycopg import Error as PsycopgError, InterfaceError, OperationalError, errors
 
-from pgreplkit._sync.logical.applyconflicts import Conflict, ConflictLog, Conflicts, met
+from pgreplkit._sync.logical.applyconflicts import ConflictLog
 from pgreplkit._sync.logical.applymerge import merge_change
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit.apply.conflicts import Conflict, Conflicts, met
 from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
