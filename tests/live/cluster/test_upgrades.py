@@ -1039,6 +1039,11 @@ async def test_a_journal_of_an_earlier_preparation_drops_nothing_of_the_next_one
         with pytest.raises(RuntimeError, match="stop"):
             await plan.run(stopped_at(stop))
         shutil.copy(tmp_path / "journal.json", copy)
+        # Within one server, a worker that creates its slot waits for the transaction that drops the
+        # subscription, which waits for the slot.
+        wait_until(
+            lambda: new.one("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == 0
+        )
         interrupted = await upgrade.plan_resume()
         await (interrupted.resume() if operation == "end" else interrupted.undo())
         new.run("SET session_replication_role = replica; DELETE FROM customers; DELETE FROM orders")
