@@ -88,6 +88,7 @@ class ParkedStatement(Record):
     number: int
     """From 1. A change of the publisher can take more than one statement."""
     table: str
+    """The publisher's table."""
     statement: str
     parameters: tuple[str | None, ...]
     """The values of $1 and so on, as texts; None for NULL."""
