@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour
-from databases import Pair, end, make_pair, publishing, remove_databases
+from databases import Pair, end, make_pair, publishing
 
 from pgreplkit.apply import Applier, AsyncApplier
 from pgreplkit.errors import WaitTimeout
@@ -287,30 +287,23 @@ def pause_when_used(stack: ExitStack, pair: Pair, node: Node) -> None:
     stack.enter_context(paused(node))
 
 
-@pytest.fixture(scope="module")
-def servers(clusters: Clusters, major: int) -> Iterator[list[Node]]:
-    """Two servers, which the tests pause one after another."""
-    settings = {"wal_level": "logical"}
-    nodes = [clusters.lab.primary(version=major, settings=settings) for _ in range(2)]
-    yield nodes
-    for node in nodes:
-        clusters.lab.remove(node)
-
-
 @pytest.mark.matrix
 @pytest.mark.parametrize("side", ["publisher", "subscriber"])
 @pytest.mark.parametrize("phase", ["connecting", "copying", "streaming"])
 async def test_a_run_ends_at_its_deadline_while_a_server_is_paused(
-    servers: list[Node], colour: Colour, side: str, phase: str
+    clusters: Clusters, major: int, colour: Colour, side: str, phase: str
 ) -> None:
-    pair = make_pair(*servers)
+    # A thread that pauses a server must not meet those of another run.
+    settings = {"wal_level": "logical"}
+    nodes = [clusters.lab.primary(version=major, settings=settings) for _ in range(2)]
+    pair = make_pair(*nodes)
     one = applier(pair, colour)
     rows = "INSERT INTO one SELECT i, 'x' FROM generate_series(2000, 200000) AS i"
     if phase == "copying":
         pair.publisher.run(rows)
     else:
         await one.run(stop_at=end(pair.publisher), timeout=30)
-    node = servers[side == "subscriber"]
+    node = nodes[side == "subscriber"]
     with ExitStack() as stack:
         if phase == "connecting":
             stack.enter_context(paused(node))
@@ -325,4 +318,5 @@ async def test_a_run_ends_at_its_deadline_while_a_server_is_paused(
     for table in ("one", "two"):
         there, here = pair.rows(table)
         assert there == here
-    remove_databases(pair.subscriber, pair.publisher)
+    for each in nodes:
+        each.stop("immediate")
