@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
-from pgreplkit.apply.notes import Notes
+from pgreplkit.apply.notes import MOST_NOTES, Notes
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind, Statement
 from pgreplkit.apply.tableplans import Step
@@ -18,8 +18,9 @@ Place: TypeAlias = tuple[str, ConflictKind]
 """A published table, as SQL, and the kind of its conflicts."""
 
 _MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
-_APPLIED, _SKIPPED = "applied", "skipped"
-RECORDED_PER_MINUTE = 100
+APPLIED, SKIPPED = "applied", "skipped"
+"""How a conflict was resolved, in its record."""
+RECORDED_PER_MINUTE = MOST_NOTES
 """Conflicts of one kind and table that are recorded; others are only counted."""
 
 
@@ -48,8 +49,8 @@ def met(step: Step, answer: bytes | None) -> Conflict:
     statement = step[0]
     if statement.is_stamped:
         kind, is_applied = conflict_of(statement.kind, answer)
-        return Conflict(kind, step, _APPLIED if is_applied else _SKIPPED)
-    return Conflict(_MISSING[statement.kind], step, _SKIPPED)
+        return Conflict(kind, step, APPLIED if is_applied else SKIPPED)
+    return Conflict(_MISSING[statement.kind], step, SKIPPED)
 
 
 class Conflicts:

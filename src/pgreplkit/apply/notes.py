@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-_MOST_NOTES = 100
+MOST_NOTES = 100
 """Notes of one statement and answer that are kept: a group can have one for each of its rows."""
 
 
@@ -20,11 +20,11 @@ class Notes:
         """Count a note, and keep it if it is one of the first of its statement and answer."""
         place = note[0] if isinstance(note, tuple) else note, answer
         self._numbers[place] += 1
-        if self._numbers[place] <= _MOST_NOTES:
+        if self._numbers[place] <= MOST_NOTES:
             self.kept.append((note, answer))
 
     def unkept(self) -> Iterator[tuple[tuple[object, bytes | None], int]]:
         """Yield the numbers of notes that were not kept, by statement and answer."""
         for place, number in self._numbers.items():
-            if number > _MOST_NOTES:
-                yield place, number - _MOST_NOTES
+            if number > MOST_NOTES:
+                yield place, number - MOST_NOTES

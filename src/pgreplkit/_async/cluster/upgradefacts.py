@@ -9,9 +9,8 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async.cluster.upgradeprivileges import (
-    read_left_out_roles,
+    read_left_out,
     read_missing_privileges,
-    read_uncopied_privileges,
 )
 from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.logical.drift import aschema_drift
@@ -186,15 +185,16 @@ async def read_upgrade_facts(
 
 async def _of_copy(facts: UpgradeFacts, old: AsyncLink, new: AsyncLink) -> UpgradeFacts:
     """Return the facts with those about a copy of the schema."""
+    left_out_roles, uncopied_privileges = await read_left_out(
+        old, new, database=facts.new.facts.database, owners=facts.copies_owners
+    )
     return attrs.evolve(
         facts,
         refused_owners=await _refused_owners(old, new),
         closed_schemas=await _closed_schemas(old, new),
         colliding=await _colliding(old, new),
-        left_out_roles=() if facts.copies_owners else await read_left_out_roles(old, new),
-        uncopied_privileges=await read_uncopied_privileges(
-            old, new, database=facts.new.facts.database
-        ),
+        left_out_roles=left_out_roles,
+        uncopied_privileges=uncopied_privileges,
     )
 
 

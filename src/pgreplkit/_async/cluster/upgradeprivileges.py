@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgradeprivileges import ROLES, Privilege, privileges
 from pgreplkit.plans.cluster.upgradeprivileges import (
@@ -21,16 +23,19 @@ async def read_missing_privileges(old: AsyncLink, new: AsyncLink, *, database: s
     )
 
 
-async def read_left_out_roles(old: AsyncLink, new: AsyncLink) -> list[str]:
-    """Return the roles whose objects and privileges a copy without owners leaves out."""
-    return left_out_roles(await _privileges(old), await _privileges(new), role=new.role)
+async def read_left_out(
+    old: AsyncLink, new: AsyncLink, *, database: str, owners: bool
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what a copy of the schema leaves out.
 
-
-async def read_uncopied_privileges(old: AsyncLink, new: AsyncLink, *, database: str) -> list[str]:
-    """Return the statements for missing privileges that no copy of the schema brings along."""
+    First the roles whose objects and privileges it leaves out without ``owners``, then the
+    statements for missing privileges that no copy brings along.
+    """
     roles = {record["name"] for record in await new.all(_OPERATION, ROLES)}
-    return uncopied_privileges(
-        await _privileges(old), await _privileges(new), roles=roles, database=database
+    here, there = await _privileges(old), await _privileges(new)
+    return (
+        () if owners else left_out_roles(here, there, role=new.role),
+        uncopied_privileges(here, there, roles=roles, database=database),
     )
 
 

@@ -10,9 +10,8 @@ from psycopg import Rollback
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync.cluster.upgradeprivileges import (
-    read_left_out_roles,
+    read_left_out,
     read_missing_privileges,
-    read_uncopied_privileges,
 )
 from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.logical.drift import schema_drift
@@ -185,13 +184,16 @@ def read_upgrade_facts(
 
 def _of_copy(facts: UpgradeFacts, old: Link, new: Link) -> UpgradeFacts:
     """Return the facts with those about a copy of the schema."""
+    left_out_roles, uncopied_privileges = read_left_out(
+        old, new, database=facts.new.facts.database, owners=facts.copies_owners
+    )
     return attrs.evolve(
         facts,
         refused_owners=_refused_owners(old, new),
         closed_schemas=_closed_schemas(old, new),
         colliding=_colliding(old, new),
-        left_out_roles=() if facts.copies_owners else read_left_out_roles(old, new),
-        uncopied_privileges=read_uncopied_privileges(old, new, database=facts.new.facts.database),
+        left_out_roles=left_out_roles,
+        uncopied_privileges=uncopied_privileges,
     )
 
 

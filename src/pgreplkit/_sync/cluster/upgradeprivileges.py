@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgradeprivileges import ROLES, Privilege, privileges
 from pgreplkit.plans.cluster.upgradeprivileges import (
@@ -20,15 +22,20 @@ def read_missing_privileges(old: Link, new: Link, *, database: str) -> list[str]
     return missing_privileges(_privileges(old), _privileges(new), roles=roles, database=database)
 
 
-def read_left_out_roles(old: Link, new: Link) -> list[str]:
-    """Return the roles whose objects and privileges a copy without owners leaves out."""
-    return left_out_roles(_privileges(old), _privileges(new), role=new.role)
+def read_left_out(
+    old: Link, new: Link, *, database: str, owners: bool
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what a copy of the schema leaves out.
 
-
-def read_uncopied_privileges(old: Link, new: Link, *, database: str) -> list[str]:
-    """Return the statements for missing privileges that no copy of the schema brings along."""
+    First the roles whose objects and privileges it leaves out without ``owners``, then the
+    statements for missing privileges that no copy brings along.
+    """
     roles = {record["name"] for record in new.all(_OPERATION, ROLES)}
-    return uncopied_privileges(_privileges(old), _privileges(new), roles=roles, database=database)
+    here, there = _privileges(old), _privileges(new)
+    return (
+        () if owners else left_out_roles(here, there, role=new.role),
+        uncopied_privileges(here, there, roles=roles, database=database),
+    )
 
 
 def _privileges(link: Link) -> list[Privilege]:

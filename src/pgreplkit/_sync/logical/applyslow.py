@@ -11,7 +11,7 @@ from psycopg import Error as PsycopgError, InterfaceError, OperationalError, err
 from pgreplkit._sync.logical.applyconflicts import ConflictLog
 from pgreplkit._sync.logical.applymerge import merge_change
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit.apply.conflicts import Conflict, Conflicts, met
+from pgreplkit.apply.conflicts import APPLIED, SKIPPED, Conflict, Conflicts, met
 from pgreplkit.apply.failures import is_lost
 from pgreplkit.apply.filtering import RuleFailed, raised, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
@@ -28,7 +28,6 @@ from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
 _EXISTS = {ord("I"): ConflictKind.INSERT_EXISTS, ord("U"): ConflictKind.UPDATE_EXISTS}
 """The conflicts of changes that a unique index refuses."""
-_APPLIED, _SKIPPED = "applied", "skipped"
 _INSERT = ord("I")
 
 
@@ -178,7 +177,7 @@ class SlowPath:
     ) -> str:
         remote = Version(transaction.commit_time, transaction.origin)
         if self._decided(remote) is Decision.SKIP:
-            return _SKIPPED
+            return SKIPPED
         _, [reader], _, _, new = change
         plan = self._planner.plan(reader)
         if new is None or not plan.match.key:
@@ -187,7 +186,7 @@ class SlowPath:
             # No row has the key: another unique index refused the row.
             if not self._target.step(step):
                 raise error
-        return _APPLIED
+        return APPLIED
 
     def park(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> None:
         """Put a transaction aside, and move past it.
