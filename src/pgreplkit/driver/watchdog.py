@@ -46,8 +46,24 @@ def watched(
 
     Raises: psycopg's ConnectionTimeout.
     """
-    with _watching(_Statement(connection, conninfo or (lambda: conninfo_of(connection)))):
+    with watched_at_times(connection, conninfo) as watch:
+        watch.begin()
         yield
+
+
+@contextmanager
+def watched_at_times(
+    connection: BaseConnection[object], conninfo: Callable[[], str] | None = None
+) -> Iterator[Watch]:
+    """Cut the connection as ``watched`` does, between a begin and the next end of the watch.
+
+    A wait for one result may consist of many short ones, with other work in between.
+
+    Raises: psycopg's ConnectionTimeout.
+    """
+    find = conninfo or (lambda: conninfo_of(connection))
+    with _watching(lambda: _Statement(connection, find)) as watch:
+        yield watch
 
 
 @contextmanager
@@ -61,22 +77,48 @@ def answered_in_time(
 
     Raises: psycopg's ConnectionTimeout.
     """
-    with _watching(_Wait(connection, within)):
+    with _watching(lambda: _Wait(connection, within)) as watch:
+        watch.begin()
         yield
 
 
 @contextmanager
-def _watching(wait: _Wait) -> Iterator[None]:
-    _WATCHER.add(wait)
+def _watching(new_wait: Callable[[], _Wait]) -> Iterator[Watch]:
+    watch = Watch(new_wait)
     try:
-        yield
+        yield watch
     except psycopg.Error as error:
-        if wait.found is None:
+        if watch.found is None:
             raise
-        raise errors.ConnectionTimeout(wait.found) from error
+        raise errors.ConnectionTimeout(watch.found) from error
     finally:
-        wait.end()
-        _WATCHER.remove(wait)
+        watch.end()
+
+
+class Watch:
+    """The waits of one connection, one after the other."""
+
+    def __init__(self, new_wait: Callable[[], _Wait]) -> None:
+        self._new_wait = new_wait
+        self._wait: _Wait | None = None
+
+    @property
+    def found(self) -> str | None:
+        """Why the connection was cut; None if it was not."""
+        return None if self._wait is None else self._wait.found
+
+    def begin(self) -> None:
+        """Begin to watch, unless a wait was begun."""
+        if self._wait is None:
+            self._wait = self._new_wait()
+            _WATCHER.add(self._wait)
+
+    def end(self) -> None:
+        """End the wait, if one was begun: the server has answered."""
+        if self._wait is not None:
+            self._wait.end()
+            _WATCHER.remove(self._wait)
+            self._wait = None
 
 
 class _Wait:

@@ -8,7 +8,7 @@ from threading import Thread, Timer
 
 import pytest
 from clusters import Cluster, wait_until
-from databases import Database, Pair, end, publishing
+from databases import Database, Pair, end, publishing, session
 from psycopg.conninfo import make_conninfo
 from relays import Relay
 
@@ -88,6 +88,31 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
         two.publisher.run("INSERT INTO t VALUES (1)")
         wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
         relay.freeze()
+        two.publisher.run("INSERT INTO t VALUES (2)")
+        wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
+        one.stop()
+        running.join(20)
+        assert not running.is_alive()
+
+
+@pytest.mark.pg(">=18")
+def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a commit is lost on the path, and the publisher sends nothing more."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(two.subscriber.node.port) as relay:
+        subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
+        one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
+        running = Thread(target=one.run, daemon=True)
+        with session(two.subscriber) as client, client.transaction():
+            client.execute("LOCK TABLE t")
+            running.start()
+            two.publisher.run("INSERT INTO t VALUES (1)")
+            wait_until(lambda: bool(two.subscriber.all("SELECT FROM pg_locks WHERE NOT granted")))
+            relay.freeze()
         two.publisher.run("INSERT INTO t VALUES (2)")
         wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
         one.stop()

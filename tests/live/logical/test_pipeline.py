@@ -12,10 +12,12 @@ from relays import Relay
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
 from pgreplkit.catalog.logical.applying import SET_MARK
+from pgreplkit.driver import watchdog
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.results import raise_failure
 from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.errors.server import PROTOCOL_VIOLATION
+from pgreplkit.plans.streams import silence
 
 pytestmark = pytest.mark.one_colour
 
@@ -121,3 +123,21 @@ async def test_a_connection_does_not_wait_for_its_socket_after_a_pipeline(
         connection.pgconn.send_query(b"SELECT '%s'" % (b"x" * (64 << 20)))
         assert connection.pgconn.flush()
         await connection.close()
+
+
+async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(database.node.port) as relay:
+        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
+            pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
+            pipeline.open()
+            pipeline.begin()
+            relay.freeze()
+            # More than the sockets between the two hold.
+            await pipeline.send(b"large", "SELECT $1", [b"x" * (64 << 20)], [1])
+            with pytest.raises(psycopg.errors.ConnectionTimeout, match="the server sent nothing"):
+                await pipeline.sync()

@@ -159,8 +159,9 @@ class AsyncApplyRun:
                 grant=_GRANT,
                 hides_values=True,
             ),
+            target.watched_at_times() as self._watch,
         ):
-            await self._target.enter_pipeline()
+            await target.enter_pipeline()
             turns = 0
             while not self._goal.is_stopping:
                 transaction = await self._stream.received()
@@ -204,7 +205,8 @@ class AsyncApplyRun:
                 sockets.append(self._stream.socket)
             # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
-            await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            if not await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY):
+                self._watch.begin()
             # A transaction can wait for long, as for a lock of a client.
             self._check_time()
             return None
@@ -451,6 +453,8 @@ class AsyncApplyRun:
             await pipeline.drain(down_to=down_to)
 
     async def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
+        if outcomes:
+            self._watch.end()
         failed = None
         for outcome in outcomes:
             if outcome.error is not None:

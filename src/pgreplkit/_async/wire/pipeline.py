@@ -185,9 +185,11 @@ class AsyncPipeline(Generic[T]):
         """Send what the socket takes, and read results, so that the server never waits for us."""
         self._unserved = 0
         pgconn = self._pgconn
-        while pgconn.flush():
-            await wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
-            self._read()
+        if pgconn.flush():
+            with watched(self.connection):
+                while pgconn.flush():
+                    await wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
+                    self._read()
         self._read()
         await yield_to_others()
 

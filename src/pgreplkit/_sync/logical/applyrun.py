@@ -160,8 +160,9 @@ class ApplyRun:
                 grant=_GRANT,
                 hides_values=True,
             ),
+            target.watched_at_times() as self._watch,
         ):
-            self._target.enter_pipeline()
+            target.enter_pipeline()
             turns = 0
             while not self._goal.is_stopping:
                 transaction = self._stream.received()
@@ -205,7 +206,8 @@ class ApplyRun:
                 sockets.append(self._stream.socket)
             # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
-            wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            if not wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY):
+                self._watch.begin()
             # A transaction can wait for long, as for a lock of a client.
             self._check_time()
             return None
@@ -452,6 +454,8 @@ class ApplyRun:
             pipeline.drain(down_to=down_to)
 
     def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
+        if outcomes:
+            self._watch.end()
         failed = None
         for outcome in outcomes:
             if outcome.error is not None:

@@ -44,7 +44,7 @@ from pgreplkit.driver.failures import (
     UNDEFINED_SCHEMA,
     translate_errors,
 )
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import Watch, watched, watched_at_times
 from pgreplkit.errors import (
     AlreadyExists,
     ApplierActive,
@@ -518,6 +518,10 @@ class ApplyTarget(Closing):
     def watched(self) -> AbstractContextManager[None]:
         """Cut the connection if the path falls silent during the statements of the block."""
         return watched(self.connection, self.link.conninfo_for_another)
+
+    def watched_at_times(self) -> AbstractContextManager[Watch]:
+        """Cut the connection if the path falls silent while the watch has begun."""
+        return watched_at_times(self.connection, self.link.conninfo_for_another)
 
     def step(self, step: Step) -> int:
         """Execute one step outside of the pipeline; return the number of changed rows."""

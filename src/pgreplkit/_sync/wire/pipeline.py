@@ -186,9 +186,11 @@ class Pipeline(Generic[T]):
         """Send what the socket takes, and read results, so that the server never waits for us."""
         self._unserved = 0
         pgconn = self._pgconn
-        while pgconn.flush():
-            wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
-            self._read()
+        if pgconn.flush():
+            with watched(self.connection):
+                while pgconn.flush():
+                    wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
+                    self._read()
         self._read()
         yield_to_others()
 
