@@ -22,6 +22,7 @@ from pgreplkit.apply.policies import (
 )
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.stamped import Stamps
+from pgreplkit.catalog.logical.applying import PREFIX
 from pgreplkit.errors import ApplyError, TableNotFound
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
@@ -159,6 +160,16 @@ class ApplySettings:
                     raise ValueError(f"NodePriority does not name the node {node!r}")
 
     @property
+    def operation(self) -> str:
+        """The operation of a run, for errors."""
+        return f"run the applier {self.name!r}"
+
+    @property
+    def slot(self) -> str:
+        """The name of the slot on the publisher, which is that of the origin, too."""
+        return PREFIX + self.name
+
+    @property
     def last_update_wins(self) -> LastUpdateWins | None:
         """The policy, if it decides by the times of commits."""
         return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
@@ -263,7 +274,7 @@ class ApplySettings:
         if unknown := {*self.deltas} - targets:
             named, known = (", ".join(map(str, sorted(one))) for one in (unknown, targets))
             raise TableNotFound(
-                f"run the applier {self.name!r}",
+                self.operation,
                 f"there are delta columns of {named}; changes are applied to {known}",
                 remedy="name the subscriber's tables",
             )
@@ -278,7 +289,7 @@ class ApplySettings:
         itself = next((table for table in tables if self.target_of(table) == table), None)
         if itself is not None:
             raise ApplyError(
-                f"run the applier {self.name!r}",
+                self.operation,
                 "the publisher is the subscriber's own database or a standby of it, and changes of"
                 f" {itself} would be applied to itself",
                 remedy="use another database, or rules that map every table to another one",

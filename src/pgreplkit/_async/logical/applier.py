@@ -156,7 +156,7 @@ class AsyncApplier(AsyncClosing):
     @property
     def slot(self) -> str:
         """The name of its slot on the publisher."""
-        return sql.PREFIX + self.name
+        return self._settings.slot
 
     @property
     def position(self) -> LSN:
@@ -184,10 +184,6 @@ class AsyncApplier(AsyncClosing):
         """
         clocked = self._tally.clocked
         return timedelta(0) if clocked is None else clocked.waits_for_clock
-
-    @property
-    def _operation(self) -> str:
-        return f"run the applier {self.name!r}"
 
     @property
     def _has_streamed(self) -> bool:
@@ -221,7 +217,9 @@ class AsyncApplier(AsyncClosing):
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         goal = ApplyGoal(self.name, stop_at, deadline, lambda: self._stopping_since)
         if self._is_running:
-            raise ServerError(self._operation, "it runs already", remedy="call stop() first")
+            raise ServerError(
+                self._settings.operation, "it runs already", remedy="call stop() first"
+            )
         self._is_running = True
         before = self._report()
         try:
@@ -298,9 +296,6 @@ class AsyncApplier(AsyncClosing):
             self._publisher, self._subscriber, settings, tally, goal, self._last, is_text=is_text
         )
 
-    async def _publisher_link(self) -> AsyncApplySource:
-        return await AsyncApplySource.connect(self._publisher)
-
     # Looking
 
     async def check(self) -> Readiness:
@@ -309,7 +304,7 @@ class AsyncApplier(AsyncClosing):
         Raises: ConnectionFailed; PublicationNotFound; TableNotFound.
         """
         async with (
-            await self._publisher_link() as publisher,
+            await AsyncApplySource.connect(self._publisher) as publisher,
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = await published_tables(publisher.link, self._settings)
@@ -325,7 +320,7 @@ class AsyncApplier(AsyncClosing):
         """
         checked_role_name(role)
         async with (
-            await self._publisher_link() as publisher,
+            await AsyncApplySource.connect(self._publisher) as publisher,
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = await published_tables(publisher.link, self._settings)
@@ -340,7 +335,7 @@ class AsyncApplier(AsyncClosing):
         Raises: ConnectionFailed; ApplyError if the applier was never run.
         """
         async with (
-            await self._publisher_link() as publisher,
+            await AsyncApplySource.connect(self._publisher) as publisher,
             await AsyncApplyTarget.connect(
                 self._subscriber, self.name, uses_origin=self._settings.uses_origin
             ) as target,
@@ -376,11 +371,12 @@ class AsyncApplier(AsyncClosing):
 
     async def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         async with await AsyncTargetShapes.connect(self._subscriber) as shapes:
+            operation, grant = self._settings.operation, sql.STATE_GRANT
             # Before the first run no table exists, and nothing was recorded.
-            exists = await shapes.link.one(self._operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
+            exists = await shapes.link.one(operation, sql.HAS_TABLES, grant=grant)
             if not exists["has_tables"]:
                 return []
-            return await shapes.link.all(self._operation, statement, params, grant=sql.STATE_GRANT)
+            return await shapes.link.all(operation, statement, params, grant=grant)
 
     # Parked transactions
 
@@ -440,7 +436,7 @@ class AsyncApplier(AsyncClosing):
             self._subscriber, self.name, uses_origin=self._settings.uses_origin
         ) as target:
             await target.lock()
-            async with await self._publisher_link() as publisher:
+            async with await AsyncApplySource.connect(self._publisher) as publisher:
                 # A connection string may leave the database out, to which the slot belongs.
                 database = publisher.link.connection.info.dbname
             async with await AsyncReplicationConnection.connect(

@@ -121,7 +121,7 @@ class AsyncApplyAttempt:
         self._settings, self._tally, self._goal = settings, tally, goal
         self._last, self._is_text = last, is_text
         """Whether values must be sent as texts."""
-        self._operation = f"run the applier {settings.name!r}"
+        self._operation = settings.operation
 
     async def run(self) -> None:
         """Begin or continue, until the goal is reached.
@@ -253,7 +253,7 @@ class AsyncApplyAttempt:
 
         It may still decode changes for a client that was killed, or wait for one that was cut off.
         """
-        slot = sql.PREFIX + self._settings.name
+        slot = self._settings.slot
         backoff = Backoff(self._goal.within(RELEASED_WITHIN))
         # Then the stream reports what uses the slot.
         while not backoff.is_over and not self._goal.is_stopping:
@@ -368,7 +368,7 @@ class AsyncApplyAttempt:
         await shapes.link.all(self._operation, sql.SET, ["synchronous_commit", "off"])
         slot_stream = AsyncSlotStream(
             make_conninfo(self._publisher, client_encoding="UTF8"),
-            sql.PREFIX + self._settings.name,
+            self._settings.slot,
             plugin,
             start=None if start == LSN.INVALID else start,
             settings=plugin.settings,
@@ -435,7 +435,7 @@ async def published_tables(
     link: AsyncLink, settings: ApplySettings, *, insists: bool = False
 ) -> list[TableCopy]:
     """Return the published tables; with ``insists`` there must be one."""
-    operation = f"run the applier {settings.name!r}"
+    operation = settings.operation
     published = await published_in(link, operation, settings.publications)
     names = [one.table for one in published]
     if not names and insists:

@@ -43,9 +43,9 @@ async def check_apply(
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
     rights = await read_rights(link, operation)
-    there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    there = await publisher.one(operation, sql.PUBLISHER, [settings.slot])
     # An origin that exists already needs no further place.
-    origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
+    origins = await link.one(operation, sql.ORIGINS_USED, [settings.slot])
     source, here = await read_database(publisher), await read_database(link)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     await shapes.read([*tables.values()])

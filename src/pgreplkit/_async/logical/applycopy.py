@@ -70,7 +70,7 @@ class AsyncApplyCopy:
         self._publisher, self._target = publisher, target
         self._planner, self._plugin, self._settings = planner, plugin, settings
         self._goal, self._limited = goal, limited
-        self._slot = sql.PREFIX + settings.name
+        self._slot = settings.slot
         self._mark: SlotMark | None = None
         """The slot as it was created, if it was."""
         self._left: deque[list[TableCopy]] = deque()

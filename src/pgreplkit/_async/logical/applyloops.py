@@ -125,7 +125,7 @@ def direction_of(copies: Sequence[TableCopy], settings: ApplySettings) -> Direct
             if table not in rules or not rules[table].needs_rows
         },
         takes_all=not settings.takes_own_only,
-        origin=PREFIX + settings.name if settings.uses_origin else None,
+        origin=settings.slot if settings.uses_origin else None,
     )
 
 

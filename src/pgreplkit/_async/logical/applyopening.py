@@ -1,10 +1,16 @@
-"""opened: the sessions that a run of an applier opens, none of them after its end."""
+"""The sessions of an applier; a run opens none of them after its end."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+
 from pgreplkit._async._io import Call, Closable, TaskGroup, abandon
+from pgreplkit._async.wire.cancelling import AsyncOwnConnection
+from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.driver.conninfo import address
 
@@ -12,6 +18,23 @@ S = TypeVar("S", bound=Closable)
 
 _LOOKS_EVERY = 0.1
 """Seconds between two looks whether the run has to end."""
+
+
+async def open_session(conninfo: str) -> AsyncConnection[object]:
+    """Open a session without time limits, whose texts are in UTF-8.
+
+    Raises: ConnectionFailed.
+    """
+    async with opening(conninfo, f"connect to {address(conninfo)}"):
+        connection = await AsyncOwnConnection[object].connect(
+            make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+        )
+        try:
+            await lift_limits(connection)
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
 
 
 async def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

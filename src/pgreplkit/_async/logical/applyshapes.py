@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg.conninfo import make_conninfo
-
+from pgreplkit._async.logical.applyopening import open_session
 from pgreplkit._async.logical.drift import other_relations
-from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.opening import opening
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
     TargetTable,
@@ -19,7 +15,6 @@ from pgreplkit.catalog.logical.applytables import (
     target_keys,
     targets_in,
 )
-from pgreplkit.driver.conninfo import address
 from pgreplkit.values.tablename import TableName
 
 
@@ -41,16 +36,7 @@ class AsyncTargetShapes(AsyncClosing):
 
         Raises: ConnectionFailed.
         """
-        async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncOwnConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-            try:
-                await lift_limits(connection)
-            except BaseException:
-                await connection.close()
-                raise
-        return cls(AsyncLink(connection, hides_values=True))
+        return cls(AsyncLink(await open_session(conninfo), hides_values=True))
 
     async def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

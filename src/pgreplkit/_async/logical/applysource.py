@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from psycopg.conninfo import make_conninfo
-
-from pgreplkit._async.wire.cancelling import AsyncOwnConnection
+from pgreplkit._async.logical.applyopening import open_session
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.opening import opening
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
-from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import translate_errors
 
 
 class AsyncApplySource(AsyncClosing):
@@ -23,16 +17,14 @@ class AsyncApplySource(AsyncClosing):
 
     @classmethod
     async def connect(cls, conninfo: str) -> AsyncApplySource:
-        """Open it."""
-        async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncOwnConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
+        """Open the session.
+
+        Raises: ConnectionFailed.
+        """
+        connection = await open_session(conninfo)
         register(connection)
         link = AsyncLink(connection)
         try:
-            with translate_errors("connect"):
-                await lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             await link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:
@@ -41,5 +33,5 @@ class AsyncApplySource(AsyncClosing):
         return cls(link)
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the session."""
         await self.link.connection.close()

@@ -157,7 +157,7 @@ class Applier(Closing):
     @property
     def slot(self) -> str:
         """The name of its slot on the publisher."""
-        return sql.PREFIX + self.name
+        return self._settings.slot
 
     @property
     def position(self) -> LSN:
@@ -185,10 +185,6 @@ class Applier(Closing):
         """
         clocked = self._tally.clocked
         return timedelta(0) if clocked is None else clocked.waits_for_clock
-
-    @property
-    def _operation(self) -> str:
-        return f"run the applier {self.name!r}"
 
     @property
     def _has_streamed(self) -> bool:
@@ -220,7 +216,9 @@ class Applier(Closing):
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         goal = ApplyGoal(self.name, stop_at, deadline, lambda: self._stopping_since)
         if self._is_running:
-            raise ServerError(self._operation, "it runs already", remedy="call stop() first")
+            raise ServerError(
+                self._settings.operation, "it runs already", remedy="call stop() first"
+            )
         self._is_running = True
         before = self._report()
         try:
@@ -297,9 +295,6 @@ class Applier(Closing):
             self._publisher, self._subscriber, settings, tally, goal, self._last, is_text=is_text
         )
 
-    def _publisher_link(self) -> ApplySource:
-        return ApplySource.connect(self._publisher)
-
     # Looking
 
     def check(self) -> Readiness:
@@ -308,7 +303,7 @@ class Applier(Closing):
         Raises: ConnectionFailed; PublicationNotFound; TableNotFound.
         """
         with (
-            self._publisher_link() as publisher,
+            ApplySource.connect(self._publisher) as publisher,
             TargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = published_tables(publisher.link, self._settings)
@@ -324,7 +319,7 @@ class Applier(Closing):
         """
         checked_role_name(role)
         with (
-            self._publisher_link() as publisher,
+            ApplySource.connect(self._publisher) as publisher,
             TargetShapes.connect(self._subscriber) as shapes,
         ):
             copies = published_tables(publisher.link, self._settings)
@@ -339,7 +334,7 @@ class Applier(Closing):
         Raises: ConnectionFailed; ApplyError if the applier was never run.
         """
         with (
-            self._publisher_link() as publisher,
+            ApplySource.connect(self._publisher) as publisher,
             ApplyTarget.connect(
                 self._subscriber, self.name, uses_origin=self._settings.uses_origin
             ) as target,
@@ -375,11 +370,12 @@ class Applier(Closing):
 
     def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
         with TargetShapes.connect(self._subscriber) as shapes:
+            operation, grant = self._settings.operation, sql.STATE_GRANT
             # Before the first run no table exists, and nothing was recorded.
-            exists = shapes.link.one(self._operation, sql.HAS_TABLES, grant=sql.STATE_GRANT)
+            exists = shapes.link.one(operation, sql.HAS_TABLES, grant=grant)
             if not exists["has_tables"]:
                 return []
-            return shapes.link.all(self._operation, statement, params, grant=sql.STATE_GRANT)
+            return shapes.link.all(operation, statement, params, grant=grant)
 
     # Parked transactions
 
@@ -437,7 +433,7 @@ class Applier(Closing):
             self._subscriber, self.name, uses_origin=self._settings.uses_origin
         ) as target:
             target.lock()
-            with self._publisher_link() as publisher:
+            with ApplySource.connect(self._publisher) as publisher:
                 # A connection string may leave the database out, to which the slot belongs.
                 database = publisher.link.connection.info.dbname
             with ReplicationConnection.connect(self._publisher, database=database) as walsender:

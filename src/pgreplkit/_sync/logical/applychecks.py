@@ -44,9 +44,9 @@ def check_apply(
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
     rights = read_rights(link, operation)
-    there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    there = publisher.one(operation, sql.PUBLISHER, [settings.slot])
     # An origin that exists already needs no further place.
-    origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
+    origins = link.one(operation, sql.ORIGINS_USED, [settings.slot])
     source, here = read_database(publisher), read_database(link)
     tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
     shapes.read([*tables.values()])

@@ -1,11 +1,17 @@
 # Generated from pgreplkit/_async/logical/applyopening.py by `nox -s sync`. Do not edit.
-"""opened: the sessions that a run of an applier opens, none of them after its end."""
+"""The sessions of an applier; a run opens none of them after its end."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+
 from pgreplkit._sync._io import Call, Closable, TaskGroup, abandon
+from pgreplkit._sync.wire.cancelling import OwnConnection
+from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.driver.conninfo import address
 
@@ -13,6 +19,23 @@ S = TypeVar("S", bound=Closable)
 
 _LOOKS_EVERY = 0.1
 """Seconds between two looks whether the run has to end."""
+
+
+def open_session(conninfo: str) -> Connection[object]:
+    """Open a session without time limits, whose texts are in UTF-8.
+
+    Raises: ConnectionFailed.
+    """
+    with opening(conninfo, f"connect to {address(conninfo)}"):
+        connection = OwnConnection[object].connect(
+            make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+        )
+        try:
+            lift_limits(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

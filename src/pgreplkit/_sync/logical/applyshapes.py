@@ -5,14 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg.conninfo import make_conninfo
-
+from pgreplkit._sync.logical.applyopening import open_session
 from pgreplkit._sync.logical.drift import other_relations
-from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.opening import opening
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
     TargetTable,
@@ -20,7 +16,6 @@ from pgreplkit.catalog.logical.applytables import (
     target_keys,
     targets_in,
 )
-from pgreplkit.driver.conninfo import address
 from pgreplkit.values.tablename import TableName
 
 
@@ -42,16 +37,7 @@ class TargetShapes(Closing):
 
         Raises: ConnectionFailed.
         """
-        with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = OwnConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-            try:
-                lift_limits(connection)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(Link(connection, hides_values=True))
+        return cls(Link(open_session(conninfo), hides_values=True))
 
     def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

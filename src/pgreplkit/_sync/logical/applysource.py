@@ -3,17 +3,11 @@
 
 from __future__ import annotations
 
-from psycopg.conninfo import make_conninfo
-
-from pgreplkit._sync.wire.cancelling import OwnConnection
+from pgreplkit._sync.logical.applyopening import open_session
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.opening import opening
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
-from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import translate_errors
 
 
 class ApplySource(Closing):
@@ -24,16 +18,14 @@ class ApplySource(Closing):
 
     @classmethod
     def connect(cls, conninfo: str) -> ApplySource:
-        """Open it."""
-        with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = OwnConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
+        """Open the session.
+
+        Raises: ConnectionFailed.
+        """
+        connection = open_session(conninfo)
         register(connection)
         link = Link(connection)
         try:
-            with translate_errors("connect"):
-                lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.
             link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:
@@ -42,5 +34,5 @@ class ApplySource(Closing):
         return cls(link)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the session."""
         self.link.connection.close()
