@@ -124,7 +124,8 @@ class AsyncApplyTarget(AsyncClosing):
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
         self.major: int = self.link.version.major
-        self._functions = sql.functions(self.major, is_superuser=is_superuser)
+        self.functions: str = sql.functions(self.major, is_superuser=is_superuser)
+        """The schema of the functions of origins that the session calls."""
         self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
         self.pipeline: AsyncPipeline[Group] = AsyncPipeline(connection)
         self._name_bytes = name.encode()
@@ -134,12 +135,12 @@ class AsyncApplyTarget(AsyncClosing):
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
         self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
-        self._ending = sql.ending(self._functions) if uses_origin else sql.MOVE_POSITION
+        self._ending = sql.ending(self.functions) if uses_origin else sql.MOVE_POSITION
         self._guard = ""
         """The condition of the last statement of a transaction."""
         self._origin_id: int | None = None
         """The number of the origin, where its position can be that of a rolled back transaction."""
-        self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
+        self._flush = sql.FLUSH.format(self.functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
     async def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> AsyncApplyTarget:
@@ -184,7 +185,7 @@ class AsyncApplyTarget(AsyncClosing):
             await self._call(self._replica_role, [], grant)
 
     def _execute(self, function: str) -> str:
-        return f"EXECUTE ON FUNCTION {self._functions}.{function}"
+        return f"EXECUTE ON FUNCTION {self.functions}.{function}"
 
     async def _call(self, statement: str, params: Sequence[object], grant: str) -> list[DictRow]:
         """Execute a statement that calls a function which may be a wrapper.
@@ -265,7 +266,7 @@ class AsyncApplyTarget(AsyncClosing):
         return ApplierState(record["state"], record["system_id"], position, slot, is_end)
 
     async def _origin_position(self) -> LSN:
-        call = sql.ORIGIN_PROGRESS.format(self._functions)
+        call = sql.ORIGIN_PROGRESS.format(self.functions)
         grant = self._execute("pg_replication_origin_progress(text, boolean)")
         [progress] = await self._call(call, [self.origin], grant)
         return LSN(str(progress["position"]))
@@ -318,7 +319,7 @@ class AsyncApplyTarget(AsyncClosing):
             async with self.link.in_transaction():
                 if self.uses_origin and await self._find_origin() is None:
                     grant = self._execute("pg_replication_origin_create(text)")
-                    create = sql.CREATE_ORIGIN.format(self._functions)
+                    create = sql.CREATE_ORIGIN.format(self.functions)
                     await self._call(create, [self.origin], grant)
                 row = [self.name, str(system_id), resume]
                 await self.link.all(self.operation, sql.ADD_APPLIER, row)
@@ -375,14 +376,14 @@ class AsyncApplyTarget(AsyncClosing):
             for name in sql.ended_names(origin):
                 await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
-        self._ending = sql.ending(self._functions, origin) + self._guard
+        self._ending = sql.ending(self.functions, origin) + self._guard
 
     async def _use_origin(self, statement: str, function: str) -> None:
         """Execute a statement on the origin once no other session is bound to it.
 
         Raises: ApplierActive.
         """
-        statement, grant = statement.format(self._functions), self._execute(function)
+        statement, grant = statement.format(self.functions), self._execute(function)
         backoff = Backoff(RELEASED_WITHIN)
         while True:
             try:
@@ -539,12 +540,12 @@ class AsyncApplyTarget(AsyncClosing):
             row, how = [*values, self._name_bytes], [*formats, TEXT]
             await self.execute(sql.MOVE_POSITION, row, how)
         if self.uses_origin:
-            await self.execute(sql.ending(self._functions, self._origin_id), values, formats)
+            await self.execute(sql.ending(self.functions, self._origin_id), values, formats)
         await self.execute("COMMIT")
 
     async def name_origin(self, lsn: LSN, time: datetime) -> None:
         """Let the open transaction have the origin, with a position that may be passed already."""
-        statement = sql.NAME_ORIGIN.format(self._functions)
+        statement = sql.NAME_ORIGIN.format(self.functions)
         await self.link.all(self.operation, statement, [lsn, time])
 
     async def close(self) -> None:

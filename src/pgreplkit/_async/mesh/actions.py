@@ -28,7 +28,7 @@ from pgreplkit._async.mesh.members import (
     store_policy,
 )
 from pgreplkit._async.mesh.setup import publishing
-from pgreplkit._async.mesh.streams import start_at
+from pgreplkit._async.mesh.streams import start_at, stream_target
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
@@ -192,12 +192,9 @@ class AsyncMeshActor:
     # Streams
 
     async def _make_stream(self, step: steps.MakeStreams, source: str) -> None:
-        name = applier_name(step.mesh, source, step.node)
         async with (
             await self.site.server(source) as server,
-            await AsyncApplyTarget.connect(
-                self.site.servers[step.node], name, uses_origin=True
-            ) as target,
+            await stream_target(self.site, step.mesh, source, step.node) as target,
         ):
             operation = f"create the stream from {source} to {step.node}"
             slot = slot_name(step.mesh, source, step.node)
@@ -259,20 +256,17 @@ class AsyncMeshActor:
         keeps_origin: bool,
         keeps_slot: bool = False,
     ) -> None:
-        name, slot = applier_name(mesh, source, target_node), slot_name(mesh, source, target_node)
         if not keeps_slot:
             async with await self.site.server(source) as server:
-                await self._drop_slot(server, slot)
-        async with await AsyncApplyTarget.connect(
-            self.site.servers[target_node], name, uses_origin=True
-        ) as target:
+                await self._drop_slot(server, slot_name(mesh, source, target_node))
+        async with await stream_target(self.site, mesh, source, target_node) as target:
             # Undone before the node was prepared: nothing was stored there.
             if not await target.has_schema():
                 return
             # The commit of each row refers to its origin by number; its name is how the writer is
             # found.
             if keeps_origin:
-                await target.link.all(target.operation, applying.DROP_APPLIER, [name])
+                await target.link.all(target.operation, applying.DROP_APPLIER, [target.name])
             else:
                 await target.drop()
 

@@ -11,7 +11,6 @@ from psycopg.rows import DictRow
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applyshapes import read_targets
-from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.logical.tombstones import final_tables
@@ -29,6 +28,7 @@ from pgreplkit._async.mesh.rights import (
 )
 from pgreplkit._async.mesh.sequences import read_sequences_of, sequences_of
 from pgreplkit._async.mesh.status import read_stream
+from pgreplkit._async.mesh.streams import stream_target
 from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
@@ -38,7 +38,6 @@ from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import (
     Members,
-    applier_name,
     publication_name,
     slot_name,
     without,
@@ -302,10 +301,7 @@ class AsyncRemoveChecks:
                 rights[node] = await read_member_rights(
                     server._link, self.mesh, node, self.planned, drops_all=False
                 )
-            name = applier_name(self.mesh, self.lost, node)
-            async with await AsyncApplyTarget.connect(
-                self.site.servers[node], name, uses_origin=True
-            ) as target:
+            async with await stream_target(self.site, self.mesh, self.lost, node) as target:
                 stored[node] = await read_members(target.link, self.mesh)
                 state = await target.read_state()
                 # A node without the stream has none of the changes, and is behind all others.

@@ -19,7 +19,7 @@ from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._async.logical.snapshot import table_copies
 from pgreplkit._async.mesh.members import read_members
-from pgreplkit._async.mesh.streams import functions_of, start_at
+from pgreplkit._async.mesh.streams import start_at, stream_target
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import lift_limits
@@ -112,10 +112,7 @@ class AsyncMeshCopy:
                 await self._empty(target, await self._copies(donor._link))
 
     async def _target(self, source: str) -> AsyncApplyTarget:
-        name = applier_name(self._mesh, source, self._node)
-        return await AsyncApplyTarget.connect(
-            self._site.servers[self._node], name, uses_origin=True
-        )
+        return await stream_target(self._site, self._mesh, source, self._node)
 
     async def _state(self, target: AsyncApplyTarget) -> str | None:
         records = await target.link.all(self._operation, applying.READ_APPLIER, [target.name])
@@ -211,14 +208,13 @@ class AsyncMeshCopy:
         peers = without(members.present, self._node, self._donor)
         names = {applier_name(self._mesh, peer, self._donor): peer for peer in peers}
         records = await AsyncLink(reader).all(self._operation, sql.POSITIONS, [[*names]])
-        functions = functions_of(target)
         for record in records:
             own = slot_name(self._mesh, names[record["name"]], self._node)
-            call = applying.ORIGIN_PROGRESS.format(functions)
+            call = applying.ORIGIN_PROGRESS.format(target.functions)
             reached = await target.link.one(self._operation, call, [own])
             # The stream's slot may be later than the last change of a node that is idle.
             if LSN(str(reached["position"])) < record["position"]:
-                advance = sql.ADVANCE_ORIGIN.format(functions)
+                advance = sql.ADVANCE_ORIGIN.format(target.functions)
                 await target.link.all(self._operation, advance, [own, str(record["position"])])
 
     async def _copy_stamps(self, reader: AsyncConnection[object], target: AsyncApplyTarget) -> None:
@@ -334,7 +330,7 @@ async def _copy_stamped(
 
 async def _stamp(target: AsyncApplyTarget, at: datetime) -> None:
     """Let the open transaction count as committed at that time by the node of the origin."""
-    call = sql.XACT_STAMP.format(functions_of(target))
+    call = sql.XACT_STAMP.format(target.functions)
     await target.link.all(target.operation, call, [at])
 
 

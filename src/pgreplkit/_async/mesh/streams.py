@@ -1,13 +1,24 @@
-"""The start of a stream between two nodes of a mesh."""
+"""The target of a stream between two nodes of a mesh, and the start of the stream."""
 
 from __future__ import annotations
 
+from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.plans.mesh.layout import applier_name
 from pgreplkit.values.lsn import LSN
+
+
+async def stream_target(site: AsyncSite, mesh: str, source: str, node: str) -> AsyncApplyTarget:
+    """Open the session on a node to which a stream's changes are applied.
+
+    Raises: ConnectionFailed; InsufficientPrivilege.
+    """
+    name = applier_name(mesh, source, node)
+    return await AsyncApplyTarget.connect(site.servers[node], name, uses_origin=True)
 
 
 async def start_at(
@@ -22,12 +33,6 @@ async def start_at(
     elif records[0]["state"] != "creating":
         return
     # The origin may be left from an earlier membership of another server.
-    advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+    advance = sql.ADVANCE_ORIGIN.format(target.functions)
     await target.link.all(operation, advance, [target.origin, str(position)])
     await target.set_state("streaming" if is_ready else "creating")
-
-
-def functions_of(target: AsyncApplyTarget) -> str:
-    """Return the schema of the functions of origins that the session calls."""
-    is_superuser = target.connection.info.parameter_status("is_superuser") == "on"
-    return applying.functions(target.major, is_superuser=is_superuser)

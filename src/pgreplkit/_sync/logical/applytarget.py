@@ -123,7 +123,8 @@ class ApplyTarget(Closing):
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
         self.major: int = self.link.version.major
-        self._functions = sql.functions(self.major, is_superuser=is_superuser)
+        self.functions: str = sql.functions(self.major, is_superuser=is_superuser)
+        """The schema of the functions of origins that the session calls."""
         self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
         self.pipeline: Pipeline[Group] = Pipeline(connection)
         self._name_bytes = name.encode()
@@ -133,12 +134,12 @@ class ApplyTarget(Closing):
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
         self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
-        self._ending = sql.ending(self._functions) if uses_origin else sql.MOVE_POSITION
+        self._ending = sql.ending(self.functions) if uses_origin else sql.MOVE_POSITION
         self._guard = ""
         """The condition of the last statement of a transaction."""
         self._origin_id: int | None = None
         """The number of the origin, where its position can be that of a rolled back transaction."""
-        self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
+        self._flush = sql.FLUSH.format(self.functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
     def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> ApplyTarget:
@@ -183,7 +184,7 @@ class ApplyTarget(Closing):
             self._call(self._replica_role, [], grant)
 
     def _execute(self, function: str) -> str:
-        return f"EXECUTE ON FUNCTION {self._functions}.{function}"
+        return f"EXECUTE ON FUNCTION {self.functions}.{function}"
 
     def _call(self, statement: str, params: Sequence[object], grant: str) -> list[DictRow]:
         """Execute a statement that calls a function which may be a wrapper.
@@ -264,7 +265,7 @@ class ApplyTarget(Closing):
         return ApplierState(record["state"], record["system_id"], position, slot, is_end)
 
     def _origin_position(self) -> LSN:
-        call = sql.ORIGIN_PROGRESS.format(self._functions)
+        call = sql.ORIGIN_PROGRESS.format(self.functions)
         grant = self._execute("pg_replication_origin_progress(text, boolean)")
         [progress] = self._call(call, [self.origin], grant)
         return LSN(str(progress["position"]))
@@ -317,7 +318,7 @@ class ApplyTarget(Closing):
             with self.link.in_transaction():
                 if self.uses_origin and self._find_origin() is None:
                     grant = self._execute("pg_replication_origin_create(text)")
-                    create = sql.CREATE_ORIGIN.format(self._functions)
+                    create = sql.CREATE_ORIGIN.format(self.functions)
                     self._call(create, [self.origin], grant)
                 row = [self.name, str(system_id), resume]
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
@@ -374,14 +375,14 @@ class ApplyTarget(Closing):
             for name in sql.ended_names(origin):
                 self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
-        self._ending = sql.ending(self._functions, origin) + self._guard
+        self._ending = sql.ending(self.functions, origin) + self._guard
 
     def _use_origin(self, statement: str, function: str) -> None:
         """Execute a statement on the origin once no other session is bound to it.
 
         Raises: ApplierActive.
         """
-        statement, grant = statement.format(self._functions), self._execute(function)
+        statement, grant = statement.format(self.functions), self._execute(function)
         backoff = Backoff(RELEASED_WITHIN)
         while True:
             try:
@@ -538,12 +539,12 @@ class ApplyTarget(Closing):
             row, how = [*values, self._name_bytes], [*formats, TEXT]
             self.execute(sql.MOVE_POSITION, row, how)
         if self.uses_origin:
-            self.execute(sql.ending(self._functions, self._origin_id), values, formats)
+            self.execute(sql.ending(self.functions, self._origin_id), values, formats)
         self.execute("COMMIT")
 
     def name_origin(self, lsn: LSN, time: datetime) -> None:
         """Let the open transaction have the origin, with a position that may be passed already."""
-        statement = sql.NAME_ORIGIN.format(self._functions)
+        statement = sql.NAME_ORIGIN.format(self.functions)
         self.link.all(self.operation, statement, [lsn, time])
 
     def close(self) -> None:

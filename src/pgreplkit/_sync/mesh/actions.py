@@ -29,7 +29,7 @@ from pgreplkit._sync.mesh.members import (
     store_policy,
 )
 from pgreplkit._sync.mesh.setup import publishing
-from pgreplkit._sync.mesh.streams import start_at
+from pgreplkit._sync.mesh.streams import start_at, stream_target
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
@@ -191,10 +191,9 @@ class MeshActor:
     # Streams
 
     def _make_stream(self, step: steps.MakeStreams, source: str) -> None:
-        name = applier_name(step.mesh, source, step.node)
         with (
             self.site.server(source) as server,
-            ApplyTarget.connect(self.site.servers[step.node], name, uses_origin=True) as target,
+            stream_target(self.site, step.mesh, source, step.node) as target,
         ):
             operation = f"create the stream from {source} to {step.node}"
             slot = slot_name(step.mesh, source, step.node)
@@ -254,18 +253,17 @@ class MeshActor:
         keeps_origin: bool,
         keeps_slot: bool = False,
     ) -> None:
-        name, slot = applier_name(mesh, source, target_node), slot_name(mesh, source, target_node)
         if not keeps_slot:
             with self.site.server(source) as server:
-                self._drop_slot(server, slot)
-        with ApplyTarget.connect(self.site.servers[target_node], name, uses_origin=True) as target:
+                self._drop_slot(server, slot_name(mesh, source, target_node))
+        with stream_target(self.site, mesh, source, target_node) as target:
             # Undone before the node was prepared: nothing was stored there.
             if not target.has_schema():
                 return
             # The commit of each row refers to its origin by number; its name is how the writer is
             # found.
             if keeps_origin:
-                target.link.all(target.operation, applying.DROP_APPLIER, [name])
+                target.link.all(target.operation, applying.DROP_APPLIER, [target.name])
             else:
                 target.drop()
 

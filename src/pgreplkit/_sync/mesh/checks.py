@@ -12,7 +12,6 @@ from psycopg.rows import DictRow
 
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applyshapes import read_targets
-from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.logical.tombstones import final_tables
@@ -30,6 +29,7 @@ from pgreplkit._sync.mesh.rights import (
 )
 from pgreplkit._sync.mesh.sequences import read_sequences_of, sequences_of
 from pgreplkit._sync.mesh.status import read_stream
+from pgreplkit._sync.mesh.streams import stream_target
 from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
@@ -39,7 +39,6 @@ from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import (
     Members,
-    applier_name,
     publication_name,
     slot_name,
     without,
@@ -299,8 +298,7 @@ class RemoveChecks:
                 rights[node] = read_member_rights(
                     server._link, self.mesh, node, self.planned, drops_all=False
                 )
-            name = applier_name(self.mesh, self.lost, node)
-            with ApplyTarget.connect(self.site.servers[node], name, uses_origin=True) as target:
+            with stream_target(self.site, self.mesh, self.lost, node) as target:
                 stored[node] = read_members(target.link, self.mesh)
                 state = target.read_state()
                 # A node without the stream has none of the changes, and is behind all others.

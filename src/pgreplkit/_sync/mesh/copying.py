@@ -20,7 +20,7 @@ from pgreplkit._sync.logical.publication import read_published
 from pgreplkit._sync.logical.rowcopy import has_rows, open_qualified, relay
 from pgreplkit._sync.logical.snapshot import table_copies
 from pgreplkit._sync.mesh.members import read_members
-from pgreplkit._sync.mesh.streams import functions_of, start_at
+from pgreplkit._sync.mesh.streams import start_at, stream_target
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import lift_limits
@@ -113,8 +113,7 @@ class MeshCopy:
                 self._empty(target, self._copies(donor._link))
 
     def _target(self, source: str) -> ApplyTarget:
-        name = applier_name(self._mesh, source, self._node)
-        return ApplyTarget.connect(self._site.servers[self._node], name, uses_origin=True)
+        return stream_target(self._site, self._mesh, source, self._node)
 
     def _state(self, target: ApplyTarget) -> str | None:
         records = target.link.all(self._operation, applying.READ_APPLIER, [target.name])
@@ -206,14 +205,13 @@ class MeshCopy:
         peers = without(members.present, self._node, self._donor)
         names = {applier_name(self._mesh, peer, self._donor): peer for peer in peers}
         records = Link(reader).all(self._operation, sql.POSITIONS, [[*names]])
-        functions = functions_of(target)
         for record in records:
             own = slot_name(self._mesh, names[record["name"]], self._node)
-            call = applying.ORIGIN_PROGRESS.format(functions)
+            call = applying.ORIGIN_PROGRESS.format(target.functions)
             reached = target.link.one(self._operation, call, [own])
             # The stream's slot may be later than the last change of a node that is idle.
             if LSN(str(reached["position"])) < record["position"]:
-                advance = sql.ADVANCE_ORIGIN.format(functions)
+                advance = sql.ADVANCE_ORIGIN.format(target.functions)
                 target.link.all(self._operation, advance, [own, str(record["position"])])
 
     def _copy_stamps(self, reader: Connection[object], target: ApplyTarget) -> None:
@@ -329,7 +327,7 @@ def _copy_stamped(
 
 def _stamp(target: ApplyTarget, at: datetime) -> None:
     """Let the open transaction count as committed at that time by the node of the origin."""
-    call = sql.XACT_STAMP.format(functions_of(target))
+    call = sql.XACT_STAMP.format(target.functions)
     target.link.all(target.operation, call, [at])
 
 

@@ -1,14 +1,25 @@
 # Generated from pgreplkit/_async/mesh/streams.py by `nox -s sync`. Do not edit.
-"""The start of a stream between two nodes of a mesh."""
+"""The target of a stream between two nodes of a mesh, and the start of the stream."""
 
 from __future__ import annotations
 
+from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.plans.mesh.layout import applier_name
 from pgreplkit.values.lsn import LSN
+
+
+def stream_target(site: Site, mesh: str, source: str, node: str) -> ApplyTarget:
+    """Open the session on a node to which a stream's changes are applied.
+
+    Raises: ConnectionFailed; InsufficientPrivilege.
+    """
+    name = applier_name(mesh, source, node)
+    return ApplyTarget.connect(site.servers[node], name, uses_origin=True)
 
 
 def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bool) -> None:
@@ -21,12 +32,6 @@ def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bo
     elif records[0]["state"] != "creating":
         return
     # The origin may be left from an earlier membership of another server.
-    advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+    advance = sql.ADVANCE_ORIGIN.format(target.functions)
     target.link.all(operation, advance, [target.origin, str(position)])
     target.set_state("streaming" if is_ready else "creating")
-
-
-def functions_of(target: ApplyTarget) -> str:
-    """Return the schema of the functions of origins that the session calls."""
-    is_superuser = target.connection.info.parameter_status("is_superuser") == "on"
-    return applying.functions(target.major, is_superuser=is_superuser)

@@ -1,5 +1,7 @@
 """The steps by which a mesh is created, joined and left, as data."""
 
+from collections.abc import Sequence
+
 import attrs
 
 from pgreplkit.plans.cluster.steps import Step, as_names
@@ -8,6 +10,10 @@ from pgreplkit.plans.mesh.layout import publication_name, slot_name
 
 def _as_found(names: object) -> tuple[str, ...] | None:
     return None if names is None else as_names(names)
+
+
+def _dropping(slots: Sequence[str]) -> str:
+    return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in slots)
 
 
 @attrs.frozen
@@ -169,7 +175,7 @@ class DropStreams(Step):
     @property
     def action(self) -> str:
         slots = [slot_name(self.mesh, source, self.node) for source in self.sources]
-        return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in slots)
+        return _dropping(slots)
 
 
 @attrs.frozen
@@ -186,8 +192,7 @@ class DropLost(Step):
 
     @property
     def action(self) -> str:
-        slot = slot_name(self.mesh, self.node, self.lost)
-        return f"SELECT pg_drop_replication_slot('{slot}')"
+        return _dropping([slot_name(self.mesh, self.node, self.lost)])
 
 
 @attrs.frozen
@@ -205,7 +210,7 @@ class DropOwnSlots(Step):
     @property
     def action(self) -> str:
         slots = [slot_name(self.mesh, self.node, target) for target in self.targets]
-        return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in slots)
+        return _dropping(slots)
 
 
 @attrs.frozen
