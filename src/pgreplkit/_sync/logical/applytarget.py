@@ -63,6 +63,8 @@ Group: TypeAlias = Sequence[RawTransaction[Row]] | LSN
 """Transactions that are applied as one; or a position up to which the WAL is flushed."""
 
 _TIME = struct.Struct(">q").pack
+_POSITION_FORMATS, _NAMED_FORMATS = (BINARY, BINARY), (BINARY, BINARY, TEXT)
+"""Those of a position with its commit time, and of both with the applier's name."""
 _STREAMING = "streaming"
 RELEASED_WITHIN = 3.0
 """Seconds for the session of an applier that was killed to notice it, and to end."""
@@ -131,9 +133,9 @@ class ApplyTarget(Closing):
         self.max_clock_skew: timedelta | None = None
         """The longest time to wait for the server's clock; None if it does not matter."""
         self.waits_for_clock = timedelta(0)
+        self._resume = "origin" if uses_origin else "table"
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
-        self._end_formats = [BINARY, BINARY, *([] if uses_origin else [TEXT])]
         self._ending = sql.ending(self.functions) if uses_origin else sql.MOVE_POSITION
         self._guard = ""
         """The condition of the last statement of a transaction."""
@@ -288,11 +290,10 @@ class ApplyTarget(Closing):
         )
 
     def _insist_on_resume(self, stored: str) -> None:
-        resume = "origin" if self.uses_origin else "table"
-        if stored != resume:
+        if stored != self._resume:
             raise ApplyError(
                 self.operation,
-                f"its position is kept by resume={stored!r}, not by {resume!r}",
+                f"its position is kept by resume={stored!r}, not by {self._resume!r}",
                 remedy=f"use resume={stored!r}",
             )
 
@@ -313,14 +314,13 @@ class ApplyTarget(Closing):
 
     def create(self, system_id: int) -> None:
         """Create the applier's origin, and note the applier: both or neither."""
-        resume = "origin" if self.uses_origin else "table"
         with translate_errors(self.operation, connection=self.connection):
             with self.link.in_transaction():
                 if self.uses_origin and self._find_origin() is None:
                     grant = self._execute("pg_replication_origin_create(text)")
                     create = sql.CREATE_ORIGIN.format(self.functions)
                     self._call(create, [self.origin], grant)
-                row = [self.name, str(system_id), resume]
+                row = [self.name, str(system_id), self._resume]
                 self.link.all(self.operation, sql.ADD_APPLIER, row)
 
     def note_flow(self, own: Direction) -> None:
@@ -407,21 +407,15 @@ class ApplyTarget(Closing):
         # Before the origin moves, which the server does not undo if the commit fails.
         if checks:
             self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
-        last = group[-1]
-        values: list[Octets] = [last.end_lsn.to_bytes(), _TIME(last.microseconds)]
-        if self.uses_origin and self.notes_position:
-            row, formats = [*values, self._name_bytes], (BINARY, BINARY, TEXT)
-            self.pipeline.send(_NOTED, sql.MOVE_POSITION, row, formats)
+        values = _position_of(group[-1])
+        named = [*values, self._name_bytes]
         if not self.uses_origin:
-            values.append(self._name_bytes)
-        self.pipeline.send(_END, self._ending, values, self._end_formats)
+            self.pipeline.send(_END, self._ending, named, _NAMED_FORMATS)
+        else:
+            if self.notes_position:
+                self.pipeline.send(_NOTED, sql.MOVE_POSITION, named, _NAMED_FORMATS)
+            self.pipeline.send(_END, self._ending, values, _POSITION_FORMATS)
         self.pipeline.commit(group, sum([one.size for one in group]))
-
-    @staticmethod
-    def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
-        """Return the position and the commit time of a transaction as parameters."""
-        at = _TIME(transaction.microseconds)
-        return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
 
     def begin(self, planner: Planner, transaction: RawTransaction[Row]) -> None:
         """Let the planner use the transaction's commit time for the changes that follow."""
@@ -534,12 +528,12 @@ class ApplyTarget(Closing):
         """Record the position in the open transaction, and commit it."""
         # The server moves an origin even if the transaction fails after that.
         self.execute(sql.CHECK_DEFERRED)
-        values, formats = self.position_of(transaction)
+        values = _position_of(transaction)
         if self.notes_position:
-            row, how = [*values, self._name_bytes], [*formats, TEXT]
-            self.execute(sql.MOVE_POSITION, row, how)
+            self.execute(sql.MOVE_POSITION, [*values, self._name_bytes], _NAMED_FORMATS)
         if self.uses_origin:
-            self.execute(sql.ending(self.functions, self._origin_id), values, formats)
+            ending = sql.ending(self.functions, self._origin_id)
+            self.execute(ending, values, _POSITION_FORMATS)
         self.execute("COMMIT")
 
     def name_origin(self, lsn: LSN, time: datetime) -> None:
@@ -550,3 +544,8 @@ class ApplyTarget(Closing):
     def close(self) -> None:
         """Close the connection; unfinished transactions are rolled back."""
         end_session(self.connection)
+
+
+def _position_of(transaction: RawTransaction[Row]) -> list[Octets]:
+    """Return the position and the commit time of a transaction as parameters."""
+    return [transaction.end_lsn.to_bytes(), _TIME(transaction.microseconds)]
