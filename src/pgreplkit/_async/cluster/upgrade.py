@@ -197,6 +197,15 @@ class AsyncUpgrade:
     async def _state(self) -> tuple[UpgradeStatus, WrongServers | None]:
         return await read_state(self._old, self._new, self._names, interrupted=self._interrupted())
 
+    async def _status_to_move(self) -> UpgradeStatus | list[Finding]:
+        """Return the status; or the findings with which nothing else can be checked."""
+        old, new = self._sides
+        # Without rights the phase cannot be read.
+        if lacking := await read_lacking_rights(old=old, new=new):
+            return lacking
+        status, wrong = await self._state()
+        return status if wrong is None else [servers_finding(wrong)]
+
     async def compare(
         self, tables: Iterable[AnyTable] | None = None
     ) -> AsyncIterator[CompareProgress]:
@@ -444,12 +453,10 @@ class _GateChecks:
     """Filled with the files of the tables, for the steps."""
 
     async def findings(self) -> list[Finding]:
-        old, new = self.upgrade._sides
-        if lacking := await read_lacking_rights(old=old, new=new):
-            return lacking
-        (status, wrong), names = await self.upgrade._state(), self.upgrade._names
-        if wrong is not None:
-            return [servers_finding(wrong)]
+        status = await self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         groups = await published_groups(old, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(await read_files(old, new, groups))
@@ -473,13 +480,11 @@ class _RollbackChecks:
     """Filled with the files of the tables, for the steps."""
 
     async def findings(self) -> list[Finding]:
+        status = await self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         # After a cutover the new server is the publisher of the way back.
-        old, new = self.upgrade._sides
-        if lacking := await read_lacking_rights(old=old, new=new):
-            return lacking
-        (status, wrong), names = await self.upgrade._state(), self.upgrade._names
-        if wrong is not None:
-            return [servers_finding(wrong)]
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(await read_files(new, old, returned))
@@ -518,8 +523,7 @@ class _FinishChecks:
     """The phase then."""
 
     async def findings(self) -> list[Finding]:
-        old, new = self.upgrade._sides
-        names = self.upgrade._names
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         status, wrong = await self.upgrade._state()
         if wrong is not None:
             return [servers_finding(wrong)]

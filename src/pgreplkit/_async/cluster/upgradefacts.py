@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 from psycopg import Rollback
@@ -18,7 +18,6 @@ from pgreplkit._async.logical.fence import (
     read_blockers,
     read_fence,
     read_fence_function,
-    read_fences,
 )
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
@@ -279,7 +278,7 @@ async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -
     operation = "read the schemas"
     if not (await link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
         return []
-    is_fence = names.fence in {fence.name for fence in await read_fences(link)}
+    is_fence = await read_fence(link, names.fence) is not None
     return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
 
 
@@ -366,12 +365,10 @@ async def read_state(
     forward = await _statuses(new, old, names, back=False)
     back = await _statuses(old, new, names, back=True)
     fences = [await read_fence(one._link, names.fence) for one in (old, new)]
+    standing = [None if fence is None or fence.is_lifted else fence for fence in fences]
     # Someone may have disabled triggers: that is a problem of the phase, and not another one.
-    fenced = [fence is not None and not fence.is_lifted for fence in fences]
-    disabled = [
-        {*fence.disabled} if fence is not None and not fence.is_lifted else set[TableName]()
-        for fence in fences
-    ]
+    fenced = [fence is not None for fence in standing]
+    disabled = [{*fence.disabled} if fence else set[TableName]() for fence in standing]
     here, there = [
         await _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -603,19 +600,22 @@ async def compared_groups(
 
 async def published_groups(old: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the upgrade's publications on the old server."""
-    publications = {one.name: one for one in await old.publications()}
-    return {
-        name: tuple(str(one.table) for one in await publications[name].tables())
-        for name in names.forward_in(publications)
-    }
+    return await _groups_of(old, names.forward_in)
 
 
 async def returned_groups(new: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the publications of the way back, on the new server."""
-    publications = {one.name: one for one in await new.publications()}
+    return await _groups_of(new, names.back_in)
+
+
+async def _groups_of(
+    server: AsyncPrimary, own_in: Callable[[Iterable[str]], list[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the tables of publications; ``own_in`` returns the upgrade's names among others."""
+    publications = {one.name: one for one in await server.publications()}
     return {
         name: tuple(str(one.table) for one in await publications[name].tables())
-        for name in names.back_in(publications)
+        for name in own_in(publications)
     }
 
 

@@ -198,6 +198,15 @@ class Upgrade:
     def _state(self) -> tuple[UpgradeStatus, WrongServers | None]:
         return read_state(self._old, self._new, self._names, interrupted=self._interrupted())
 
+    def _status_to_move(self) -> UpgradeStatus | list[Finding]:
+        """Return the status; or the findings with which nothing else can be checked."""
+        old, new = self._sides
+        # Without rights the phase cannot be read.
+        if lacking := read_lacking_rights(old=old, new=new):
+            return lacking
+        status, wrong = self._state()
+        return status if wrong is None else [servers_finding(wrong)]
+
     def compare(self, tables: Iterable[AnyTable] | None = None) -> Iterator[CompareProgress]:
         """Compare the rows of tables, while clients write; see ``compare``.
 
@@ -441,12 +450,10 @@ class _GateChecks:
     """Filled with the files of the tables, for the steps."""
 
     def findings(self) -> list[Finding]:
-        old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
-        (status, wrong), names = self.upgrade._state(), self.upgrade._names
-        if wrong is not None:
-            return [servers_finding(wrong)]
+        status = self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         groups = published_groups(old, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(read_files(old, new, groups))
@@ -470,13 +477,11 @@ class _RollbackChecks:
     """Filled with the files of the tables, for the steps."""
 
     def findings(self) -> list[Finding]:
+        status = self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         # After a cutover the new server is the publisher of the way back.
-        old, new = self.upgrade._sides
-        if lacking := read_lacking_rights(old=old, new=new):
-            return lacking
-        (status, wrong), names = self.upgrade._state(), self.upgrade._names
-        if wrong is not None:
-            return [servers_finding(wrong)]
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         forward, returned = published_groups(old, names), returned_groups(new, names)
         # Before the rows are compared: later changes of them are found when no one can write.
         self.files.update(read_files(new, old, returned))
@@ -515,8 +520,7 @@ class _FinishChecks:
     """The phase then."""
 
     def findings(self) -> list[Finding]:
-        old, new = self.upgrade._sides
-        names = self.upgrade._names
+        (old, new), names = self.upgrade._sides, self.upgrade._names
         status, wrong = self.upgrade._state()
         if wrong is not None:
             return [servers_finding(wrong)]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 from psycopg import Rollback
@@ -19,7 +19,6 @@ from pgreplkit._sync.logical.fence import (
     read_blockers,
     read_fence,
     read_fence_function,
-    read_fences,
 )
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
@@ -276,7 +275,7 @@ def _fence_schemas(link: Link, names: Names, *, may_be_fence: bool) -> list[str]
     operation = "read the schemas"
     if not (link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
         return []
-    is_fence = names.fence in {fence.name for fence in read_fences(link)}
+    is_fence = read_fence(link, names.fence) is not None
     return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
 
 
@@ -361,12 +360,10 @@ def read_state(
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
     fences = [read_fence(one._link, names.fence) for one in (old, new)]
+    standing = [None if fence is None or fence.is_lifted else fence for fence in fences]
     # Someone may have disabled triggers: that is a problem of the phase, and not another one.
-    fenced = [fence is not None and not fence.is_lifted for fence in fences]
-    disabled = [
-        {*fence.disabled} if fence is not None and not fence.is_lifted else set[TableName]()
-        for fence in fences
-    ]
+    fenced = [fence is not None for fence in standing]
+    disabled = [{*fence.disabled} if fence else set[TableName]() for fence in standing]
     here, there = [
         _read_named(server, has_fence=fence is not None)
         for server, fence in zip((old, new), fences, strict=True)
@@ -594,19 +591,22 @@ def compared_groups(
 
 def published_groups(old: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the upgrade's publications on the old server."""
-    publications = {one.name: one for one in old.publications()}
-    return {
-        name: tuple(str(one.table) for one in publications[name].tables())
-        for name in names.forward_in(publications)
-    }
+    return _groups_of(old, names.forward_in)
 
 
 def returned_groups(new: Primary, names: Names) -> dict[str, tuple[str, ...]]:
     """Return the tables of the publications of the way back, on the new server."""
-    publications = {one.name: one for one in new.publications()}
+    return _groups_of(new, names.back_in)
+
+
+def _groups_of(
+    server: Primary, own_in: Callable[[Iterable[str]], list[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the tables of publications; ``own_in`` returns the upgrade's names among others."""
+    publications = {one.name: one for one in server.publications()}
     return {
         name: tuple(str(one.table) for one in publications[name].tables())
-        for name in names.back_in(publications)
+        for name in own_in(publications)
     }
 
 
