@@ -104,6 +104,8 @@ class AsyncUpgrade:
 
     ``replication`` has the connection strings with which the servers reach each other: "old" is the
     one that the new server uses. By default they are those of the two connections.
+
+    Needs: on both servers a superuser, or the rights that ``check`` lists.
     """
 
     def __init__(
@@ -276,6 +278,8 @@ class AsyncUpgrade:
 
         The checks refuse to start while a table is copied, if the new server does not catch up
         within six seconds, or if the schema has changed since the preparation.
+
+        Raises: TypeError if ``redirect`` cannot be called with one argument; ConnectionFailed.
         """
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
@@ -290,6 +294,8 @@ class AsyncUpgrade:
 
         ``redirect("old")`` moves the clients. Afterwards the new server follows the old one again,
         without a new copy, so that another cutover is possible.
+
+        Raises: as ``plan_cutover``.
         """
         groups = await published_groups(self._old, self._names)
         back = await returned_groups(self._new, self._names)

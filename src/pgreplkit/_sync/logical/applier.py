@@ -357,14 +357,17 @@ class Applier(Closing):
     def conflicts(self, *, since: datetime | None = None) -> Rows[ApplyConflict]:
         """Return the recorded conflicts, oldest first.
 
-        Raises: TypeError if ``since`` has no time zone.
+        Raises: TypeError if ``since`` has no time zone; ConnectionFailed.
         """
         since = checked_moment(since, "since")
         records = self._asked(sql.CONFLICTS, [self.name, since])
         return Rows(ApplyConflict(**record) for record in records)
 
     def parked(self) -> Rows[ParkedTransaction]:
-        """Return the transactions that were put aside, oldest first."""
+        """Return the transactions that were put aside, oldest first.
+
+        Raises: ConnectionFailed.
+        """
         records = self._asked(sql.PARKED, [self.name])
         return Rows(ParkedTransaction(**record) for record in records)
 
