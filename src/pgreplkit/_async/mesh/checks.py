@@ -33,7 +33,8 @@ from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
 from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.mesh import facts as sql
+from pgreplkit.catalog.mesh.members import OWNS_TABLES
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import (
@@ -71,7 +72,7 @@ async def read_node(
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
     rights = await read_mesh_rights(link, _OPERATION)
     there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
+    owns = await link.one(_OPERATION, OWNS_TABLES, [rights.role, *asked])
     is_published = await has_publication(link, mesh)
     return MeshNodeFacts(
         name=name,

@@ -26,7 +26,8 @@ from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.logical.tombstones import key_json
-from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.mesh import copying as sql
+from pgreplkit.catalog.mesh.members import ADVANCE_ORIGIN, HORIZON, LOWER_HORIZON
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import FEATURE_NOT_SUPPORTED, translate_errors
@@ -79,7 +80,7 @@ class AsyncMeshCopy:
             # Before the slot: its changes are committed later than this time.
             clock = await donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
-            await target.link.all(self._operation, sql.LOWER_HORIZON, row)
+            await target.link.all(self._operation, LOWER_HORIZON, row)
             database = donor.connection.info.dbname
             async with await AsyncReplicationConnection.connect(
                 self._site.servers[self._donor], database=database
@@ -174,7 +175,7 @@ class AsyncMeshCopy:
         target: AsyncApplyTarget,
         copies: Sequence[TableCopy],
     ) -> None:
-        record = await target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
+        record = await target.link.one(self._operation, HORIZON, [self._mesh, self._node])
         horizon = record["horizon"] - _MARGIN
         await self._begin_where_rows_end(reader, target)
         # The copy counts as changes of the donor, which this node does not send on to others.
@@ -214,7 +215,7 @@ class AsyncMeshCopy:
             reached = await target.link.one(self._operation, call, [own])
             # The stream's slot may be later than the last change of a node that is idle.
             if LSN(str(reached["position"])) < record["position"]:
-                advance = sql.ADVANCE_ORIGIN.format(target.functions)
+                advance = ADVANCE_ORIGIN.format(target.functions)
                 await target.link.all(self._operation, advance, [own, str(record["position"])])
 
     async def _copy_stamps(self, reader: AsyncConnection[object], target: AsyncApplyTarget) -> None:

@@ -34,7 +34,8 @@ from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
 from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.mesh import facts as sql
+from pgreplkit.catalog.mesh.members import OWNS_TABLES
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import (
@@ -72,7 +73,7 @@ def read_node(
     traits = link.all(_OPERATION, sql.TRAITS, asked)
     rights = read_mesh_rights(link, _OPERATION)
     there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
+    owns = link.one(_OPERATION, OWNS_TABLES, [rights.role, *asked])
     is_published = has_publication(link, mesh)
     return MeshNodeFacts(
         name=name,

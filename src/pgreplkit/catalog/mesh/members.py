@@ -1,7 +1,6 @@
 """The table in which each node of a mesh stores all members, and the triggers of a mesh."""
 
-from pgreplkit.catalog.logical.applytables import ASKED, PARTITIONS
-from pgreplkit.catalog.logical.replicaidentity import NOT_FULL
+from pgreplkit.catalog.logical.applytables import ASKED
 
 CREATE_MEMBERS = """
     CREATE TABLE IF NOT EXISTS pgreplkit.mesh_node (
@@ -133,102 +132,12 @@ SLOT_POSITION = """
 """
 """A logical slot sends everything that is committed after this position."""
 
-# The rows of the donor, and where they are put; {} stand for columns, tables and times.
-XACT_STAMP = "SELECT {}.pg_replication_origin_xact_setup('0/0', %s)"
-"""Without a position: where the stream starts was stored before."""
-OLD_ROWS = """
-    SELECT {} FROM {}{} AS t WHERE coalesce(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= {}, true)
-"""
-YOUNG_ROWS = """
-    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), ROW({}) FROM {}{} AS t
-    WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
-"""
-YOUNG_TOMBSTONES = """
-    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), nspname, relname, key, is_late
-    FROM pgreplkit.tombstone AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
-"""
-ANY_ORIGIN = "true"
-_ORIGIN = """(
-    SELECT o.roname FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS x
-    LEFT JOIN pg_catalog.pg_replication_origin AS o ON o.roident = x.roident
-)"""
-IS_OF_ORIGIN = _ORIGIN + " = {}"
-IS_OF_NO_ORIGIN = f"coalesce({_ORIGIN} <> ALL ({{}}), true)"
-CREATE_ROW_TYPE = "CREATE TEMP TABLE pgreplkit_row AS SELECT {} FROM {} WITH NO DATA"
-STAGE_ROWS = """
-    CREATE TEMP TABLE pgreplkit_young
-        (pgreplkit_at timestamptz, pgreplkit_row pg_temp.pgreplkit_row)
-"""
-"""One column for the whole row: a table has at most 1600 columns, so that no other may be added."""
-STAGE_TOMBSTONES = """
-    CREATE TEMP TABLE pgreplkit_young
-        (pgreplkit_at timestamptz, schema text, name text, key jsonb, is_late boolean)
-"""
-COPY_STAGED = "COPY pg_temp.pgreplkit_young FROM STDIN"
-STAGED_TIMES = "SELECT DISTINCT pgreplkit_at AS at FROM pg_temp.pgreplkit_young ORDER BY 1"
-TAKE_ROWS = """
-    INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE
-    SELECT (pgreplkit_row).* FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = {}
-"""
-TAKE_TOMBSTONES = """
-    INSERT INTO pgreplkit.tombstone (relation, key, is_late)
-    SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
-        to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
-    WHERE pgreplkit_at = {} AND relation IS NOT NULL
-    ON CONFLICT DO NOTHING
-"""
-POSITIONS = """
-    SELECT name, position FROM pgreplkit.progress WHERE position > '0/0' AND name = ANY (%s)
-"""
-"""The positions that belong to the rows of the same snapshot, with delta columns."""
-STAMPED_TABLES = """
-    SELECT nspname AS schema, relname AS name FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid IN (SELECT relation FROM pgreplkit.stamp)
-"""
-STAMPS = """
-    SELECT s.key, s.at, s.rank FROM pgreplkit.stamp AS s JOIN {}{} AS t
-        ON s.relation = {}::regclass AND s.key = {} AND s.xid = t.xmin
-"""
-STAGE_STAMPS = "CREATE TEMP TABLE pgreplkit_young (key jsonb, at timestamptz, rank int)"
-TAKE_STAMPS = """
-    INSERT INTO pgreplkit.stamp (relation, key, xid, at, rank)
-    SELECT {}::regclass, s.key, t.xmin, s.at, s.rank
-    FROM pg_temp.pgreplkit_young AS s JOIN {}{} AS t ON s.key = {}
-    ON CONFLICT (relation, key) DO UPDATE
-        SET xid = EXCLUDED.xid, at = EXCLUDED.at, rank = EXCLUDED.rank
-"""
-INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
-DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
-DROP_ROW_TYPE = "DROP TABLE pg_temp.pgreplkit_row"
-REMOVE_TOMBSTONES = (
-    "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
-)
-
 TABLES = """
     SELECT n.nspname AS schema, c.relname AS name
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY (%s) AND c.relpersistence = 'p' AND NOT c.relispartition
         AND c.relkind IN ('r', 'p')
 """
-NODE = """
-    SELECT system_identifier::text AS system_id,
-        pg_catalog.pg_postmaster_start_time() AS started_at, current_database() AS database,
-        pg_is_in_recovery() AS in_recovery,
-        current_setting('server_encoding') AS encoding, clock_timestamp() AS clock,
-        (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,
-        (SELECT count(*) FROM pg_catalog.pg_stat_replication) AS senders,
-        (SELECT count(*) FROM pg_catalog.pg_replication_origin) AS origins
-    FROM pg_catalog.pg_control_system()
-"""
-FOREIGN_SLOTS = """
-    SELECT slot_name AS name FROM pg_catalog.pg_replication_slots
-    WHERE slot_name = ANY (%s::text[]) AND database IS DISTINCT FROM current_database()
-    ORDER BY 1
-"""
-"""Slots have a database, but their names are those of the whole server, as origins are."""
 OWN_SLOTS = """
     SELECT slot_name::text AS name, active FROM pg_catalog.pg_replication_slots
     WHERE slot_name = ANY (%s::text[]) AND database = current_database()
@@ -238,27 +147,3 @@ CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
 """
-TRAITS = f"""
-    SELECT n.nspname AS schema, c.relname AS name,
-        {NOT_FULL},
-        EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0
-            AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
-        ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
-            WHERE attrelid = c.oid AND NOT attisdropped
-            AND to_jsonb(pg_attribute)->>'attgenerated' = 'v') AS virtual,
-        EXISTS (SELECT FROM pg_catalog.pg_constraint
-            WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys,
-        ARRAY(WITH RECURSIVE child (oid) AS (
-            SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r'
-            UNION SELECT inhrelid FROM child JOIN pg_catalog.pg_inherits ON inhparent = child.oid
-        ) SELECT ARRAY[pn.nspname, p.relname]::text[]
-            FROM child JOIN pg_catalog.pg_class AS p ON p.oid = child.oid
-            JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
-            ORDER BY 1) AS children,
-        ARRAY(SELECT DISTINCT tgname::text FROM pg_catalog.pg_trigger
-            WHERE NOT tgisinternal AND tgenabled IN ('A', 'R')
-                AND (tgrelid = c.oid OR tgrelid IN (SELECT oid FROM ({PARTITIONS}) AS part))
-            ORDER BY 1) AS firing
-    {ASKED}
-"""
-"""A large value that an update did not change is sent with the full replica identity only."""
