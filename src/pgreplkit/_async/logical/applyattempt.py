@@ -21,7 +21,7 @@ from pgreplkit._async.logical.applyloops import (
     read_opposing,
 )
 from pgreplkit._async.logical.applyopening import opened
-from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
+from pgreplkit._async.logical.applyrun import AsyncApplyRun
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
@@ -46,6 +46,7 @@ from pgreplkit.apply.goal import ApplyGoal, applied
 from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Dump, insist_on_named
+from pgreplkit.apply.tally import ApplyTally
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.catalog.server.slot import END_PROCESS
@@ -111,7 +112,7 @@ class AsyncApplyAttempt:
         publisher: str,
         subscriber: str,
         settings: ApplySettings,
-        tally: Tally,
+        tally: ApplyTally,
         goal: ApplyGoal,
         last: LastSessions,
         *,
@@ -309,7 +310,7 @@ class AsyncApplyAttempt:
             # A node that joins must get each difference once: it begins at a position that belongs
             # to the copied rows.
             target.notes_position = bool(settings.deltas)
-            self._tally.clocked = target
+            self._tally.waits_for_clock = lambda: target.waits_for_clock
 
     def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings

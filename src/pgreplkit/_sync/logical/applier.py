@@ -15,7 +15,6 @@ from psycopg.rows import DictRow
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.applyattempt import ApplyAttempt, LastSessions, published_tables
 from pgreplkit._sync.logical.applychecks import check_apply, insist_on_role, setup_statements
-from pgreplkit._sync.logical.applyrun import Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applytarget import ApplyTarget
@@ -30,6 +29,7 @@ from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable
 from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
+from pgreplkit.apply.tally import ApplyTally
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import complete
@@ -143,7 +143,7 @@ class Applier(Closing):
             reconnect=reconnect,
         )
         self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
-        self._tally = Tally()
+        self._tally = ApplyTally()
         self._last = LastSessions()
         self._is_running = False
         self._stopping_since: float | None = None
@@ -183,8 +183,7 @@ class Applier(Closing):
 
         It is 0 if no change waits for the clock, and except with LastUpdateWins.
         """
-        clocked = self._tally.clocked
-        return timedelta(0) if clocked is None else clocked.waits_for_clock
+        return self._tally.waits_for_clock()
 
     @property
     def _has_streamed(self) -> bool:
@@ -220,12 +219,12 @@ class Applier(Closing):
                 self._settings.operation, "it runs already", remedy="call stop() first"
             )
         self._is_running = True
-        before = self._report()
+        before = self._tally.copy()
         try:
             self._run(goal)
         finally:
             self._is_running, self._stopping_since = False, None
-        return self._report(before)
+        return self._tally.report(before)
 
     def stop(self) -> None:
         """Let ``run`` end after the current transaction; may be called from a signal handler.
@@ -241,27 +240,6 @@ class Applier(Closing):
         # Without a run there is nothing to end, and a later run must not end at once.
         if self._is_running:
             self.stop()
-
-    def _report(self, before: ApplyReport | None = None) -> ApplyReport:
-        tally = self._tally
-        conflicts = dict(tally.conflicts)
-        if before is not None:
-            # Only what this run has met: the counts of the object continue.
-            conflicts = {
-                kind: number - before.conflicts.get(kind, 0)
-                for kind, number in conflicts.items()
-                if number > before.conflicts.get(kind, 0)
-            }
-        return ApplyReport(
-            transactions=tally.transactions - (before.transactions if before else 0),
-            changes=tally.changes - (before.changes if before else 0),
-            conflicts=conflicts,
-            parked=tally.parked - (before.parked if before else 0),
-            skipped=tally.skipped - (before.skipped if before else 0),
-            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
-            position=self._tally.position,
-            lag=tally.lag,
-        )
 
     def _run(self, goal: ApplyGoal) -> None:
         is_text = False

@@ -22,7 +22,7 @@ from pgreplkit._sync.logical.applyloops import (
     read_opposing,
 )
 from pgreplkit._sync.logical.applyopening import opened
-from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
+from pgreplkit._sync.logical.applyrun import ApplyRun
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
@@ -47,6 +47,7 @@ from pgreplkit.apply.goal import ApplyGoal, applied
 from pgreplkit.apply.planner import Planner, is_portable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Dump, insist_on_named
+from pgreplkit.apply.tally import ApplyTally
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.identity import RunningDatabase
 from pgreplkit.catalog.server.slot import END_PROCESS
@@ -112,7 +113,7 @@ class ApplyAttempt:
         publisher: str,
         subscriber: str,
         settings: ApplySettings,
-        tally: Tally,
+        tally: ApplyTally,
         goal: ApplyGoal,
         last: LastSessions,
         *,
@@ -308,7 +309,7 @@ class ApplyAttempt:
             # A node that joins must get each difference once: it begins at a position that belongs
             # to the copied rows.
             target.notes_position = bool(settings.deltas)
-            self._tally.clocked = target
+            self._tally.waits_for_clock = lambda: target.waits_for_clock
 
     def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
         settings = self._settings

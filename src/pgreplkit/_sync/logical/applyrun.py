@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 from psycopg import Error as PsycopgError
 
@@ -30,10 +29,10 @@ from pgreplkit.apply.planner import NotPortable, Planner, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
+from pgreplkit.apply.tally import ApplyTally
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.errors.apply import is_of_a_change
-from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 from pgreplkit.values.lsn import LSN
@@ -69,32 +68,6 @@ _GRANT = (
 _log = logging.getLogger("pgreplkit.apply")
 
 
-class Tally:
-    """The work of an applier, counted."""
-
-    def __init__(self) -> None:
-        self.transactions = 0
-        self.changes = 0
-        self.parked = 0
-        self.skipped = 0
-        self.copied_rows = 0
-        self.position = LSN.INVALID
-        """The end of the last transaction that was flushed."""
-        self.conflicts: Counter[ConflictKind] = Counter()
-        self.last: tuple[RawTransaction[Row], float] | None = None
-        """The last transaction that was applied, and the time of that."""
-        self.clocked: ApplyTarget | None = None
-        """The session that waits for the subscriber's clock, if the policy needs it."""
-
-    @property
-    def lag(self) -> timedelta | None:
-        """The age of the last applied commit when it was applied."""
-        if self.last is None:
-            return None
-        transaction, at = self.last
-        return max(datetime.fromtimestamp(at, UTC) - transaction.commit_time, timedelta(0))
-
-
 class ApplyRun:
     """One stream, applied in one session of the subscriber."""
 
@@ -105,7 +78,7 @@ class ApplyRun:
         shapes: TargetShapes,
         planner: Planner,
         settings: ApplySettings,
-        tally: Tally,
+        tally: ApplyTally,
         position: LSN,
         copied: Mapping[TableName, LSN],
         goal: ApplyGoal,
