@@ -867,7 +867,8 @@ def test_an_origin_is_free_a_moment_after_its_session_has_ended(
     with psycopg.connect(two.subscriber.conninfo, autocommit=True) as ending:
         ending.execute("SELECT pg_replication_origin_session_setup(%s)", [origin])
         with monkeypatch.context() as within:
-            within.setattr("pgreplkit._sync.logical.applytarget.RELEASED_WITHIN", 0.0)
+            for module in ("applyorigin", "applytarget"):
+                within.setattr(f"pgreplkit._sync.logical.{module}.RELEASED_WITHIN", 0.0)
             for act in (lambda: one.run(timeout=5), one.drop):
                 with pytest.raises(ApplierActive, match="another session has it"):
                     act()
@@ -1310,6 +1311,25 @@ def test_each_right_that_is_taken_away_is_found(two: Pair, mover: str) -> None:
                 database.run(statement)
     assert number >= 16
     assert one.check().is_ready
+
+
+@pytest.mark.pg(">=16")  # before, a rollback moves no origin, which needs no sequences
+@pytest.mark.matrix
+def test_a_role_that_may_create_nothing_in_the_schema_is_told_so(two: Pair, mover: str) -> None:
+    setup = applier(two).setup_sql(mover)
+    two.publisher.run(*setup.publisher)
+    two.subscriber.run(*setup.subscriber)
+    one = Applier(
+        two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    one.drop()
+    two.subscriber.run(
+        "ALTER SCHEMA pgreplkit OWNER TO CURRENT_USER",
+        f"GRANT USAGE ON SCHEMA pgreplkit TO {mover}",
+    )
+    with pytest.raises(InsufficientPrivilege, match="CREATE ON SCHEMA pgreplkit"):
+        one.run(timeout=5)
 
 
 @pytest.mark.matrix

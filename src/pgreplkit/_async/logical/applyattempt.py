@@ -21,15 +21,12 @@ from pgreplkit._async.logical.applyloops import (
     read_opposing,
 )
 from pgreplkit._async.logical.applyopening import opened
+from pgreplkit._async.logical.applyorigin import RELEASED_WITHIN
 from pgreplkit._async.logical.applyrun import AsyncApplyRun
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applysource import AsyncApplySource
 from pgreplkit._async.logical.applystream import AsyncQualifiedPgoutput, AsyncRawStream
-from pgreplkit._async.logical.applytarget import (
-    RELEASED_WITHIN,
-    ApplierState,
-    AsyncApplyTarget,
-)
+from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.logical.tombstones import (
     ensure_functions,

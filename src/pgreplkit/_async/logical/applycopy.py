@@ -92,8 +92,8 @@ class AsyncApplyCopy:
         settings, target = self._settings, self._target
         self._mark = None if state is None else state.slot
         await self._insist_on_slot(state)
-        if state is None:
-            await target.insist_on_new_origin()
+        if state is None and target.uses_origin:
+            await target.origin.insist_on_none()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else await target.read_copied()

@@ -264,7 +264,7 @@ class AsyncApplyRun:
         if self._settings.takes_own_only:
             return False
         # The publisher got it from this subscriber: applying it would send it round again.
-        if origin == self._target.origin and self._target.origin_returns:
+        if origin == self._target.origin.name and self._target.origin_returns:
             raise OriginLoop(self._target.operation, origin)
         return True
 

@@ -14,11 +14,11 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
-from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.logical.applyorigin import RELEASED_WITHIN, AsyncApplyOrigin, call_wrapped
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.cutoff import end_session
@@ -30,27 +30,15 @@ from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
-from pgreplkit.driver.failures import (
-    OBJECT_IN_USE,
-    UNDEFINED_FUNCTION,
-    UNDEFINED_SCHEMA,
-    translate_errors,
-)
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import Watch, watched, watched_at_times
-from pgreplkit.errors import (
-    AlreadyExists,
-    ApplierActive,
-    ApplyError,
-    ClockSkewTooLarge,
-    ServerError,
-)
+from pgreplkit.errors import ApplierActive, ApplyError, ClockSkewTooLarge
 from pgreplkit.plans.logical.applyloops import Direction, flow_names
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
@@ -65,8 +53,6 @@ _TIME = struct.Struct(">q").pack
 _POSITION_FORMATS, _NAMED_FORMATS = (BINARY, BINARY), (BINARY, BINARY, TEXT)
 """Those of a position with its commit time, and of both with the applier's name."""
 _STREAMING = "streaming"
-RELEASED_WITHIN = 3.0
-"""Seconds for the session of an applier that was killed to notice it, and to end."""
 _CREATED_WITHIN = 60.0
 """Seconds for the lock of the schema: another applier that creates the tables needs less."""
 _CLOCK_EVERY = 0.1
@@ -119,15 +105,13 @@ class AsyncApplyTarget(AsyncClosing):
     ) -> None:
         self.connection = connection
         self.name, self.uses_origin = name, uses_origin
-        self.origin: str = sql.PREFIX + name
         self.origin_returns = True
         """Whether the publisher's origin of the same name has this subscriber's changes."""
         self.link = AsyncLink(connection, hides_values=True)
         info = connection.info
         is_superuser = info.parameter_status("is_superuser") == "on"
         self.major: int = self.link.version.major
-        self.functions: str = sql.functions(self.major, is_superuser=is_superuser)
-        """The schema of the functions of origins that the session calls."""
+        self.origin = AsyncApplyOrigin(self.link, name, self.operation)
         self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
         self.pipeline: AsyncPipeline[Group] = AsyncPipeline(connection)
         self._name_bytes = name.encode()
@@ -137,12 +121,12 @@ class AsyncApplyTarget(AsyncClosing):
         self._resume = "origin" if uses_origin else "table"
         self.notes_position = not uses_origin
         """Whether the position is in a table, where a snapshot sees it with the rows."""
-        self._ending = sql.ending(self.functions) if uses_origin else sql.MOVE_POSITION
+        self._ending = sql.ending(self.origin.functions) if uses_origin else sql.MOVE_POSITION
         self._guard = ""
         """The condition of the last statement of a transaction."""
         self._origin_id: int | None = None
         """The number of the origin, where its position can be that of a rolled back transaction."""
-        self._flush = sql.FLUSH.format(self.functions) if uses_origin else sql.FLUSH_TABLE
+        self._flush = sql.FLUSH.format(self.origin.functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
     async def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> AsyncApplyTarget:
@@ -184,27 +168,7 @@ class AsyncApplyTarget(AsyncClosing):
             grant = "SET ON PARAMETER session_replication_role"
             if is_wrapped:
                 grant = f"EXECUTE ON FUNCTION {sql.SCHEMA}.use_replica_role()"
-            await self._call(self._replica_role, [], grant)
-
-    def _execute(self, function: str) -> str:
-        return f"EXECUTE ON FUNCTION {self.functions}.{function}"
-
-    async def _call(self, statement: str, params: Sequence[object], grant: str) -> list[DictRow]:
-        """Execute a statement that calls a function which may be a wrapper.
-
-        Raises: ApplyError if the wrapper does not exist.
-        """
-        try:
-            return await self.link.all(self.operation, statement, params, grant=grant)
-        except ServerError as error:
-            if error.sqlstate not in (UNDEFINED_FUNCTION, UNDEFINED_SCHEMA):
-                raise
-            raise ApplyError(
-                self.operation,
-                error.found,
-                error.sqlstate,
-                remedy="an administrator has to run what setup_sql() returns for the role",
-            ) from error
+            await call_wrapped(self.link, operation, self._replica_role, [], grant)
 
     async def lock(self, *, last: int | None = None) -> None:
         """Take the applier's name, so that no other session applies the same changes.
@@ -250,45 +214,22 @@ class AsyncApplyTarget(AsyncClosing):
         position, is_end = LSN(str(record["position"])), True
         self._insist_on_resume(record["resume"])
         if self.uses_origin:
-            origin = await self._find_origin()
+            origin = await self.origin.find()
             if origin is not None:
-                position = await self._origin_position()
-                if await self._was_rolled_back(origin, position):
+                position = await self.origin.position()
+                if await self.origin.was_rolled_back(origin, position):
                     # The transaction that ends there is applied again; those before it are not.
                     position, is_end = position - 1, False
             elif record["state"] == _STREAMING:
                 raise ApplyError(
                     self.operation,
-                    f"its replication origin {self.origin!r} does not exist, as after a restore of"
-                    " the subscriber: its position is unknown",
+                    f"its replication origin {self.origin.name!r} does not exist, as after a"
+                    " restore of the subscriber: its position is unknown",
                     remedy="drop() the applier, and copy the tables again",
                 )
         restart, confirmed = record["slot_restart_lsn"], record["slot_confirmed_lsn"]
         slot = None if confirmed is None else SlotMark.of(restart, confirmed)
         return ApplierState(record["state"], record["system_id"], position, slot, is_end)
-
-    async def _origin_position(self) -> LSN:
-        call = sql.ORIGIN_PROGRESS.format(self.functions)
-        grant = self._execute("pg_replication_origin_progress(text, boolean)")
-        [progress] = await self._call(call, [self.origin], grant)
-        return LSN(str(progress["position"]))
-
-    async def insist_on_new_origin(self) -> None:
-        """Refuse an origin without an applier: changes before its position would be lost.
-
-        The applier of another database may use it, and move it later: origins have no database.
-
-        Raises: AlreadyExists.
-        """
-        if not self.uses_origin or await self._find_origin() is None:
-            return
-        position = await self._origin_position()
-        raise AlreadyExists(
-            self.operation,
-            f"the subscriber has a replication origin {self.origin!r} at {position}, but this"
-            f" database has no applier {self.name!r}",
-            remedy="choose another name, or drop the origin unless another database uses it",
-        )
 
     def _insist_on_resume(self, stored: str) -> None:
         if stored != self._resume:
@@ -298,29 +239,12 @@ class AsyncApplyTarget(AsyncClosing):
                 remedy=f"use resume={stored!r}",
             )
 
-    async def _find_origin(self) -> int | None:
-        found = await self.link.all(self.operation, sql.FIND_ORIGIN, [self.origin])
-        return int(found[0]["id"]) if found else None
-
-    async def _was_rolled_back(self, origin: int, position: LSN) -> bool:
-        """Return whether the origin was moved by a transaction that was rolled back."""
-        if not await self._has_ended(origin):
-            return False
-        query = sql.was_rolled_back(origin)
-        return bool((await self.link.one(self.operation, query, [position]))["is_rolled_back"])
-
-    async def _has_ended(self, origin: int) -> bool:
-        names = sql.ended_names(origin)
-        return bool((await self.link.one(self.operation, sql.HAS_ENDED, [names[-1]]))["has_ended"])
-
     async def create(self, system_id: int) -> None:
         """Create the applier's origin, and note the applier: both or neither."""
         with translate_errors(self.operation, connection=self.connection):
             async with self.link.in_transaction():
-                if self.uses_origin and await self._find_origin() is None:
-                    grant = self._execute("pg_replication_origin_create(text)")
-                    create = sql.CREATE_ORIGIN.format(self.functions)
-                    await self._call(create, [self.origin], grant)
+                if self.uses_origin:
+                    await self.origin.create()
                 row = [self.name, str(system_id), self._resume]
                 await self.link.all(self.operation, sql.ADD_APPLIER, row)
 
@@ -348,14 +272,7 @@ class AsyncApplyTarget(AsyncClosing):
         # The applier itself last: after an interruption, drop() still finds it.
         for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             await self.link.all(self.operation, statement, [self.name])
-        origin = await self._find_origin()
-        if origin is not None:
-            for name in sql.ended_names(origin):
-                # Another role may have run the applier first.
-                grant = f"ownership of {name}"
-                with translate_errors(self.operation, connection=self.connection, grant=grant):
-                    await self.run(SQL("DROP SEQUENCE IF EXISTS " + name))
-            await self._use_origin(sql.DROP_ORIGIN, "pg_replication_origin_drop(text)")
+        await self.origin.drop()
 
     async def take_origin(self) -> None:
         """Bind the session to the origin.
@@ -363,40 +280,8 @@ class AsyncApplyTarget(AsyncClosing):
         Raises: ApplierActive.
         """
         if self.uses_origin:
-            function = "pg_replication_origin_session_setup(text)"
-            await self._use_origin(sql.SETUP_ORIGIN, function)
-            await self._note_ends()
-
-    async def _note_ends(self) -> None:
-        """Let transactions note their ends, where a rollback would move the origin, too."""
-        origin = await self._find_origin()
-        if origin is None or not has("origin.moved_by_rollback", self.major):
-            return
-        if not await self._has_ended(origin):
-            for name in sql.ended_names(origin):
-                await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
-        self._origin_id = origin
-        self._ending = sql.ending(self.functions, origin) + self._guard
-
-    async def _use_origin(self, statement: str, function: str) -> None:
-        """Execute a statement on the origin once no other session is bound to it.
-
-        Raises: ApplierActive.
-        """
-        statement, grant = statement.format(self.functions), self._execute(function)
-        backoff = Backoff(RELEASED_WITHIN)
-        while True:
-            try:
-                await self._call(statement, [self.origin], grant)
-            except ServerError as error:
-                if error.sqlstate != OBJECT_IN_USE:
-                    raise
-                # A session that ends frees its lock first, and its origin a moment later.
-                if backoff.is_over:
-                    raise ApplierActive(self.name, None) from error
-            else:
-                return
-            await sleep(backoff.next_pause())
+            self._origin_id = await self.origin.take()
+            self._ending = sql.ending(self.origin.functions, self._origin_id) + self._guard
 
     # Transactions
 
@@ -533,13 +418,13 @@ class AsyncApplyTarget(AsyncClosing):
         if self.notes_position:
             await self.execute(sql.MOVE_POSITION, [*values, self._name_bytes], _NAMED_FORMATS)
         if self.uses_origin:
-            ending = sql.ending(self.functions, self._origin_id)
+            ending = sql.ending(self.origin.functions, self._origin_id)
             await self.execute(ending, values, _POSITION_FORMATS)
         await self.execute("COMMIT")
 
     async def name_origin(self, lsn: LSN, time: datetime) -> None:
         """Let the open transaction have the origin, with a position that may be passed already."""
-        statement = sql.NAME_ORIGIN.format(self.functions)
+        statement = sql.NAME_ORIGIN.format(self.origin.functions)
         await self.link.all(self.operation, statement, [lsn, time])
 
     async def close(self) -> None:

@@ -33,6 +33,6 @@ async def start_at(
     elif records[0]["state"] != "creating":
         return
     # The origin may be left from an earlier membership of another server.
-    advance = sql.ADVANCE_ORIGIN.format(target.functions)
-    await target.link.all(operation, advance, [target.origin, str(position)])
+    advance = sql.ADVANCE_ORIGIN.format(target.origin.functions)
+    await target.link.all(operation, advance, [target.origin.name, str(position)])
     await target.set_state("streaming" if is_ready else "creating")

@@ -22,15 +22,12 @@ from pgreplkit._sync.logical.applyloops import (
     read_opposing,
 )
 from pgreplkit._sync.logical.applyopening import opened
+from pgreplkit._sync.logical.applyorigin import RELEASED_WITHIN
 from pgreplkit._sync.logical.applyrun import ApplyRun
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applysource import ApplySource
 from pgreplkit._sync.logical.applystream import QualifiedPgoutput, RawStream
-from pgreplkit._sync.logical.applytarget import (
-    RELEASED_WITHIN,
-    ApplierState,
-    ApplyTarget,
-)
+from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.logical.tombstones import (
     ensure_functions,

@@ -93,8 +93,8 @@ class ApplyCopy:
         settings, target = self._settings, self._target
         self._mark = None if state is None else state.slot
         self._insist_on_slot(state)
-        if state is None:
-            target.insist_on_new_origin()
+        if state is None and target.uses_origin:
+            target.origin.insist_on_none()
         if settings.copy:
             # Without a state, the table that it is read from may not exist yet.
             copied = {} if state is None else target.read_copied()

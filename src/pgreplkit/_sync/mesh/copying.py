@@ -208,11 +208,11 @@ class MeshCopy:
         records = Link(reader).all(self._operation, sql.POSITIONS, [[*names]])
         for record in records:
             own = slot_name(self._mesh, names[record["name"]], self._node)
-            call = applying.ORIGIN_PROGRESS.format(target.functions)
+            call = applying.ORIGIN_PROGRESS.format(target.origin.functions)
             reached = target.link.one(self._operation, call, [own])
             # The stream's slot may be later than the last change of a node that is idle.
             if LSN(str(reached["position"])) < record["position"]:
-                advance = ADVANCE_ORIGIN.format(target.functions)
+                advance = ADVANCE_ORIGIN.format(target.origin.functions)
                 target.link.all(self._operation, advance, [own, str(record["position"])])
 
     def _copy_stamps(self, reader: Connection[object], target: ApplyTarget) -> None:
@@ -328,7 +328,7 @@ def _copy_stamped(
 
 def _stamp(target: ApplyTarget, at: datetime) -> None:
     """Let the open transaction count as committed at that time by the node of the origin."""
-    call = sql.XACT_STAMP.format(target.functions)
+    call = sql.XACT_STAMP.format(target.origin.functions)
     target.link.all(target.operation, call, [at])
 
 

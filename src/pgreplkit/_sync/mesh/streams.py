@@ -32,6 +32,6 @@ def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bo
     elif records[0]["state"] != "creating":
         return
     # The origin may be left from an earlier membership of another server.
-    advance = sql.ADVANCE_ORIGIN.format(target.functions)
-    target.link.all(operation, advance, [target.origin, str(position)])
+    advance = sql.ADVANCE_ORIGIN.format(target.origin.functions)
+    target.link.all(operation, advance, [target.origin.name, str(position)])
     target.set_state("streaming" if is_ready else "creating")
