@@ -156,7 +156,7 @@ class AsyncUpgradeClone:
         )
         kept = attrs.evolve(journal, databases=await databases_of(self._old))
         checks = _CloneChecks(self, len(chosen))
-        return AsyncPlan(self._actor, kept, checks, self._file, self._lock())
+        return AsyncPlan(self._actor, kept, checks, self._file, self._lock(), self._actor.look)
 
     async def plan_resume(self) -> AsyncPlan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -176,7 +176,7 @@ class AsyncUpgradeClone:
                 " pass the journal of this clone"
             )
         journal.check_databases(await databases_of(self._old))
-        return AsyncPlan(self._actor, journal, None, self._file, self._lock())
+        return AsyncPlan(self._actor, journal, None, self._file, self._lock(), self._actor.look)
 
     def _lock(self) -> AsyncUpgradeLock:
         # The new server does not exist yet.

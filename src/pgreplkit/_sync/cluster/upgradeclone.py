@@ -157,7 +157,7 @@ class UpgradeClone:
         )
         kept = attrs.evolve(journal, databases=databases_of(self._old))
         checks = _CloneChecks(self, len(chosen))
-        return Plan(self._actor, kept, checks, self._file, self._lock())
+        return Plan(self._actor, kept, checks, self._file, self._lock(), self._actor.look)
 
     def plan_resume(self) -> Plan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -177,7 +177,7 @@ class UpgradeClone:
                 " pass the journal of this clone"
             )
         journal.check_databases(databases_of(self._old))
-        return Plan(self._actor, journal, None, self._file, self._lock())
+        return Plan(self._actor, journal, None, self._file, self._lock(), self._actor.look)
 
     def _lock(self) -> UpgradeLock:
         # The new server does not exist yet.

@@ -59,6 +59,11 @@ class PublishTables(Step):
 
     publication: str
     tables: tuple[str, ...] = attrs.field(converter=as_names)
+    identity: str = ""
+    """The identity of the publication of a clone; empty if the step was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, identity="")
 
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": counted(len(self.tables), "table")}
