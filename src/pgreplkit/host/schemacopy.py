@@ -61,13 +61,10 @@ def copy_sections(
         for section in sections:
             whole = f"--section={_DUMPED.get(section, section)}"
             with tempfile.NamedTemporaryFile(prefix="pgreplkit-") as chosen:
-                part = []
-                if section in _DUMPED:
-                    listed = _run("list the schema", [restore[0], "--list", whole], dumped, timeout)
-                    chosen.write(_part(listed, section, identities))
-                    chosen.flush()
-                    part = [f"--use-list={chosen.name}"]
-                arguments = [*restore, whole, *part, f"--dbname={there}"]
+                listed = _run("list the schema", [restore[0], "--list", whole], dumped, timeout)
+                chosen.write(_part(listed, section, identities))
+                chosen.flush()
+                arguments = [*restore, whole, f"--use-list={chosen.name}", f"--dbname={there}"]
                 _run("restore the schema", arguments, dumped, timeout)
 
 
@@ -88,7 +85,9 @@ def program_majors(bindir: Path | None) -> dict[str, int | str]:
 
 
 def _part(listed: bytes, section: SchemaSection, identities: Sequence[int]) -> bytes:
-    """Return the entries of the list of an archive that belong to a part of the post-data."""
+    """Return the entries of the list of an archive that belong to a section."""
+    if section not in _DUMPED:
+        return listed
     oids = b"|".join(str(oid).encode() for oid in identities) or b"none"
     # The OIDs of an entry are those of its catalog, and of the object.
     key = re.compile(rb"\d+; \d+ (\d+ CONSTRAINT|(" + oids + rb") INDEX) ")
