@@ -440,9 +440,8 @@ def test_a_copy_is_not_cut_while_its_client_uses_the_rows(
     monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.2)
     monkeypatch.setattr(watchdog, "_BEAT", 0.1)
     with psycopg.connect(node.conninfo, autocommit=True) as reader:
-        for rows in copied_rows(reader, SQL(ROWS).format(10)):
-            assert len(rows) == 10
-            time.sleep(2)
+        for _ in copied_rows(reader, SQL(ROWS).format(10)):
+            time.sleep(0.3)
         reader.execute("SELECT 1")
 
 

@@ -124,15 +124,14 @@ class AsyncFeedCopy:
         operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
         with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
-            async for rows in copied_rows(reader, copy_statement(one), self._check_wanted):
-                for data in rows:
-                    # Over all tables, because the position of a copy is one number.
-                    self._number += 1
-                    values = copied_values(data, count)
-                    yield FeedChange(
-                        *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
-                        new=(values, [TEXT] * count),
-                    )
+            async for data in copied_rows(reader, copy_statement(one), self._check_wanted):
+                # Over all tables, because the position of a copy is one number.
+                self._number += 1
+                values = copied_values(data, count)
+                yield FeedChange(
+                    *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
+                    new=(values, [TEXT] * count),
+                )
 
     async def close(self) -> None:
         """Close the session: its transaction would hold back VACUUM."""

@@ -169,11 +169,10 @@ class AsyncApplyRows(AsyncClosing):
         table_reader, plan = await self._table_reader(copy), self._planner.plan_of(copy.table)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        async for rows in copied_rows(self._reader, out, self._check_wanted):
-            for data in rows:
-                self._check_wanted()
-                new = (copied_values(data, count), [TEXT] * count)
-                written += await self._write(copy, plan, table_reader, new)
+        async for data in copied_rows(self._reader, out, self._check_wanted):
+            self._check_wanted()
+            new = (copied_values(data, count), [TEXT] * count)
+            written += await self._write(copy, plan, table_reader, new)
         return written
 
     async def _write(

@@ -85,16 +85,17 @@ async def relay(
     writing: Watch,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a COPY, and pass its rows on to another one; see ``copied_rows``.
+    """Run a COPY, and pass its rows on to another one.
 
-    ``writing`` is the watch of that other one, begun before and after.
+    ``writing`` is the watch of that other one, begun before and after. ``check`` is called in
+    between, and raises an error if the rows are no longer wanted.
 
     Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
     # Between two writes, the server waits for this client.
     writing.end()
     try:
-        async for rows in copied_rows(reader, statement, check):
+        async for rows in _blocks(reader, statement, check):
             writing.begin()
             # In blocks: a write for each row would take longer than reading it.
             await sink.write(b"".join(rows))
@@ -107,13 +108,21 @@ async def copied_rows(
     reader: AsyncConnection[object],
     statement: Composed,
     check: Callable[[], None] = lambda: None,
-) -> AsyncGenerator[list[bytes]]:
-    """Run a COPY, and yield its rows, many at once.
+) -> AsyncGenerator[bytes]:
+    """Run a COPY, and yield each row.
 
     ``check`` is called in between, and raises an error if the rows are no longer wanted.
 
     Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
+    async for rows in _blocks(reader, statement, check):
+        for row in rows:
+            yield row
+
+
+async def _blocks(
+    reader: AsyncConnection[object], statement: Composed, check: Callable[[], None]
+) -> AsyncGenerator[list[bytes]]:
     out = AsyncCopyOut(reader)
     out.send(statement.as_bytes(reader))
     # While the rows are used, the server waits for this client.
@@ -123,7 +132,12 @@ async def copied_rows(
             if rows := out.read():
                 yield rows
             elif out.result() is None and not out.is_over:
-                if await out.wait(_BEAT):
-                    watch.end()
-                else:
-                    watch.begin()
+                await _listen(out, watch)
+
+
+async def _listen(out: AsyncCopyOut, watch: Watch) -> None:
+    """Wait for more; watch a server that sends nothing."""
+    if await out.wait(_BEAT):
+        watch.end()
+    else:
+        watch.begin()

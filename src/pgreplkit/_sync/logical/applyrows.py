@@ -168,11 +168,10 @@ class ApplyRows(Closing):
         table_reader, plan = self._table_reader(copy), self._planner.plan_of(copy.table)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        for rows in copied_rows(self._reader, out, self._check_wanted):
-            for data in rows:
-                self._check_wanted()
-                new = (copied_values(data, count), [TEXT] * count)
-                written += self._write(copy, plan, table_reader, new)
+        for data in copied_rows(self._reader, out, self._check_wanted):
+            self._check_wanted()
+            new = (copied_values(data, count), [TEXT] * count)
+            written += self._write(copy, plan, table_reader, new)
         return written
 
     def _write(

@@ -86,16 +86,17 @@ def relay(
     writing: Watch,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a COPY, and pass its rows on to another one; see ``copied_rows``.
+    """Run a COPY, and pass its rows on to another one.
 
-    ``writing`` is the watch of that other one, begun before and after.
+    ``writing`` is the watch of that other one, begun before and after. ``check`` is called in
+    between, and raises an error if the rows are no longer wanted.
 
     Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
     # Between two writes, the server waits for this client.
     writing.end()
     try:
-        for rows in copied_rows(reader, statement, check):
+        for rows in _blocks(reader, statement, check):
             writing.begin()
             # In blocks: a write for each row would take longer than reading it.
             sink.write(b"".join(rows))
@@ -108,13 +109,21 @@ def copied_rows(
     reader: Connection[object],
     statement: Composed,
     check: Callable[[], None] = lambda: None,
-) -> Generator[list[bytes]]:
-    """Run a COPY, and yield its rows, many at once.
+) -> Generator[bytes]:
+    """Run a COPY, and yield each row.
 
     ``check`` is called in between, and raises an error if the rows are no longer wanted.
 
     Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
+    for rows in _blocks(reader, statement, check):
+        for row in rows:
+            yield row
+
+
+def _blocks(
+    reader: Connection[object], statement: Composed, check: Callable[[], None]
+) -> Generator[list[bytes]]:
     out = CopyOut(reader)
     out.send(statement.as_bytes(reader))
     # While the rows are used, the server waits for this client.
@@ -124,7 +133,12 @@ def copied_rows(
             if rows := out.read():
                 yield rows
             elif out.result() is None and not out.is_over:
-                if out.wait(_BEAT):
-                    watch.end()
-                else:
-                    watch.begin()
+                _listen(out, watch)
+
+
+def _listen(out: CopyOut, watch: Watch) -> None:
+    """Wait for more; watch a server that sends nothing."""
+    if out.wait(_BEAT):
+        watch.end()
+    else:
+        watch.begin()

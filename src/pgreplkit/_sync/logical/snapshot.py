@@ -242,10 +242,9 @@ class SnapshotStream(ChangeStream[R]):
             make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
             operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
             with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
-                for rows in copied_rows(reader, copy_statement(one), self._check_wanted):
-                    for data in rows:
-                        values = load(copied_values(data, count))
-                        yield Insert(lsn, 0, one.table, make(values))
+                for data in copied_rows(reader, copy_statement(one), self._check_wanted):
+                    values = load(copied_values(data, count))
+                    yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         # The transaction would hold back VACUUM.
         reader.close()
