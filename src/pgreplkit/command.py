@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names from servers can have characters that the terminal lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _run(given)
+        status = _reported(given)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -63,6 +64,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as head, has seen enough; nothing is left to flush.
         sys.stdout = None
         return UNKNOWN if given.check else 0
+    except OSError as error:
+        # Python would write what is left at its end, and end with a status of its own.
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout = None
+        return _failed(given, error)
+
+
+def _reported(given: Given) -> int:
+    """Print the report, or the error; return the exit status."""
+    try:
+        return _run(given)
+    except OSError:
+        # It may be the output that cannot be written.
+        raise
     except Exception as error:
         return _failed(given, error)
 

@@ -156,11 +156,21 @@ def test_a_reader_that_ends_early_ends_the_command(wal: str) -> None:
     assert (run.stdout.count("\n"), run.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("option", ["--check", "--json"])
-def test_an_output_that_cannot_be_written_is_an_error(wal: str, option: str) -> None:
-    command = [sys.executable, "-m", "pgreplkit", "archive", wal, option]
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("option", "has_error"), [("--check", False), ("--check", True), ("--json", False)]
+)
+def test_an_output_that_cannot_be_written_is_an_error(
+    wal: str, tmp_path: Path, option: str, has_error: bool, unbuffered: str
+) -> None:
+    # A check writes its errors there, too.
+    folder = str(tmp_path) if has_error else wal
+    command = [sys.executable, "-m", "pgreplkit", "archive", folder, option]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        run = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env
+        )
     # 1 would be a warning.
     assert (run.returncode, run.stderr) == (3, "pgreplkit: [Errno 28] No space left on device\n")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import psycopg
@@ -25,6 +25,7 @@ from databases import (
     remove_databases,
 )
 from psycopg.conninfo import make_conninfo
+from running import running
 from tracebacks import printed
 
 import pgreplkit
@@ -109,11 +110,9 @@ def test_an_applier_stops_if_its_last_result_arrives_while_it_sends(two: Pair) -
     one.run(stop_at=end(two.publisher), timeout=20)
     for number in range(10):
         two.publisher.run(f"INSERT INTO t VALUES ({number})")
-    # A run that never ends must not keep the process of the tests.
-    running = Thread(target=one.run, daemon=True)
-    running.start()
-    running.join(20)
-    assert not running.is_alive()
+    with running(one) as run:
+        run.join(20)
+        assert not run.is_alive()
     assert two.subscriber.all("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
     assert one.position != LSN.INVALID
 
@@ -573,9 +572,19 @@ def test_parked_statements_show_their_values_as_texts(two: Pair) -> None:
     values = ("7", "2026-01-02 03:04:05+00", "1.50", "{a,NULL}", "\\x00ff", "(1,2)", '{"a": 1}')
     assert first.parameters == values
     assert second.parameters == ("8", None, "NaN", "{}", "\\x", None, "0")
-    two.subscriber.run("DROP TABLE kinds")
-    with pytest.raises(ServerError, match=r'relation "public.kinds" does not exist'):
-        one.show_parked(parked)
+    assert (first.problem, second.problem) == (None, None)
+    for change, problem in (
+        ("ALTER TABLE kinds DROP amount", 'column "amount" .*does not exist'),
+        ("ALTER TABLE kinds RENAME TO others", r'relation "public\.kinds" does not exist'),
+        ("CREATE VIEW kinds AS SELECT 1 AS id", "column .* does not exist"),
+        ("DROP VIEW kinds", r'relation "public\.kinds" does not exist'),
+    ):
+        two.subscriber.run(change)
+        again = one.show_parked(parked)
+        assert [each.parameters for each in again] == [first.parameters, second.parameters]
+        assert all(re.search(problem, each.problem or "") for each in again)
+    with pytest.raises(ApplyFailed, match=r'relation "public\.kinds" does not exist'):
+        one.apply_parked(parked)
 
 
 @pytest.mark.pg(">=10")
@@ -599,14 +608,11 @@ def test_a_parked_transaction_is_not_sent_back(two: Pair) -> None:
     assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
     two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
     [parked] = one.parked()
-    running = Thread(target=one.run, daemon=True)
-    running.start()
-    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
-    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
-    with pytest.raises(ApplierActive):
-        one.apply_parked(parked)
-    one.stop()
-    running.join(20)
+    with running(one):
+        two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+        wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+        with pytest.raises(ApplierActive):
+            one.apply_parked(parked)
     position = one.status().position
     one.apply_parked(parked)
     assert one.status().position == position
@@ -655,7 +661,6 @@ LIMITS = {
 def test_the_time_limits_of_clients_do_not_end_an_applier(two: Pair) -> None:
     major = two.publisher.node.major
     one = applier(two, conflicts=KeepLocal())
-    running = Thread(target=one.run, daemon=True)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     # The slot waits for this transaction.
     with psycopg.connect(two.publisher.conninfo) as other:
@@ -664,16 +669,15 @@ def test_the_time_limits_of_clients_do_not_end_an_applier(two: Pair) -> None:
             for name, since in LIMITS.items():
                 if major >= since:
                     each.run(f"ALTER DATABASE {each.name} SET {name} = '400ms'")
-        running.start()
-        time.sleep(1)
-    wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
-    time.sleep(1)
-    two.subscriber.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'local', 3)")
-    two.publisher.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'c', 3, 3)")
-    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4, 4)")
-    wait_until(lambda: two.subscriber.all("SELECT m FROM t WHERE id = 4") == [(4,)])
-    one.stop()
-    running.join(20)
+        with running(one):
+            time.sleep(1)
+            other.commit()
+            wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
+            time.sleep(1)
+            two.subscriber.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'local', 3)")
+            two.publisher.run("ALTER TABLE t ADD m int", "INSERT INTO t VALUES (3, 'c', 3, 3)")
+            two.publisher.run("INSERT INTO t VALUES (4, 'd', 4, 4)")
+            wait_until(lambda: two.subscriber.all("SELECT m FROM t WHERE id = 4") == [(4,)])
     [conflict] = one.conflicts()
     assert conflict.kind is ConflictKind.INSERT_EXISTS
 
@@ -1543,19 +1547,17 @@ def test_a_position_that_was_moved_elsewhere_is_found(two: Pair) -> None:
     other = Applier(
         two.publisher.conninfo, two.subscriber.conninfo, "other", publications=["p"], resume="table"
     )
-    running = Thread(target=one.run)
-    running.start()
-    two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
-    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 1)
-    with pytest.raises(ApplyError):
-        other.run(timeout=10)
-    two.subscriber.run("VACUUM FULL pgreplkit.progress")
-    # The second one is refused, and applied alone.
-    two.subscriber.run("INSERT INTO t VALUES (2, 'local', 0)")
-    two.publisher.run("INSERT INTO t VALUES (2, 'two', 2)", "INSERT INTO t VALUES (3, 'three', 3)")
-    wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 3)
-    one.stop()
-    running.join()
+    with running(one):
+        two.publisher.run("INSERT INTO t VALUES (1, 'one', 1)")
+        wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 1)
+        with pytest.raises(ApplyError):
+            other.run(timeout=10)
+        two.subscriber.run("VACUUM FULL pgreplkit.progress")
+        # The second one is refused, and applied alone.
+        two.subscriber.run("INSERT INTO t VALUES (2, 'local', 0)")
+        two.publisher.run("INSERT INTO t VALUES (2, 'two', 2)")
+        two.publisher.run("INSERT INTO t VALUES (3, 'three', 3)")
+        wait_until(lambda: len(two.subscriber.all("SELECT * FROM t")) == 3)
     insist_on_same_rows(two)
     stored = two.subscriber.one("SELECT position::text FROM pgreplkit.progress WHERE name = 'one'")
     assert LSN(str(stored)) == one.position

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from databases import Database, Pair, empty_pair, end, make_database, remove_databases
+from running import running
 
 from pgreplkit.apply import Applier, TableRule
 from pgreplkit.catalog.features import has
@@ -47,15 +47,10 @@ def applier(name: str, source: Database, target: Database, **options: Any) -> Ap
 
 
 @contextmanager
-def running(one: Applier) -> Iterator[None]:
-    job = Thread(target=one.run, daemon=True)
-    job.start()
-    wait_until(lambda: is_active(one))
-    try:
+def active(one: Applier) -> Iterator[None]:
+    with running(one):
+        wait_until(lambda: is_active(one))
         yield
-    finally:
-        one.stop()
-        job.join(20)
 
 
 def is_active(one: Applier) -> bool:
@@ -87,7 +82,7 @@ def test_an_applier_whose_changes_come_back_is_refused_before_anything_is_made(
     one = applier("there", two.publisher, two.subscriber, **there)
     other = applier("back", two.subscriber, two.publisher, **back)
     assert other.check()[CHECK].severity is Severity.OK
-    with running(one):
+    with active(one):
         assert other.check()[CHECK].severity is Severity.CRITICAL
         with pytest.raises(OriginLoop, match=r"such as changes of public\.t") as raised:
             other.run(timeout=20)
@@ -98,7 +93,7 @@ def test_an_applier_whose_changes_come_back_is_refused_before_anything_is_made(
         )
     # One that is stopped may be of a time before the directions were exchanged.
     assert other.check()[CHECK].severity is Severity.WARNING
-    with running(other), pytest.raises(OriginLoop):
+    with active(other), pytest.raises(OriginLoop):
         one.run(timeout=20)
 
 
@@ -116,9 +111,9 @@ def test_directions_that_send_nothing_back_run_at_the_same_time(
 ) -> None:
     one = applier("there", two.publisher, two.subscriber, origin="none")
     other = applier("back", two.subscriber, two.publisher, **back)
-    with running(one):
+    with active(one):
         assert other.check()[CHECK].severity is Severity.OK
-        with running(other):
+        with active(other):
             two.publisher.run("INSERT INTO t VALUES (1, 1)")
             two.subscriber.run("INSERT INTO t VALUES (2, 2)")
             wait_until(lambda: two.subscriber.one("SELECT count(*) FROM t") == 2)
@@ -134,7 +129,7 @@ def test_tables_that_lead_back_through_other_tables_are_a_loop(two: Pair) -> Non
     one = applier("there", two.publisher, two.subscriber, publications=["p"], tables=rules)
     swapped = {"u": TableRule(to="t"), "t": TableRule(to="u", columns={"n": None})}
     other = applier("back", two.subscriber, two.publisher, tables=swapped)
-    with running(one), pytest.raises(OriginLoop, match=r"changes of public\.t"):
+    with active(one), pytest.raises(OriginLoop, match=r"changes of public\.t"):
         other.run(timeout=20)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread, Timer
+from threading import Timer
 
 import pytest
 from clusters import Cluster, wait_until
 from databases import Database, Pair, end, publishing, session
 from psycopg.conninfo import make_conninfo
 from relays import Pooler, Relay
+from running import running
 
 from pgreplkit import ReplicationConnection
 from pgreplkit.apply import Applier
@@ -83,16 +84,12 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
         servers = through(two.publisher), through(two.subscriber)
         one = Applier(*servers, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
-        running = Thread(target=one.run, daemon=True)
-        running.start()
-        two.publisher.run("INSERT INTO t VALUES (1)")
-        wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
-        relay.freeze()
-        two.publisher.run("INSERT INTO t VALUES (2)")
-        wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
-        one.stop()
-        running.join(20)
-        assert not running.is_alive()
+        with running(one):
+            two.publisher.run("INSERT INTO t VALUES (1)")
+            wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
+            relay.freeze()
+            two.publisher.run("INSERT INTO t VALUES (2)")
+            wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
 
 
 @pytest.mark.pg(">=18")
@@ -106,18 +103,15 @@ def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
         subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
-        running = Thread(target=one.run, daemon=True)
-        with session(two.subscriber) as client, client.transaction():
-            client.execute("LOCK TABLE t")
-            running.start()
-            two.publisher.run("INSERT INTO t VALUES (1)")
-            wait_until(lambda: bool(two.subscriber.all("SELECT FROM pg_locks WHERE NOT granted")))
-            relay.freeze()
-        two.publisher.run("INSERT INTO t VALUES (2)")
-        wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
-        one.stop()
-        running.join(20)
-        assert not running.is_alive()
+        with running(one):
+            with session(two.subscriber) as client, client.transaction():
+                client.execute("LOCK TABLE t")
+                two.publisher.run("INSERT INTO t VALUES (1)")
+                waiting = "SELECT FROM pg_locks WHERE NOT granted"
+                wait_until(lambda: bool(two.subscriber.all(waiting)))
+                relay.freeze()
+            two.publisher.run("INSERT INTO t VALUES (2)")
+            wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
 
 
 @pytest.mark.parametrize("side", ["publisher", "subscriber"])

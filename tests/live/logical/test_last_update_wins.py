@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Thread
 from typing import Literal
 
 import psycopg
@@ -11,6 +10,7 @@ import pytest
 from clusters import Clusters, wait_until
 from databases import Database
 from psycopg.errors import FeatureNotSupported
+from running import running
 
 from pgreplkit import LSN
 from pgreplkit.apply import (
@@ -130,7 +130,6 @@ def insist_on_sweeps_of_an_idle_stream(both: Both) -> None:
     both.paris.run(*FAILS_ONCE)
     for each in (both.berlin, both.paris):
         each.run("SELECT pg_replication_origin_create(current_database())")
-    running = Thread(target=both.to_paris.run)
     with (
         psycopg.connect(both.berlin.conninfo) as berlin,
         psycopg.connect(both.paris.conninfo) as paris,
@@ -141,15 +140,13 @@ def insist_on_sweeps_of_an_idle_stream(both: Both) -> None:
         berlin.commit()
         paris.execute(INSERT_EARLY)
         both.berlin.run("DELETE FROM t WHERE id = 90")
-        running.start()
-        late = "SELECT EXISTS (SELECT FROM pgreplkit.tombstone WHERE is_late AND key = '[90]')"
-        wait_until(lambda: both.paris.one(late) is True)
-        paris.commit()
-    wait_until(lambda: both.paris.all("SELECT id FROM t WHERE id = 90") == [])
+        with running(both.to_paris):
+            late = "SELECT EXISTS (SELECT FROM pgreplkit.tombstone WHERE is_late AND key = '[90]')"
+            wait_until(lambda: both.paris.one(late) is True)
+            paris.commit()
+            wait_until(lambda: both.paris.all("SELECT id FROM t WHERE id = 90") == [])
     # The deletion was tried again after the deadlock.
     assert both.paris.one("SELECT last_value FROM attempts") == 2
-    both.to_paris.stop()
-    running.join()
 
 
 def insist_on_several_changes_at_once(both: Both) -> None:
@@ -391,12 +388,8 @@ def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.M
         patient = both.applier(both.berlin, both.paris, LastUpdateWins(max_clock_skew=7200))
         with pytest.raises(WaitTimeout):
             patient.run(timeout=0.5)
-        runs = Thread(target=patient.run)
-        runs.start()
-        wait_until(lambda: patient.waits_for_clock > timedelta(minutes=59))
-        patient.stop()
-        runs.join(5)
-        assert not runs.is_alive()
+        with running(patient):
+            wait_until(lambda: patient.waits_for_clock > timedelta(minutes=59))
     both.exchange()
     assert both.to_paris.waits_for_clock == timedelta(0)
     assert both.rows() == [(1, "early", 1)]

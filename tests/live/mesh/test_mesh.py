@@ -17,6 +17,7 @@ import pytest
 from clusters import Cluster, wait_until
 from databases import Database, drop_origins, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
+from running import running
 
 from pgreplkit._sync.mesh.running import MeshRun
 from pgreplkit.apply import DeltaColumns
@@ -383,23 +384,21 @@ def test_a_node_whose_slot_is_lost_leaves_and_joins_again(pgreplkit_lab: Lab) ->
     mesh = Mesh(nodes, tables=["t"])
     mesh.plan_create().run()
     to_berlin = mesh.node("berlin")
-    thread = threading.Thread(target=to_berlin.run)
-    thread.start()
-    berlin.run("INSERT INTO t VALUES (1, 1)")
-    paris.run("INSERT INTO t VALUES (2, 2)")
+    with running(to_berlin):
+        berlin.run("INSERT INTO t VALUES (1, 1)")
+        paris.run("INSERT INTO t VALUES (2, 2)")
 
-    def is_lost() -> bool:
-        berlin.run("SELECT pg_switch_wal()", "CHECKPOINT")
-        return {"paris": "lost"}.items() <= {s.target: s.state.value for s in mesh.status()}.items()
+        def is_lost() -> bool:
+            berlin.run("SELECT pg_switch_wal()", "CHECKPOINT")
+            return [s.state.value for s in mesh.status() if s.target == "paris"] == ["lost"]
 
-    wait_until(is_lost)
-    with pytest.raises(SlotLost, match=r"node\(…\)\.run\(\); meanwhile let the subscriber leave"):
-        Mesh(nodes, tables=["t"]).node("paris").run()
-    mesh.plan_leave("paris").run()
-    paris.run("DELETE FROM t")
-    mesh.plan_join("paris").run()
-    to_berlin.stop()
-    thread.join()
+        wait_until(is_lost)
+        insist = r"node\(…\)\.run\(\); meanwhile let the subscriber leave"
+        with pytest.raises(SlotLost, match=insist):
+            Mesh(nodes, tables=["t"]).node("paris").run()
+        mesh.plan_leave("paris").run()
+        paris.run("DELETE FROM t")
+        mesh.plan_join("paris").run()
     with mesh.running():
         mesh.wait_for_sync()
     for database in databases:

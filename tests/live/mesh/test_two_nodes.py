@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from clusters import wait_until
 from databases import Database, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 from relays import Pooler
+from running import running
 
 from pgreplkit.apply import Applier
 from pgreplkit.catalog.mesh import members
@@ -106,12 +106,8 @@ def test_a_mesh_runs_again_after_a_failure(two: list[Database]) -> None:
     with pytest.raises(ApplyFailed):
         run_until_it_fails()
     paris.run(ACCEPT)
-    running = threading.Thread(target=mesh.run, daemon=True)
-    running.start()
-    wait_until(lambda: paris.all(ROWS) == [(1, "bad")])
-    mesh.stop()
-    running.join(20)
-    assert not running.is_alive()
+    with running(mesh):
+        wait_until(lambda: paris.all(ROWS) == [(1, "bad")])
 
 
 def parked_on_both(two: list[Database]) -> tuple[Applier, Applier]:
