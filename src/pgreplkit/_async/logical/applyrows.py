@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
+from pgreplkit._async.logical.rowcopy import copied_rows, has_rows, open_qualified, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
@@ -25,7 +25,6 @@ from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
-from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -112,7 +111,7 @@ class AsyncApplyRows(AsyncClosing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with self._reading(copy), watched(self._reader):
+                with self._reading(copy):
                     return await self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise _failed(copy, str(error)) from error
@@ -141,13 +140,14 @@ class AsyncApplyRows(AsyncClosing):
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
-        with self._target.watched():
+        with self._target.watched_at_times() as writing:
+            writing.begin()
             to_columns = SQL(sql.COPY_IN).format(into, columns, how)
             to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
             async with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
                 with self._reading(copy):
-                    await relay(self._reader, rows, sink, self._check_wanted)
+                    await relay(self._reader, rows, sink, writing, self._check_wanted)
         return cursor.rowcount
 
     def _writing(self, copy: TableCopy) -> AbstractContextManager[None]:
@@ -171,11 +171,10 @@ class AsyncApplyRows(AsyncClosing):
         table_reader, plan = await self._table_reader(copy), self._planner.plan_of(copy.table)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        async with self._reader.cursor().copy(out) as rows:
-            async for data in rows:
-                self._check_wanted()
-                new = (copied_values(bytes(data), count), [TEXT] * count)
-                written += await self._write(copy, plan, table_reader, new)
+        async for data in copied_rows(self._reader, out, self._check_wanted):
+            self._check_wanted()
+            new = (copied_values(data, count), [TEXT] * count)
+            written += await self._write(copy, plan, table_reader, new)
         return written
 
     async def _write(

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.rowcopy import has_rows, open_qualified, relay
+from pgreplkit._sync.logical.rowcopy import copied_rows, has_rows, open_qualified, relay
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
@@ -26,7 +26,6 @@ from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
-from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -113,7 +112,7 @@ class ApplyRows(Closing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with self._reading(copy), watched(self._reader):
+                with self._reading(copy):
                     return self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise _failed(copy, str(error)) from error
@@ -140,13 +139,14 @@ class ApplyRows(Closing):
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
-        with self._target.watched():
+        with self._target.watched_at_times() as writing:
+            writing.begin()
             to_columns = SQL(sql.COPY_IN).format(into, columns, how)
             to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
             with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
                 with self._reading(copy):
-                    relay(self._reader, rows, sink, self._check_wanted)
+                    relay(self._reader, rows, sink, writing, self._check_wanted)
         return cursor.rowcount
 
     def _writing(self, copy: TableCopy) -> AbstractContextManager[None]:
@@ -170,11 +170,10 @@ class ApplyRows(Closing):
         table_reader, plan = self._table_reader(copy), self._planner.plan_of(copy.table)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        with self._reader.cursor().copy(out) as rows:
-            for data in rows:
-                self._check_wanted()
-                new = (copied_values(bytes(data), count), [TEXT] * count)
-                written += self._write(copy, plan, table_reader, new)
+        for data in copied_rows(self._reader, out, self._check_wanted):
+            self._check_wanted()
+            new = (copied_values(data, count), [TEXT] * count)
+            written += self._write(copy, plan, table_reader, new)
         return written
 
     def _write(
