@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import Call, Closable, TaskGroup, abandon
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.driver.conninfo import address
@@ -20,21 +21,24 @@ _LOOKS_EVERY = 0.1
 """Seconds between two looks whether the run has to end."""
 
 
-async def open_session(conninfo: str) -> AsyncConnection[object]:
+async def open_session(conninfo: str, *, hides_values: bool = False) -> AsyncLink:
     """Open a session without time limits, whose texts are in UTF-8.
 
-    Raises: ConnectionFailed.
+    Raises: ConnectionFailed; ServerError for the connection of a pooler.
     """
-    async with opening(conninfo, f"connect to {address(conninfo)}"):
+    where = address(conninfo)
+    async with opening(conninfo, operation := f"connect to {where}"):
         connection = await AsyncOwnConnection[object].connect(
             make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
         )
+        link = AsyncLink(connection, hides_values=hides_values)
         try:
+            await insist_on_session(link, operation, where)
             await lift_limits(connection)
         except BaseException:
             await connection.close()
             raise
-    return connection
+    return link
 
 
 async def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

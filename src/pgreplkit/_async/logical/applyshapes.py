@@ -34,9 +34,9 @@ class AsyncTargetShapes(AsyncClosing):
     async def connect(cls, conninfo: str) -> AsyncTargetShapes:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        return cls(AsyncLink(await open_session(conninfo), hides_values=True))
+        return cls(await open_session(conninfo, hides_values=True))
 
     async def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

@@ -19,16 +19,15 @@ class AsyncApplySource(AsyncClosing):
     async def connect(cls, conninfo: str) -> AsyncApplySource:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        connection = await open_session(conninfo)
-        register(connection)
-        link = AsyncLink(connection)
+        link = await open_session(conninfo)
+        register(link.connection)
         try:
             # The copy uses the row filters that are read here, and has the same search_path.
             await link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:
-            await connection.close()
+            await link.connection.close()
             raise
         return cls(link)
 

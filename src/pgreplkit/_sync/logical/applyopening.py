@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Call, Closable, TaskGroup, abandon
 from pgreplkit._sync.wire.cancelling import OwnConnection
+from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.driver.conninfo import address
@@ -21,21 +22,24 @@ _LOOKS_EVERY = 0.1
 """Seconds between two looks whether the run has to end."""
 
 
-def open_session(conninfo: str) -> Connection[object]:
+def open_session(conninfo: str, *, hides_values: bool = False) -> Link:
     """Open a session without time limits, whose texts are in UTF-8.
 
-    Raises: ConnectionFailed.
+    Raises: ConnectionFailed; ServerError for the connection of a pooler.
     """
-    with opening(conninfo, f"connect to {address(conninfo)}"):
+    where = address(conninfo)
+    with opening(conninfo, operation := f"connect to {where}"):
         connection = OwnConnection[object].connect(
             make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
         )
+        link = Link(connection, hides_values=hides_values)
         try:
+            insist_on_session(link, operation, where)
             lift_limits(connection)
         except BaseException:
             connection.close()
             raise
-    return connection
+    return link
 
 
 def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

@@ -35,9 +35,9 @@ class TargetShapes(Closing):
     def connect(cls, conninfo: str) -> TargetShapes:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        return cls(Link(open_session(conninfo), hides_values=True))
+        return cls(open_session(conninfo, hides_values=True))
 
     def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

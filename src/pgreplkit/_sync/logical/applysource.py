@@ -20,16 +20,15 @@ class ApplySource(Closing):
     def connect(cls, conninfo: str) -> ApplySource:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        connection = open_session(conninfo)
-        register(connection)
-        link = Link(connection)
+        link = open_session(conninfo)
+        register(link.connection)
         try:
             # The copy uses the row filters that are read here, and has the same search_path.
             link.all("connect", sql.SET, ["search_path", ""])
         except BaseException:
-            connection.close()
+            link.connection.close()
             raise
         return cls(link)
 
