@@ -372,8 +372,10 @@ class AsyncApplyTarget(AsyncClosing):
         if origin is None or not has("origin.moved_by_rollback", self.major):
             return
         if not await self._has_ended(origin):
-            for name in sql.ended_names(origin):
-                await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
+            grant = f"CREATE ON SCHEMA {sql.SCHEMA}"
+            with translate_errors(self.operation, connection=self.connection, grant=grant):
+                for name in sql.ended_names(origin):
+                    await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
         self._ending = sql.ending(self._functions, origin) + self._guard
 

@@ -371,8 +371,10 @@ class ApplyTarget(Closing):
         if origin is None or not has("origin.moved_by_rollback", self.major):
             return
         if not self._has_ended(origin):
-            for name in sql.ended_names(origin):
-                self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
+            grant = f"CREATE ON SCHEMA {sql.SCHEMA}"
+            with translate_errors(self.operation, connection=self.connection, grant=grant):
+                for name in sql.ended_names(origin):
+                    self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
         self._ending = sql.ending(self._functions, origin) + self._guard
 
