@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -15,6 +15,7 @@ from pgreplkit._async.logical.rowcopy import copied_rows, has_rows, open_qualifi
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import quote_identifier
 from pgreplkit.apply.filtering import RuleFailed, copied, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -120,7 +121,8 @@ class AsyncApplyRows(AsyncClosing):
         # COPY has no ON CONFLICT, so the rows go through a temporary table.
         await run(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = await self._copy_into(_STAGING, columns, match, copy)
-        await run(_merged(match, columns))
+        for statement in _merged(match, columns):
+            await run(statement)
         return count
 
     async def _empty(self, table: Composable) -> None:
@@ -246,11 +248,20 @@ def _rows_of(copy: TableCopy, values: Composed) -> Composed:
     return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
 
 
-def _merged(match: Match, columns: Composed) -> Composed:
-    """Return the statement that moves copied rows into a table that may have them."""
+def _merged(match: Match, columns: Composed) -> Iterator[Composed]:
+    """Yield the statements that move copied rows into a table that may have them."""
     names = {one.column.name for one in match.key}
     key = next((key for key in match.target.keys if {*key} <= names), ())
-    changed = [one.column.name for one in match.written if one.column.name not in key]
+    fixed = [one.column.name for one in match.identity_always if one.column.name not in key]
+    into = parts.table(match.target.table)
+    # No UPDATE can set these columns: a row with other values in them is inserted again.
+    if key and fixed:
+        same = [one.column for one in match.key if one.column.name in key]
+        equal = (each.is_equal(*_both(each.name)) for each in same)
+        ours, copied = zip(*map(_both, fixed), strict=True)
+        others = f"({', '.join(ours)}) IS DISTINCT FROM ({', '.join(copied)})"
+        yield SQL(sql.DELETE_OTHERS).format(into, _STAGING, SQL(" AND ".join([*equal, others])))
+    changed = [one.column.name for one in match.written if one.column.name not in {*key, *fixed}]
     sets = SQL(", ").join(
         SQL("{} = EXCLUDED.{}").format(*2 * [parts.names([name])]) for name in changed
     )
@@ -259,8 +270,12 @@ def _merged(match: Match, columns: Composed) -> Composed:
         action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
     # An identity column GENERATED ALWAYS refuses values otherwise.
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
-    into = parts.table(match.target.table)
-    return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+    yield SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+
+
+def _both(name: str) -> tuple[str, str]:
+    column = quote_identifier(name)
+    return f"t.{column}", f"c.{column}"
 
 
 def _translated(

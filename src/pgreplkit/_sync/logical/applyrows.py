@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -16,6 +16,7 @@ from pgreplkit._sync.logical.rowcopy import copied_rows, has_rows, open_qualifie
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import quote_identifier
 from pgreplkit.apply.filtering import RuleFailed, copied, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -121,7 +122,8 @@ class ApplyRows(Closing):
         # COPY has no ON CONFLICT, so the rows go through a temporary table.
         run(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = self._copy_into(_STAGING, columns, match, copy)
-        run(_merged(match, columns))
+        for statement in _merged(match, columns):
+            run(statement)
         return count
 
     def _empty(self, table: Composable) -> None:
@@ -245,11 +247,20 @@ def _rows_of(copy: TableCopy, values: Composed) -> Composed:
     return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
 
 
-def _merged(match: Match, columns: Composed) -> Composed:
-    """Return the statement that moves copied rows into a table that may have them."""
+def _merged(match: Match, columns: Composed) -> Iterator[Composed]:
+    """Yield the statements that move copied rows into a table that may have them."""
     names = {one.column.name for one in match.key}
     key = next((key for key in match.target.keys if {*key} <= names), ())
-    changed = [one.column.name for one in match.written if one.column.name not in key]
+    fixed = [one.column.name for one in match.identity_always if one.column.name not in key]
+    into = parts.table(match.target.table)
+    # No UPDATE can set these columns: a row with other values in them is inserted again.
+    if key and fixed:
+        same = [one.column for one in match.key if one.column.name in key]
+        equal = (each.is_equal(*_both(each.name)) for each in same)
+        ours, copied = zip(*map(_both, fixed), strict=True)
+        others = f"({', '.join(ours)}) IS DISTINCT FROM ({', '.join(copied)})"
+        yield SQL(sql.DELETE_OTHERS).format(into, _STAGING, SQL(" AND ".join([*equal, others])))
+    changed = [one.column.name for one in match.written if one.column.name not in {*key, *fixed}]
     sets = SQL(", ").join(
         SQL("{} = EXCLUDED.{}").format(*2 * [parts.names([name])]) for name in changed
     )
@@ -258,8 +269,12 @@ def _merged(match: Match, columns: Composed) -> Composed:
         action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
     # An identity column GENERATED ALWAYS refuses values otherwise.
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
-    into = parts.table(match.target.table)
-    return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+    yield SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+
+
+def _both(name: str) -> tuple[str, str]:
+    column = quote_identifier(name)
+    return f"t.{column}", f"c.{column}"
 
 
 def _translated(
