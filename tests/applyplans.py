@@ -23,9 +23,9 @@ def planner(
 
 
 def planned(
-    *messages: bytes, rule: TableRule | None = None, identity: str = "d"
+    *messages: bytes, rule: TableRule | None = None, own: Any = OWN, identity: str = "d"
 ) -> list[tuple[Kind, list[bytes | None]]]:
-    plan = planner(rule)
+    plan = planner(rule, own)
     return [
         (statement.kind, [*values])
         for change in transaction(*messages, identity=identity).changes()

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pgoutputs as po
 import pytest
-from applyfacts import TEXT, column, target, transaction
+from applyfacts import OWN, TEXT, column, target, transaction
 from applyplans import planned, planner
 
 from pgreplkit.apply import TableRule
@@ -51,6 +51,40 @@ def test_a_row_that_no_longer_fits_is_deleted_and_comes_back() -> None:
         (Kind.UPSERT, [b"5", b"a", b"1"]),
         (Kind.DELETE, [b"5"]),
     ]
+
+
+def test_a_row_that_may_be_one_of_several_equal_ones_is_changed_by_itself() -> None:
+    # Without a key, and with a key of NULL.
+    for own in (target(*OWN.columns, keys=()), target(*OWN.columns, keys=(("n",),))):
+        rule = TableRule(where=lambda row: row["id"] in range(5), change=lambda row: {"name": "x"})
+        changes = (
+            po.update(2, "b", None, old=[1, "a", None]),
+            po.update(6, "b", None, old=[2, "b", None]),
+            po.update(3, "b", None, old=[6, "b", None]),
+            po.update(7, "b", None, old=[6, "b", None]),
+            po.delete(3, "b", None, kind=b"O"),
+            po.delete(7, "b", None, kind=b"O"),
+        )
+        assert planned(*changes, rule=rule, own=own, identity="f") == [
+            (Kind.UPDATE, [b"1", b"x", None, b"2", b"x", None]),
+            (Kind.DELETE, [b"2", b"x", None]),
+            (Kind.INSERT, [b"3", b"x", None]),
+            (Kind.DELETE, [b"3", b"x", None]),
+        ]
+
+
+def test_a_row_with_the_same_key_is_replaced_also_if_its_old_values_were_sent() -> None:
+    # Columns that only the subscriber has keep their values then.
+    changes = po.update(1, "b", 5, old=[1, "a", 5]), po.update(2, "b", 5, old=[1, "b", 5])
+    rule = TableRule(where=lambda row: True)
+    assert planned(*changes, rule=rule, identity="f") == [
+        (Kind.UPSERT, [b"1", b"b", b"5"]),
+        (Kind.DELETE, [b"1"]),
+        (Kind.UPSERT, [b"2", b"b", b"5"]),
+    ]
+    # The key is that of the subscriber's table.
+    with pytest.raises(RuleFailed, match="altered the key column 'id'"):
+        planned(*changes, rule=TableRule(change=lambda row: {"id": 9}), identity="f")
 
 
 def test_a_row_can_be_changed_or_left_out() -> None:

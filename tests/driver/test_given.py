@@ -24,10 +24,11 @@ from pgreplkit import (
     plan_clone,
 )
 from pgreplkit.driver.conninfo import complete
-from pgreplkit.errors import NodeNotFound
+from pgreplkit.errors import ConnectionFailed, NodeNotFound
 from pgreplkit.plans.streams.options import ChangeSettings, StreamSettings
 from pgreplkit.protocol.pgoutput.rows import checked_row_factory, class_rows, dict_rows
 from pgreplkit.rows import Topology
+from pgreplkit.upgrade import Upgrade, UpgradeClone
 
 SYNC = psycopg.Connection(PGconn.connect_start(b"host=/nowhere"))
 
@@ -161,14 +162,57 @@ def test_an_unknown_node_is_named_with_the_known_ones() -> None:
 def test_only_a_str_is_a_connection_string(given: object) -> None:
     kind = type(given).__name__
     text: Any = given
-    for use in (
-        lambda: Cluster.discover({"a": text}),
-        lambda: Cluster.discover({"a": "host=x"}, replication={"a": text}),
-        lambda: plan_clone(text, "/nowhere"),
-        lambda: complete(text, {}),
+    for use, which in (
+        (lambda: Cluster.discover({"a": text}), "a connection string"),
+        (
+            lambda: Cluster.discover({"a": "host=x"}, replication={"a": text}),
+            r"replication\['a'\]",
+        ),
+        (lambda: upgrade(old=text), r"replication\['old'\]"),
+        (lambda: clone(text), "new"),
+        (lambda: clone("", old=text), r"replication\['old'\]"),
+        (lambda: plan_clone(text, "/nowhere"), "a connection string"),
+        (lambda: complete(text, {}), "a connection string"),
     ):
-        with pytest.raises(TypeError, match=f"a connection string must be a str, not {kind}"):
+        with pytest.raises(TypeError, match=f"{which} must be a str, not {kind}"):
             use()
+
+
+def upgrade(**replication: str) -> Upgrade:
+    old, new = (object.__new__(Primary) for _ in range(2))
+    return Upgrade(old, new, name="shop", replication=replication)
+
+
+def clone(new: str, **replication: str) -> UpgradeClone:
+    return UpgradeClone(
+        object.__new__(Primary),
+        new,
+        name="shop",
+        directory="/nowhere",
+        bindir="/nowhere",
+        old_bindir="/nowhere",
+        replication=replication,
+    )
+
+
+@pytest.mark.parametrize("conninfo", ["host=x s3cret", "host='s3cret", "host=x s3cret=1"])
+def test_an_error_names_the_malformed_one_of_several_connection_strings(conninfo: str) -> None:
+    for use, which in (
+        (lambda: upgrade(old="host=x", new=conninfo), r"replication\['new'\]"),
+        (lambda: upgrade(old=conninfo), r"replication\['old'\]"),
+        (lambda: clone(conninfo), "new"),
+        (lambda: clone("host=x", old=conninfo), r"replication\['old'\]"),
+    ):
+        found = f"could not use {which}: the connection string is malformed"
+        with pytest.raises(ConnectionFailed, match=found) as caught:
+            use()
+        assert "s3cret" not in str(caught.value)
+
+
+def test_a_malformed_connection_string_of_a_cluster_is_named_without_its_text() -> None:
+    with pytest.raises(ValueError, match=r"replication\['b'\] is malformed") as caught:
+        Cluster.discover(["host=x"], replication={"a": "host=y", "b": "host=x s3cret"})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_only_a_control_controls_a_host() -> None:

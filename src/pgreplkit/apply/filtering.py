@@ -29,37 +29,53 @@ def filtered(
     is_new: bool,
 ) -> Iterator[Step]:
     """Yield the steps of a change of a table whose rule has callables."""
+    if old is not None and plan.match.is_full:
+        if new is not None:
+            new = merged(old, new)
+        if not all(plan.finds_by_key(row) for row in (old, new) if row is not None):
+            yield from _exactly(plan, reader, old, new)
+            return
     if new is None:
         if old is not None:
             yield plan.delete(old, needs_row=plan.rule.where is None)
         return
-    if old is not None and plan.match.is_full:
-        new = merged(old, new)
     kept = _kept(plan, reader, new)
     # An insert that is left out is not a deletion: the row never was on the subscriber.
     if is_new:
         if kept is not None:
             yield plan.insert(*kept)
         return
-    keys = [column.is_key for column in reader.table.columns]
-    is_moved = old is not None and any(
-        is_key and old[0][at] != new[0][at] for at, is_key in enumerate(keys)
-    )
+    is_moved = old is not None and any(old[0][at] != new[0][at] for at in plan.key_places)
     if old is not None and is_moved and kept is not None and UNSENT in kept[1]:
         # Only the subscriber's row has the large values that were not sent.
         yield from plan.update(old, kept)
         return
-    if old is not None and (kept is None or (is_moved and not plan.match.is_full)):
+    if old is not None and (kept is None or is_moved):
         yield plan.delete(old, needs_row=False)
     # Without an old row the key is the same, and identifies the row that no longer fits.
     elif kept is None:
         yield plan.delete(new, needs_row=False)
-    elif old is not None and is_moved:
-        # All columns are the key: the old row may or may not have been kept.
-        yield plan.delete(old, needs_row=False)
     # The row before may have been left out, so that an UPDATE might find none.
     if kept is not None:
         yield from plan.upsert(kept)
+
+
+def _exactly(
+    plan: TablePlan, reader: TableReader[Row], old: RawValues, new: RawValues | None
+) -> Iterator[Step]:
+    """Yield the steps of a change of one row, which others may be equal to.
+
+    The functions say whether the subscriber has the old row, and with which values.
+    """
+    before = _kept(plan, reader, old)
+    after = None if new is None else _kept(plan, reader, new)
+    if before is None:
+        if after is not None:
+            yield plan.insert(*after)
+    elif after is None:
+        yield plan.delete(before)
+    else:
+        yield from plan.update(before, after)
 
 
 def copied(
@@ -72,8 +88,8 @@ def copied(
     kept = _kept(plan, reader, row)
     if kept is None:
         return ()
-    # Without a unique key there is no such row.
-    if replaces and plan.match.is_unique:
+    # Without a unique key there is no such row: equal ones are rows of their own.
+    if replaces and plan.finds_by_key(kept):
         return plan.upsert(kept)
     return (plan.insert(*kept),)
 
@@ -103,9 +119,11 @@ def _ruled(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValu
         return None
     kept = replaced(plan, reader, new, row, changed, "change")
     plan.last_change = new, kept
-    for at in plan.computed:
+    for at in {*plan.key_places, *plan.computed}:
         if kept[0][at] != new[0][at]:
             name = reader.table.columns[at].name
+            if at in plan.key_places:
+                raise RuleFailed(f"change altered the key column {name!r}")
             raise RuleFailed(f"change returned a value for {name!r}, which the subscriber computes")
     return kept
 

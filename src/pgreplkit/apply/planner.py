@@ -11,7 +11,7 @@ import attrs
 from pgreplkit.apply.deltas import DeltaStatements
 from pgreplkit.apply.filtering import RuleFailed, filtered
 from pgreplkit.apply.rules import TableRule
-from pgreplkit.apply.shape import Dump, Match, match
+from pgreplkit.apply.shape import Dump, Match, insist_on_no_rules, match
 from pgreplkit.apply.stamped import StampedStatements, Stamps
 from pgreplkit.apply.statements import Statement, truncation
 from pgreplkit.apply.tableplans import DeltaPlan, MergedPlan, StampedPlan, Step, TablePlan
@@ -58,10 +58,11 @@ class Planner:
         is_binary: bool,
         stamps: Stamps | None = None,
         merges: bool = False,
+        merges_copied: bool = False,
         others: Mapping[TableName, str] = MappingProxyType({}),
     ) -> None:
         self._others = others
-        self._stamps, self._merges = stamps, merges
+        self._stamps, self._merges, self._merges_copied = stamps, merges, merges_copied
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
@@ -137,8 +138,10 @@ class Planner:
         name = rule.to or table.table_name
         if name not in self._targets:
             raise UnknownTable(name)
-        other = self._others.get(name, "")
-        matched = match(table, self._targets[name], rule, self._dump, other)
+        other, own = self._others.get(name, ""), self._targets[name]
+        matched = match(table, own, rule, self._dump, other)
+        replaces = self._merges_copied or self._stamps is not None or rule.needs_rows
+        insist_on_no_rules(matched, replaces=replaces)
         # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable

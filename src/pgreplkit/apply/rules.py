@@ -61,7 +61,8 @@ class TableRule:
     """How the changes of one table are applied; by default, to the table of the same name.
 
     With ``where`` or ``change``, each row is loaded as Python values, which is about ten times
-    slower. They are called again for a transaction that is applied again.
+    slower. They are called again for a transaction that is applied again, and for the old row of a
+    table without a key, so that they must return the same for equal rows.
     """
 
     to: TableName | None = attrs.field(default=None, converter=_target)

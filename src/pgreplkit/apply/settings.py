@@ -211,6 +211,11 @@ class ApplySettings:
         return isinstance(self.conflicts, MergeWith)
 
     @property
+    def merges_copied(self) -> bool:
+        """Whether copied rows replace those that exist."""
+        return self.copy and self.existing == "merge"
+
+    @property
     def takes_own_only(self) -> bool:
         """Whether the publisher's own changes are applied, and none that it got from others.
 
@@ -253,6 +258,10 @@ class ApplySettings:
         """Return whether a function of the table's rule reads its rows."""
         rule = self.rules.get(table)
         return rule is not None and rule.needs_rows
+
+    def replaces_rows(self, table: TableName) -> bool:
+        """Return whether INSERT … ON CONFLICT writes rows of a published table."""
+        return self.merges_copied or self.reads_commits or self.reads_rows(table)
 
     def insist_on_deltas(self, tables: Sequence[TableName]) -> None:
         """Refuse delta columns of a table to which no changes are applied.

@@ -178,6 +178,21 @@ def match(
     return Match(source, target, tuple(written), tuple(constants), key, is_unique)
 
 
+def insist_on_no_rules(matched: Match, *, replaces: bool) -> None:
+    """Refuse a table of the subscriber whose rules would replace or hinder the changes.
+
+    ``replaces`` says whether INSERT … ON CONFLICT writes rows.
+
+    Raises: SchemaMismatch.
+    """
+    target = matched.target
+    if refused := target.refused_rules(replaces=replaces):
+        why = "with which ON CONFLICT fails" if replaces else "which fire for applied changes"
+        problem = f"{target.table} has the rules {', '.join(refused)}, {why}"
+        statements = target.without_rules(replaces=replaces)
+        raise SchemaMismatch(str(matched.source), (problem,), statements)
+
+
 def insist_on_named(
     table: TableName, target: TargetTable | None, rule: TableRule, other: str = ""
 ) -> None:

@@ -52,11 +52,12 @@ class TablePlan:
         places = (one.position for one in matched.identity_always)
         self._always = [at for at in places if at < matched.width]
         self._name, self._sets = name, sets
+        keys = [one for one in matched.key if one.position < matched.width]
+        self.key_places: list[int] = [one.position for one in keys]
+        """The positions of the publisher's columns that identify a row."""
         # Only a whole old row can be found in another way.
         self._nullable: list[int] = [
-            one.position
-            for one in matched.key
-            if matched.is_full and not one.column.not_null and one.position < matched.width
+            one.position for one in keys if matched.is_full and not one.column.not_null
         ]
         """The positions of key columns that may be NULL, which a unique index does not compare."""
 
@@ -70,6 +71,10 @@ class TablePlan:
         """The statements for rows whose key is NULL: all values together identify them."""
         matched = attrs.evolve(self.match, key=(), is_unique=False)
         return TablePlan(matched, self.rule, self.dump, self._name, sets=self._sets)
+
+    def finds_by_key(self, row: RawValues) -> bool:
+        """Return whether the key identifies a row, so that no other row is equal to it."""
+        return self.match.is_unique and not self._lacks_key(row)
 
     def _lacks_key(self, row: RawValues) -> bool:
         return any(row[0][at] is None for at in self._nullable)
@@ -154,9 +159,7 @@ class TablePlan:
         return self._bound(self._deleting if needs_row else self._removing, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:
-        """Return the steps after which a row exists with these values."""
-        if self._nullable and self._lacks_key(new):
-            return self._keyless.upsert(new)
+        """Return the steps after which a row with this key exists."""
         values, formats = new
         # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:

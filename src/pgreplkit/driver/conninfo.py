@@ -27,13 +27,25 @@ _OWN_SESSION = (
 """Parameters of one client's session or machine; those of a service are resolved."""
 
 
-def insist_on_conninfo(conninfo: object) -> None:
+def insist_on_conninfo(conninfo: object, argument: str = "a connection string") -> None:
     """Raise TypeError for anything but a connection string, such as an object of a server."""
     if not isinstance(conninfo, str):
-        raise TypeError(f"a connection string must be a str, not {type(conninfo).__name__}")
+        raise TypeError(f"{argument} must be a str, not {type(conninfo).__name__}")
 
 
-def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
+def checked_conninfo(conninfo: str, argument: str) -> str:
+    """Return a connection string that libpq can use; an error names the ``argument``.
+
+    Raises: as ``complete``.
+    """
+    insist_on_conninfo(conninfo, argument)
+    complete(conninfo, {}, operation=f"use {argument}")
+    return conninfo
+
+
+def complete(
+    conninfo: str, params: Mapping[str, str | int | None], *, operation: str = "connect"
+) -> str:
     """Return the connection string with ``params``, and with defaults where it is silent.
 
     Raises: ConnectionFailed for a malformed connection string; the text does not repeat it, because
@@ -44,14 +56,14 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     insist_on_conninfo(conninfo)
     if any("\0" in str(text) for text in (conninfo, *params.values())):
         raise ConnectionFailed(
-            "connect",
+            operation,
             "the connection string contains the character NUL",
             remedy="remove it: libpq would ignore everything after it",
         )
     # As text of the environment that is not UTF-8. The error of Python itself repeats the string.
     if any(map(_has_surrogate, (conninfo, *params.values()))):
         raise ConnectionFailed(
-            "connect",
+            operation,
             "the connection string contains bytes or characters that UTF-8 does not have",
             remedy="write it in UTF-8",
         )
@@ -59,7 +71,7 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     insist_on_known("libpq", "connection parameter", params, known)
     # Only a fallback: a name in the environment or a service file comes first.
     defaults = {"fallback_application_name": "pgreplkit"}
-    given = parameters_of(conninfo, params)
+    given = parameters_of(conninfo, params, operation=operation)
     # Of a string that was written for streams: each class chooses the kind of its own session.
     given.pop("replication", None)
     completed = make_conninfo("", **(defaults | given))
@@ -73,7 +85,10 @@ def _has_surrogate(text: object) -> bool:
 
 
 def parameters_of(
-    conninfo: str, params: Mapping[str, str | int | None] | None = None
+    conninfo: str,
+    params: Mapping[str, str | int | None] | None = None,
+    *,
+    operation: str = "connect",
 ) -> dict[str, str | int | None]:
     """Return the parameters of a connection string, and ``params``.
 
@@ -83,7 +98,7 @@ def parameters_of(
         return {**conninfo_to_dict(conninfo, **(params or {}))}
     except ProgrammingError:
         raise ConnectionFailed(
-            "connect",
+            operation,
             "the connection string is malformed, or has a parameter unknown to libpq",
             remedy="see the documentation of libpq's connection strings",
         ) from None

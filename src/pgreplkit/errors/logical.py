@@ -81,9 +81,10 @@ class UpgradeActive(ServerError):
 
     def __reduce__(
         self,
-    ) -> tuple[type[UpgradeActive], tuple[str, str, int | None, str | None, str | None]]:
+    ) -> tuple[type[UpgradeActive], tuple[str, str, int | None, str | None, str | None], object]:
         facts = (self.operation, self.node, self.pid, self.client_addr, self.application_name)
-        return UpgradeActive, facts
+        # A plan adds its finished steps to what was found.
+        return UpgradeActive, facts, vars(self)
 
 
 class LogUnavailable(ServerError):

@@ -24,10 +24,10 @@ _DUMPED = {SchemaSection.KEYS: "post-data", SchemaSection.REST: "post-data"}
 """The sections that are a part of one of pg_dump's."""
 
 
-def copy_section(
+def copy_sections(
     source: str,
     target: str,
-    section: SchemaSection,
+    sections: Sequence[SchemaSection],
     tables: Sequence[TableName] | None,
     identities: Sequence[int],
     *,
@@ -35,15 +35,17 @@ def copy_section(
     bindir: Path | None,
     timeout: float,
 ) -> None:
-    """Dump one section of a database, and restore it into another in one transaction.
+    """Dump sections of a database once, and restore each into another in one transaction.
 
     ``identities`` are the OIDs of indexes that are replica identities.
 
     Raises: ControlFailed.
     """
+    dumped_sections = dict.fromkeys(_DUMPED.get(section, section) for section in sections)
     dump = [
         _program("pg_dump", bindir),
-        *("--format=custom", "--schema-only", f"--section={_DUMPED.get(section, section)}"),
+        *("--format=custom", "--schema-only"),
+        *(f"--section={section}" for section in dumped_sections),
         # A copied subscription would use the slot of the original.
         *("--no-publications", "--no-subscriptions"),
         *(f"--table={_pattern(table)}" for table in tables or ()),
@@ -54,18 +56,16 @@ def copy_section(
         *("--single-transaction", "--exit-on-error"),
         *(() if owners else ("--no-owner", "--no-privileges")),
     ]
-    with (
-        _private(source) as here,
-        _private(target) as there,
-        tempfile.NamedTemporaryFile(prefix="pgreplkit-") as chosen,
-    ):
+    with _private(source) as here, _private(target) as there:
         dumped = _run("dump the schema", [*dump, f"--dbname={here}"], b"", timeout)
-        if section in _DUMPED:
-            listed = _run("list the schema", [restore[0], "--list"], dumped, timeout)
-            chosen.write(_part(listed, section, identities))
-            chosen.flush()
-            restore.append(f"--use-list={chosen.name}")
-        _run("restore the schema", [*restore, f"--dbname={there}"], dumped, timeout)
+        for section in sections:
+            whole = f"--section={_DUMPED.get(section, section)}"
+            with tempfile.NamedTemporaryFile(prefix="pgreplkit-") as chosen:
+                listed = _run("list the schema", [restore[0], "--list", whole], dumped, timeout)
+                chosen.write(_part(listed, section, identities))
+                chosen.flush()
+                arguments = [*restore, whole, f"--use-list={chosen.name}", f"--dbname={there}"]
+                _run("restore the schema", arguments, dumped, timeout)
 
 
 def program_majors(bindir: Path | None) -> dict[str, int | str]:
@@ -85,7 +85,9 @@ def program_majors(bindir: Path | None) -> dict[str, int | str]:
 
 
 def _part(listed: bytes, section: SchemaSection, identities: Sequence[int]) -> bytes:
-    """Return the entries of the list of an archive that belong to a part of the post-data."""
+    """Return the entries of the list of an archive that belong to a section."""
+    if section not in _DUMPED:
+        return listed
     oids = b"|".join(str(oid).encode() for oid in identities) or b"none"
     # The OIDs of an entry are those of its catalog, and of the object.
     key = re.compile(rb"\d+; \d+ (\d+ CONSTRAINT|(" + oids + rb") INDEX) ")

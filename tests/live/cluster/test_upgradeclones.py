@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
 from pgreplkit.catalog.server.access import HBA_RULES
-from pgreplkit.errors import ConnectionFailed, PlanRefused
+from pgreplkit.errors import ConnectionFailed, PlanRefused, ServerError
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import free_port
@@ -89,7 +89,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
             )
             return clone
 
-        with pytest.raises(ConnectionFailed, match="is malformed") as malformed:
+        with pytest.raises(ConnectionFailed, match=r"use new: .* is malformed") as malformed:
             clone_to("host=db2 secret")
         assert "secret" not in str(malformed.value)
         with pytest.raises(PlanRefused, match="tables: 0 tables to copy"):
@@ -162,13 +162,44 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
             first = upgraded.connection.execute(rules.encode()).fetchone()
             assert "included" in str(first)
             # As if it was interrupted before the last step.
+            kept = one(old, "SELECT obj_description(oid) FROM pg_publication")
             run(old, "COMMENT ON PUBLICATION shop_1 IS NULL")
             with pytest.raises(ValueError, match="by a preparation by clone"):
                 Upgrade(here, upgraded, name="shop").plan_resume()
+            run(old, f"COMMENT ON PUBLICATION shop_1 IS {psycopg.sql.quote(kept)}")
+        (tmp_path / "stale.json").write_bytes((tmp_path / "journal.json").read_bytes())
         undone = await (await clone.plan_resume()).undo()
-        assert type(undone[-1]).__name__ == "CopyServer"
+        assert type(undone[-1]).__name__ == "PublishTables"
+        await insist_that_a_stale_journal_is_refused(clone, tmp_path)
     assert one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there") == 0
     assert [*folder.glob("*"), *Path(f"{folder}.copy").glob("*")] == []
+
+
+async def insist_that_a_stale_journal_is_refused(clone: AsyncUpgradeClone, folder: Path) -> None:
+    """Begin another preparation, which the journal of the first one would remove."""
+    journal, stale = folder / "journal.json", folder / "stale.json"
+
+    async def refuse(match: str) -> None:
+        # The same object: only the files differ.
+        (folder / "kept.json").write_bytes(journal.read_bytes())
+        journal.write_bytes(stale.read_bytes())
+        plan = await clone.plan_resume()
+        for operation in (plan.undo, plan.resume):
+            with pytest.raises(ServerError, match=match):
+                await operation()
+        (folder / "kept.json").rename(journal)
+
+    def stop(progress: StepProgress) -> None:
+        if type(progress.step).__name__ == "CopyServer":
+            raise RuntimeError("stopped")
+
+    await refuse("no longer has the publication shop_1")
+    with pytest.raises(RuntimeError, match="stopped"):
+        await (await clone.plan_prepare()).run(stop)
+    await refuse("publication shop_1 of the old server is of another run")
+    # That of the second preparation is not stale.
+    undone = await (await clone.plan_resume()).undo()
+    assert type(undone[-1]).__name__ == "PublishTables"
 
 
 @pytest.mark.parametrize(

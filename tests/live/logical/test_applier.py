@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -571,9 +572,19 @@ def test_parked_statements_show_their_values_as_texts(two: Pair) -> None:
     values = ("7", "2026-01-02 03:04:05+00", "1.50", "{a,NULL}", "\\x00ff", "(1,2)", '{"a": 1}')
     assert first.parameters == values
     assert second.parameters == ("8", None, "NaN", "{}", "\\x", None, "0")
-    two.subscriber.run("DROP TABLE kinds")
-    with pytest.raises(ServerError, match=r'relation "public.kinds" does not exist'):
-        one.show_parked(parked)
+    assert (first.problem, second.problem) == (None, None)
+    for change, problem in (
+        ("ALTER TABLE kinds DROP amount", 'column "amount" .*does not exist'),
+        ("ALTER TABLE kinds RENAME TO others", r'relation "public\.kinds" does not exist'),
+        ("CREATE VIEW kinds AS SELECT 1 AS id", "column .* does not exist"),
+        ("DROP VIEW kinds", r'relation "public\.kinds" does not exist'),
+    ):
+        two.subscriber.run(change)
+        again = one.show_parked(parked)
+        assert [each.parameters for each in again] == [first.parameters, second.parameters]
+        assert all(re.search(problem, each.problem or "") for each in again)
+    with pytest.raises(ApplyFailed, match=r'relation "public\.kinds" does not exist'):
+        one.apply_parked(parked)
 
 
 @pytest.mark.pg(">=10")

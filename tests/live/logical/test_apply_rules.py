@@ -365,3 +365,147 @@ def test_rows_are_found_whose_unique_columns_are_null(two: Pair, options: dict[s
     assert two.subscriber.all(query) == two.publisher.all(query)
     assert two.subscriber.one("SELECT count(*) FROM u") == 3
     assert not one.counters
+
+
+ALL_FIRE = ("ENABLE ALWAYS", "ENABLE REPLICA")
+REPLACING: list[dict[str, Any]] = [
+    {"rule": TableRule(where=lambda row: True)},
+    {"rule": TableRule(change=lambda row: {})},
+    {"existing": "merge"},
+]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("state", [*ALL_FIRE, "ENABLE", "DISABLE"])
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
+@pytest.mark.parametrize("how", ["INSTEAD NOTHING", "ALSO NOTIFY ruled"])
+def test_a_rule_of_the_subscriber_that_would_change_what_is_applied_is_refused(
+    two: Pair, event: str, how: str, state: str
+) -> None:
+    two.subscriber.run(
+        f'CREATE RULE "It" AS ON {event} TO t DO {how}', f'ALTER TABLE t {state} RULE "It"'
+    )
+    for options in ({}, *REPLACING):
+        one = applier(two, **{"rule": TableRule(), **options})
+        if not (state in ALL_FIRE or (event == "UPDATE" and options)):
+            assert one.check().is_ready
+            continue
+        finding = one.check()["table public.t, its rules"]
+        assert finding.severity is Severity.CRITICAL
+        assert finding.found == "public.t has It"
+        with pytest.raises(SchemaMismatch, match=r"public\.t has the rules It") as raised:
+            one.run(timeout=20)
+        assert "; ".join(raised.value.sql) == finding.remedy
+        assert (two.publisher.all(LEFT), two.subscriber.all(LEFT)) == ([], [])
+    one = applier(two, TableRule())
+    if not one.check().is_ready:
+        two.subscriber.run(one.check()["table public.t, its rules"].remedy)
+    changes_arrive(two, one)
+
+
+def changes_arrive(pair: Pair, one: Applier) -> None:
+    one.run(stop_at=end(pair.publisher), timeout=20)
+    pair.publisher.run(
+        "INSERT INTO t VALUES (2, 'b'), (3, 'c')",
+        "UPDATE t SET name = upper(name) WHERE id < 3",
+        "DELETE FROM t WHERE id = 3",
+    )
+    one.run(stop_at=end(pair.publisher), timeout=20)
+    assert pair.subscriber.all("SELECT id, name FROM t ORDER BY id") == [(1, "A"), (2, "B")]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("options", REPLACING)
+def test_the_remedy_for_a_rule_with_which_rows_cannot_be_replaced_is_enough(
+    two: Pair, options: dict[str, Any]
+) -> None:
+    two.subscriber.run("CREATE RULE it AS ON UPDATE TO t DO ALSO NOTIFY ruled")
+    one = applier(two, **{"rule": TableRule(), **options})
+    two.subscriber.run(one.check()["table public.t, its rules"].remedy)
+    changes_arrive(two, one)
+
+
+@pytest.mark.pg(">=10")
+def test_a_rule_that_is_created_later_stops_the_next_run_before_the_change(two: Pair) -> None:
+    one = applier(two, TableRule())
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        "CREATE RULE it AS ON UPDATE TO t DO INSTEAD NOTHING", "ALTER TABLE t ENABLE ALWAYS RULE it"
+    )
+    two.publisher.run("UPDATE t SET name = 'x'")
+    with pytest.raises(SchemaMismatch, match="has the rules it") as raised:
+        one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(*raised.value.sql)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT name FROM t") == "x"
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("existing", ["refuse", "merge"])
+@pytest.mark.parametrize("key", ["", ", UNIQUE (a)"])
+def test_rules_keep_equal_rows_of_tables_without_a_key_apart(
+    two: Pair, key: str, existing: str
+) -> None:
+    columns = "a int, n int, b text, large text"
+    two.publisher.run(
+        f"CREATE TABLE loose ({columns})",
+        "ALTER TABLE loose REPLICA IDENTITY FULL, ALTER large SET STORAGE EXTERNAL",
+        "CREATE PUBLICATION loose FOR TABLE loose",
+        "INSERT INTO loose SELECT NULL, i, 'b', repeat('l', 9000) FROM generate_series(1, 5) AS i,"
+        " generate_series(1, 2)",
+    )
+    # With a key, its NULLs identify no row.
+    two.subscriber.run(f"CREATE TABLE loose ({columns}{key})")
+    rule = TableRule(
+        where=lambda row: row["n"] in range(5), change=lambda row: {"b": f"{row['b']}!"}
+    )
+    one = Applier(
+        two.publisher.conninfo,
+        two.subscriber.conninfo,
+        "loose",
+        publications=["loose"],
+        tables={"loose": rule},
+        existing=existing,  # type: ignore[arg-type]
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    first = "ctid = (SELECT min(ctid) FROM loose WHERE n = {})"
+    two.publisher.run(
+        "INSERT INTO loose VALUES (NULL, 1, 'b', 'l'), (NULL, 1, 'b', 'l'), (NULL, 9, 'b', 'l')",
+        f"UPDATE loose SET n = 2 WHERE {first.format(1)}",
+        f"UPDATE loose SET b = 'c' WHERE {first.format(2)}",
+        f"UPDATE loose SET n = 6 WHERE {first.format(3)}",
+        f"UPDATE loose SET n = 4 WHERE {first.format(5)}",
+        f"UPDATE loose SET n = 8 WHERE {first.format(9)}",
+        f"DELETE FROM loose WHERE {first.format(4)}",
+        f"DELETE FROM loose WHERE {first.format(8)}",
+        "UPDATE loose SET a = 1 WHERE n = 6",
+    )
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    query = "SELECT a, {}, md5(large) FROM loose {} ORDER BY 1, 2, 3, 4"
+    kept = two.publisher.all(query.format("n, b || '!'", "WHERE n < 5"))
+    assert two.subscriber.all(query.format("n, b", "")) == kept
+    assert not report.conflicts
+
+
+@pytest.mark.pg(">=10")
+def test_a_rule_keeps_the_values_that_only_the_subscriber_has(two: Pair) -> None:
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    one = applier(two, TableRule(where=lambda row: True))
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("UPDATE t SET n = 7")
+    two.publisher.run("UPDATE t SET name = 'x'")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT name, n FROM t") == [("x", 7)]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_function_cannot_change_the_key_of_the_subscriber(two: Pair, copy: bool) -> None:
+    two.publisher.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    rule = TableRule(change=lambda row: {"id": 7})
+    one = applier(two, rule, copy=copy)
+    with pytest.raises(ApplyError, match="change altered the key column 'id'"):  # noqa: PT012
+        one.run(stop_at=end(two.publisher), timeout=20)
+        two.publisher.run("DELETE FROM t", "INSERT INTO t VALUES (2, 'b')")
+        one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id FROM t") == []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +14,13 @@ import pytest
 from htmlchecks import words_of
 
 from pgreplkit._sync.cluster.plan import Plan
-from pgreplkit.errors import ControlFailed, HostFileError, PlanFailed, PlanRefused
+from pgreplkit.errors import (
+    ControlFailed,
+    HostFileError,
+    PlanFailed,
+    PlanRefused,
+    UpgradeActive,
+)
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
 from pgreplkit.plans.cluster.steps import (
     Checkpoint,
@@ -241,12 +250,49 @@ def test_undo_is_repeated_if_the_journal_could_not_say_that_all_is_undone(journa
     with pytest.raises(PlanFailed):
         plan.run()
     actor.failing, actor.full_at = None, STEPS[0]
-    with pytest.raises(HostFileError, match="could not write the journal"):
+    undone = "done here before: nothing; state then: first"
+    with pytest.raises(HostFileError, match=f"could not write the journal .*; {undone}"):
         plan.undo()
     actor.free_disk()
     assert Journal.from_json(journal.read_text()).is_unfinished
     assert plan.undo() == [STEPS[0]]
     assert not Journal.from_json(journal.read_text()).is_unfinished
+
+
+@attrs.frozen
+class Busy:
+    """The lock of an operation that another process runs, once this one has begun it."""
+
+    @contextmanager
+    def held(self, operation: str, *, resumes: bool) -> Iterator[None]:
+        if resumes:
+            raise UpgradeActive(operation, "old", 17, None, "psql")
+        yield
+
+    def verify(self, operation: str, node: str) -> None:
+        pass
+
+    def marked(self, journal: Journal) -> Journal:
+        return journal
+
+    def stale_reason(self, journal: Journal, *, undoes: bool) -> str:
+        return ""
+
+    def insist_on_state(self, operation: str, journal: Journal) -> None:
+        pass
+
+
+def test_a_plan_that_another_process_runs_says_what_was_done_and_who_accepted_writes() -> None:
+    actor = Recorder(failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), None, Busy())
+    with pytest.raises(PlanFailed):
+        plan.run()
+    for act in (plan.resume, plan.undo):
+        with pytest.raises(UpgradeActive) as caught:
+            act()
+        found = "; done here before: b: create the slot a; state then: second"
+        assert found in str(pickle.loads(pickle.dumps(caught.value)))
+    assert actor.undone == []
 
 
 def test_undo_reverts_what_may_have_been_done_in_reverse_order() -> None:

@@ -176,7 +176,6 @@ def test_indexes_are_built_after_the_copy_and_keys_before() -> None:
     kinds = [type(step) for step in steps]
     order = [
         do.CopyTables,
-        do.CopyKeys,
         do.FenceTables,
         do.PublishTables,
         do.KeepSchema,
@@ -190,4 +189,4 @@ def test_indexes_are_built_after_the_copy_and_keys_before() -> None:
     assert sorted(order, key=kinds.index) == order
     assert (kinds[-1], steps[-1].node) == (do.KeepSchema, "new")
     alone = prepare_journal(NAMES, groups, copies_schema=False).steps
-    assert {do.CopyTables, do.CopyKeys, do.CopyIndexes} & {*map(type, alone)} == set()
+    assert {do.CopyTables, do.CopyIndexes} & {*map(type, alone)} == set()

@@ -1,4 +1,4 @@
-"""The fences of an upgrade: which ones must be up, and which show that a journal is stale."""
+"""The fences of an upgrade: which ones must be up, and what shows that a journal is stale."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
+from pgreplkit.plans.cluster.upgradeclone import clone_journal
 from pgreplkit.plans.cluster.upgradefences import (
     accepting,
     lasting_steps,
     must_be_fenced,
+    stale_publication,
     stale_reason,
     unfenced_remedy,
 )
@@ -246,3 +248,31 @@ def test_subscriptions_and_slots_are_verified_until_the_server_is_opened(journal
             lasting = (do.StopSubscriptions, do.MakeBackSlots)
             wanted = [step for step in journal.steps[:done] if isinstance(step, lasting)]
         assert lasting_steps(after(journal, done)) == wanted
+
+
+def test_a_clone_is_stale_unless_its_publications_have_its_identities() -> None:
+    groups = [TableGroup(tables=(TableName("public", name),), bytes=1) for name in "ab"]
+    planned = clone_journal(NAMES, groups, directory="/d", copy="/d.copy", transfer="link")
+    first, second, *others = planned.steps
+    assert isinstance(first, do.PublishTables)
+    assert isinstance(second, do.PublishTables)
+    begun = (attrs.evolve(first, identity="1"), attrs.evolve(second, identity="2"), *others)
+    journal = attrs.evolve(planned, steps=begun)
+    mine: dict[str, str | None] = {first.publication: "1", second.publication: "2"}
+    of_another = f"the publication {first.publication} of the old server is of another run"
+    of_rows: dict[str, str | None] = dict.fromkeys(mine, "")
+    for done in range(len(journal.steps) + 1):
+        assert stale_publication(after(journal, done), mine) == ""
+        # Undo drops the first publication last: without it nothing of the clone is left.
+        missing = {**mine, first.publication: None}
+        assert bool(stale_publication(after(journal, done), missing)) == (done > 0)
+        for identity in ("3", ""):
+            other = {**mine, first.publication: identity}
+            assert stale_publication(after(journal, done), other) == of_another
+    # The next one may not exist yet.
+    assert stale_publication(after(journal, 1), {**mine, second.publication: None}) == ""
+    assert stale_publication(after(journal, 1), {**mine, second.publication: ""}) != ""
+    # Before a clone is begun, no publication is its own.
+    assert stale_publication(planned, dict.fromkeys(mine)) == ""
+    assert stale_publication(planned, of_rows) == of_another
+    assert [step.unbegun() for step in begun] == [*planned.steps]

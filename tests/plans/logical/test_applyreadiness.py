@@ -153,7 +153,8 @@ LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2]
 def test_last_update_wins_needs_more(changes: dict[str, Any], check: str) -> None:
     assert readiness(stamps=True).is_ready
     assert readiness(**changes, has_origin=True).is_ready
-    found = readiness(**changes, has_origin=True, stamps=True, reads_commits=True)
+    more = {"has_origin": True, "stamps": True, "reads_commits": True, "replaced": [T]}
+    found = readiness(**changes, **more)
     assert found[check].severity is Severity.CRITICAL
 
 

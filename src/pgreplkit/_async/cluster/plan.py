@@ -21,6 +21,7 @@ from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ConnectionFailed, Error, HostFileError, ServerError, UpgradeActive
+from pgreplkit.errors.base import OperationError
 from pgreplkit.host.journalfile import journal_at, write_journal
 from pgreplkit.plans.cluster.journal import (
     Journal,
@@ -198,8 +199,9 @@ class AsyncPlan:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
             )
-        async with self._alone(resumes=False):
-            return await self._run(on_progress, force=force)
+        with self._stated():
+            async with self._alone(resumes=False):
+                return await self._run(on_progress, force=force)
 
     async def _run(
         self, on_progress: Callable[[StepProgress], None] | None, *, force: bool
@@ -248,18 +250,22 @@ class AsyncPlan:
             raise ValueError(
                 f"could not resume the {self.operation}: it was not started; call run()"
             )
-        async with self._alone(resumes=True):
-            lost = self._journal.loss_to_verify
-            if lost is not None:
-                await self._insist_on(lost)
-            if self._journal.undone or self._version is None:
-                self._insist_on_version()
-                # Before a step: a rebuilt journal has no file yet, and may have no place for one.
-                self._keep(attrs.evolve(self._journal, undone=False))
-            if self._begun is None and self._journal.done:
-                # Another process may have begun the next step as soon as the last one was done.
-                self._began_at = self._journal.done[-1].ended_at
-            return await self._continue(on_progress)
+        with self._stated():
+            async with self._alone(resumes=True):
+                return await self._resume(on_progress)
+
+    async def _resume(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
+        lost = self._journal.loss_to_verify
+        if lost is not None:
+            await self._insist_on(lost)
+        if self._journal.undone or self._version is None:
+            self._insist_on_version()
+            # Before a step: a rebuilt journal has no file yet, and may have no place for one.
+            self._keep(attrs.evolve(self._journal, undone=False))
+        if self._begun is None and self._journal.done:
+            # Another process may have begun the next step as soon as the last one was done.
+            self._began_at = self._journal.done[-1].ended_at
+        return await self._continue(on_progress)
 
     async def undo(self) -> Rows[Step]:
         """Undo the steps that were done, the last one first, and return the steps undone.
@@ -274,8 +280,9 @@ class AsyncPlan:
         # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
             return Rows()
-        async with self._alone(resumes=True, undoes=True):
-            return await self._undo()
+        with self._stated():
+            async with self._alone(resumes=True, undoes=True):
+                return await self._undo()
 
     async def _undo(self) -> Rows[Step]:
         final = self._journal.final_step(next_is_begun=self._next_is_begun)
@@ -323,10 +330,9 @@ class AsyncPlan:
                 if resumes:
                     found = await self._lock.stale_reason(self._journal, undoes=undoes)
             if found:
-                # Its state is not that of the operation any longer.
                 raise ServerError(
                     self._act,
-                    f"{found}; done here before: {self._done}",
+                    found,
                     remedy="read the status() with the journal of that process, or with another"
                     " path as journal= where no file exists; then resume its plan with"
                     " plan_resume(), or plan the next operation",
@@ -348,10 +354,6 @@ class AsyncPlan:
             if isinstance(error, ConnectionFailed):
                 raise self._failure(_VERIFY, str(error)) from error
             raise self._failure(_VERIFY, error.found, way_on=error.remedy) from error
-
-    @property
-    def _done(self) -> str:
-        return "; ".join(str(result.step) for result in self._journal.done) or "nothing"
 
     async def _verify_lock(self, step: Step) -> None:
         if self._lock is not None:
@@ -422,22 +424,31 @@ class AsyncPlan:
         self._journal = journal
 
     def _insist_on_version(self) -> None:
-        """Refuse to continue if another process has continued the operation.
-
-        What it has done is not known here, such as which server accepts writes now.
-        """
+        """Refuse to continue if another process has continued the operation."""
         file = self._journal_file
         if _version_of(file) in (None, self._version):
             return
-        found = f"its journal {str(file)!r} was written by another process or plan"
-        if self._is_started:
-            found += f"; done here before: {self._done}; state then: {self._journal.state}"
         raise HostFileError(
             self._act,
-            found,
+            f"its journal {str(file)!r} was written by another process or plan",
             remedy="wait until that has ended, and read the journal again; if it is of another"
             " operation, move it to another path, and call resume() or undo() of this plan",
         )
+
+    @contextmanager
+    def _stated(self) -> Iterator[None]:
+        """Add the finished steps to an error that stops the plan, as PlanFailed has them.
+
+        Which server accepts writes is known only until then: such an error comes if another process
+        runs the operation, or has continued it.
+        """
+        try:
+            yield
+        except OperationError as error:
+            if self._is_started:
+                done = "; ".join(str(result.step) for result in self._journal.done) or "nothing"
+                error.found += f"; done here before: {done}; state then: {self._journal.state}"
+            raise
 
     @contextmanager
     def _reported(self, step: str) -> Iterator[None]:

@@ -65,11 +65,6 @@ from pgreplkit.values.tablename import TableName
 
 _LOGGER = getLogger("pgreplkit.plans")
 
-_SECTIONS: Mapping[type[Step], SchemaSection] = {
-    steps.CopyTables: SchemaSection.PRE_DATA,
-    steps.CopyKeys: SchemaSection.KEYS,
-    steps.CopyIndexes: SchemaSection.REST,
-}
 _WHILE_FENCED = (
     steps.SetSequences,
     steps.StopSubscriptions,
@@ -132,8 +127,10 @@ class AsyncUpgradeActor:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
-            case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
-                await self._copy_schema(step)
+            case steps.CopyTables():
+                await self._copy_schema(SchemaSection.PRE_DATA, SchemaSection.KEYS)
+            case steps.CopyIndexes():
+                await self._copy_schema(SchemaSection.REST)
             case steps.FenceTables():
                 fence = await make_fence(
                     server._link,
@@ -268,24 +265,26 @@ class AsyncUpgradeActor:
         """Return the missing evidence that a primary is lost: an upgrade needs none."""
         return ""
 
-    async def _copy_schema(
-        self, step: steps.CopyTables | steps.CopyKeys | steps.CopyIndexes
-    ) -> None:
-        section = _SECTIONS[type(step)]
+    async def _copy_schema(self, *sections: SchemaSection) -> None:
         try:
-            await acopy_schema(
-                self.old,
-                self.new,
-                [section],
-                owners=self.owners,
-                bindir=self.bindir,
-                # The indexes of a large database take hours.
-                timeout=_COPY,
-            )
+            await self._copy_sections(sections)
         except ControlFailed:
-            # An interrupted attempt may have restored the section, all of it or nothing.
-            if not await self._has_section(section):
-                raise
+            # An interrupted attempt may have restored a section, all of it or nothing.
+            for number, section in enumerate(sections):
+                if not await self._has_section(section):
+                    await self._copy_sections(sections[number:])
+                    break
+
+    async def _copy_sections(self, sections: Sequence[SchemaSection]) -> None:
+        await acopy_schema(
+            self.old,
+            self.new,
+            sections,
+            owners=self.owners,
+            bindir=self.bindir,
+            # The indexes of a large database take hours.
+            timeout=_COPY,
+        )
 
     async def _has_section(self, section: SchemaSection) -> bool:
         """Return whether the new server has all objects of a section of the old one's schema."""

@@ -19,8 +19,7 @@ from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.catalog.cluster.upgrade import CREATOR
 from pgreplkit.driver.conninfo import (
     NEWEST,
-    insist_on_conninfo,
-    parameters_of,
+    checked_conninfo,
     resolved,
     server_conninfo,
 )
@@ -87,15 +86,16 @@ class AsyncUpgradeClone:
         timeout: Timeout = 60.0,
     ) -> None:
         insist_on_servers(old=old)
-        insist_on_conninfo(new)
         # Later, psycopg's own error would repeat a part of it, perhaps of its password.
-        parameters_of(new)
+        checked_conninfo(new, "new")
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._transfer = checked_transfer(transfer)
         self._file = None if journal is None else Path(journal).absolute()
         given = dict(by_name(replication, "replication"))
         if unknown := given.keys() - {OLD}:
             raise ValueError(f"replication has the server old, not {sorted(unknown)}")
+        for conninfo in given.values():
+            checked_conninfo(conninfo, f"replication[{OLD!r}]")
         self._old = old
         self._host = CloneDirectories.at(
             directory, bindir=bindir, old_bindir=old_bindir, settings=by_name(settings, "settings")
@@ -156,7 +156,7 @@ class AsyncUpgradeClone:
         )
         kept = attrs.evolve(journal, databases=await databases_of(self._old))
         checks = _CloneChecks(self, len(chosen))
-        return AsyncPlan(self._actor, kept, checks, self._file, self._lock())
+        return AsyncPlan(self._actor, kept, checks, self._file, self._lock(), self._actor.look)
 
     async def plan_resume(self) -> AsyncPlan:
         """Return the plan of the journal file; its ``resume()`` continues it.
@@ -176,7 +176,7 @@ class AsyncUpgradeClone:
                 " pass the journal of this clone"
             )
         journal.check_databases(await databases_of(self._old))
-        return AsyncPlan(self._actor, journal, None, self._file, self._lock())
+        return AsyncPlan(self._actor, journal, None, self._file, self._lock(), self._actor.look)
 
     def _lock(self) -> AsyncUpgradeLock:
         # The new server does not exist yet.

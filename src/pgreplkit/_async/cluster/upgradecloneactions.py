@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import uuid4
 
 import attrs
+from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.cluster.clone import aplan_clone
@@ -16,11 +18,13 @@ from pgreplkit._async.cluster.upgradeactions import (
     move_origin,
 )
 from pgreplkit._async.cluster.upgradefacts import keep_schema
+from pgreplkit._async.logical.publication import make_publication
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
@@ -41,6 +45,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.identity import is_one_server
 from pgreplkit.values.lsn import LSN
@@ -113,6 +118,12 @@ class AsyncCloneActor:
         which = "the old" if is_one_server(found, own) else "another"
         return f"{which} server answers"
 
+    async def look(self, step: Step) -> Step:
+        """Return the step with an identity, by which a stale journal is known."""
+        if not isinstance(step, steps.PublishTables) or step.identity:
+            return step
+        return attrs.evolve(step, identity=uuid4().hex)
+
     async def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""
         host = self.host
@@ -120,8 +131,7 @@ class AsyncCloneActor:
             case steps.CopyServer():
                 await self._copy_server(step.slot)
             case steps.PublishTables():
-                with suppress(AlreadyExists):
-                    await self.old.create_publication(step.publication, tables=step.tables)
+                await self._publish(step)
             case steps.MakeForwardSlots():
                 await self._make_slots(step.slots)
             case steps.RecoverCopy():
@@ -187,6 +197,20 @@ class AsyncCloneActor:
         for name in names:
             with suppress(SlotNotFound):
                 await (await self.old.slot(name)).drop(force=True, timeout=self.timeout)
+
+    async def _publish(self, step: steps.PublishTables) -> None:
+        name, link = step.publication, self.old._link
+        operation, grant = f"create the publication {name!r}", "the owner"
+        identity = Literal(KeptSchema(identity=step.identity).to_text())
+        identify = SQL(KEEP).format(Identifier(name), identity)
+        try:
+            # In one transaction: without its identity it would be that of another preparation.
+            async with link.transaction(operation, timeout=self.timeout) as within:
+                await make_publication(within, name, tables=step.tables, timeout=self.timeout)
+                await within.run(operation, identify, grant=grant)
+        except AlreadyExists:
+            # With force=True, it may be that of another preparation.
+            await link.run(operation, identify, grant=grant)
 
     async def _copy_server(self, slot: str) -> None:
         copy = self.host.copy

@@ -543,6 +543,12 @@ async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema:
     return KeptSchema.from_text(records[0]["kept"] if records else None)
 
 
+async def read_identity(old: AsyncPrimary, publication: str) -> str | None:
+    """Return the identity of the preparation by clone that a publication has; None without one."""
+    records = await old._link.all("read the publications", KEPT, [publication])
+    return KeptSchema.from_text(records[0]["kept"]).identity if records else None
+
+
 async def read_objects(
     old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> UpgradeObjects:
@@ -588,7 +594,8 @@ async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema)
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
     kept = await read_kept_schema(old, step.publication)
     # Both servers' fingerprints are in one text: each is compared with itself later.
-    kept = attrs.evolve(kept, **{step.node: await read_fingerprint(server._link)})
+    found = await read_fingerprint(server._link)
+    kept = attrs.evolve(kept, old=found) if step.node == OLD else attrs.evolve(kept, new=found)
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     await old._link.run("keep the schema", statement, grant="the owner")
 

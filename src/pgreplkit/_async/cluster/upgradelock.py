@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import attrs
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.cluster.upgradefacts import read_unfenced
+from pgreplkit._async.cluster.upgradefacts import read_identity, read_unfenced
 from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import is_pooled
@@ -22,13 +22,14 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ConnectionFailed, ServerError, UpgradeActive
 from pgreplkit.plans.cluster import upgradesteps as steps
-from pgreplkit.plans.cluster.journal import REBUILT, Journal
+from pgreplkit.plans.cluster.journal import CLONING, REBUILT, Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradefences import (
     accepting,
     lasting_steps,
     must_be_fenced,
+    stale_publication,
     stale_reason,
     unfenced_remedy,
 )
@@ -121,6 +122,13 @@ class AsyncUpgradeLock:
                 if journal.writes is None:
                     raise
         reason = stale_reason(journal, found, undoes=undoes)
+        if not reason and journal.operation.startswith(CLONING):
+            published = [one for one in journal.begun if isinstance(one, steps.PublishTables)]
+            identities = {
+                one.publication: await read_identity(self._servers[OLD], one.publication)
+                for one in published
+            }
+            reason = stale_publication(journal, identities)
         since = "another process has continued it since, or begun another one"
         return f"{reason}: {since}; {accepting(found)}" if reason else ""
 

@@ -198,7 +198,7 @@ class AsyncApplyAttempt:
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
         plugin = self._plugin(publisher, tables, is_binary=is_binary)
-        planner = self._planner(shapes, dump, is_binary=is_binary)
+        planner = self._planner(shapes, dump, is_binary=is_binary, is_first=is_first)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
             for table in tables:
@@ -311,7 +311,9 @@ class AsyncApplyAttempt:
             target.notes_position = bool(settings.deltas)
             self._tally.clocked = target
 
-    def _planner(self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
+    def _planner(
+        self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool, is_first: bool
+    ) -> Planner:
         settings = self._settings
         return Planner(
             shapes.tables,
@@ -322,6 +324,7 @@ class AsyncApplyAttempt:
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
+            merges_copied=is_first and settings.merges_copied,
         )
 
     def _copy(

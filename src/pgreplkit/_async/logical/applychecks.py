@@ -89,6 +89,7 @@ async def check_apply(
             loops=loops,
             unread=unread,
             filtered=[table for table in tables if settings.reads_rows(table)],
+            replaced=[table for table in tables if settings.replaces_rows(table)],
             stamps=settings.last_update_wins is not None,
             reads_commits=settings.reads_commits,
         )

@@ -28,7 +28,7 @@ from pgreplkit.catalog.logical.types import TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
-from pgreplkit.host.schemacopy import copy_section
+from pgreplkit.host.schemacopy import copy_sections
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
@@ -120,17 +120,15 @@ async def acopy_schema(
     # Apply workers find rows by these indexes, which are copied with the keys.
     records = await publisher._link.all("read the replica identities", sql.IDENTITY_INDEXES)
     identities = [record["oid"] for record in records]
-    # One program after another: indexes need the tables.
-    for section in several(sections, "sections", at_least=1):
-        copy = partial(
-            copy_section,
-            source,
-            target,
-            SchemaSection.known(section, "sections"),
-            names,
-            identities,
-        )
-        await to_thread(partial(copy, owners=owners, bindir=folder, timeout=limit))
+    copy = partial(
+        copy_sections,
+        source,
+        target,
+        [SchemaSection.known(one, "sections") for one in several(sections, "sections", at_least=1)],
+        names,
+        identities,
+    )
+    await to_thread(partial(copy, owners=owners, bindir=folder, timeout=limit))
 
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:

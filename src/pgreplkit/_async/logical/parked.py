@@ -7,8 +7,9 @@ from psycopg.rows import DictRow
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.rawvalues import read_texts
+from pgreplkit._async.wire.rawvalues import find_problem, read_texts
 from pgreplkit.apply.failures import is_of_a_set
+from pgreplkit.apply.statements import TIMESTAMPTZ
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
 from pgreplkit.driver.failures import translate_errors, without_values
@@ -41,8 +42,7 @@ async def show_parked(
 ) -> list[ParkedStatement]:
     """Return the statements of a parked transaction.
 
-    Raises: ApplyError if it is parked no longer, or by another applier; ServerError if a table of
-    it no longer exists.
+    Raises: ApplyError if it is parked no longer, or by another applier.
     """
     steps = await _steps(link, operation, applier, parked)
     if not steps:
@@ -52,10 +52,17 @@ async def show_parked(
         await within.all(operation, UNIFORM_OUTPUT)
         with translate_errors(operation, connection=link.connection, hides_values=True):
             for step in steps:
-                statement, given = step["statement"], step["parameters"]
-                texts = await read_texts(within, statement, given, step["formats"], step["types"])
+                given, types = step["parameters"], step["types"]
+                # Where no types are declared, only the commit time is binary.
+                known = types or [TIMESTAMPTZ] * len(given)
                 shown.append(
-                    ParkedStatement(step["number"], step["table"], statement, tuple(texts))
+                    ParkedStatement(
+                        number=step["number"],
+                        table=step["table"],
+                        statement=step["statement"],
+                        parameters=tuple(await read_texts(within, given, step["formats"], known)),
+                        problem=await find_problem(within, step["statement"], types),
+                    )
                 )
     return shown
 

@@ -339,11 +339,11 @@ async def make_publication(
     name: str,
     *,
     tables: Sequence[AnyPublished],
-    schemas: Sequence[str],
-    everything: Sequence[Composable],
-    is_empty: bool,
-    options: Sequence[Composable],
-    force: bool,
+    schemas: Sequence[str] = (),
+    everything: Sequence[Composable] = (),
+    is_empty: bool = False,
+    options: Sequence[Composable] = (),
+    force: bool = False,
     timeout: Timeout,
 ) -> AsyncPublication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""

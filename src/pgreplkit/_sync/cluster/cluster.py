@@ -41,6 +41,7 @@ from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
 from pgreplkit.plans.cluster.repmgr import registration_of
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
+from pgreplkit.values.conninfosyntax import parse_conninfo
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
@@ -106,8 +107,15 @@ class Cluster:
             raise ValueError("servers is empty: nothing would be discovered")
         # Before anything is connected to: an object in place of a string is a mistake in a script.
         replication, controls = by_name(replication, "replication"), by_name(controls, "controls")
-        for text in (*named.values(), *replication.values()):
+        for text in named.values():
             insist_on_conninfo(text)
+        for name, text in replication.items():
+            # A standby's libpq may know other parameters than that of this process.
+            insist_on_conninfo(text, f"replication[{name!r}]")
+            try:
+                parse_conninfo(text)
+            except ValueError as error:
+                raise ValueError(f"replication[{name!r}] is malformed: {error}") from None
         for name, control in controls.items():
             if not isinstance(control, NodeControl):
                 kind = type(control).__name__

@@ -40,6 +40,7 @@ from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import insist_on_two_databases
 from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit.driver.conninfo import checked_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import journal_at
 from pgreplkit.host.schemacopy import program_majors
@@ -123,8 +124,10 @@ class Upgrade:
         self._file = None if journal is None else Path(journal).absolute()
         self._replication = dict(by_name(replication, "replication"))
         # A misspelt key would be ignored, and the connection string of this process used.
-        if unknown := self._replication.keys() - {"old", "new"}:
+        if unknown := self._replication.keys() - {OLD, NEW}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
+        for node, conninfo in self._replication.items():
+            checked_conninfo(conninfo, f"replication[{node!r}]")
         self._timeout = checked_seconds(timeout, "timeout")
 
     @property

@@ -66,11 +66,6 @@ from pgreplkit.values.tablename import TableName
 
 _LOGGER = getLogger("pgreplkit.plans")
 
-_SECTIONS: Mapping[type[Step], SchemaSection] = {
-    steps.CopyTables: SchemaSection.PRE_DATA,
-    steps.CopyKeys: SchemaSection.KEYS,
-    steps.CopyIndexes: SchemaSection.REST,
-}
 _WHILE_FENCED = (
     steps.SetSequences,
     steps.StopSubscriptions,
@@ -133,8 +128,10 @@ class UpgradeActor:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
-            case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
-                self._copy_schema(step)
+            case steps.CopyTables():
+                self._copy_schema(SchemaSection.PRE_DATA, SchemaSection.KEYS)
+            case steps.CopyIndexes():
+                self._copy_schema(SchemaSection.REST)
             case steps.FenceTables():
                 fence = make_fence(
                     server._link,
@@ -267,22 +264,26 @@ class UpgradeActor:
         """Return the missing evidence that a primary is lost: an upgrade needs none."""
         return ""
 
-    def _copy_schema(self, step: steps.CopyTables | steps.CopyKeys | steps.CopyIndexes) -> None:
-        section = _SECTIONS[type(step)]
+    def _copy_schema(self, *sections: SchemaSection) -> None:
         try:
-            copy_schema(
-                self.old,
-                self.new,
-                [section],
-                owners=self.owners,
-                bindir=self.bindir,
-                # The indexes of a large database take hours.
-                timeout=_COPY,
-            )
+            self._copy_sections(sections)
         except ControlFailed:
-            # An interrupted attempt may have restored the section, all of it or nothing.
-            if not self._has_section(section):
-                raise
+            # An interrupted attempt may have restored a section, all of it or nothing.
+            for number, section in enumerate(sections):
+                if not self._has_section(section):
+                    self._copy_sections(sections[number:])
+                    break
+
+    def _copy_sections(self, sections: Sequence[SchemaSection]) -> None:
+        copy_schema(
+            self.old,
+            self.new,
+            sections,
+            owners=self.owners,
+            bindir=self.bindir,
+            # The indexes of a large database take hours.
+            timeout=_COPY,
+        )
 
     def _has_section(self, section: SchemaSection) -> bool:
         """Return whether the new server has all objects of a section of the old one's schema."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import uuid4
 
 import attrs
+from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.cluster.clone import plan_clone
@@ -17,11 +19,13 @@ from pgreplkit._sync.cluster.upgradeactions import (
     move_origin,
 )
 from pgreplkit._sync.cluster.upgradefacts import keep_schema
+from pgreplkit._sync.logical.publication import make_publication
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
@@ -42,6 +46,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.identity import is_one_server
 from pgreplkit.values.lsn import LSN
@@ -114,6 +119,12 @@ class CloneActor:
         which = "the old" if is_one_server(found, own) else "another"
         return f"{which} server answers"
 
+    def look(self, step: Step) -> Step:
+        """Return the step with an identity, by which a stale journal is known."""
+        if not isinstance(step, steps.PublishTables) or step.identity:
+            return step
+        return attrs.evolve(step, identity=uuid4().hex)
+
     def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""
         host = self.host
@@ -121,8 +132,7 @@ class CloneActor:
             case steps.CopyServer():
                 self._copy_server(step.slot)
             case steps.PublishTables():
-                with suppress(AlreadyExists):
-                    self.old.create_publication(step.publication, tables=step.tables)
+                self._publish(step)
             case steps.MakeForwardSlots():
                 self._make_slots(step.slots)
             case steps.RecoverCopy():
@@ -188,6 +198,20 @@ class CloneActor:
         for name in names:
             with suppress(SlotNotFound):
                 (self.old.slot(name)).drop(force=True, timeout=self.timeout)
+
+    def _publish(self, step: steps.PublishTables) -> None:
+        name, link = step.publication, self.old._link
+        operation, grant = f"create the publication {name!r}", "the owner"
+        identity = Literal(KeptSchema(identity=step.identity).to_text())
+        identify = SQL(KEEP).format(Identifier(name), identity)
+        try:
+            # In one transaction: without its identity it would be that of another preparation.
+            with link.transaction(operation, timeout=self.timeout) as within:
+                make_publication(within, name, tables=step.tables, timeout=self.timeout)
+                within.run(operation, identify, grant=grant)
+        except AlreadyExists:
+            # With force=True, it may be that of another preparation.
+            link.run(operation, identify, grant=grant)
 
     def _copy_server(self, slot: str) -> None:
         copy = self.host.copy

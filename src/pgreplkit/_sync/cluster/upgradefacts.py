@@ -536,6 +536,12 @@ def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
     return KeptSchema.from_text(records[0]["kept"] if records else None)
 
 
+def read_identity(old: Primary, publication: str) -> str | None:
+    """Return the identity of the preparation by clone that a publication has; None without one."""
+    records = old._link.all("read the publications", KEPT, [publication])
+    return KeptSchema.from_text(records[0]["kept"]).identity if records else None
+
+
 def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
     slots = new.slots()
@@ -579,7 +585,8 @@ def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
     kept = read_kept_schema(old, step.publication)
     # Both servers' fingerprints are in one text: each is compared with itself later.
-    kept = attrs.evolve(kept, **{step.node: read_fingerprint(server._link)})
+    found = read_fingerprint(server._link)
+    kept = attrs.evolve(kept, old=found) if step.node == OLD else attrs.evolve(kept, new=found)
     statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
     old._link.run("keep the schema", statement, grant="the owner")
 

@@ -406,8 +406,9 @@ class Applier(Closing):
     def show_parked(self, parked: ParkedTransaction) -> Rows[ParkedStatement]:
         """Return the statements of a transaction that was put aside, with the values of its rows.
 
-        Raises: ApplyError if it is parked no longer, or by another applier; ServerError if one of
-        its tables no longer exists.
+        A statement whose table was dropped or altered since is returned with its ``problem``.
+
+        Raises: ApplyError if it is parked no longer, or by another applier.
         """
         _insist_on_parked(parked)
         with TargetShapes.connect(self._subscriber) as shapes:

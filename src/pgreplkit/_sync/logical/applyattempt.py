@@ -199,7 +199,7 @@ class ApplyAttempt:
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
         plugin = self._plugin(publisher, tables, is_binary=is_binary)
-        planner = self._planner(shapes, dump, is_binary=is_binary)
+        planner = self._planner(shapes, dump, is_binary=is_binary, is_first=is_first)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
             for table in tables:
@@ -310,7 +310,9 @@ class ApplyAttempt:
             target.notes_position = bool(settings.deltas)
             self._tally.clocked = target
 
-    def _planner(self, shapes: TargetShapes, dump: Dump, *, is_binary: bool) -> Planner:
+    def _planner(
+        self, shapes: TargetShapes, dump: Dump, *, is_binary: bool, is_first: bool
+    ) -> Planner:
         settings = self._settings
         return Planner(
             shapes.tables,
@@ -321,6 +323,7 @@ class ApplyAttempt:
             is_binary=is_binary,
             stamps=settings.stamps,
             merges=settings.merges,
+            merges_copied=is_first and settings.merges_copied,
         )
 
     def _copy(

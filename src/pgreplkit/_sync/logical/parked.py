@@ -8,8 +8,9 @@ from psycopg.rows import DictRow
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.rawvalues import read_texts
+from pgreplkit._sync.wire.rawvalues import find_problem, read_texts
 from pgreplkit.apply.failures import is_of_a_set
+from pgreplkit.apply.statements import TIMESTAMPTZ
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
 from pgreplkit.driver.failures import translate_errors, without_values
@@ -40,8 +41,7 @@ def show_parked(
 ) -> list[ParkedStatement]:
     """Return the statements of a parked transaction.
 
-    Raises: ApplyError if it is parked no longer, or by another applier; ServerError if a table of
-    it no longer exists.
+    Raises: ApplyError if it is parked no longer, or by another applier.
     """
     steps = _steps(link, operation, applier, parked)
     if not steps:
@@ -51,10 +51,17 @@ def show_parked(
         within.all(operation, UNIFORM_OUTPUT)
         with translate_errors(operation, connection=link.connection, hides_values=True):
             for step in steps:
-                statement, given = step["statement"], step["parameters"]
-                texts = read_texts(within, statement, given, step["formats"], step["types"])
+                given, types = step["parameters"], step["types"]
+                # Where no types are declared, only the commit time is binary.
+                known = types or [TIMESTAMPTZ] * len(given)
                 shown.append(
-                    ParkedStatement(step["number"], step["table"], statement, tuple(texts))
+                    ParkedStatement(
+                        number=step["number"],
+                        table=step["table"],
+                        statement=step["statement"],
+                        parameters=tuple(read_texts(within, given, step["formats"], known)),
+                        problem=find_problem(within, step["statement"], types),
+                    )
                 )
     return shown
 

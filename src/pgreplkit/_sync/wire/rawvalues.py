@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import generators
+from psycopg import NotSupportedError, ProgrammingError, generators
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.driver.failures import without_values
 from pgreplkit.driver.results import raise_failure
 from pgreplkit.driver.watchdog import watched
 from pgreplkit.protocol.pgoutput.tuples import BINARY, Octets
@@ -42,20 +43,14 @@ def execute(
 
 def read_texts(
     link: Link,
-    text: str,
     values: Sequence[Octets],
     formats: Sequence[int],
-    types: Sequence[int] = (),
+    types: Sequence[int],
 ) -> list[str | None]:
-    """Return the values of a statement's parameters as the server writes them.
+    """Return values as the server writes them; ``types`` are those of the binary ones.
 
     Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
-    pgconn, encoding = link.connection.pgconn, link.connection.info.encoding
-    pgconn.send_prepare(b"", text.encode(encoding), types or None)
-    _result(link)
-    pgconn.send_describe_prepared(b"")
-    described = _result(link)
     # A text is shown as it was sent: the server may have refused it.
     asked = [place for place, how in enumerate(formats) if how == BINARY]
     texts = [text_of(value) for value in values]
@@ -67,11 +62,27 @@ def read_texts(
             f"SELECT {columns}",
             [values[place] for place in some],
             [BINARY] * len(some),
-            [described.param_type(place) for place in some],
+            [types[place] for place in some],
         )
         for column, place in enumerate(some):
             texts[place] = text_of(result.get_value(0, column))
     return texts
+
+
+def find_problem(link: Link, text: str, types: Sequence[int] = ()) -> str | None:
+    """Return why the server cannot prepare a statement, as without its table; None if it can.
+
+    Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
+    """
+    try:
+        # The transaction goes on.
+        with link.in_transaction():
+            encoding = link.connection.info.encoding
+            link.connection.pgconn.send_prepare(b"", text.encode(encoding), types or None)
+            _result(link)
+    except (ProgrammingError, NotSupportedError) as error:
+        return str(without_values(error))
+    return None
 
 
 def _result(link: Link) -> PGresult:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import table_in
 from pgreplkit.values.tablename import TableName
@@ -79,6 +80,8 @@ class TargetTable:
     """It and those of its partitions whose rows are not in the WAL, as SQL."""
     rules: tuple[str, ...] = attrs.field(converter=_texts, default=())
     """The names of its rules with which ON CONFLICT fails, or that fire for applied changes."""
+    firing_rules: tuple[str, ...] = attrs.field(converter=_texts, default=())
+    """The names of those that fire for applied changes, which they replace or add to."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
@@ -101,6 +104,20 @@ class TargetTable:
     def is_unique(self, names: Sequence[str]) -> bool:
         """Return whether no two rows have the same values in these columns."""
         return any({*key} <= {*names} for key in self.keys)
+
+    def refused_rules(self, *, replaces: bool) -> tuple[str, ...]:
+        """Return the names of the rules with which changes cannot be applied.
+
+        ``replaces`` says whether INSERT … ON CONFLICT writes rows.
+        """
+        return self.rules if replaces else self.firing_rules
+
+    def without_rules(self, *, replaces: bool) -> tuple[str, ...]:
+        """Return the statements after which these rules hinder no change."""
+        # A rule for UPDATE hinders ON CONFLICT also if it does not fire.
+        how = "DROP RULE {0} ON {1}" if replaces else "ALTER TABLE {1} ENABLE RULE {0}"
+        names = self.refused_rules(replaces=replaces)
+        return tuple(how.format(quote_identifier(name), self.table) for name in names)
 
 
 ASKED = """
@@ -140,6 +157,8 @@ TARGET_TABLES = f"""
         -- A rule for UPDATE counts also if it does not fire.
         ARRAY(SELECT rulename::text FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid
             AND (ev_type = '2' OR ev_enabled IN ('A', 'R')) ORDER BY 1) AS rules,
+        ARRAY(SELECT rulename::text FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid
+            AND ev_enabled IN ('A', 'R') ORDER BY 1) AS firing_rules,
         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND tgenabled IN ('A', 'R')
             AND (tgrelid = c.oid OR tgrelid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
                 WHERE inhparent = c.oid))) AS has_deferred

@@ -352,7 +352,7 @@ def _insist_on_groups(
 def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema: bool) -> Journal:
     """Return the steps that make the new server follow the old one."""
     forward = [names.forward(number) for number in range(1, len(groups) + 1)]
-    schema: list[Step] = [do.CopyTables(NEW), do.CopyKeys(NEW)] if copies_schema else []
+    schema: list[Step] = [do.CopyTables(NEW)] if copies_schema else []
     # Applying would hold locks that the building of indexes waits for, and the other way round.
     indexes: list[Step] = [
         do.StopSubscriptions(NEW, forward),

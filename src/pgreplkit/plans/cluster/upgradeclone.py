@@ -302,12 +302,13 @@ def clone_journal(
     tables = tuple(str(table) for group in groups for table in group.tables)
     hint = f"The upgrade {names.upgrade} fills this server; connect to the old one."
     steps = (
-        # The slots come after the copy: until it is complete, they cannot be its target.
-        do.CopyServer(OLD, copy, names.copy),
+        # They show that a journal is stale: nothing exists of a preparation without them.
         *(
             do.PublishTables(OLD, name, [str(table) for table in group.tables])
             for name, group in zip(forward, groups, strict=True)
         ),
+        # The slots come after the copy: until it is complete, they cannot be its target.
+        do.CopyServer(OLD, copy, names.copy),
         do.KeepSchema(OLD, forward[0]),
         do.MakeForwardSlots(OLD, forward),
         do.RecoverCopy(OLD, copy, forward),

@@ -1,4 +1,4 @@
-"""The fences of an upgrade: which ones must be up, and which show that a journal is stale."""
+"""The fences of an upgrade: which ones must be up, and what shows that a journal is stale."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +36,24 @@ def stale_reason(
         # What has been opened must stay open, and what is to be opened may not have all rows yet.
         if function.identity not in _identities(journal, node, before):
             return f"the fence of the {node} server is of another run"
+    return ""
+
+
+def stale_publication(journal: Journal, found: Mapping[str, str | None]) -> str:
+    """Return what shows that the old server is prepared by another clone; empty if nothing does.
+
+    ``found`` has the identities of the publications, and None for one that does not exist. They
+    are the first objects of a preparation by clone, and the last ones that its undo drops.
+    """
+    for number, step in enumerate(journal.begun):
+        if not isinstance(step, do.PublishTables):
+            continue
+        name, identity = step.publication, found[step.publication]
+        if identity is None:
+            if number < len(journal.done):
+                return f"the old server no longer has the publication {name}"
+        elif not step.identity or identity != step.identity:
+            return f"the publication {name} of the old server is of another run"
     return ""
 
 

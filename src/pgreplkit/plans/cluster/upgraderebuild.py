@@ -170,7 +170,7 @@ def _groups(
 def _is_done(step: Step, objects: UpgradeObjects) -> bool:
     """Return whether the objects show that a step was completed."""
     match step:
-        case do.CopyTables() | do.CopyKeys():
+        case do.CopyTables():
             return bool(objects.publications)  # They are created later.
         case do.FenceTables():
             # An attempt that was killed may have left tables without it; without waiting again for

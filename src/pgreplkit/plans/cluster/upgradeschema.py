@@ -18,6 +18,8 @@ class KeptSchema:
     """The fingerprints of both servers: that of the old one before the copy of its rows begins,
     and that of the new one when the preparation is complete."""
 
+    identity: str = ""
+    """The identity of a preparation by clone, by which its stale journal is known."""
     old: Fingerprint = attrs.field(factory=dict)
     new: Fingerprint = attrs.field(factory=dict)
 
@@ -26,7 +28,7 @@ class KeptSchema:
         """Parse the output of ``to_text``; return an empty one for any other text."""
         try:
             kept = json.loads(text or "")["pgreplkit"]
-            return cls(old=dict(kept["old"]), new=dict(kept["new"]))
+            return cls(identity=str(kept["identity"]), old=dict(kept["old"]), new=dict(kept["new"]))
         except (ValueError, KeyError, TypeError):
             return cls()
 

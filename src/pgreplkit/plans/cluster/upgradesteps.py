@@ -10,20 +10,11 @@ from pgreplkit.plans.cluster.steps import Step, as_names
 
 @attrs.frozen
 class CopyTables(Step):
-    """Copy the schema without indexes, constraints and triggers."""
+    """Copy the schema without the indexes, constraints and triggers that applying does not need."""
 
-    check = "the tables that exist already are the same"
-    _description = "copy the definitions of types, functions and tables"
-    _action = "pg_dump --section=pre-data | pg_restore --single-transaction"
-
-
-@attrs.frozen
-class CopyKeys(Step):
-    """Copy the keys, which applying needs."""
-
-    check = "the keys that exist already are the same"
-    _description = "copy the primary keys and unique constraints"
-    _action = "pg_dump --section=post-data | pg_restore --single-transaction --use-list=…"
+    check = "the tables and keys that exist already are the same"
+    _description = "copy the definitions of types, functions and tables, and the keys"
+    _action = "pg_dump | pg_restore --section=pre-data; pg_restore --section=post-data --use-list=…"
 
 
 @attrs.frozen
@@ -68,6 +59,11 @@ class PublishTables(Step):
 
     publication: str
     tables: tuple[str, ...] = attrs.field(converter=as_names)
+    identity: str = ""
+    """The identity of the publication of a clone; empty if the step was not begun."""
+
+    def unbegun(self) -> Step:
+        return attrs.evolve(self, identity="")
 
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": counted(len(self.tables), "table")}

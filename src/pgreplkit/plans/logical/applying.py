@@ -92,6 +92,8 @@ class ParkedStatement(Record):
     statement: str
     parameters: tuple[str | None, ...]
     """The values of $1 and so on, as texts; None for NULL."""
+    problem: str | None = None
+    """Why the server cannot execute it now, as after its table was dropped; None if it can."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
-from pgreplkit._text import counted, quote_identifier
+from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
@@ -103,6 +103,8 @@ class ApplyFacts:
     """The appliers and subscriptions that could not be read to find loops."""
     filtered: Collection[TableName] = ()
     """The published tables whose rows a function of a rule reads."""
+    replaced: Collection[TableName] = ()
+    """The published tables whose rows INSERT … ON CONFLICT writes."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
     reads_commits: bool = False
@@ -286,8 +288,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
             yield from _unlogged(check, table)
-            if facts.reads_commits:
-                yield from _rules(check, table)
+            yield from _rules(check, table, replaces=source in facts.replaced)
             if facts.stamps:
                 yield from _versions(check, table, facts.not_full.get(source, ()))
             elif source in facts.filtered:
@@ -360,14 +361,14 @@ def unique_besides_key(table: TargetTable) -> list[str]:
     return [*columns, *table.refusing]
 
 
-def _rules(check: str, table: TargetTable) -> Iterator[Finding]:
-    if table.rules:
+def _rules(check: str, table: TargetTable, *, replaces: bool) -> Iterator[Finding]:
+    if refused := table.refused_rules(replaces=replaces):
         yield checked(
             f"{check}, its rules",
             ok=False,
-            observed=f"{table.table} has {', '.join(table.rules)}",
-            needed=NO_RULES,
-            remedy=rules_remedy(table),
+            observed=f"{table.table} has {', '.join(refused)}",
+            needed=NO_RULES if replaces else NO_FIRING_RULES,
+            remedy="; ".join(table.without_rules(replaces=replaces)),
         )
 
 
@@ -375,12 +376,10 @@ NO_RULES = (
     "no rule for UPDATE, and none that fires for applied changes: INSERT … ON CONFLICT, by which"
     " they are applied, fails then"
 )
-
-
-def rules_remedy(table: TargetTable) -> str:
-    """Return the statements that drop the rules with which ON CONFLICT fails."""
-    dropped = (f"DROP RULE {quote_identifier(rule)} ON {table.table}" for rule in table.rules)
-    return "; ".join(dropped)
+NO_FIRING_RULES = (
+    "no rule that fires for applied changes: it would replace them, add others, or lose rows"
+    " without an error"
+)
 
 
 def _unlogged(check: str, table: TargetTable) -> Iterator[Finding]:

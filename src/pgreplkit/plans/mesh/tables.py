@@ -13,7 +13,6 @@ from pgreplkit.plans.logical.applyreadiness import (
     KEY_REMEDY,
     NO_RULES,
     identities_found,
-    rules_remedy,
     unique_besides_key,
     unset_identities,
 )
@@ -242,7 +241,13 @@ def _rules(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
             ok=False,
             observed="; ".join(f"{', '.join(own.rules)} on {name}" for name, own in ruled.items()),
             needed=NO_RULES,
-            remedy="; ".join(dict.fromkeys(map(rules_remedy, ruled.values()))),
+            remedy="; ".join(
+                dict.fromkeys(
+                    statement
+                    for own in ruled.values()
+                    for statement in own.without_rules(replaces=True)
+                )
+            ),
         )
 
 
