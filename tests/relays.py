@@ -6,6 +6,7 @@ import re
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -54,7 +55,7 @@ class Relay:
     def _pass_on(self, end: socket.socket, client: socket.socket, server: socket.socket) -> bool:
         """Send what one end has sent to the other; return False at the end of the connection."""
         data = end.recv(1 << 16)
-        if self._frozen_by is not None and self._frozen_by in data:
+        if end is client and self._frozen_by is not None and self._frozen_by in data:
             self._is_dead.set()
         if not self._is_dead.is_set():
             (server if end is client else client).sendall(self._seen(data))
@@ -78,3 +79,11 @@ class Pooler(Relay):
     def _seen(self, data: bytes) -> bytes:
         # BackendKeyData: its length, the process, and the secret of a cancel request.
         return re.sub(rb"(K\0\0\0\x0c)....", b"\\1\x7f\xff\xff\xff", data, flags=re.DOTALL)
+
+
+class SlowRelay(Relay):
+    """A relay that forwards few bytes at once, as a path of little bandwidth does."""
+
+    def _seen(self, data: bytes) -> bytes:
+        time.sleep(0.015)
+        return data

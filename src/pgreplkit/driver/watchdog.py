@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import os
 import select
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from socket import AF_INET, SHUT_RDWR, SOCK_STREAM, fromfd
+from socket import AF_INET, IPPROTO_TCP, SHUT_RDWR, SOCK_STREAM, fromfd
 from threading import Event, Lock, Thread, Timer
 
 import psycopg
 from psycopg import BaseConnection, errors
 
 from pgreplkit._text import one_line
+from pgreplkit.catalog.server.session import IS_WORKING
 from pgreplkit.driver.conninfo import conninfo_of
 
 _BEAT = 1.0
 """Seconds between two looks at the statements that wait."""
 _ANSWERED_WITHIN = 10.0
 """Seconds that a second connection may take for two queries: it may meet the same silence."""
-_IS_WORKING = """
-    SELECT coalesce(state IN ('active', 'fastpath function call', 'disabled'), true)
-        AND wait_event IS DISTINCT FROM 'ClientWrite'
-    FROM pg_stat_activity WHERE pid = %s
-"""
-"""A server that cannot send its rows waits for a client that reads: the path is cut if nothing
-arrives."""
+_TAKEN = struct.Struct("=120xQ")
+"""The field tcpi_bytes_acked of Linux's struct tcp_info."""
 
 
 @contextmanager
@@ -101,11 +99,12 @@ class Watch:
     def __init__(self, new_wait: Callable[[], _Wait]) -> None:
         self._new_wait = new_wait
         self._wait: _Wait | None = None
+        self._found: str | None = None
 
     @property
     def found(self) -> str | None:
         """Why the connection was cut; None if it was not."""
-        return None if self._wait is None else self._wait.found
+        return self._found if self._wait is None else self._found or self._wait.found
 
     def begin(self) -> None:
         """Begin to watch, unless a wait was begun."""
@@ -114,9 +113,10 @@ class Watch:
             _WATCHER.add(self._wait)
 
     def end(self) -> None:
-        """End the wait, if one was begun: the server has answered."""
+        """End the wait, if one was begun: the server has answered, or the connection was cut."""
         if self._wait is not None:
             self._wait.end()
+            self._found = self._found or self._wait.found
             _WATCHER.remove(self._wait)
             self._wait = None
 
@@ -171,10 +171,14 @@ class _Statement(_Wait):
 
     def _judge(self) -> None:
         """Ask the server for the statement, and cut the connection if the server lacks it."""
+        taken = _taken(self._connection)
         found = _why_silent(self._conninfo(), self._connection.info.backend_pid)
         # The answer may be on its way.
         is_cut = found is not None and not self._ended.wait(_BEAT)
         if is_cut and not _has_arrived(self._connection, within=_BEAT):
+            # So may the rest of a large statement, for which the server waits.
+            if _taken(self._connection) > taken:
+                return
             self._cut(f"the server sent nothing for {self.limit:g} s, {found}")
 
 
@@ -237,7 +241,7 @@ def _why_silent(conninfo: str, pid: int) -> str | None:
             timer.start()
             try:
                 [own] = second.execute("SELECT pg_backend_pid()").fetchone() or [None]
-                record = second.execute(_IS_WORKING, [pid]).fetchone()
+                record = second.execute(IS_WORKING, [pid]).fetchone()
             finally:
                 timer.cancel()
             # A connection pooler has process numbers of its own.
@@ -259,6 +263,21 @@ def _has_arrived(connection: BaseConnection[object], *, within: float) -> bool:
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
     return bool(poll.poll(within * 1000))
+
+
+def _taken(connection: BaseConnection[object]) -> int:
+    """Return how many bytes the other host has taken; 0 where the system does not say."""
+    if sys.platform == "linux":
+        from socket import TCP_INFO
+
+        # It is no TCP connection, or the kernel is older than the field.
+        with suppress(OSError, struct.error):
+            path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)
+            with path:
+                taken: int
+                [taken] = _TAKEN.unpack(path.getsockopt(IPPROTO_TCP, TCP_INFO, _TAKEN.size))
+                return taken
+    return 0
 
 
 def _shut(connection: BaseConnection[object]) -> None:

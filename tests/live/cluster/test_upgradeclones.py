@@ -240,6 +240,51 @@ async def test_a_server_that_answers_is_not_taken_for_the_new_one(
     assert (database.severity is Severity.CRITICAL) == ("dbname" in other)
 
 
+NOT_COPIED = (
+    "CREATE DATABASE crm",
+    "CREATE TABLE notes (id int PRIMARY KEY)",
+    "CREATE SUBSCRIPTION feed CONNECTION 'host=localhost' PUBLICATION p WITH (connect = false)",
+    "CREATE UNLOGGED TABLE cached (id int PRIMARY KEY)",
+    "SELECT lo_create(0)",
+    "SET allow_in_place_tablespaces = on",
+    "CREATE TABLESPACE elsewhere LOCATION ''",
+    "INSERT INTO notes VALUES (1)",
+    "UPDATE pg_extension SET extconfig = ARRAY['notes'::regclass::oid]",
+)
+
+
+async def test_what_a_clone_would_copy_once_or_share_is_found(
+    clusters: Clusters, major: int, colour: Colour, tmp_path: Path
+) -> None:
+    old = clusters.lab.primary(version=major, settings={"wal_level": "logical"})
+    with psycopg.connect(old.conninfo, autocommit=True) as connection:
+        for statement in NOT_COPIED:
+            connection.execute(statement.encode())
+    async with await colour.primary(old.conninfo) as primary:
+        clone = colour.bound(
+            (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
+                inner(primary),  # type: ignore[arg-type]
+                make_conninfo(old.conninfo, port="1"),
+                name="shop",
+                directory=tmp_path / "new",
+                bindir=complete(clusters.lab, 18).bindir,
+                old_bindir=complete(clusters.lab, major).bindir,
+                settings={"port": "1"},
+            )
+        )
+        readiness = await clone.check()
+    wanted = {
+        "other subscriptions": (Severity.CRITICAL, "feed"),
+        "tablespaces": (Severity.CRITICAL, "elsewhere"),
+        "other databases": (Severity.WARNING, "crm"),
+        "large objects": (Severity.WARNING, "1 large object"),
+        "unlogged tables": (Severity.WARNING, "public.cached"),
+        "rows of extensions": (Severity.WARNING, "notes"),
+    }
+    found = {check: (readiness[check].severity, readiness[check].found) for check in wanted}
+    assert found == wanted
+
+
 async def test_a_clone_by_a_role_without_rights_is_refused_with_their_statements(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:

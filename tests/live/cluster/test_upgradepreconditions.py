@@ -50,6 +50,16 @@ OLD = (
     "CREATE SUBSCRIPTION other CONNECTION 'host=localhost' PUBLICATION p WITH (connect = false)",
     "BEGIN; INSERT INTO t VALUES (7); PREPARE TRANSACTION 'two'",
 )
+EXTENSIONS = (
+    "CREATE TABLE configured (id int PRIMARY KEY)",
+    "INSERT INTO configured VALUES (1)",
+    "UPDATE pg_extension SET extversion = '2.0', extconfig = ARRAY['configured'::regclass::oid]",
+    "INSERT INTO pg_extension ({0}extname, extowner, extnamespace, extrelocatable, extversion)"
+    " SELECT {1}'absent', extowner, extnamespace, true, '1.0' FROM pg_extension",
+)
+"""Of extensions whose files no server has, and of a newer version; before 12, oid is not listed."""
+COLLATION = "UPDATE pg_database SET datcollversion = '{}' WHERE datname = current_database()"
+"""As after an update of the operating system; from version 15 on."""
 GENERATED = (
     "CREATE TABLE derived (id int, twice int NOT NULL GENERATED ALWAYS AS (2 * id) STORED)",
     "CREATE UNIQUE INDEX derived_key ON derived (twice)",
@@ -63,7 +73,7 @@ NEW = (
 )
 
 
-@pytest.fixture(params=[10, 15])
+@pytest.fixture(params=[10, 15, 18])
 def servers(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[tuple[Node, Node]]:
     """An old server with few places, and one of 18 with another encoding and collation."""
     with ExitStack() as stack:
@@ -87,7 +97,8 @@ def checked(old: str, new: str) -> Readiness:
     nowhere = "host=localhost port=1 connect_timeout=1"
     with Primary.connect(old) as source, Primary.connect(new) as target:
         replication = {"old": nowhere, "new": nowhere}
-        return Upgrade(source, target, name="shop", replication=replication).check()
+        # More groups than have places for all of their copies.
+        return Upgrade(source, target, name="shop", replication=replication).check(groups=4)
 
 
 @pytest.mark.pg(">=18")
@@ -104,7 +115,9 @@ def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node,
     )
     old, new = (make_conninfo(node.conninfo, dbname="shop") for node in servers)
     run(old, *OLD, *(GENERATED if older.major >= 12 else ()))
-    run(new, *NEW)
+    oid = ("oid, ", "99999, ") if older.major >= 12 else ("", "")
+    run(old, *(one.format(*oid) for one in EXTENSIONS))
+    run(new, *NEW, COLLATION.format(2))
     wanted = {
         **dict.fromkeys(
             (
@@ -117,7 +130,7 @@ def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node,
                 ),
                 *("prepared transactions", "old: max_replication_slots"),
                 *("old: max_wal_senders", "new: max_logical_replication_workers"),
-                *("new: max_worker_processes",),
+                *("new: max_worker_processes", "missing extensions"),
             ),
             CRITICAL,
         ),
@@ -125,6 +138,7 @@ def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node,
             (
                 *("missing roles", "memberships", "encoding", "collation"),
                 *("foreign tables", "event triggers", "other subscriptions"),
+                *("older extensions", "rows of extensions", "copies at once"),
             ),
             WARNING,
         ),
@@ -133,13 +147,25 @@ def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node,
         wanted["generated columns in the replica identity"] = CRITICAL
         wanted["generated columns"] = INFO
         wanted["old: max_slot_wal_keep_size"] = WARNING
+    if older.major >= 15:
+        run(old, COLLATION.format(1))
+        wanted["collation version"] = WARNING
     if older.major < 11:
         wanted["TRUNCATE"] = WARNING
     assert checked(old, new)["new: leftovers"].severity is CRITICAL
     # They may show that the servers are exchanged, so that nothing else is checked.
     run(new, "DROP PUBLICATION shop_1_back")
-    found = {one.check: one.severity for one in checked(old, new)}
+    readiness = checked(old, new)
+    found = {one.check: one.severity for one in readiness}
     differing = {check: found.get(check) for check in wanted if found.get(check) != wanted[check]}
     assert differing == {}
+    subscriptions = readiness["other subscriptions"]
+    assert (subscriptions.found, subscriptions.remedy) == (
+        "other",
+        "create other on the new server at the cutover",
+    )
+    assert readiness["missing extensions"].found == "absent"
+    assert readiness["older extensions"].found == "plpgsql 1.0 < 2.0"
+    assert readiness["rows of extensions"].found == "configured"
     # The way in the other direction.
-    assert checked(new, old)["direction"].severity is CRITICAL
+    assert (checked(new, old)["direction"].severity is CRITICAL) == (older.major < 18)

@@ -86,3 +86,28 @@ def test_an_identity_that_is_part_of_a_changed_key_is_set(
         report = one.run(stop_at=end(two.publisher), timeout=20)
         assert {kind.value: n for kind, n in report.conflicts.items()} == {"update_missing": 1}
         assert two.subscriber.one("SELECT count(*) FROM t") == 2
+
+
+@pytest.mark.pg(">=10")
+def test_copied_rows_replace_those_with_other_values_of_an_identity(two: Pair) -> None:
+    table = "CREATE TABLE t (id int PRIMARY KEY, number int GENERATED ALWAYS AS IDENTITY, a text)"
+    for each, rows in (
+        (two.publisher, "(1, 11, 'a'), (2, 12, 'b'), (3, 13, 'c')"),
+        (two.subscriber, "(1, 11, 'x'), (2, 99, 'x'), (4, 14, 'x')"),
+    ):
+        each.run(
+            table,
+            f"INSERT INTO t OVERRIDING SYSTEM VALUE VALUES {rows}",
+        )
+    two.subscriber.run("ALTER TABLE t ADD own text DEFAULT 'new'", "UPDATE t SET own = 'kept'")
+    two.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    one = Applier(
+        two.publisher.conninfo, two.subscriber.conninfo, "m", publications=["p"], existing="merge"
+    )
+    one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id, number, a, own FROM t ORDER BY id") == [
+        (1, 11, "a", "kept"),
+        (2, 12, "b", "new"),
+        (3, 13, "c", "new"),
+        (4, 14, "x", "kept"),
+    ]

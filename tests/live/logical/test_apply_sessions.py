@@ -10,13 +10,13 @@ import pytest
 from clusters import Cluster, wait_until
 from databases import Database, Pair, end, publishing, session
 from psycopg.conninfo import make_conninfo
-from relays import Relay
+from relays import Pooler, Relay
 from running import running
 
 from pgreplkit import ReplicationConnection
 from pgreplkit.apply import Applier
 from pgreplkit.driver import watchdog
-from pgreplkit.errors import SlotActive
+from pgreplkit.errors import ServerError, SlotActive
 from pgreplkit.plans.streams import silence
 
 
@@ -112,3 +112,20 @@ def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
                 relay.freeze()
             two.publisher.run("INSERT INTO t VALUES (2)")
             wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
+
+
+@pytest.mark.parametrize("side", ["publisher", "subscriber"])
+@pytest.mark.pg(">=18")
+@pytest.mark.one_colour
+def test_the_connection_of_a_pooler_is_refused(two: Pair, side: str) -> None:
+    """Its session has others after this one, with the settings and locks of the applier."""
+    servers = {"publisher": two.publisher.conninfo, "subscriber": two.subscriber.conninfo}
+    with Pooler(two.publisher.node.port) as pooler:
+        servers[side] = make_conninfo(servers[side], host="127.0.0.1", port=pooler.port)
+        one = Applier(servers["publisher"], servers["subscriber"], "one", publications=["p"])
+        refusal = f"connection to 127.0.0.1:{pooler.port} leads to a connection pooler; connect to"
+        for call in (one.check, lambda: one.run(timeout=20), one.drop):
+            with pytest.raises(ServerError, match=refusal):
+                call()
+    assert two.publisher.all("SELECT FROM pg_replication_slots WHERE slot_name ~ 'one'") == []
+    assert two.subscriber.all("SELECT FROM pg_namespace WHERE nspname = 'pgreplkit'") == []

@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 import pytest
+from clusters import wait_until
 from databases import Database
 from psycopg.conninfo import make_conninfo
 from relays import Relay
@@ -141,3 +142,29 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
             await pipeline.send(b"large", "SELECT $1", [b"x" * (64 << 20)], [1])
             with pytest.raises(psycopg.errors.ConnectionTimeout, match="the server sent nothing"):
                 await pipeline.sync()
+
+
+async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server counts as active until it has the end of the batch."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(database.node.port) as relay:
+        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
+            pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
+            await silent.execute(SET_MARK, [pipeline.mark.decode()])
+            pipeline.open()
+            pipeline.begin()
+            for _ in range(100):
+                await pipeline.send(b"select", "SELECT 1", [], [])
+            waiting = (
+                "SELECT state FROM pg_stat_activity WHERE wait_event = 'ClientRead'"
+                f" AND query = 'SELECT 1' AND pid = {silent.info.backend_pid}"
+            )
+            wait_until(lambda: database.all(waiting) == [("active",)])
+            relay.freeze()
+            await pipeline.commit(1)
+            with pytest.raises(psycopg.errors.ConnectionTimeout, match="waits for this client"):
+                await pipeline.drain()

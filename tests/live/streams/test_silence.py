@@ -12,12 +12,15 @@ import pytest
 from clusters import Clusters, one, run, wait_until
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL
-from relays import Relay
+from relays import Relay, SlowRelay
 
 import pgreplkit
 from pgreplkit import Primary, ReplicationConnection
+from pgreplkit._async.logical.rowcopy import relay as pass_on_async
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.rawvalues import execute
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.rowcopy import relay as pass_on
+from pgreplkit._sync.logical.rowcopy import copied_rows, relay as pass_on
 from pgreplkit.changes import Insert
 from pgreplkit.driver import watchdog
 from pgreplkit.errors import ConnectionFailed
@@ -370,6 +373,117 @@ def test_a_silent_path_ends_a_statement_of_an_applier_and_a_copy_in_progress(
 
         with (
             pytest.raises(psycopg.errors.ConnectionTimeout, match=found),
+            watchdog.watched_at_times(writer) as writing,
             writer.cursor().copy("COPY taken FROM STDIN") as sink,
         ):
-            pass_on(reader, rows.format(), sink, freeze_later)
+            pass_on(reader, rows.format(), sink, writing, freeze_later)
+
+
+ROWS = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, {})) TO STDOUT"
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("count", [10, 200_000], ids=["at_its_end", "while_it_is_sent"])
+@pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+def test_a_silent_path_ends_a_copy_into_a_server(
+    node: Node, kind: type, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server counts as active, and waits for the rest of the rows."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    run(node, "CREATE TABLE taken (row text)")
+    rows, into = SQL(ROWS).format(count), "COPY taken FROM STDIN"
+
+    def freeze() -> None:
+        # Once the server has begun to take rows.
+        wait_until(lambda: one(node, IS_TAKING) == 1)
+        relay.freeze()
+
+    def copy(where: str) -> None:
+        with (
+            psycopg.connect(node.conninfo, autocommit=True) as reader,
+            psycopg.connect(where, autocommit=True) as writer,
+            watchdog.watched_at_times(writer) as writing,
+            writer.cursor().copy(into) as sink,
+        ):
+            freeze()
+            pass_on(reader, rows, sink, writing)
+
+    async def copy_async(where: str) -> None:
+        connect = psycopg.AsyncConnection[object].connect
+        async with (
+            await connect(node.conninfo, autocommit=True) as reader,
+            await connect(where, autocommit=True) as writer,
+        ):
+            with watchdog.watched_at_times(writer) as writing:
+                async with writer.cursor().copy(into) as sink:
+                    freeze()
+                    await pass_on_async(reader, rows, sink, writing)
+
+    found = r"the server sent nothing for 0\.5 s, and its process waits for this client"
+    with Relay(node.port) as relay:
+        where = through(node, relay)
+        with pytest.raises(psycopg.errors.ConnectionTimeout, match=found):
+            copy(where) if kind is Primary else asyncio.run(copy_async(where))
+
+
+IS_TAKING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE query LIKE 'COPY taken%' AND state = 'active' AND wait_event = 'ClientRead'
+"""
+
+
+@pytest.mark.pg(">=18")
+def test_a_copy_is_not_cut_while_its_client_uses_the_rows(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.2)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.1)
+    with psycopg.connect(node.conninfo, autocommit=True) as reader:
+        for _ in copied_rows(reader, SQL(ROWS).format(10)):
+            time.sleep(0.3)
+        reader.execute("SELECT 1")
+
+
+@pytest.mark.pg(">=18")
+async def test_a_large_statement_is_not_cut_while_the_server_takes_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.2)
+    with SlowRelay(node.port) as relay:
+        async with await psycopg.AsyncConnection[object].connect(through(node, relay)) as slow:
+            started = time.monotonic()
+            value = b"x" * (16 << 20)
+            result = await execute(AsyncLink(slow), "SELECT octet_length($1::text)", [value], [0])
+            assert result.get_value(0, 0) == (16 << 20).to_bytes(4, "big")
+            # It was judged meanwhile.
+            assert time.monotonic() - started > 3
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", [ReplicationConnection, pgreplkit.AsyncReplicationConnection])
+def test_a_path_that_is_silent_at_the_end_of_a_timeline_fails_the_stream(
+    clusters: Clusters, major: int, kind: type
+) -> None:
+    primary = clusters.lab.primary(version=major)
+    standby = clusters.lab.standby(primary)
+    with Primary.connect(primary.conninfo) as server:
+        start = server.identity().position
+    primary.stop()
+    standby.promote()
+
+    def read(where: str) -> None:
+        with ReplicationConnection.connect(where) as connection:
+            for _ in connection.start_physical(start, timeline=1, timeout=30):
+                pass
+
+    async def read_async(where: str) -> None:
+        async with await pgreplkit.AsyncReplicationConnection.connect(where) as connection:
+            async for _ in connection.start_physical(start, timeline=1, timeout=30):
+                pass
+
+    # The client agrees to the end.
+    with Relay(standby.port, frozen_by=b"c\0\0\0\4") as relay:
+        where = through(standby, relay)
+        with pytest.raises(ConnectionFailed, match="did not answer within 2 s"):
+            read(where) if kind is ReplicationConnection else asyncio.run(read_async(where))

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from pgreplkit._async._io import Runner
 from pgreplkit._async.logical.coverage import insist_on_all_rows
-from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
+from pgreplkit._async.logical.rowcopy import copied_rows, open_at_snapshot
 from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
@@ -23,7 +23,6 @@ from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.start import added_tables
 from pgreplkit.plans.logical.snapshot import TableCopy
-from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.tuples import TEXT
@@ -50,7 +49,6 @@ class AsyncFeedCopy:
         self.copied_rows = self.parked = 0
         self._number = 0
         """The number of the last row that was read."""
-        self._conninfo = ""
         self._reader: AsyncConnection[object] | None = None
         self._copies: Sequence[TableCopy] = ()
 
@@ -68,7 +66,7 @@ class AsyncFeedCopy:
         """
         operation = self._settings.operation
         reader = self._reader = await open_at_snapshot(conninfo, snapshot)
-        self._conninfo, link = conninfo, AsyncLink(reader)
+        link = AsyncLink(reader)
         with answered_in_time(reader):
             published = await published_in(link, operation, self._settings.publications)
             if tables is not None:
@@ -76,19 +74,16 @@ class AsyncFeedCopy:
             await insist_on_all_rows(link, operation, [one.table for one in published])
         self._copies = await table_copies(link, operation, published)
 
-    async def send(
-        self, position: FeedPosition, lsn: LSN, stage: FeedStage, silence: Silence
-    ) -> bool:
+    async def send(self, position: FeedPosition, lsn: LSN, stage: FeedStage) -> bool:
         """Send the rows, named by the position of the snapshot; return False if it was stopped."""
         settings, reader = self._settings, self._reader
         if reader is None:
             raise StreamClosed(settings.operation, "its copy is not open")
         limits = settings.sink.limits()
         batching = Batching(settings.encoder, limits, position, parked=settings.parked)
-        copy = AsyncRowCopy(reader, self._conninfo, silence, lambda: not self._ends())
         try:
             for one in self._copies:
-                await self._send_table(copy, one, lsn, stage, batching)
+                await self._send_table(reader, one, lsn, stage, batching)
             if batching.has_messages:
                 await self._send((batching.batch(),))
             return True
@@ -100,16 +95,21 @@ class AsyncFeedCopy:
             return False
 
     async def _send_table(
-        self, copy: AsyncRowCopy, one: TableCopy, lsn: LSN, stage: FeedStage, batching: Batching
+        self,
+        reader: AsyncConnection[object],
+        one: TableCopy,
+        lsn: LSN,
+        stage: FeedStage,
+        batching: Batching,
     ) -> None:
-        async for change in self._rows(copy, one, lsn):
+        async for change in self._rows(reader, one, lsn):
             await self._send(batching.take((change,), lsn, stage))
             self.parked = batching.parked
-            if self._ends():
-                raise StreamClosed(self._settings.operation, "it was stopped")
+            self._check_wanted()
 
-    def _ends(self) -> bool:
-        return self._stops() or self._goal.is_late
+    def _check_wanted(self) -> None:
+        if self._stops() or self._goal.is_late:
+            raise StreamClosed(self._settings.operation, "it was stopped")
 
     async def _send(self, batches: Iterable[FeedBatch]) -> None:
         for batch in batches:
@@ -117,16 +117,14 @@ class AsyncFeedCopy:
             self.copied_rows = batch.position.number
 
     async def _rows(
-        self, copy: AsyncRowCopy, one: TableCopy, lsn: LSN
+        self, reader: AsyncConnection[object], one: TableCopy, lsn: LSN
     ) -> AsyncIterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
         count, tables = len(one.table.columns), (one.table,)
         operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
-        with translate_errors(
-            operation, connection=copy.connection, grant=grant, hides_values=True
-        ):
-            async for data in copy.rows(operation, copy_statement(one)):
+        with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
+            async for data in copied_rows(reader, copy_statement(one), self._check_wanted):
                 # Over all tables, because the position of a copy is one number.
                 self._number += 1
                 values = copied_values(data, count)
@@ -147,12 +145,11 @@ async def open_at_new_slot(
     settings: FeedSettings,
     tables: Sequence[TableName],
     goal: RunGoal,
-) -> tuple[LSN, Silence]:
+) -> LSN:
     """Open a copy at the snapshot of a temporary slot, and return the slot's first position."""
     async with AsyncReplicationConnection(
         await AsyncWalsender.connect(conninfo, is_logical=True)
     ) as walsender:
-        limit = await walsender._walsender.wal_sender_timeout()
         # No other snapshot has a position in the WAL.
         created = await walsender.create_slot(
             # The session's own, since a temporary slot is dropped with its session.
@@ -164,4 +161,4 @@ async def open_at_new_slot(
         )
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
         await copy.open(conninfo, created.snapshot_name or "", tables)
-    return created.consistent_point, Silence.of_server(limit)
+    return created.consistent_point

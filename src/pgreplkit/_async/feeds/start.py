@@ -30,7 +30,6 @@ from pgreplkit.feeds.start import (
     resumed,
     slot_refusal,
 )
-from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.values.lsn import LSN
 
@@ -183,7 +182,6 @@ class AsyncFeedStart:
             # It was created by a start that did not end, or the server has invalidated it.
             wait = goal.within(_ENDS_WITHIN)
             await walsender.drop_slot(settings.slot, wait=True, timeout=wait)
-        limit = await walsender._walsender.wal_sender_timeout()
         with translate_errors(settings.operation):
             # A limit of idle transactions would end the one that holds the snapshot.
             await lift_limits(walsender.connection)
@@ -202,21 +200,17 @@ class AsyncFeedStart:
             raise
         if facts.sink is not None and facts.sink.stage is FeedStage.STREAMING:
             self._warn_of_gap(facts.sink, created.consistent_point)
-        if settings.copies and not await self._copy(
-            conninfo, created, first, Silence.of_server(limit)
-        ):
+        if settings.copies and not await self._copy(conninfo, created, first):
             return None
         stored = await self._store(_streaming(first, created.consistent_point))
         return None if settings.ends_after_copy else stored
 
-    async def _copy(
-        self, conninfo: str, created: CreatedSlot, first: FeedPosition, silence: Silence
-    ) -> bool:
+    async def _copy(self, conninfo: str, created: CreatedSlot, first: FeedPosition) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
         copy = AsyncFeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
         try:
             await copy.open(conninfo, created.snapshot_name or "")
-            return await copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
+            return await copy.send(first, created.consistent_point, FeedStage.COPYING)
         finally:
             self.copied_rows, self.parked = copy.copied_rows, copy.parked
             await copy.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -11,10 +11,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.rowcopy import has_rows, open_qualified, relay
+from pgreplkit._async.logical.rowcopy import copied_rows, has_rows, open_qualified, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import quote_identifier
 from pgreplkit.apply.filtering import RuleFailed, copied, refusal, replaced_columns
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -24,7 +25,6 @@ from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import read_grant, schema_grant, translate_errors
-from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ApplyError, ServerError
 from pgreplkit.errors.apply import is_of_a_change
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -111,7 +111,7 @@ class AsyncApplyRows(AsyncClosing):
         rule = self._settings.rules.get(copy.table.table_name)
         if rule is not None and rule.needs_rows:
             try:
-                with self._reading(copy), watched(self._reader):
+                with self._reading(copy):
                     return await self._copy_by_rows(copy)
             except RuleFailed as error:
                 raise _failed(copy, str(error)) from error
@@ -121,7 +121,8 @@ class AsyncApplyRows(AsyncClosing):
         # COPY has no ON CONFLICT, so the rows go through a temporary table.
         await run(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = await self._copy_into(_STAGING, columns, match, copy)
-        await run(_merged(match, columns))
+        for statement in _merged(match, columns):
+            await run(statement)
         return count
 
     async def _empty(self, table: Composable) -> None:
@@ -139,13 +140,14 @@ class AsyncApplyRows(AsyncClosing):
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
-        with self._target.watched():
+        with self._target.watched_at_times() as writing:
+            writing.begin()
             to_columns = SQL(sql.COPY_IN).format(into, columns, how)
             to_none = SQL(sql.COPY_EMPTY_IN).format(into, how)
             async with cursor.copy(to_columns if match.written else to_none) as sink:
                 rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
                 with self._reading(copy):
-                    await relay(self._reader, rows, sink, self._check_wanted)
+                    await relay(self._reader, rows, sink, writing, self._check_wanted)
         return cursor.rowcount
 
     def _writing(self, copy: TableCopy) -> AbstractContextManager[None]:
@@ -169,11 +171,10 @@ class AsyncApplyRows(AsyncClosing):
         table_reader, plan = await self._table_reader(copy), self._planner.plan_of(copy.table)
         count, written = len(copy.table.columns), 0
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
-        async with self._reader.cursor().copy(out) as rows:
-            async for data in rows:
-                self._check_wanted()
-                new = (copied_values(bytes(data), count), [TEXT] * count)
-                written += await self._write(copy, plan, table_reader, new)
+        async for data in copied_rows(self._reader, out, self._check_wanted):
+            self._check_wanted()
+            new = (copied_values(data, count), [TEXT] * count)
+            written += await self._write(copy, plan, table_reader, new)
         return written
 
     async def _write(
@@ -247,11 +248,20 @@ def _rows_of(copy: TableCopy, values: Composed) -> Composed:
     return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
 
 
-def _merged(match: Match, columns: Composed) -> Composed:
-    """Return the statement that moves copied rows into a table that may have them."""
+def _merged(match: Match, columns: Composed) -> Iterator[Composed]:
+    """Yield the statements that move copied rows into a table that may have them."""
     names = {one.column.name for one in match.key}
     key = next((key for key in match.target.keys if {*key} <= names), ())
-    changed = [one.column.name for one in match.written if one.column.name not in key]
+    fixed = [one.column.name for one in match.identity_always if one.column.name not in key]
+    into = parts.table(match.target.table)
+    # No UPDATE can set these columns: a row with other values in them is inserted again.
+    if key and fixed:
+        same = [one.column for one in match.key if one.column.name in key]
+        equal = (each.is_equal(*_both(each.name)) for each in same)
+        ours, copied = zip(*map(_both, fixed), strict=True)
+        others = f"({', '.join(ours)}) IS DISTINCT FROM ({', '.join(copied)})"
+        yield SQL(sql.DELETE_OTHERS).format(into, _STAGING, SQL(" AND ".join([*equal, others])))
+    changed = [one.column.name for one in match.written if one.column.name not in {*key, *fixed}]
     sets = SQL(", ").join(
         SQL("{} = EXCLUDED.{}").format(*2 * [parts.names([name])]) for name in changed
     )
@@ -260,8 +270,12 @@ def _merged(match: Match, columns: Composed) -> Composed:
         action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
     # An identity column GENERATED ALWAYS refuses values otherwise.
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
-    into = parts.table(match.target.table)
-    return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+    yield SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)
+
+
+def _both(name: str) -> tuple[str, str]:
+    column = quote_identifier(name)
+    return f"t.{column}", f"c.{column}"
 
 
 def _translated(

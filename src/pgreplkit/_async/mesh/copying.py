@@ -341,6 +341,7 @@ async def _stamp(target: AsyncApplyTarget, at: datetime) -> None:
 async def _pass_on(
     reader: AsyncConnection[object], rows: Composed, target: AsyncApplyTarget, into: Composed
 ) -> None:
-    with target.watched():
+    with target.watched_at_times() as writing:
+        writing.begin()
         async with target.connection.cursor().copy(into) as sink:
-            await relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)
+            await relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink, writing)

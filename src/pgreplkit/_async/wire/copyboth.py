@@ -177,13 +177,16 @@ class AsyncCopyBoth:
                 self.connection.pgconn.put_copy_data(message)
                 self.connection.pgconn.flush()
 
-    async def finish(self) -> list[PGresult]:
-        """Return the results that follow the server's last message."""
-        results = await self._results()
+    async def finish(self, *, within: float | None = None) -> list[PGresult]:
+        """Return the results that follow the server's last message.
+
+        A server sends them at once, so that the connection is cut after ``within`` seconds.
+        """
+        results = await self._results(within)
         if results and results[-1].status == ExecStatus.COPY_IN:
             # A timeline has ended; the server waits until this side ends it too.
             self.connection.pgconn.put_copy_end()
-            results += await self._results()
+            results += await self._results(within)
         return results
 
     async def end(self, *, timeout: float) -> bool:
@@ -211,11 +214,12 @@ class AsyncCopyBoth:
                 await wait_readable(pgconn.socket, min(left, _CHECKED_EVERY))
                 pgconn.flush()
                 pgconn.consume_input()
-        await self.finish()
+        await self.finish(within=max(0.0, deadline - time.monotonic()))
         return True
 
-    async def _results(self) -> list[PGresult]:
+    async def _results(self, within: float | None) -> list[PGresult]:
         fetching = generators.fetch_many(self.connection.pgconn)
-        results: list[PGresult] = await self.connection.wait(fetching)
+        with answered_in_time(self.connection, within=within):
+            results: list[PGresult] = await self.connection.wait(fetching)
         raise_failure(results, self.connection.info.encoding)
         return results

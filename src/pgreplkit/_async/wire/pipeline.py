@@ -15,7 +15,7 @@ from pgreplkit._async._io import wait_sockets, yield_to_others
 from pgreplkit.apply.notes import Notes
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applying import COMPLETE, IS_COMPLETED
-from pgreplkit.driver.watchdog import watched
+from pgreplkit.driver.watchdog import Watch, watched_at_times
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -186,12 +186,19 @@ class AsyncPipeline(Generic[T]):
         self._unserved = 0
         pgconn = self._pgconn
         if pgconn.flush():
-            with watched(self.connection):
+            with watched_at_times(self.connection) as watch:
                 while pgconn.flush():
-                    await wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
-                    self._read()
+                    await self._wait(watch, [pgconn.socket])
         self._read()
         await yield_to_others()
+
+    async def _wait(self, watch: Watch, writers: Sequence[int]) -> None:
+        """Wait for the socket, and read; watch a server that takes and sends nothing."""
+        if await wait_sockets([self._pgconn.socket], writers, _WAITS):
+            watch.end()
+        else:
+            watch.begin()
+        self._read()
 
     def _read(self) -> None:
         pgconn, expected = self._pgconn, self._expected
@@ -272,13 +279,12 @@ class AsyncPipeline(Generic[T]):
         # The server keeps results back until the end of their batch.
         await self.sync()
         self._read()
-        with watched(self.connection):
+        with watched_at_times(self.connection) as watch:
             # The pipeline can be left once the end of its last batch is read, too.
             while self.in_flight > down_to or (self._expected and not down_to):
                 # A socket is writable most of the time: the wait would end at once, and again.
                 writers = [pgconn.socket] if pgconn.flush() else []
-                await wait_sockets([pgconn.socket], writers, _WAITS)
-                self._read()
+                await self._wait(watch, writers)
 
     @property
     def socket(self) -> int:

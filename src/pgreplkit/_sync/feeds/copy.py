@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from pgreplkit._sync._io import Runner
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
-from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
+from pgreplkit._sync.logical.rowcopy import copied_rows, open_at_snapshot
 from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
@@ -24,7 +24,6 @@ from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.start import added_tables
 from pgreplkit.plans.logical.snapshot import TableCopy
-from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.tuples import TEXT
@@ -51,7 +50,6 @@ class FeedCopy:
         self.copied_rows = self.parked = 0
         self._number = 0
         """The number of the last row that was read."""
-        self._conninfo = ""
         self._reader: Connection[object] | None = None
         self._copies: Sequence[TableCopy] = ()
 
@@ -69,7 +67,7 @@ class FeedCopy:
         """
         operation = self._settings.operation
         reader = self._reader = open_at_snapshot(conninfo, snapshot)
-        self._conninfo, link = conninfo, Link(reader)
+        link = Link(reader)
         with answered_in_time(reader):
             published = published_in(link, operation, self._settings.publications)
             if tables is not None:
@@ -77,17 +75,16 @@ class FeedCopy:
             insist_on_all_rows(link, operation, [one.table for one in published])
         self._copies = table_copies(link, operation, published)
 
-    def send(self, position: FeedPosition, lsn: LSN, stage: FeedStage, silence: Silence) -> bool:
+    def send(self, position: FeedPosition, lsn: LSN, stage: FeedStage) -> bool:
         """Send the rows, named by the position of the snapshot; return False if it was stopped."""
         settings, reader = self._settings, self._reader
         if reader is None:
             raise StreamClosed(settings.operation, "its copy is not open")
         limits = settings.sink.limits()
         batching = Batching(settings.encoder, limits, position, parked=settings.parked)
-        copy = RowCopy(reader, self._conninfo, silence, lambda: not self._ends())
         try:
             for one in self._copies:
-                self._send_table(copy, one, lsn, stage, batching)
+                self._send_table(reader, one, lsn, stage, batching)
             if batching.has_messages:
                 self._send((batching.batch(),))
             return True
@@ -99,31 +96,34 @@ class FeedCopy:
             return False
 
     def _send_table(
-        self, copy: RowCopy, one: TableCopy, lsn: LSN, stage: FeedStage, batching: Batching
+        self,
+        reader: Connection[object],
+        one: TableCopy,
+        lsn: LSN,
+        stage: FeedStage,
+        batching: Batching,
     ) -> None:
-        for change in self._rows(copy, one, lsn):
+        for change in self._rows(reader, one, lsn):
             self._send(batching.take((change,), lsn, stage))
             self.parked = batching.parked
-            if self._ends():
-                raise StreamClosed(self._settings.operation, "it was stopped")
+            self._check_wanted()
 
-    def _ends(self) -> bool:
-        return self._stops() or self._goal.is_late
+    def _check_wanted(self) -> None:
+        if self._stops() or self._goal.is_late:
+            raise StreamClosed(self._settings.operation, "it was stopped")
 
     def _send(self, batches: Iterable[FeedBatch]) -> None:
         for batch in batches:
             self._runner.run(self._settings.sink.send(batch))
             self.copied_rows = batch.position.number
 
-    def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
+    def _rows(self, reader: Connection[object], one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
         count, tables = len(one.table.columns), (one.table,)
         operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
         source = self._source
-        with translate_errors(
-            operation, connection=copy.connection, grant=grant, hides_values=True
-        ):
-            for data in copy.rows(operation, copy_statement(one)):
+        with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
+            for data in copied_rows(reader, copy_statement(one), self._check_wanted):
                 # Over all tables, because the position of a copy is one number.
                 self._number += 1
                 values = copied_values(data, count)
@@ -144,10 +144,9 @@ def open_at_new_slot(
     settings: FeedSettings,
     tables: Sequence[TableName],
     goal: RunGoal,
-) -> tuple[LSN, Silence]:
+) -> LSN:
     """Open a copy at the snapshot of a temporary slot, and return the slot's first position."""
     with ReplicationConnection(Walsender.connect(conninfo, is_logical=True)) as walsender:
-        limit = walsender._walsender.wal_sender_timeout()
         # No other snapshot has a position in the WAL.
         created = walsender.create_slot(
             # The session's own, since a temporary slot is dropped with its session.
@@ -159,4 +158,4 @@ def open_at_new_slot(
         )
         # Once it is imported, the snapshot lasts as long as the session that has imported it.
         copy.open(conninfo, created.snapshot_name or "", tables)
-    return created.consistent_point, Silence.of_server(limit)
+    return created.consistent_point

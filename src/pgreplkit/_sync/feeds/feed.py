@@ -327,13 +327,13 @@ class Feed(Closing):
         conninfo = complete(self._conninfo, {})
         copy = FeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
-            lsn, silence = open_at_new_slot(copy, conninfo, settings, tables, goal)
+            lsn = open_at_new_slot(copy, conninfo, settings, tables, goal)
             # Exactly up to the snapshot: rows of it must not come after their later changes.
             exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
             self._stream(runner, exact, position, source)
             before = attrs.evolve(tally.position or position, lsn=lsn, number=0, is_whole=False)
             adding = attrs.evolve(before, stage=FeedStage.ADDING)
-            if self._is_stopping or not copy.send(adding, lsn, FeedStage.ADDING, silence):
+            if self._is_stopping or not copy.send(adding, lsn, FeedStage.ADDING):
                 found, remedy = (
                     "it was stopped before all rows were sent",
                     "call add_tables() again",

@@ -31,7 +31,6 @@ from pgreplkit.feeds.start import (
     resumed,
     slot_refusal,
 )
-from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
 from pgreplkit.values.lsn import LSN
 
@@ -180,7 +179,6 @@ class FeedStart:
             # It was created by a start that did not end, or the server has invalidated it.
             wait = goal.within(_ENDS_WITHIN)
             walsender.drop_slot(settings.slot, wait=True, timeout=wait)
-        limit = walsender._walsender.wal_sender_timeout()
         with translate_errors(settings.operation):
             # A limit of idle transactions would end the one that holds the snapshot.
             lift_limits(walsender.connection)
@@ -199,19 +197,17 @@ class FeedStart:
             raise
         if facts.sink is not None and facts.sink.stage is FeedStage.STREAMING:
             self._warn_of_gap(facts.sink, created.consistent_point)
-        if settings.copies and not self._copy(conninfo, created, first, Silence.of_server(limit)):
+        if settings.copies and not self._copy(conninfo, created, first):
             return None
         stored = self._store(_streaming(first, created.consistent_point))
         return None if settings.ends_after_copy else stored
 
-    def _copy(
-        self, conninfo: str, created: CreatedSlot, first: FeedPosition, silence: Silence
-    ) -> bool:
+    def _copy(self, conninfo: str, created: CreatedSlot, first: FeedPosition) -> bool:
         """Send the rows as they are at the slot's first position; return False if stopped."""
         copy = FeedCopy(*(self._settings, self.source, self._runner, self._stops, self._goal))
         try:
             copy.open(conninfo, created.snapshot_name or "")
-            return copy.send(first, created.consistent_point, FeedStage.COPYING, silence)
+            return copy.send(first, created.consistent_point, FeedStage.COPYING)
         finally:
             self.copied_rows, self.parked = copy.copied_rows, copy.parked
             copy.close()

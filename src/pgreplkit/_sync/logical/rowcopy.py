@@ -5,30 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from psycopg import Connection, Copy, Error as PsycopgError
+from psycopg import Connection, Copy
 from psycopg.sql import SQL, Composed
 
-from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import lift_limits, read_exactly
-from pgreplkit._text import one_line
 from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
     IMPORT_SNAPSHOT,
-    IS_COPYING,
     ROW_SECURITY_OFF,
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import read_grant, translate_errors
-from pgreplkit.driver.probe import probe
-from pgreplkit.driver.watchdog import answered_in_time, watched
-from pgreplkit.errors import ConnectionFailed, StreamClosed
-from pgreplkit.plans.streams.silence import Silence
+from pgreplkit.driver.watchdog import Watch, answered_in_time, watched, watched_at_times
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import TableName
 
@@ -89,92 +83,62 @@ def relay(
     reader: Connection[object],
     statement: Composed,
     sink: Copy,
+    writing: Watch,
     check: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a COPY, and pass its rows on to another one.
 
+    ``writing`` is the watch of that other one, begun before and after. ``check`` is called in
+    between, and raises an error if the rows are no longer wanted.
+
+    Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
+    """
+    # Between two writes, the server waits for this client.
+    writing.end()
+    try:
+        for rows in _blocks(reader, statement, check):
+            writing.begin()
+            # In blocks: a write for each row would take longer than reading it.
+            sink.write(b"".join(rows))
+            writing.end()
+    finally:
+        writing.begin()
+
+
+def copied_rows(
+    reader: Connection[object],
+    statement: Composed,
+    check: Callable[[], None] = lambda: None,
+) -> Generator[bytes]:
+    """Run a COPY, and yield each row.
+
     ``check`` is called in between, and raises an error if the rows are no longer wanted.
 
-    Raises: psycopg's errors.
+    Raises: psycopg's errors; ConnectionTimeout if the path falls silent.
     """
+    for rows in _blocks(reader, statement, check):
+        for row in rows:
+            yield row
+
+
+def _blocks(
+    reader: Connection[object], statement: Composed, check: Callable[[], None]
+) -> Generator[list[bytes]]:
     out = CopyOut(reader)
     out.send(statement.as_bytes(reader))
-    with watched(reader):
+    # While the rows are used, the server waits for this client.
+    with watched_at_times(reader) as watch:
         while not out.is_over:
             check()
             if rows := out.read():
-                # In blocks: a write for each row would take longer than reading it.
-                sink.write(b"".join(rows))
+                yield rows
             elif out.result() is None and not out.is_over:
-                out.wait(_BEAT)
+                _listen(out, watch)
 
 
-class RowCopy:
-    """Reads COPY data, and distinguishes a busy server from a path that is cut.
-
-    A server sends nothing while it waits for a lock, or for rows that a filter accepts, and it
-    does not read what its client sends. So a second connection asks what it is doing.
-    """
-
-    def __init__(
-        self,
-        reader: Connection[object],
-        conninfo: str,
-        silence: Silence,
-        is_wanted: Callable[[], bool],
-    ) -> None:
-        self.connection = self._reader = reader
-        self._conninfo = conninfo
-        self._silence, self._is_wanted = silence, is_wanted
-
-    def rows(self, operation: str, statement: Composed) -> Generator[bytes]:
-        """Run the COPY, and yield each row.
-
-        Raises: ConnectionFailed when the path is cut; StreamClosed when the rows are no longer
-        wanted; psycopg's errors.
-        """
-        out = CopyOut(self._reader)
-        out.send(statement.as_bytes(self._reader))
-        self._silence.heard()
-        while not out.is_over:
-            messages = out.read()
-            for message in messages:
-                yield message
-            if out.result() is None and not messages and not out.is_over:
-                self._listen(out, operation)
-
-    def _listen(self, out: CopyOut, operation: str) -> None:
-        silence = self._silence
-        if out.wait(_BEAT):
-            silence.heard()
-            return
-        if not self._is_wanted():
-            raise StreamClosed(operation, "the stream has ended", remedy="open another stream")
-        silence.listened(_BEAT)
-        if not silence.is_over:
-            return
-        found = self._why_cut()
-        # The last bytes of the server may be on their way.
-        if found and not out.wait(_BEAT):
-            found = f"the server sent nothing for {silence.limit:g} s, {found}"
-            raise ConnectionFailed(operation, found, remedy="check the network between")
-        silence.heard()
-
-    def _why_cut(self) -> str | None:
-        """Return why the path to the server counts as cut; None if the server is busy."""
-        pid = self._reader.info.backend_pid
-        try:
-            opened = OwnConnection.connect(self._conninfo, autocommit=True)
-            with opened as second:
-                with answered_in_time(second):
-                    cursor = second.execute(IS_COPYING, [pid], prepare=False)
-                record = cursor.fetchone()
-        except PsycopgError as error:
-            reply = to_thread(lambda: probe(self._conninfo))
-            # A server that has no place for a second connection is alive.
-            if reply.is_alive:
-                return None
-            return f"and a second connection failed: {one_line(error)}"
-        if record is None:
-            return "and its process has ended"
-        return None if record[0] else "and its process waits for this client"
+def _listen(out: CopyOut, watch: Watch) -> None:
+    """Wait for more; watch a server that sends nothing."""
+    if out.wait(_BEAT):
+        watch.end()
+    else:
+        watch.begin()

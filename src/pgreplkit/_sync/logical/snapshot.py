@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.publication import read_published
-from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
+from pgreplkit._sync.logical.rowcopy import copied_rows, open_at_snapshot
 from pgreplkit._sync.streams.changes import (
     MEMORY_LIMIT,
     ChangeStream,
@@ -40,7 +40,6 @@ from pgreplkit.driver.failures import read_grant, translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
-from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
@@ -101,7 +100,6 @@ class SnapshotStream(ChangeStream[R]):
         self._has_unfinished_slot = False
         self._reader: Connection[object] | None = None
         self._rows: Generator[Change[R]] | None = None
-        self._silence = Silence.of_server(None)
         self._reading = Lock()
 
     @property
@@ -192,8 +190,6 @@ class SnapshotStream(ChangeStream[R]):
     def _begin_snapshot(self) -> tuple[LSN, Connection[object]]:
         """Create the slot, and open a connection that sees the rows before its first change."""
         with self._walsender() as walsender:
-            limit = walsender._walsender.wal_sender_timeout()
-            self._silence = Silence.of_server(limit)
             connection = walsender.connection
             with translate_errors(self._operation):
                 # A limit of idle transactions would end the one that holds the snapshot.
@@ -241,13 +237,12 @@ class SnapshotStream(ChangeStream[R]):
         copies: Sequence[TableCopy],
     ) -> Generator[Change[R]]:
         reading = self._plugin.reading(reader)
-        copy = RowCopy(reader, self._conninfo, self._silence, lambda: self._phase is _Phase.COPYING)
         for one in copies:
             table_reader = self._table_reader(one, reading, link)
             make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
             operation, grant = f"copy {one.table}", read_grant(one.table.table_name)
             with translate_errors(operation, connection=reader, grant=grant, hides_values=True):
-                for data in copy.rows(operation, copy_statement(one)):
+                for data in copied_rows(reader, copy_statement(one), self._check_wanted):
                     values = load(copied_values(data, count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
@@ -257,6 +252,11 @@ class SnapshotStream(ChangeStream[R]):
         if self._phase is _Phase.COPYING:
             self._phase = _Phase.COPIED
         yield SnapshotEnd(lsn)
+
+    def _check_wanted(self) -> None:
+        if self._phase is not _Phase.COPYING:
+            remedy = "open another stream"
+            raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
 
     def _table_reader(self, one: TableCopy, reading: RowReading[R], link: Link) -> TableReader[R]:
         try:

@@ -336,6 +336,7 @@ def _stamp(target: ApplyTarget, at: datetime) -> None:
 def _pass_on(
     reader: Connection[object], rows: Composed, target: ApplyTarget, into: Composed
 ) -> None:
-    with target.watched():
+    with target.watched_at_times() as writing:
+        writing.begin()
         with target.connection.cursor().copy(into) as sink:
-            relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)
+            relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink, writing)

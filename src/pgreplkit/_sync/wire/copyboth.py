@@ -178,13 +178,16 @@ class CopyBoth:
                 self.connection.pgconn.put_copy_data(message)
                 self.connection.pgconn.flush()
 
-    def finish(self) -> list[PGresult]:
-        """Return the results that follow the server's last message."""
-        results = self._results()
+    def finish(self, *, within: float | None = None) -> list[PGresult]:
+        """Return the results that follow the server's last message.
+
+        A server sends them at once, so that the connection is cut after ``within`` seconds.
+        """
+        results = self._results(within)
         if results and results[-1].status == ExecStatus.COPY_IN:
             # A timeline has ended; the server waits until this side ends it too.
             self.connection.pgconn.put_copy_end()
-            results += self._results()
+            results += self._results(within)
         return results
 
     def end(self, *, timeout: float) -> bool:
@@ -212,11 +215,12 @@ class CopyBoth:
                 wait_readable(pgconn.socket, min(left, _CHECKED_EVERY))
                 pgconn.flush()
                 pgconn.consume_input()
-        self.finish()
+        self.finish(within=max(0.0, deadline - time.monotonic()))
         return True
 
-    def _results(self) -> list[PGresult]:
+    def _results(self, within: float | None) -> list[PGresult]:
         fetching = generators.fetch_many(self.connection.pgconn)
-        results: list[PGresult] = self.connection.wait(fetching)
+        with answered_in_time(self.connection, within=within):
+            results: list[PGresult] = self.connection.wait(fetching)
         raise_failure(results, self.connection.info.encoding)
         return results

@@ -57,8 +57,3 @@ HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 COPY_OUT = "COPY ({}) TO STDOUT"
 IMPORT_SNAPSHOT = "SET TRANSACTION SNAPSHOT {}"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-IS_COPYING = """
-    SELECT state IN ('active', 'disabled') AND wait_event IS DISTINCT FROM 'ClientWrite'
-    FROM pg_stat_activity WHERE pid = %s
-"""
-"""Whether the process of a COPY works, or waits for anything but its client."""

@@ -8,6 +8,13 @@ IN_BYTES = "SET client_encoding = 'SQL_ASCII'"
 """For a database without an encoding: its texts are bytes, of whatever encoding."""
 OWN_PROCESS = "SELECT pg_backend_pid() AS pid"
 """The process of the session that executes the statement."""
+IS_WORKING = """
+    SELECT coalesce(wait_event NOT IN ('ClientRead', 'ClientWrite'), true) AS is_working
+    FROM pg_stat_activity WHERE pid = %s
+"""
+"""Whether a process works, or waits for anything but its client.
+
+Its state does not say so: within a statement that has not arrived as a whole, it is active."""
 TIMEOUTS = {
     "statement_timeout": 10,
     "lock_timeout": 10,
