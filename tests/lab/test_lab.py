@@ -246,6 +246,11 @@ def test_the_password_is_stored_with_a_quick_hash(cluster: Cluster) -> None:
     assert str(stored).startswith("SCRAM-SHA-256$1:")
 
 
+@pytest.mark.pg(">=12")
+def test_new_wal_files_are_not_filled_with_zeros(cluster: Cluster) -> None:
+    assert one(cluster.primary, "SHOW wal_init_zero") == "off"
+
+
 def test_settings_and_segment_size_are_those_asked_for(pgreplkit_lab: Lab) -> None:
     node = pgreplkit_lab.primary(
         name="settings",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
+from threading import Thread, Timer
 
 import pytest
 from clusters import Cluster, wait_until
 from databases import Database, Pair, end, publishing, session
 from psycopg.conninfo import make_conninfo
-from relays import Relay
+from relays import Pooler, Relay
 from running import running
 
 from pgreplkit import ReplicationConnection
 from pgreplkit.apply import Applier
 from pgreplkit.driver import watchdog
-from pgreplkit.errors import SlotActive
+from pgreplkit.errors import ConnectionFailed, ServerError, SlotActive
 from pgreplkit.plans.streams import silence
 
 
@@ -112,3 +112,62 @@ def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
                 relay.freeze()
             two.publisher.run("INSERT INTO t VALUES (2)")
             wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY id") == [(1,), (2,)])
+
+
+@pytest.mark.pg(">=18")
+def test_an_applier_whose_last_answer_is_lost_connects_again(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything to be applied has come, and the publisher sends more, which is not read."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(two.subscriber.node.port) as relay:
+        subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
+        one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
+        with session(two.subscriber) as client, client.transaction():
+            client.execute("LOCK TABLE t")
+            two.publisher.run("INSERT INTO t VALUES (1)")
+            run = Thread(target=one.run, kwargs={"stop_at": end(two.publisher)}, daemon=True)
+            run.start()
+            waiting = "SELECT FROM pg_locks WHERE NOT granted"
+            wait_until(lambda: bool(two.subscriber.all(waiting)))
+            # The first one after that position shows that nothing before it is left.
+            two.publisher.run("INSERT INTO t VALUES (2)")
+            two.publisher.run("INSERT INTO t VALUES (3)")
+            relay.freeze()
+        run.join(20)
+        assert not run.is_alive()
+    assert (1,) in two.subscriber.all("SELECT id FROM t")
+
+
+@pytest.mark.pg(">=18")
+def test_an_applier_reports_a_path_that_falls_silent_while_it_takes_its_origin(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(two.subscriber.node.port, frozen_by=b"CREATE SEQUENCE") as relay:
+        subscriber = make_conninfo(
+            two.subscriber.conninfo, host="127.0.0.1", port=relay.port, connect_timeout=2
+        )
+        one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"])
+        with pytest.raises(ConnectionFailed, match="the server sent nothing"):
+            one.run(stop_at=end(two.publisher), timeout=20)
+
+
+@pytest.mark.parametrize("side", ["publisher", "subscriber"])
+@pytest.mark.pg(">=18")
+@pytest.mark.one_colour
+def test_the_connection_of_a_pooler_is_refused(two: Pair, side: str) -> None:
+    """Its session has others after this one, with the settings and locks of the applier."""
+    servers = {"publisher": two.publisher.conninfo, "subscriber": two.subscriber.conninfo}
+    with Pooler(two.publisher.node.port) as pooler:
+        servers[side] = make_conninfo(servers[side], host="127.0.0.1", port=pooler.port)
+        one = Applier(servers["publisher"], servers["subscriber"], "one", publications=["p"])
+        refusal = f"connection to 127.0.0.1:{pooler.port} leads to a connection pooler; connect to"
+        for call in (one.check, lambda: one.run(timeout=20), one.drop):
+            with pytest.raises(ServerError, match=refusal):
+                call()
+    assert two.publisher.all("SELECT FROM pg_replication_slots WHERE slot_name ~ 'one'") == []
+    assert two.subscriber.all("SELECT FROM pg_namespace WHERE nspname = 'pgreplkit'") == []

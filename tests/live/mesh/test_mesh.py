@@ -357,10 +357,12 @@ def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_mem
     Mesh({"berlin": berlin, "paris": paris}, tables=["t"]).plan_create().run()
     slots = databases[0].all("SELECT slot_name FROM pg_replication_slots ORDER BY 1")
     exchanged = Mesh({"berlin": paris, "paris": berlin}, tables=["t"])
-    threading.Timer(5, exchanged.stop).start()
-    # Without that, it would create other streams beside those of the mesh.
-    with pytest.raises(ServerError, match="correct the connection strings"):
-        exchanged.run()
+    # Without that, it would create other streams beside those of the mesh, and run on.
+    with (
+        pytest.raises(ServerError, match="correct the connection strings"),
+        running(exchanged) as run,
+    ):
+        run.join(20)
     assert databases[0].all("SELECT slot_name FROM pg_replication_slots ORDER BY 1") == slots
     others = Mesh({"rome": paris, "oslo": berlin}, tables=["t"])
     with others.running():

@@ -12,6 +12,7 @@ from pgreplkit._async.cluster.hooks import call_hook
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
@@ -61,19 +62,20 @@ class AsyncSite:
 
     async def server(self, name: str) -> AsyncServer:
         """Open a connection to a server, with a limit on the time of statements."""
-        return await self._limited(await AsyncServer.connect(self.servers[name]))
+        return await self._limited(name, await AsyncServer.connect(self.servers[name]))
 
     async def primary(self, name: str) -> AsyncPrimary:
         """Open such a connection to a server that must be a primary."""
-        return await self._limited(await AsyncPrimary.connect(self.servers[name]))
+        return await self._limited(name, await AsyncPrimary.connect(self.servers[name]))
 
     async def standby(self, name: str) -> AsyncStandby:
         """Open such a connection to a server that must be a standby."""
-        return await self._limited(await AsyncStandby.connect(self.servers[name]))
+        return await self._limited(name, await AsyncStandby.connect(self.servers[name]))
 
-    async def _limited(self, server: ServerT) -> ServerT:
+    async def _limited(self, name: str, server: ServerT) -> ServerT:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
+            await insist_on_session(server._link, f"connect to {name}", name)
             # The limits of a role are meant for clients.
             with translate_errors("set the time limits"):
                 await lift_limits(server.connection)

@@ -22,8 +22,9 @@ from pgreplkit._async.logical.fence import (
 )
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import is_pooled, wrong_destination
+from pgreplkit._async.server.identity import wrong_destination
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.pooling import is_pooled
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     CLOSED_SCHEMAS,
@@ -257,7 +258,7 @@ async def read_side(
         senders=0 if rights.missing else len(await server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
-        is_pooled=await is_pooled(server),
+        is_pooled=await is_pooled(server._link),
     )
 
 

@@ -11,8 +11,8 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.upgradefacts import read_identity, read_unfenced
 from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.identity import is_pooled
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.catalog.logical.fence import FenceFunction
@@ -169,13 +169,7 @@ class AsyncUpgradeLock:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
-            # The lock would be that of a session which others use, too.
-            if await is_pooled(session):
-                raise ServerError(
-                    operation,
-                    f"the connection to the {node} server leads to a connection pooler",
-                    remedy=f"connect to the {node} server itself",
-                )
+            await insist_on_session(link, operation, f"the {node} server")
             with translate_errors(operation):
                 await lift_limits(link.connection)
             await link.all(operation, sql.KEEPALIVE)

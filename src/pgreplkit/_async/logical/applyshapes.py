@@ -11,6 +11,7 @@ from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
@@ -39,18 +40,21 @@ class AsyncTargetShapes(AsyncClosing):
     async def connect(cls, conninfo: str) -> AsyncTargetShapes:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        async with opening(conninfo, f"connect to {address(conninfo)}"):
+        where = address(conninfo)
+        async with opening(conninfo, operation := f"connect to {where}"):
             connection = await AsyncOwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
+            link = AsyncLink(connection, hides_values=True)
             try:
+                await insist_on_session(link, operation, where)
                 await lift_limits(connection)
             except BaseException:
                 await connection.close()
                 raise
-        return cls(AsyncLink(connection, hides_values=True))
+        return cls(link)
 
     async def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

@@ -8,6 +8,7 @@ from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
@@ -23,14 +24,19 @@ class AsyncApplySource(AsyncClosing):
 
     @classmethod
     async def connect(cls, conninfo: str) -> AsyncApplySource:
-        """Open it."""
-        async with opening(conninfo, f"connect to {address(conninfo)}"):
+        """Open it.
+
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
+        """
+        where = address(conninfo)
+        async with opening(conninfo, operation := f"connect to {where}"):
             connection = await AsyncOwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)
         link = AsyncLink(connection)
         try:
+            await insist_on_session(link, operation, where)
             with translate_errors("connect"):
                 await lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.

@@ -25,6 +25,7 @@ from pgreplkit._async.wire.cutoff import end_session
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
+from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.rawvalues import execute
 from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -145,7 +146,7 @@ class AsyncApplyTarget(AsyncClosing):
     async def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> AsyncApplyTarget:
         """Open the session; it applies nothing yet.
 
-        Raises: ConnectionFailed; InsufficientPrivilege.
+        Raises: ConnectionFailed; InsufficientPrivilege; ServerError for the connection of a pooler.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
@@ -155,6 +156,7 @@ class AsyncApplyTarget(AsyncClosing):
             )
         target = cls(connection, name, uses_origin=uses_origin)
         try:
+            await insist_on_session(target.link, operation, address(conninfo))
             await target._prepare()
         except BaseException:
             await connection.close()
@@ -372,8 +374,10 @@ class AsyncApplyTarget(AsyncClosing):
         if origin is None or not has("origin.moved_by_rollback", self.major):
             return
         if not await self._has_ended(origin):
-            for name in sql.ended_names(origin):
-                await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
+            grant = f"CREATE ON SCHEMA {sql.SCHEMA}"
+            with translate_errors(self.operation, connection=self.connection, grant=grant):
+                for name in sql.ended_names(origin):
+                    await self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
         self._ending = sql.ending(self._functions, origin) + self._guard
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.server.identity import DATABASE, RunningDatabase
-from pgreplkit.catalog.server.session import OWN_PROCESS
 from pgreplkit.driver.conninfo import is_same_address_on
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.server.identity import destination_mismatch, insist_on_two
@@ -17,16 +16,6 @@ _CONNECT_TIMEOUT = 5
 async def read_database(link: AsyncLink) -> RunningDatabase:
     """Return the server and the database that a connection leads to."""
     return RunningDatabase(**await link.one("read the identity", DATABASE))
-
-
-async def is_pooled(server: AsyncServer) -> bool:
-    """Return whether a connection leads to a connection pooler.
-
-    That may execute each transaction in another session of the server.
-    """
-    own = await server._link.one("read the process of the session", OWN_PROCESS)
-    # A pooler has process numbers of its own.
-    return bool(own["pid"] != server.connection.info.backend_pid)
 
 
 async def wrong_destination(conninfo: str, expected: AsyncServer, subscriber: AsyncServer) -> str:

@@ -13,6 +13,7 @@ from pgreplkit._sync.cluster.hooks import call_hook
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
@@ -62,19 +63,20 @@ class Site:
 
     def server(self, name: str) -> Server:
         """Open a connection to a server, with a limit on the time of statements."""
-        return self._limited(Server.connect(self.servers[name]))
+        return self._limited(name, Server.connect(self.servers[name]))
 
     def primary(self, name: str) -> Primary:
         """Open such a connection to a server that must be a primary."""
-        return self._limited(Primary.connect(self.servers[name]))
+        return self._limited(name, Primary.connect(self.servers[name]))
 
     def standby(self, name: str) -> Standby:
         """Open such a connection to a server that must be a standby."""
-        return self._limited(Standby.connect(self.servers[name]))
+        return self._limited(name, Standby.connect(self.servers[name]))
 
-    def _limited(self, server: ServerT) -> ServerT:
+    def _limited(self, name: str, server: ServerT) -> ServerT:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
+            insist_on_session(server._link, f"connect to {name}", name)
             # The limits of a role are meant for clients.
             with translate_errors("set the time limits"):
                 lift_limits(server.connection)

@@ -23,8 +23,9 @@ from pgreplkit._sync.logical.fence import (
 )
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.identity import is_pooled, wrong_destination
+from pgreplkit._sync.server.identity import wrong_destination
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.pooling import is_pooled
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     CLOSED_SCHEMAS,
@@ -256,7 +257,7 @@ def read_side(
         senders=0 if rights.missing else len(server.replicas()),
         connection_error=unreached[0],
         connection_sqlstate=unreached[1],
-        is_pooled=is_pooled(server),
+        is_pooled=is_pooled(server._link),
     )
 
 

@@ -12,8 +12,8 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.upgradefacts import read_identity, read_unfenced
 from pgreplkit._sync.logical.fence import read_fence_function
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.identity import is_pooled
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.catalog.logical.fence import FenceFunction
@@ -170,13 +170,7 @@ class UpgradeLock:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
-            # The lock would be that of a session which others use, too.
-            if is_pooled(session):
-                raise ServerError(
-                    operation,
-                    f"the connection to the {node} server leads to a connection pooler",
-                    remedy=f"connect to the {node} server itself",
-                )
+            insist_on_session(link, operation, f"the {node} server")
             with translate_errors(operation):
                 lift_limits(link.connection)
             link.all(operation, sql.KEEPALIVE)

@@ -139,7 +139,7 @@ class ApplyRun:
         """The tables with rows that are later than the stream, and the positions of the rows."""
         self._unswept = {**planner.sweeps}
         """The tables in which rows may be older than their deletion."""
-        self._flushed_at = 0.0
+        self._flushed_at = self._settled_at = 0.0
         self._attempts = 0
         self._has_ended = False
         """Whether everything before the position to stop at was delivered."""
@@ -202,11 +202,14 @@ class ApplyRun:
         self._settle(pipeline.outcomes())
         if pipeline.in_flight:
             sockets = [pipeline.socket]
-            if self._stream.socket is not None:
+            # Nothing more is read from one that is complete, so that it could always be readable.
+            if self._stream.socket is not None and not self._stream.is_complete:
                 sockets.append(self._stream.socket)
             # Only if libpq has more to send: otherwise the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
-            if not wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY):
+            wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            # The publisher may send all the time.
+            if time.monotonic() - self._settled_at >= _ACKNOWLEDGED_EVERY:
                 self._watch.begin()
             # A transaction can wait for long, as for a lock of a client.
             self._check_time()
@@ -456,6 +459,7 @@ class ApplyRun:
     def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
         if outcomes:
             self._watch.end()
+            self._settled_at = time.monotonic()
         failed = None
         for outcome in outcomes:
             if outcome.error is not None:

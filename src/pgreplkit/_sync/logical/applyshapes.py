@@ -12,6 +12,7 @@ from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.applytables import (
     TARGET_TABLES,
@@ -40,18 +41,21 @@ class TargetShapes(Closing):
     def connect(cls, conninfo: str) -> TargetShapes:
         """Open the session.
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
         """
-        with opening(conninfo, f"connect to {address(conninfo)}"):
+        where = address(conninfo)
+        with opening(conninfo, operation := f"connect to {where}"):
             connection = OwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
+            link = Link(connection, hides_values=True)
             try:
+                insist_on_session(link, operation, where)
                 lift_limits(connection)
             except BaseException:
                 connection.close()
                 raise
-        return cls(Link(connection, hides_values=True))
+        return cls(link)
 
     def read(self, names: Sequence[TableName]) -> None:
         """Read tables, again if they are known."""

@@ -9,6 +9,7 @@ from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
@@ -24,14 +25,19 @@ class ApplySource(Closing):
 
     @classmethod
     def connect(cls, conninfo: str) -> ApplySource:
-        """Open it."""
-        with opening(conninfo, f"connect to {address(conninfo)}"):
+        """Open it.
+
+        Raises: ConnectionFailed; ServerError for the connection of a pooler.
+        """
+        where = address(conninfo)
+        with opening(conninfo, operation := f"connect to {where}"):
             connection = OwnConnection[object].connect(
                 make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
             )
         register(connection)
         link = Link(connection)
         try:
+            insist_on_session(link, operation, where)
             with translate_errors("connect"):
                 lift_limits(connection)
             # The copy uses the row filters that are read here, and has the same search_path.

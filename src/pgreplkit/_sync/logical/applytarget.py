@@ -26,6 +26,7 @@ from pgreplkit._sync.wire.cutoff import end_session
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pipeline import Pipeline
+from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.rawvalues import execute
 from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.apply.planner import Planner
@@ -144,7 +145,7 @@ class ApplyTarget(Closing):
     def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> ApplyTarget:
         """Open the session; it applies nothing yet.
 
-        Raises: ConnectionFailed; InsufficientPrivilege.
+        Raises: ConnectionFailed; InsufficientPrivilege; ServerError for the connection of a pooler.
         """
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
@@ -154,6 +155,7 @@ class ApplyTarget(Closing):
             )
         target = cls(connection, name, uses_origin=uses_origin)
         try:
+            insist_on_session(target.link, operation, address(conninfo))
             target._prepare()
         except BaseException:
             connection.close()
@@ -371,8 +373,10 @@ class ApplyTarget(Closing):
         if origin is None or not has("origin.moved_by_rollback", self.major):
             return
         if not self._has_ended(origin):
-            for name in sql.ended_names(origin):
-                self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
+            grant = f"CREATE ON SCHEMA {sql.SCHEMA}"
+            with translate_errors(self.operation, connection=self.connection, grant=grant):
+                for name in sql.ended_names(origin):
+                    self.run(SQL("CREATE SEQUENCE IF NOT EXISTS " + name))
         self._origin_id = origin
         self._ending = sql.ending(self._functions, origin) + self._guard
 

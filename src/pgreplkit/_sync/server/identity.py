@@ -6,7 +6,6 @@ from __future__ import annotations
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.server.identity import DATABASE, RunningDatabase
-from pgreplkit.catalog.server.session import OWN_PROCESS
 from pgreplkit.driver.conninfo import is_same_address_on
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.server.identity import destination_mismatch, insist_on_two
@@ -18,16 +17,6 @@ _CONNECT_TIMEOUT = 5
 def read_database(link: Link) -> RunningDatabase:
     """Return the server and the database that a connection leads to."""
     return RunningDatabase(**link.one("read the identity", DATABASE))
-
-
-def is_pooled(server: Server) -> bool:
-    """Return whether a connection leads to a connection pooler.
-
-    That may execute each transaction in another session of the server.
-    """
-    own = server._link.one("read the process of the session", OWN_PROCESS)
-    # A pooler has process numbers of its own.
-    return bool(own["pid"] != server.connection.info.backend_pid)
 
 
 def wrong_destination(conninfo: str, expected: Server, subscriber: Server) -> str:

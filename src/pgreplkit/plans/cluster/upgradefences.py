@@ -26,8 +26,9 @@ def stale_reason(
         source, target = journal.steps[fenced].node, journal.steps[opened].node
         if done > fenced and _is_open(found[source]):
             return f"the {source} server accepts writes"
-        # A step that is next may be done already.
-        if (undoes or done < opened) and _is_open(found[target]):
+        # A step that is next may be done already. One that is done is known to the journal, and
+        # keeps it from being undone.
+        if done < opened + undoes and _is_open(found[target]):
             return f"the {target} server accepts writes"
     for node, before in zip((OLD, NEW), journal.fences, strict=False):
         function = found[node]
