@@ -172,3 +172,15 @@ def test_partitions_are_reached_through_their_root() -> None:
     one = matched(own=own)
     assert statements(one).delete().sql.startswith("DELETE FROM public.t AS t")
     assert truncation([one], b"x", restarts=True).sql == "TRUNCATE public.t RESTART IDENTITY"
+
+
+def test_rows_without_any_value_that_is_written_are_found() -> None:
+    table = source(("n", INT, False), identity="f")
+    for own, assigned in (
+        (target(column("n", is_generated=True), keys=()), '"n" = DEFAULT'),
+        (target(column("n", identity="a"), keys=()), '"n" = t."n"'),
+    ):
+        made = statements(matched(table, own)).update(has_old=True)
+        assert made.sql.startswith(f"UPDATE ONLY public.t AS t SET {assigned} WHERE t.ctid = ")
+    bare = matched(source(identity="f"), target(column("n"), keys=()))
+    assert "WHERE true LIMIT 1" in statements(bare).delete().sql

@@ -217,8 +217,7 @@ class Statements:
         ]
         if not sets:
             # Triggers fire, and the row's version is new, as after any UPDATE.
-            column = quote_identifier(self._settable())
-            sets = [f"{column} = t.{column}"]
+            sets = [self._unchanged()]
         condition = self._condition(where, parameters)
         if same is not None:
             condition += f" AND {same(parameters)}"
@@ -344,9 +343,15 @@ class Statements:
         sql = f"DELETE FROM {self._only} AS t WHERE {condition}"
         return Statement(Kind.TRUNCATE, str(match.source), self._name(), sql, parameters.picks)
 
-    def _settable(self) -> str:
+    def _unchanged(self) -> str:
+        """Return the assignment of an UPDATE after which all values are as before."""
         names = [one.column.name for one in self._match.written if one.column.identity != "a"]
-        return (names or [self._match.target.columns[0].name])[0]
+        if names:
+            return f"{quote_identifier(names[0])} = t.{quote_identifier(names[0])}"
+        first = self._match.target.columns[0]
+        column = quote_identifier(first.name)
+        # A generated column has no other value.
+        return f"{column} = {'DEFAULT' if first.is_generated else f't.{column}'}"
 
     def _where(self, shift: int) -> list[tuple[Written, int]]:
         """Return the columns that identify a row, with the positions of their values."""
@@ -361,7 +366,7 @@ class Statements:
         if match.key and match.is_unique:
             return " AND ".join(equals(one, parameters[at]) for one, at in where)
         # Of several rows that are alike, one is meant.
-        same = " AND ".join(is_same(one, parameters[at]) for one, at in where)
+        same = " AND ".join(is_same(one, parameters[at]) for one, at in where) or "true"
         place = "(tableoid, ctid)" if match.target.is_partitioned else "ctid"
         own = "(t.tableoid, t.ctid)" if match.target.is_partitioned else "t.ctid"
         columns = place.strip("()")

@@ -111,3 +111,63 @@ def test_copied_rows_replace_those_with_other_values_of_an_identity(two: Pair) -
         (3, 13, "c", "new"),
         (4, 14, "x", "kept"),
     ]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("existing", ["refuse", "merge", "truncate"])
+def test_the_copy_of_a_table_leaves_those_that_inherit_from_it_alone(
+    two: Pair, existing: Any
+) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run(
+            "CREATE TABLE a (id int PRIMARY KEY)",
+            "CREATE TABLE b (PRIMARY KEY (id)) INHERITS (a)",
+            "CREATE TABLE own (PRIMARY KEY (id)) INHERITS (a)",
+        )
+    two.publisher.run(
+        "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1), (2)", "CREATE PUBLICATION p"
+    )
+    two.subscriber.run("INSERT INTO own VALUES (3)")
+    # One after the other: the parent comes last.
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE ONLY b")
+    options: Any = {"publications": ["p"], "existing": existing}
+    for name in ("one", "two"):
+        one = Applier(two.publisher.conninfo, two.subscriber.conninfo, name, **options)
+        one.run(stop_at=end(two.publisher), timeout=20)
+        two.publisher.run("ALTER PUBLICATION p SET TABLE ONLY a")
+    for table, rows in (("ONLY a", [(1,)]), ("b", [(1,), (2,)]), ("own", [(3,)])):
+        assert two.subscriber.all(f"SELECT id FROM {table} ORDER BY id") == rows
+
+
+@pytest.mark.pg(">=10")
+def test_rows_of_a_table_without_columns_are_deleted(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE bare ()", "ALTER TABLE bare REPLICA IDENTITY FULL")
+    two.publisher.run("CREATE PUBLICATION p FOR TABLE bare")
+    one = Applier(two.publisher.conninfo, two.subscriber.conninfo, "bare", publications=["p"])
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(
+        *["INSERT INTO bare DEFAULT VALUES"] * 3,
+        "DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare)",
+    )
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert two.subscriber.one("SELECT count(*) FROM bare") == 2
+    assert not report.conflicts
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_setting_of_the_subscriber_does_not_change_arrays(two: Pair, copies: bool) -> None:
+    for each in (two.publisher, two.subscriber):
+        # In binary, no setting matters: a point is sent as text.
+        each.run("CREATE TABLE v (id int PRIMARY KEY, tags text[], x point)")
+    name = two.subscriber.name
+    two.subscriber.run(f"ALTER DATABASE {name} SET array_nulls = off")
+    two.publisher.run("CREATE PUBLICATION p FOR TABLE v")
+    one = Applier(two.publisher.conninfo, two.subscriber.conninfo, "v", publications=["p"])
+    if not copies:
+        one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO v VALUES (1, '{a,NULL,\"NULL\"}', '(1,2)')")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    values = "SELECT tags, x::text FROM v"
+    assert two.subscriber.all(values) == two.publisher.all(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 
 from psycopg import AsyncConnection, AsyncCopy
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
@@ -73,7 +73,7 @@ async def has_rows(
 
     Raises: InsufficientPrivilege; StatementTimeout after ``timeout``.
     """
-    statement = SQL(HAS_ROWS).format(parts.table(table))
+    statement = SQL(HAS_ROWS).format(parts.table(table), Literal(str(table)))
     record = await link.one(operation, statement, grant=read_grant(table), timeout=timeout)
     return bool(record["has_rows"])
 

@@ -106,7 +106,8 @@ class ApplyRows(Closing):
         table = parts.table(match.target.table)
         # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate" and not keeps:
-            self._empty(table)
+            # Tables that inherit from it have copied rows of their own.
+            self._empty(SQL("" if match.target.is_partitioned else ONLY) + table)
         elif existing == "refuse" and not keeps:
             insist_on_empty(self._target.link, copy, self._settings)
         rule = self._settings.rules.get(copy.table.table_name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from psycopg import Connection, Copy
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
@@ -74,7 +74,7 @@ def has_rows(
 
     Raises: InsufficientPrivilege; StatementTimeout after ``timeout``.
     """
-    statement = SQL(HAS_ROWS).format(parts.table(table))
+    statement = SQL(HAS_ROWS).format(parts.table(table), Literal(str(table)))
     record = link.one(operation, statement, grant=read_grant(table), timeout=timeout)
     return bool(record["has_rows"])
 

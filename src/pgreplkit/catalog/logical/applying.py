@@ -179,6 +179,8 @@ def session_settings(major: int) -> str:
         # In any other, a transaction can fail at its commit.
         "default_transaction_isolation": "read committed",
         "search_path": "pg_catalog",
+        # Otherwise a NULL in an array is read as a text.
+        "array_nulls": "on",
         # A plan that was made while a table was empty would always read the whole table.
         "enable_seqscan": "off",
         "pgreplkit.applied": "",

@@ -53,7 +53,12 @@ def table_shape(major: int) -> str:
 ROWS = "SELECT {} FROM {}{}"
 ONLY = "ONLY "
 WHERE = " WHERE "
-HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
+HAS_ROWS = """
+    SELECT EXISTS (SELECT FROM ONLY {0}) OR (
+        SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = {1}::regclass
+    ) AND EXISTS (SELECT FROM {0}) AS has_rows
+"""
+"""The rows of tables that inherit from it are not its own."""
 COPY_OUT = "COPY ({}) TO STDOUT"
 IMPORT_SNAPSHOT = "SET TRANSACTION SNAPSHOT {}"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
