@@ -155,7 +155,7 @@ async def make_fence(
     """
     operation = "fence writes"
     # Within a transaction of the caller's, the fence would refuse no one before the commit.
-    link._check_autocommit(operation)
+    link.insist_on_autocommit(operation)
     given = [*schemas_and_names(tables)]
     covered = [_table(record) for record in await link.all(operation, WITH_PARTITIONS, given)]
     insist_on_all(operation, "this database", tables, covered)
@@ -220,7 +220,7 @@ async def permit(link: AsyncLink, name: str) -> None:
 async def lift(link: AsyncLink, name: str, timeout: Timeout) -> None:
     """Permit writes again, and remove the fence of that name if it exists."""
     operation, backoff = f"lift the write fence {name!r}", Backoff(timeout)
-    link._check_autocommit(operation)
+    link.insist_on_autocommit(operation)
     # The triggers that exist now: an interrupted fence has fewer than it was asked for.
     state = await read_fence(link, name)
     if state is None:

@@ -318,6 +318,8 @@ async def drop_both(
     """
     operation = f"drop the subscription {state.subname!r}"
     statement = SQL(DROP_SUBSCRIPTION).format(Identifier(state.subname))
+    # A rollback would not bring the slots back.
+    link.insist_on_autocommit(operation)
     if (dropped := await _drop_on_own_server(link, state, tables, timeout=timeout)) is not None:
         return dropped
     try:

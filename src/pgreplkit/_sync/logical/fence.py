@@ -156,7 +156,7 @@ def make_fence(
     """
     operation = "fence writes"
     # Within a transaction of the caller's, the fence would refuse no one before the commit.
-    link._check_autocommit(operation)
+    link.insist_on_autocommit(operation)
     given = [*schemas_and_names(tables)]
     covered = [_table(record) for record in link.all(operation, WITH_PARTITIONS, given)]
     insist_on_all(operation, "this database", tables, covered)
@@ -219,7 +219,7 @@ def permit(link: Link, name: str) -> None:
 def lift(link: Link, name: str, timeout: Timeout) -> None:
     """Permit writes again, and remove the fence of that name if it exists."""
     operation, backoff = f"lift the write fence {name!r}", Backoff(timeout)
-    link._check_autocommit(operation)
+    link.insist_on_autocommit(operation)
     # The triggers that exist now: an interrupted fence has fewer than it was asked for.
     state = read_fence(link, name)
     if state is None:

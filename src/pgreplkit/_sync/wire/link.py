@@ -263,7 +263,7 @@ class Link:
         Raises: ServerError in a transaction; WaitTimeout if another source overrides the setting,
         such as the server's command line.
         """
-        self._check_autocommit(operation)
+        self.insist_on_autocommit(operation)
         self.write_setting(operation, name, value)
         self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         # pg_reload_conf() only sends a signal: the setting changes some milliseconds later.
@@ -305,7 +305,7 @@ class Link:
         meaning: Meaning | None = None,
     ) -> None:
         """Execute a statement that cannot run in a transaction, within ``timeout`` seconds."""
-        self._check_autocommit(operation)
+        self.insist_on_autocommit(operation)
         with self._turn:
             limit = timeout_milliseconds(timeout)
             with self._translated(operation, grant, meaning):
@@ -322,7 +322,11 @@ class Link:
         if not self.connection.closed:
             self._fetch(SET_SESSION_TIMEOUT.encode(), [milliseconds])
 
-    def _check_autocommit(self, operation: str) -> None:
+    def insist_on_autocommit(self, operation: str) -> None:
+        """Refuse a transaction of the caller.
+
+        Raises: ServerError.
+        """
         if not self.is_autocommit:
             found = "it cannot run in a transaction"
             raise ServerError(operation, found, remedy="use an autocommit connection")
