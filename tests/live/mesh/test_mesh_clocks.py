@@ -11,7 +11,7 @@ from databases import Database, make_database, remove_databases
 
 from pgreplkit.apply import LastUpdateWins
 from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.mesh import members
+from pgreplkit.catalog.mesh import facts
 from pgreplkit.errors import PlanFailed, PlanRefused
 from pgreplkit.mesh import Mesh
 
@@ -32,7 +32,7 @@ def two(
     # Both are on one machine: the clock of the first one is read as if it were ahead.
     ahead = f"CASE current_database() WHEN '{databases['a'].name}' THEN 3 ELSE 0 END"
     clock = f"clock_timestamp() + interval '1 s' * {ahead}"
-    for module, name in ((applying, "CLOCK"), (members, "NODE")):
+    for module, name in ((applying, "CLOCK"), (facts, "NODE")):
         changed = getattr(module, name).replace("clock_timestamp()", clock)
         monkeypatch.setattr(module, name, changed)
     yield databases
