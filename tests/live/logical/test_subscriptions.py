@@ -268,29 +268,6 @@ async def test_a_subscription_can_be_dropped_without_its_slot(pair: Pair, colour
         assert await subscriber.subscriptions() == []
 
 
-@pytest.mark.parametrize("is_copied", [True, False])
-async def test_a_drop_within_one_server_does_not_wait_for_itself(
-    pair: Pair, colour: Colour, *, is_copied: bool
-) -> None:
-    if not is_copied:
-        # From 14 on, a copy that cannot finish has a slot of its own.
-        pair.subscriber.run("INSERT INTO one VALUES (1, 'in the way')")
-    async with both(pair, colour) as (publisher, subscriber):
-        subscription = await subscribed(pair, subscriber)
-        if is_copied:
-            await subscription.wait_for_sync(timeout=60)
-        else:
-            wait_until(lambda: bool(pair.subscriber.one("SELECT count(*) = 10 FROM two")))
-        # The next connection to the publisher builds its caches, for which it reads
-        # pg_subscription.
-        pair.publisher.run("REINDEX TABLE pg_class")
-        dropped = await subscription.drop(timeout=20)
-        assert (dropped.leftovers, dropped.slot_was_missing) == ((), False)
-        assert await subscriber.subscriptions() == []
-        own = ("s", f"pg_{subscription.state.oid}_sync_")
-        assert [one.name for one in await publisher.slots() if one.name.startswith(own)] == []
-
-
 async def test_a_subscription_can_be_dropped_without_its_publisher(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:

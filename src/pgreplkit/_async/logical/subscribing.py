@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 
 import attrs
 from psycopg.sql import SQL, Composed, Identifier
@@ -23,7 +23,6 @@ from pgreplkit.catalog.logical.subscription import (
     DETACH_SUBSCRIPTION,
     DISABLE_SUBSCRIPTION,
     DROP_SUBSCRIPTION,
-    HAS_OTHER_SLOT,
     ONE_SUBSCRIPTION,
     SUBSCRIPTIONS,
     WITH_OPTIONS,
@@ -318,10 +317,6 @@ async def drop_both(
     """
     operation = f"drop the subscription {state.subname!r}"
     statement = SQL(DROP_SUBSCRIPTION).format(Identifier(state.subname))
-    # A rollback would not bring the slots back.
-    link.insist_on_autocommit(operation)
-    if (dropped := await _drop_on_own_server(link, state, tables, timeout=timeout)) is not None:
-        return dropped
     try:
         await ask_publisher(link, operation, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
@@ -337,47 +332,6 @@ async def drop_both(
         left = tuple(one for one in dropped.leftovers if one.name != state.subslotname)
         return attrs.evolve(dropped, leftovers=left, slot_was_missing=True)
     return DroppedSubscription(name=state.subname)
-
-
-async def _drop_on_own_server(
-    link: AsyncLink,
-    state: SubscriptionState,
-    tables: Sequence[SubscribedTable],
-    *,
-    timeout: Timeout,
-) -> DroppedSubscription | None:
-    """Drop a subscription and then its slots, if publisher and subscriber are the same server.
-
-    Return None if they are not, or if this program cannot find out. On one server, DROP
-    SUBSCRIPTION may wait for itself on 10 to 12, and before later minor releases of the others: it
-    locks pg_subscription, which its connection to the publisher reads if that has to build the
-    caches of its database.
-    """
-    operation = "look for the slot of the subscription"
-    there = await link.one(operation, HAS_OTHER_SLOT, [state.subslotname])
-    if not there["is_so"]:
-        return None
-    async with AsyncExitStack() as stack:
-        try:
-            opened = publisher_of(link, state.oid, None)
-            publisher = (await stack.enter_async_context(opened))._link
-            if not is_one_server(await read_database(publisher), await read_database(link)):
-                return None
-        except (ConnectionFailed, InsufficientPrivilege):
-            return None
-        dropped = await drop_here(link, state, tables, timeout=timeout)
-        left = []
-        for one in dropped.leftovers:
-            try:
-                slot = AsyncSlot(publisher, await read_slot(publisher, one.name))
-                # The walsender of a worker that has just ended may not have noticed it yet.
-                await slot.drop(force=True, timeout=timeout)
-            except SlotNotFound:
-                pass
-            except ServerError:
-                # The subscription no longer exists: the caller gets the statement for the slot.
-                left.append(one)
-        return attrs.evolve(dropped, leftovers=tuple(left))
 
 
 _THEN = "; drop(publisher_gone=True) drops it without the publisher, and returns the leftovers"

@@ -293,11 +293,4 @@ CREATE_SUBSCRIPTION = "CREATE SUBSCRIPTION {} {} PUBLICATION {}"
 WITH_OPTIONS = " WITH ({})"
 DROP_SUBSCRIPTION = "DROP SUBSCRIPTION {}"
 DISABLE_SUBSCRIPTION = "ALTER SUBSCRIPTION {} DISABLE"
-HAS_OTHER_SLOT = """
-    SELECT EXISTS (
-        SELECT FROM pg_replication_slots
-        WHERE slot_name = %s::name AND database <> current_database()
-    ) AS is_so
-"""
-"""Whether this server has a slot of that name in another database."""
 DETACH_SUBSCRIPTION = "ALTER SUBSCRIPTION {} SET (slot_name = NONE)"
