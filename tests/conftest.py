@@ -18,7 +18,9 @@ from databases import Database, Pair, make_database, make_pair, remove_databases
 from hypothesis import HealthCheck, settings
 from tiers import COLOURS, SAMPLE, Run, alternating, every, sampled, supported
 
+from pgreplkit.driver import watchdog
 from pgreplkit.lab import Lab, find_servers
+from pgreplkit.plans.streams import silence
 
 pytest_plugins = ["pytester"]
 
@@ -182,6 +184,13 @@ def pair(cluster: Cluster) -> Iterator[Pair]:
     pair = make_pair(cluster.primary, cluster.primary)
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server count as silent after half a second."""
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from running import running
 
 from pgreplkit import ReplicationConnection
 from pgreplkit.apply import Applier
-from pgreplkit.driver import watchdog
 from pgreplkit.errors import ConnectionFailed, ServerError, SlotActive
-from pgreplkit.plans.streams import silence
 
 
 @pytest.fixture
@@ -68,12 +66,9 @@ def test_a_slot_that_stays_in_use_is_reported_with_its_user(
 @pytest.mark.pg(">=13")  # before, a database has no wal_sender_timeout of its own
 @pytest.mark.one_colour
 @pytest.mark.matrix
-def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
-    two: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(two: Pair) -> None:
     """The servers wait for their clients for a minute, or for hours."""
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     two.publisher.run(f"ALTER DATABASE {two.publisher.name} SET wal_sender_timeout = 0")
     port = two.publisher.node.port
     with Relay(port) as relay:
@@ -93,12 +88,9 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(
 
 
 @pytest.mark.pg(">=18")
-def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
-    two: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(two: Pair) -> None:
     """The answer to a commit is lost on the path, and the publisher sends nothing more."""
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     with Relay(two.subscriber.node.port) as relay:
         subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
@@ -115,12 +107,9 @@ def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(
 
 
 @pytest.mark.pg(">=18")
-def test_an_applier_whose_last_answer_is_lost_connects_again(
-    two: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_an_applier_whose_last_answer_is_lost_connects_again(two: Pair) -> None:
     """Everything to be applied has come, and the publisher sends more, which is not read."""
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     with Relay(two.subscriber.node.port) as relay:
         subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
@@ -142,11 +131,8 @@ def test_an_applier_whose_last_answer_is_lost_connects_again(
 
 
 @pytest.mark.pg(">=18")
-def test_an_applier_reports_a_path_that_falls_silent_while_it_takes_its_origin(
-    two: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+@pytest.mark.usefixtures("impatient")
+def test_an_applier_reports_a_path_that_falls_silent_while_it_takes_its_origin(two: Pair) -> None:
     with Relay(two.subscriber.node.port, frozen_by=b"CREATE SEQUENCE") as relay:
         subscriber = make_conninfo(
             two.subscriber.conninfo, host="127.0.0.1", port=relay.port, connect_timeout=2

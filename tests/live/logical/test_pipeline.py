@@ -13,12 +13,10 @@ from relays import Relay
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
 from pgreplkit.catalog.logical.applying import SET_MARK
-from pgreplkit.driver import watchdog
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.results import raise_failure
 from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.errors.server import PROTOCOL_VIOLATION
-from pgreplkit.plans.streams import silence
 
 pytestmark = pytest.mark.one_colour
 
@@ -126,11 +124,10 @@ async def test_a_connection_does_not_wait_for_its_socket_after_a_pipeline(
         await connection.close()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     with Relay(database.node.port) as relay:
         where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
@@ -144,12 +141,9 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
                 await pipeline.sync()
 
 
-async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("impatient")
+async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(database: Database) -> None:
     """The server counts as active until it has the end of the batch."""
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     with Relay(database.node.port) as relay:
         where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:

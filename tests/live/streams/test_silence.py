@@ -302,11 +302,10 @@ def test_a_server_that_copies_slowly_is_not_taken_for_silent(node: Node) -> None
 @pytest.mark.pg(">=18")
 @pytest.mark.matrix
 @pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+@pytest.mark.usefixtures("impatient")
 def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
-    node: Node, kind: type, monkeypatch: pytest.MonkeyPatch
+    node: Node, kind: type
 ) -> None:
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     slow = "SELECT pg_sleep(1) IS NULL AS is_so"
 
     def ask(conninfo: str) -> None:
@@ -330,11 +329,8 @@ def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
 
 @pytest.mark.pg(">=18")
 @pytest.mark.matrix
-def test_a_statement_ends_where_the_host_no_longer_answers_anything(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+@pytest.mark.usefixtures("impatient")
+def test_a_statement_ends_where_the_host_no_longer_answers_anything(node: Node) -> None:
     with Relay(node.port, frozen_by=b"pg_replication_slots") as relay:
         where = make_conninfo(through(node, relay), connect_timeout=2)
         # Your own connection, in a transaction.
@@ -345,11 +341,8 @@ def test_a_statement_ends_where_the_host_no_longer_answers_anything(
 
 
 @pytest.mark.pg(">=18")
-def test_a_silent_path_ends_a_statement_of_an_applier_and_a_copy_in_progress(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+@pytest.mark.usefixtures("impatient")
+def test_a_silent_path_ends_a_statement_of_an_applier_and_a_copy_in_progress(node: Node) -> None:
     found = r"the server sent nothing for 0\.5 s, and its process waits for this client"
     with Relay(node.port) as relay:
         where = through(node, relay)
@@ -385,12 +378,9 @@ ROWS = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, {})) TO STDOUT"
 @pytest.mark.matrix
 @pytest.mark.parametrize("count", [10, 200_000], ids=["at_its_end", "while_it_is_sent"])
 @pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
-def test_a_silent_path_ends_a_copy_into_a_server(
-    node: Node, kind: type, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_silent_path_ends_a_copy_into_a_server(node: Node, kind: type, count: int) -> None:
     """The server counts as active, and waits for the rest of the rows."""
-    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
-    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
     run(node, "CREATE TABLE taken (row text)")
     rows, into = SQL(ROWS).format(count), "COPY taken FROM STDIN"
 
