@@ -28,7 +28,8 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import RoleNotFound, SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
-from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
+from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness

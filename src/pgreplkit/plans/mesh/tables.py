@@ -8,7 +8,7 @@ from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
-from pgreplkit.plans.logical.applyreadiness import (
+from pgreplkit.plans.logical.applytables import (
     KEY_NEEDED,
     KEY_REMEDY,
     NO_RULES,
