@@ -288,6 +288,8 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         mesh.plan_leave("paris").run()
         with pytest.raises(NodeNotFound):
             mesh.applier("paris", "rome")
+        with pytest.raises(ServerError, match="no active member among paris; create"):
+            mesh.applier("rome", "paris")
         run(berlin, "UPDATE t SET n = -1 WHERE id = 20")
         mesh.wait_for_sync()
         assert run(rome, "SELECT n FROM t WHERE id = 20") == [(-1,)]
