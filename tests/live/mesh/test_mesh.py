@@ -348,7 +348,7 @@ def test_a_mesh_ends_if_a_node_refuses_it_and_waits_for_one_that_is_down(
 
 
 @pytest.mark.pg(">=18")
-def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_members(
+def test_a_mesh_refuses_exchanged_connections_and_logs_nodes_that_are_no_members(
     pgreplkit_lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = pgreplkit_lab.primary(name="mesh-exchanged", settings=SETTINGS)

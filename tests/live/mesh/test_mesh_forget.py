@@ -69,7 +69,9 @@ def test_a_node_that_returns_after_its_mesh_has_ended_forgets_it_and_joins_anoth
         assert database.all(LEFT) == [(0,) * 7]
 
 
-def test_a_node_does_not_forget_a_mesh_that_may_go_on_with_it(three: dict[str, Database]) -> None:
+def test_a_node_does_not_forget_a_mesh_that_may_continue_with_it(
+    three: dict[str, Database],
+) -> None:
     a, b = three["a"], three["b"]
     everyone = mesh_of(three, "a", "b", "c")
     with pytest.raises(ServerError, match="no members, slots or publication of that mesh"):
