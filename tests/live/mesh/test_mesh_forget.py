@@ -1,4 +1,4 @@
-"""A node forgets a mesh that has ended elsewhere, or goes on without it."""
+"""A node forgets a mesh that has ended elsewhere, or continues without it."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ async def _matched(
 
 
 async def insist_on_role(link: AsyncLink, role: str, place: str) -> None:
-    """Raise RoleNotFound if the server lacks a role that is to be prepared."""
+    """Raise RoleNotFound if the server lacks the role to prepare."""
     operation = f"prepare the role {role!r}"
     if not await link.all(operation, sql.ROLE, [role]):
         raise RoleNotFound(operation, f"the role does not exist on {place}")

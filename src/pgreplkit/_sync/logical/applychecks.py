@@ -155,7 +155,7 @@ def _matched(
 
 
 def insist_on_role(link: Link, role: str, place: str) -> None:
-    """Raise RoleNotFound if the server lacks a role that is to be prepared."""
+    """Raise RoleNotFound if the server lacks the role to prepare."""
     operation = f"prepare the role {role!r}"
     if not link.all(operation, sql.ROLE, [role]):
         raise RoleNotFound(operation, f"the role does not exist on {place}")

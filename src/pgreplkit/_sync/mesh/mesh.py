@@ -305,7 +305,7 @@ class Mesh:
         timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
-        """Plan that one node forgets a mesh that has ended elsewhere, or goes on without it.
+        """Plan that one node forgets a mesh that has ended elsewhere, or continues without it.
 
         Its slots, origins, publication and triggers are dropped; its rows stay. No other node is
         changed. The plan is refused if another node has this one as a member, or cannot be asked.

@@ -72,7 +72,7 @@ class CloneFacts:
     port: str
     """The port of the new server's settings."""
     answering: str
-    """What answers at the address of the new server; empty if nothing does."""
+    """The server or program that answers at the address of the new server; empty without one."""
     majors: Mapping[str, int]
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]

@@ -81,7 +81,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
 
 
 def _missing(table: TableName, facts: MeshFacts) -> Iterator[str]:
-    """Yield the nodes without a table, by what they have instead."""
+    """Yield the nodes without a table, grouped by the kind of relation of that name."""
     nodes: dict[str, list[str]] = {}
     for node in facts.nodes:
         if node.tables.get(table) is None:
