@@ -30,9 +30,9 @@ class Relay:
         self._is_closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def conninfo_of(self, conninfo: str, **options: object) -> str:
+    def conninfo_of(self, conninfo: str, **options: str | int) -> str:
         """Return the connection string of the server behind the relay, so that it leads here."""
-        return make_conninfo(conninfo, **{"host": "127.0.0.1", "port": self.port, **options})
+        return make_conninfo(conninfo, host="127.0.0.1", port=self.port, **options)
 
     def freeze(self) -> None:
         self._frozen.set()

@@ -71,8 +71,10 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(two: Pair) -
     two.publisher.run(f"ALTER DATABASE {two.publisher.name} SET wal_sender_timeout = 0")
     port = two.publisher.node.port
     with Relay(port) as relay:
-        servers = [relay.conninfo_of(one.conninfo) for one in (two.publisher, two.subscriber)]
-        one = Applier(*servers, "one", publications=["p"], reconnect=20)
+        source, target = (
+            relay.conninfo_of(one.conninfo) for one in (two.publisher, two.subscriber)
+        )
+        one = Applier(source, target, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
         with running(one):
             two.publisher.run("INSERT INTO t VALUES (1)")
