@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from clusters import wait_until
 from databases import Database
-from psycopg.conninfo import make_conninfo
 from relays import Relay
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
@@ -140,7 +139,7 @@ async def test_a_connection_does_not_wait_for_its_socket_after_a_pipeline(
     database: Database,
 ) -> None:
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         connection = await psycopg.AsyncConnection[object].connect(where, autocommit=True)
         pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
         pipeline.open()
@@ -158,7 +157,7 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
     database: Database,
 ) -> None:
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
             pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
             pipeline.open()
@@ -174,7 +173,7 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
 async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(database: Database) -> None:
     """The server counts as active until it has the end of the batch."""
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
             pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
             await silent.execute(SET_MARK, [pipeline.mark.decode()])

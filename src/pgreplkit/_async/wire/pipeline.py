@@ -115,10 +115,10 @@ class AsyncPipeline(Generic[T]):
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
-        The group's outcome has ``note``, unless it is None, if the statement changes no row, or
-        returns a value: together with that value. Of a tuple, the first item tells one statement
-        from another. A statement with large values has the ``weight``
-        of several. ``types`` are those of the parameters, if the server cannot infer them.
+        If the statement changes no row, or returns a value, the group's outcome has its ``note``,
+        unless that is None, together with the value. The first item of a note that is a tuple
+        identifies the statement. A statement with large values has the ``weight`` of several.
+        ``types`` are those of the parameters, if the server cannot infer them.
         """
         self._push(name, sql, values, formats, _STATEMENT, note, types)
         self._unserved += weight
