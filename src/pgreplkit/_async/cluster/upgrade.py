@@ -14,26 +14,28 @@ from pgreplkit._async._io import insist_on_hook, to_thread
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
 from pgreplkit._async.cluster.upgradefacts import (
-    compared_groups,
     databases_of,
-    published_groups,
-    read_gate,
-    read_gone,
     read_lacking_rights,
-    read_objects,
-    read_others,
-    read_state,
-    read_stuck,
-    read_tables,
-    read_unfenced_roles,
-    read_unpublished,
     read_upgrade_facts,
-    read_way_back,
+)
+from pgreplkit._async.cluster.upgradefences import (
+    read_others,
+    read_unfenced_roles,
     read_writing_triggers,
+)
+from pgreplkit._async.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._async.cluster.upgradegroups import (
+    compared_groups,
+    published_groups,
+    read_gone,
+    read_tables,
+    read_unpublished,
     returned_groups,
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
+from pgreplkit._async.cluster.upgraderebuild import read_objects
 from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
+from pgreplkit._async.cluster.upgradestatus import read_state
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
@@ -48,25 +50,25 @@ from pgreplkit.plans.cluster.upgrade import (
     NEW,
     OLD,
     Names,
-    TableGroup,
-    UpgradePhase,
-    UpgradeStatus,
-    checked_count,
     checked_upgrade_name,
-    chosen_groups,
     cutover_journal,
     finish_journal,
     forward_of,
-    groups_of,
     prepare_journal,
     rollback_journal,
-    tables_of,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
     planned_finding,
     rollback_findings,
+)
+from pgreplkit.plans.cluster.upgradegroups import (
+    TableGroup,
+    checked_count,
+    chosen_groups,
+    groups_of,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradepairing import WrongServers, servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
@@ -76,6 +78,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
@@ -159,7 +162,7 @@ class AsyncUpgrade:
         old, new = self._sides
         found = []
         # Without rights the phase cannot be read, and the others say which are missing.
-        if not await read_lacking_rights(old=old, new=new):
+        if not await read_lacking_rights(self._names, old=old, new=new):
             found = [phase := await self._phase()]
             if phase.severity is not Severity.OK:
                 return found
@@ -206,7 +209,7 @@ class AsyncUpgrade:
         """Return the status; or the findings with which nothing else can be checked."""
         old, new = self._sides
         # Without rights the phase cannot be read.
-        if lacking := await read_lacking_rights(old=old, new=new):
+        if lacking := await read_lacking_rights(self._names, old=old, new=new):
             return lacking
         status, wrong = await self._state()
         return status if wrong is None else [servers_finding(wrong)]
@@ -532,10 +535,10 @@ class _FinishChecks:
     """The phase then."""
 
     async def findings(self) -> list[Finding]:
+        status = await self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         (old, new), names = self.upgrade._sides, self.upgrade._names
-        status, wrong = await self.upgrade._state()
-        if wrong is not None:
-            return [servers_finding(wrong)]
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         return [

@@ -169,7 +169,7 @@ class AsyncApplyRun:
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         await self._end_group()
-        await pipeline.sync()
+        await pipeline.request_results()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -330,9 +330,6 @@ class AsyncApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             await self._end_group()
-            # A subscriber that has nothing else to do need not wait for more.
-            if self._target.pipeline.in_flight == 1:
-                await self._target.pipeline.sync()
 
     async def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""

@@ -15,26 +15,28 @@ from pgreplkit._sync._io import insist_on_hook, to_thread
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
-    compared_groups,
     databases_of,
-    published_groups,
-    read_gate,
-    read_gone,
     read_lacking_rights,
-    read_objects,
-    read_others,
-    read_state,
-    read_stuck,
-    read_tables,
-    read_unfenced_roles,
-    read_unpublished,
     read_upgrade_facts,
-    read_way_back,
+)
+from pgreplkit._sync.cluster.upgradefences import (
+    read_others,
+    read_unfenced_roles,
     read_writing_triggers,
+)
+from pgreplkit._sync.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._sync.cluster.upgradegroups import (
+    compared_groups,
+    published_groups,
+    read_gone,
+    read_tables,
+    read_unpublished,
     returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
+from pgreplkit._sync.cluster.upgraderebuild import read_objects
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
+from pgreplkit._sync.cluster.upgradestatus import read_state
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
@@ -49,25 +51,25 @@ from pgreplkit.plans.cluster.upgrade import (
     NEW,
     OLD,
     Names,
-    TableGroup,
-    UpgradePhase,
-    UpgradeStatus,
-    checked_count,
     checked_upgrade_name,
-    chosen_groups,
     cutover_journal,
     finish_journal,
     forward_of,
-    groups_of,
     prepare_journal,
     rollback_journal,
-    tables_of,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
     planned_finding,
     rollback_findings,
+)
+from pgreplkit.plans.cluster.upgradegroups import (
+    TableGroup,
+    checked_count,
+    chosen_groups,
+    groups_of,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradepairing import WrongServers, servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
@@ -77,6 +79,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
@@ -160,7 +163,7 @@ class Upgrade:
         old, new = self._sides
         found = []
         # Without rights the phase cannot be read, and the others say which are missing.
-        if not read_lacking_rights(old=old, new=new):
+        if not read_lacking_rights(self._names, old=old, new=new):
             found = [phase := self._phase()]
             if phase.severity is not Severity.OK:
                 return found
@@ -207,7 +210,7 @@ class Upgrade:
         """Return the status; or the findings with which nothing else can be checked."""
         old, new = self._sides
         # Without rights the phase cannot be read.
-        if lacking := read_lacking_rights(old=old, new=new):
+        if lacking := read_lacking_rights(self._names, old=old, new=new):
             return lacking
         status, wrong = self._state()
         return status if wrong is None else [servers_finding(wrong)]
@@ -529,10 +532,10 @@ class _FinishChecks:
     """The phase then."""
 
     def findings(self) -> list[Finding]:
+        status = self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         (old, new), names = self.upgrade._sides, self.upgrade._names
-        status, wrong = self.upgrade._state()
-        if wrong is not None:
-            return [servers_finding(wrong)]
         forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         return [

@@ -170,7 +170,7 @@ class ApplyRun:
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         self._end_group()
-        pipeline.sync()
+        pipeline.request_results()
         is_blocked = pipeline.flush()
         self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -331,9 +331,6 @@ class ApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             self._end_group()
-            # A subscriber that has nothing else to do need not wait for more.
-            if self._target.pipeline.in_flight == 1:
-                self._target.pipeline.sync()
 
     def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""

@@ -1,119 +1,21 @@
-"""A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
+"""A major upgrade by logical replication: the names of its objects, and its steps."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from pgreplkit.catalog.cluster.upgrade import UserTable
 from pgreplkit.errors import InvalidSlotName
 from pgreplkit.plans.cluster import upgradesteps as do
-from pgreplkit.plans.cluster.journal import CLONING, Journal, WriteStates
+from pgreplkit.plans.cluster.journal import Journal, WriteStates
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.plans.logical.subscription import SubscriptionStatus
-from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.record import Record
-from pgreplkit.values.several import several
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
-from pgreplkit.values.text import wrapped
 
 OLD, NEW = "old", "new"
 PREPARING = "preparation of"
 _LONGEST = 40
 """Characters of a name: slots and schemas get suffixes, and may have 63."""
-
-
-class UpgradePhase(OpenEnum):
-    """The phase of an upgrade, recognized by the objects on both servers."""
-
-    NEW = "new"
-    """Nothing is prepared, or the upgrade was given up: then the new server is still fenced."""
-    COPYING = "copying"
-    """The preparation is not complete: tables are missing or being copied."""
-    PREPARED = "prepared"
-    """The new server follows; writes go to the old one."""
-    SWITCHING = "switching"
-    """A cutover, a rollback or an end was interrupted; resume its plan."""
-    CUT_OVER = "cut over"
-    """Writes go to the new server, and the old one follows."""
-    FINISHED = "finished"
-    """Writes go to the new server, and no replication is left; the old one stays fenced."""
-
-
-@attrs.frozen(kw_only=True)
-class TableGroup(Record):
-    """Tables that are replicated by one subscription."""
-
-    tables: tuple[TableName, ...]
-    bytes: int
-    """Size of the tables on the old server, without indexes."""
-
-
-_LOST_FORWARD = "changes are lost; give the upgrade up with plan_finish(), and prepare it again"
-_LOST_BACK = "there is no way back any longer; plan_finish() with run(force=True) ends the upgrade"
-
-
-@attrs.frozen(kw_only=True)
-class UpgradeStatus(Record):
-    """The state of an upgrade on both servers."""
-
-    name: str
-    phase: UpgradePhase
-    forward: tuple[SubscriptionStatus, ...]
-    """The subscriptions of the new server, with lags."""
-    back: tuple[SubscriptionStatus, ...]
-    """The subscriptions of the old server, after a cutover."""
-    old_is_fenced: bool
-    new_is_fenced: bool
-    old_disabled: tuple[TableName, ...] = ()
-    """Tables of the old server whose trigger of the fence someone has disabled or, after a cutover,
-    dropped: then the server does not count as fenced."""
-    new_disabled: tuple[TableName, ...] = ()
-    """Tables of the new server, likewise; a dropped trigger is found while it is prepared."""
-
-    @property
-    def lost_slots(self) -> tuple[str, ...]:
-        """The slots without which replication cannot continue: dropped, or invalidated.
-
-        First those of the old server, then those of the new one for the way back.
-        """
-        return tuple(slot for slots in self._lost.values() for slot in slots)
-
-    @property
-    def _lost(self) -> dict[str, list[str]]:
-        """The lost slots of each server."""
-        # After a cutover the old server needs no slots for the new one.
-        forward = [one for one in self.forward if one.state.subenabled]
-        return {
-            node: [
-                one.state.subslotname
-                for one in subscriptions
-                if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
-            ]
-            for node, subscriptions in ((OLD, forward), (NEW, self.back))
-        }
-
-    def __str__(self) -> str:
-        """Return the phase, the servers that accept writes, and a line for each subscription."""
-        lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for node, remedy in ((OLD, _LOST_FORWARD), (NEW, _LOST_BACK)):
-            for name in self._lost[node]:
-                text = f"slot {name} of the {node} server is missing or lost: {remedy}"
-                lines += wrapped(text, first="  ", then="    ")
-        for node, is_fenced, disabled, subscriptions in (
-            (OLD, self.old_is_fenced, self.old_disabled, self.back),
-            (NEW, self.new_is_fenced, self.new_disabled, self.forward),
-        ):
-            state = "fenced" if is_fenced else "not fenced"
-            if disabled:
-                state += f": the trigger is missing or disabled on {', '.join(map(str, disabled))}"
-            lines += wrapped(f"{node} server: {state}", first="  ", then="    ")
-            for line in [line for one in subscriptions for line in str(one).splitlines()]:
-                indent = " " * (4 + len(line) - len(line.lstrip()))
-                lines += wrapped(line.lstrip(), first=indent, then=f"{indent}  ")
-        return "\n".join(lines)
 
 
 @attrs.frozen(kw_only=True)
@@ -154,6 +56,10 @@ class Names:
         copy = [name for name in there if name == self.copy]
         return [*self.forward_in(there), *self.back_in(there), *copy]
 
+    def is_own(self, kind: str, name: str) -> bool:
+        """Return whether the upgrade creates a publication, subscription or schema of this name."""
+        return name == self.fence if kind == "schema" else bool(self.own_in([name]))
+
     def back_in(self, names: Iterable[str]) -> list[str]:
         """Return the names of the way back among others."""
         there = [name.removesuffix("_back") for name in names if name.endswith("_back")]
@@ -173,180 +79,6 @@ def checked_upgrade_name(name: str) -> str:
     if len(name) > _LONGEST:
         raise InvalidSlotName(name, f"it is longer than {_LONGEST} characters; suffixes are added")
     return name
-
-
-def phase_of(
-    forward: Sequence[SubscriptionStatus],
-    *,
-    old_is_fenced: bool,
-    new_is_fenced: bool,
-    interrupted: str,
-    are_wrong: bool = False,
-    is_lifting: bool = False,
-    is_published: bool = False,
-    is_ending: bool = False,
-) -> UpgradePhase:
-    """Return the phase; ``interrupted`` is an operation of the journal that is not complete.
-
-    ``are_wrong``: these are not the servers of the preparation, so that nothing is known.
-    ``is_lifting``: a fence that permits writes is not removed, which is the last step of an
-    operation. ``is_published``: publications of the upgrade exist. ``is_ending`` is from the
-    function of that name.
-    """
-    if interrupted:
-        is_preparing = interrupted.startswith((PREPARING, CLONING))
-        return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
-    if are_wrong:
-        return UpgradePhase.NEW
-    if not forward:
-        # Without a fence, they only have the names of an upgrade's. Nothing but a cutover fences
-        # the old server.
-        if is_published and (old_is_fenced or new_is_fenced):
-            is_over = old_is_fenced or is_ending
-            return UpgradePhase.SWITCHING if is_over else UpgradePhase.COPYING
-        return UpgradePhase.FINISHED if old_is_fenced else UpgradePhase.NEW
-    if not all(status.is_synced for status in forward):
-        return UpgradePhase.COPYING
-    enabled = {status.state.subenabled for status in forward}
-    # Anything between the two is a step of an interrupted operation.
-    if is_lifting:
-        return UpgradePhase.SWITCHING
-    if enabled == {True} and new_is_fenced and not old_is_fenced:
-        return UpgradePhase.PREPARED
-    if enabled == {False} and old_is_fenced and not new_is_fenced:
-        return UpgradePhase.CUT_OVER
-    return UpgradePhase.SWITCHING
-
-
-def is_ending(names: Names, publications: Collection[str], *, is_kept: bool) -> bool:
-    """Return whether an end left these publications, without subscriptions of the new server.
-
-    ``is_kept``: the schema of the new server was kept, which completes a preparation. An
-    interrupted one has published the groups in order, and none of the way back.
-    """
-    is_first = names.forward(1) in publications
-    return bool(publications) and (is_kept or not is_first or bool(names.back_in(publications)))
-
-
-def checked_count(count: int, name: str) -> int:
-    """Return a number of groups.
-
-    Raises:
-        ValueError: If it is not positive.
-    """
-    if type(count) is not int or count < 1:
-        raise ValueError(f"{name} must be an int >= 1, got {count!r}")
-    return count
-
-
-def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
-    """Distribute tables to groups of similar size; tables joined by foreign keys stay together.
-
-    Raises:
-        ValueError: If ``count`` is not positive.
-    """
-    checked_count(count, "count")
-    known = {one.table: one for one in tables}
-    leader = {one.table: one.table for one in tables}
-
-    def top(table: TableName) -> TableName:
-        while leader[table] != table:
-            # Shortens the chain for the next search.
-            leader[table] = leader[leader[table]]
-            table = leader[table]
-        return table
-
-    # Each table points to another one of its part; the end of such a chain stands for the part.
-    for one in tables:
-        for other in one.joined:
-            if other in known:
-                leader[top(other)] = top(one.table)
-    together: dict[TableName, list[UserTable]] = {}
-    for one in tables:
-        if one.is_copied:
-            together.setdefault(top(one.table), []).append(one)
-    parts = sorted(together.values(), key=lambda part: (-_size(part), part[0].table))
-    bins: list[list[UserTable]] = [[] for _ in range(min(count, len(parts)))]
-    # The largest first into the emptiest bin: at most 4/3 of the best distribution.
-    for part in parts:
-        min(bins, key=_size).extend(part)
-    return tuple(
-        TableGroup(tables=tuple(sorted(one.table for one in chosen)), bytes=_size(chosen))
-        for chosen in bins
-        if chosen
-    )
-
-
-def _size(tables: Iterable[UserTable]) -> int:
-    return sum(one.bytes for one in tables)
-
-
-_NOT_COPIED = {
-    "p": "its partitions are copied",
-    "f": "a foreign table",
-    "m": "a materialized view",
-    "r": "an unlogged table, or one of an extension",
-}
-"""Why a relation is not copied, by pg_class.relkind."""
-
-
-def tables_of(groups: Sequence[TableGroup] | None) -> list[TableName]:
-    """Return the tables of groups; ``chosen_groups`` refuses what is no group."""
-    known = [group for group in groups or () if isinstance(group, TableGroup)]
-    return [table for group in known for table in group.tables]
-
-
-def chosen_groups(
-    groups: Sequence[TableGroup] | None,
-    tables: Sequence[UserTable],
-    others: Mapping[TableName, str] = MappingProxyType({}),
-) -> tuple[TableGroup, ...]:
-    """Return the groups of a preparation: ``groups`` if given, by default one.
-
-    ``others`` are the kinds of relations that are no tables.
-
-    Without tables it is one without any: the checks refuse such a plan.
-
-    Raises:
-        ValueError: If the groups are not a partition of the tables that are copied.
-    """
-    if groups is not None:
-        chosen = several(groups, "groups")
-        _insist_on_groups(chosen, tables, others)
-    else:
-        chosen = groups_of(tables, 1)
-    return chosen or (TableGroup(tables=(), bytes=0),)
-
-
-def _insist_on_groups(
-    groups: Sequence[TableGroup], tables: Sequence[UserTable], others: Mapping[TableName, str]
-) -> None:
-    for number, group in enumerate(groups, 1):
-        if not isinstance(group, TableGroup):
-            raise TypeError(f"groups must be those of groups(), not {type(group).__name__}")
-        # Its publication would have no tables.
-        if not group.tables:
-            raise ValueError(f"could not use the groups: group {number} has no tables")
-    listed = Counter(table for group in groups for table in group.tables)
-    wanted = {one.table for one in tables if one.is_copied}
-    kinds = {table: f"a {kind}" for table, kind in others.items()}
-    kinds |= {one.table: _NOT_COPIED[one.kind] for one in tables}
-    wrong = {
-        "in two groups": [table for table, times in listed.items() if times > 1],
-        "in no group": [*wanted.difference(listed)],
-        "not to be copied": [*listed.keys() - wanted],
-    }
-    found = []
-    for what, names in wrong.items():
-        shown = [
-            f"{name} ({kinds.get(name, 'not a permanent table')})"
-            if name not in wanted
-            else str(name)
-            for name in sorted(names)
-        ]
-        found += [f"{what}: {', '.join(shown)}"] if names else []
-    if found:
-        raise ValueError(f"could not use the groups: {'; '.join(found)}")
 
 
 def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema: bool) -> Journal:

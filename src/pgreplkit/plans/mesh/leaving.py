@@ -135,6 +135,6 @@ def _other_found(node: str, other: str, members: Members | None, known: Collecti
         f"mesh on {other}",
         ok=members is not None and not is_member,
         observed=observed,
-        needed=f"a mesh that has ended, or that goes on without {node}",
+        needed=f"a mesh that has ended, or that continues without {node}",
         remedy=remedy,
     )
