@@ -9,8 +9,6 @@ from databases import Database
 from pgreplkit.apply import Policy
 from pgreplkit.mesh import Mesh
 
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
-"""The settings of a server whose databases can be nodes."""
 LEFT = """
     SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
         (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),

@@ -18,7 +18,6 @@ from pgreplkit.errors import PlanFailed, PlanRefused
 from pgreplkit.mesh import Mesh, StreamState
 
 pytestmark = [pytest.mark.pg(">=10"), pytest.mark.one_colour]
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 AHEAD = timedelta(seconds=3)
 OWN_SLOT = "pg_replication_slots WHERE slot_name = 'pgreplkit_mesh_a_b'"
 
@@ -27,8 +26,7 @@ OWN_SLOT = "pg_replication_slots WHERE slot_name = 'pgreplkit_mesh_a_b'"
 def two(
     clusters: Clusters, major: int, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, Database]]:
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
-    databases = {name: make_database(node) for name in ("a", "b")}
+    databases = {name: make_database(clusters.tracking(major)) for name in ("a", "b")}
     for database in databases.values():
         database.run("CREATE TABLE t (id int PRIMARY KEY)")
     databases["a"].run("INSERT INTO t VALUES (1)")
