@@ -13,7 +13,8 @@ LEFT = """
     SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
         (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),
         (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'),
-        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy)
+        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy),
+        (SELECT count(*) FROM pgreplkit.mesh_stream)
 """
 """The numbers of objects of a mesh that a node has."""
 
