@@ -168,6 +168,21 @@ async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
 
 
 @pytest.mark.one_colour
+async def test_a_fence_keeps_the_identity_of_the_run_that_created_it(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    async with await colour.primary(database.conninfo) as primary:
+        fence = await primary.fence_writes(["other"], name="own")
+        assert fence.state.identity == ""
+        # As an upgrade marks it.
+        database.run("COMMENT ON FUNCTION own.pgreplkit_refuse_writes() IS 'run 1'")
+        assert (await primary.fence_writes(["parent"], name="own")).state.identity == "run 1"
+        [found] = await primary.write_fences()
+        assert found.state.identity == "run 1"
+
+
+@pytest.mark.one_colour
 async def test_a_fence_knows_since_when_no_one_can_write(
     database: Database, colour: Colour
 ) -> None:

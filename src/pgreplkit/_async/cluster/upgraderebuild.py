@@ -8,7 +8,7 @@ from pgreplkit._async.cluster.upgradefences import read_unfenced
 from pgreplkit._async.cluster.upgradegroups import published_groups, read_tables, returned_groups
 from pgreplkit._async.cluster.upgraderows import read_nonempty
 from pgreplkit._async.cluster.upgradeschema import read_kept_schema
-from pgreplkit._async.logical.fence import read_fence, read_fence_function
+from pgreplkit._async.logical.fence import read_fence
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import COPIED_TABLES
@@ -33,8 +33,7 @@ async def read_objects(
             fences[node] = not fence.is_lifted
             if fence.since is not None:
                 since[node] = fence.since
-            function = await read_fence_function(server._link, names.fence)
-            identities[node] = function.identity
+            identities[node] = fence.identity
             unfenced += [node] if await read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,

@@ -130,6 +130,7 @@ async def read_fences(link: AsyncLink) -> list[FenceState]:
             is_lifted=record["is_lifted"],
             is_gated=record["is_gated"],
             since=sql.since_in(record["comment"]),
+            identity=record["identity"],
         )
         for record in await link.all("read the write fences", FENCES)
     ]
@@ -198,6 +199,7 @@ async def make_fence(
         tables=tuple(sorted({*covered, *state.tables})),
         disabled=tuple(sorted({*state.disabled}.difference(covered))),
         since=since,
+        identity=identity or state.identity,
     )
     return AsyncWriteFence(link, fenced, waited)
 

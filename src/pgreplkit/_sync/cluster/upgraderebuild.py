@@ -9,7 +9,7 @@ from pgreplkit._sync.cluster.upgradefences import read_unfenced
 from pgreplkit._sync.cluster.upgradegroups import published_groups, read_tables, returned_groups
 from pgreplkit._sync.cluster.upgraderows import read_nonempty
 from pgreplkit._sync.cluster.upgradeschema import read_kept_schema
-from pgreplkit._sync.logical.fence import read_fence, read_fence_function
+from pgreplkit._sync.logical.fence import read_fence
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import COPIED_TABLES
@@ -32,8 +32,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
             fences[node] = not fence.is_lifted
             if fence.since is not None:
                 since[node] = fence.since
-            function = read_fence_function(server._link, names.fence)
-            identities[node] = function.identity
+            identities[node] = fence.identity
             unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
     return UpgradeObjects(
         phase=status.phase,

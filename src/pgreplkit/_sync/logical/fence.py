@@ -131,6 +131,7 @@ def read_fences(link: Link) -> list[FenceState]:
             is_lifted=record["is_lifted"],
             is_gated=record["is_gated"],
             since=sql.since_in(record["comment"]),
+            identity=record["identity"],
         )
         for record in link.all("read the write fences", FENCES)
     ]
@@ -197,6 +198,7 @@ def make_fence(
         tables=tuple(sorted({*covered, *state.tables})),
         disabled=tuple(sorted({*state.disabled}.difference(covered))),
         since=since,
+        identity=identity or state.identity,
     )
     return WriteFence(link, fenced, waited)
 

@@ -48,6 +48,8 @@ class FenceState(Record):
     since: datetime | None = None
     """When it began to keep writers waiting, by the clock of the machine that created it; None if
     it never stood."""
+    identity: str = ""
+    """The identity of the run of an upgrade that created it; empty for any other fence."""
 
     @property
     def is_up(self) -> bool:
@@ -219,13 +221,14 @@ FENCES = f"""
             FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables,
         coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
             FILTER (WHERE tgenabled <> 'O'), '{{}}') AS disabled,
-        obj_description(p.oid, 'pg_namespace') AS comment
+        obj_description(p.oid, 'pg_namespace') AS comment,
+        coalesce(obj_description(pg_proc.oid, 'pg_proc'), '') AS identity
     FROM pg_proc JOIN pg_namespace p ON p.oid = pronamespace
     LEFT JOIN pg_trigger ON tgfoid = pg_proc.oid
     LEFT JOIN pg_class c ON c.oid = tgrelid
     LEFT JOIN pg_namespace t ON t.oid = c.relnamespace
     WHERE proname = '{FUNCTION}' AND pronargs = 0
-    GROUP BY 1, 2, 3, p.oid ORDER BY 1
+    GROUP BY 1, 2, 3, p.oid, pg_proc.oid ORDER BY 1
 """
 LOCKED = f"""
     SELECT DISTINCT nspname, relname, pid,
