@@ -50,6 +50,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "writing_triggers": (),
         "unfenced_roles": (),
         "truncated": (),
+        "unfilled": (),
         **changed,
     }
     findings = [*cutover_findings(status, **given)]  # type: ignore[arg-type]
@@ -68,6 +69,12 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),
         ("event triggers that write", Severity.CRITICAL, "audit", gate(writing_triggers=["audit"])),
         ("rows after TRUNCATE", Severity.CRITICAL, "public.a", gate(truncated=["public.a"])),
+        (
+            "materialized views",
+            Severity.WARNING,
+            "REFRESH MATERIALIZED VIEW public.sums; REFRESH MATERIALIZED VIEW public.a",
+            gate(unfilled=[TableName("public", name) for name in ("sums", "a")]),
+        ),
         ("long writers", Severity.WARNING, "process 1", gate(writers=["process 1"])),
         (
             "fence",

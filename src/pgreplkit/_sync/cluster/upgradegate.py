@@ -19,6 +19,9 @@ from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
+from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names
 from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
@@ -70,9 +73,19 @@ def read_gate(
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),
             truncated=read_truncated(old, new, groups, files),
+            unfilled=_unfilled_views(old._link, new._link),
             stuck=read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]
+
+
+def _unfilled_views(old: Link, new: Link) -> list[TableName]:
+    """Return the materialized views that only the old server has filled."""
+    here, there = [
+        [table_in(one) for one in link.all("read the materialized views", FILLED_VIEWS)]
+        for link in (old, new)
+    ]
+    return [view for view in here if view not in there]
 
 
 def read_way_back(

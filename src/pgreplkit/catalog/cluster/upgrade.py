@@ -145,6 +145,12 @@ UNPUBLISHED = f"""
 takes too long while no one can write."""
 
 
+FILLED_VIEWS = f"""
+    SELECT n.nspname AS schema, relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'm' AND relispopulated AND {OURS} ORDER BY c.oid
+"""
+"""The materialized views that have rows, each after those that it reads."""
 UNFENCED = f"""
     WITH RECURSIVE names AS (SELECT unnest(%s::text[]) AS name), given AS (
         -- Each subscription has the name of the other server's publication.

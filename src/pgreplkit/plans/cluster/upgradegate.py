@@ -11,7 +11,12 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefences import completing
-from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
+from pgreplkit.plans.cluster.upgradefindings import (
+    drift_found,
+    event_triggers_finding,
+    listed,
+    named,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -37,6 +42,7 @@ def cutover_findings(
     writing_triggers: Sequence[str],
     unfenced_roles: Sequence[str],
     truncated: Sequence[str],
+    unfilled: Sequence[TableName],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradeOperation.CUTOVER)
@@ -81,6 +87,13 @@ def cutover_findings(
         needed="none: the fence waits for them",
         remedy="end them",
         # They may end before the cutover; if not, the fence times out, and is removed.
+        otherwise=Severity.WARNING,
+    )
+    yield listed(
+        "materialized views",
+        {view: f"REFRESH MATERIALIZED VIEW {view}" for view in unfilled},
+        needed="those of the old server filled on the new one, too: they are not replicated, and"
+        " raise errors; the statements are for the new server",
         otherwise=Severity.WARNING,
     )
     yield from sequences
