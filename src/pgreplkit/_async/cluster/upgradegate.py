@@ -23,7 +23,12 @@ from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names
-from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
+    cutover_findings,
+    views_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
@@ -63,6 +68,7 @@ async def read_gate(
         *schema_findings(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
         ),
+        views_finding(await _unfilled_views(old._link, new._link)),
         *cutover_findings(
             status,
             drift,
@@ -74,7 +80,6 @@ async def read_gate(
             writing_triggers=await read_writing_triggers(old=old, new=new),
             unfenced_roles=await read_unfenced_roles(old=old, new=new),
             truncated=await read_truncated(old, new, groups, files),
-            unfilled=await _unfilled_views(old._link, new._link),
             stuck=await read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]

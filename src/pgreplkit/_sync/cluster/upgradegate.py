@@ -24,7 +24,12 @@ from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names
-from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
+    cutover_findings,
+    views_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
@@ -62,6 +67,7 @@ def read_gate(
             read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
         ),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
+        views_finding(_unfilled_views(old._link, new._link)),
         *cutover_findings(
             status,
             drift,
@@ -73,7 +79,6 @@ def read_gate(
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),
             truncated=read_truncated(old, new, groups, files),
-            unfilled=_unfilled_views(old._link, new._link),
             stuck=read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]

@@ -42,7 +42,6 @@ def cutover_findings(
     writing_triggers: Sequence[str],
     unfenced_roles: Sequence[str],
     truncated: Sequence[str],
-    unfilled: Sequence[TableName],
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradeOperation.CUTOVER)
@@ -89,14 +88,18 @@ def cutover_findings(
         # They may end before the cutover; if not, the fence times out, and is removed.
         otherwise=Severity.WARNING,
     )
-    yield listed(
+    yield from sequences
+
+
+def views_finding(unfilled: Sequence[TableName]) -> Finding:
+    """Return the finding about materialized views that only the old server has filled."""
+    return listed(
         "materialized views",
         {view: f"REFRESH MATERIALIZED VIEW {view}" for view in unfilled},
         needed="those of the old server filled on the new one, too: they are not replicated, and"
         " raise errors; the statements are for the new server",
         otherwise=Severity.WARNING,
     )
-    yield from sequences
 
 
 def blocking(blockers: Sequence[FenceBlocker]) -> list[str]:
