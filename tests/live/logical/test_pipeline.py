@@ -69,6 +69,35 @@ async def test_nothing_is_committed_after_a_failure_even_in_later_batches(
     assert database.all("SELECT id FROM t") == [(1,)]
 
 
+@pytest.mark.parametrize("failing", [["x"], ["1"]], ids=["statement", "commit"])
+async def test_a_group_that_is_alone_is_answered_before_its_batch_ends(
+    database: Database, failing: list[str]
+) -> None:
+    database.run(TABLE)
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
+        await connection.execute(SET_MARK, [pipeline.mark.decode()])
+        pipeline.open()
+        succeeded = []
+        for number, rows in enumerate([["1"], ["2", "3"], failing, ["4"]]):
+            pipeline.begin()
+            for row in rows:
+                await pipeline.send(*INSERT, [row.encode()], [0])
+            await pipeline.commit(number)
+            while not (outcomes := pipeline.outcomes()):
+                await asyncio.sleep(0.001)
+            succeeded += [outcome.error is None for outcome in outcomes]
+            # Without a transaction of which others would have to wait for the end.
+            started = "SELECT xact_start FROM pg_stat_activity WHERE pid = "
+            assert database.one(f"{started}{connection.info.backend_pid}") is None
+        await pipeline.close()
+        # Only the end of the batch ends the effect of a failure.
+        assert succeeded == [True, True, False, False]
+    assert database.all("SELECT id FROM t ORDER BY 1") == [(1,), (2,), (3,)]
+
+
 async def test_a_malformed_value_does_not_count_as_a_lost_connection(database: Database) -> None:
     async with await psycopg.AsyncConnection[object].connect(
         database.conninfo, autocommit=True

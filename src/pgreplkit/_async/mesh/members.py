@@ -108,7 +108,8 @@ async def store_members(
     operation = "store the members of the mesh"
     async with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         await within.all(operation, applying.LOCK_SCHEMA)
-        await within.run(operation, SQL(sql.CREATE_MEMBERS).format())
+        for statement in (sql.CREATE_MEMBERS, sql.CREATE_STREAMS):
+            await within.run(operation, SQL(statement).format())
         names = [member.node for member in members]
         await within.all(operation, sql.REMOVE_OTHERS, [mesh, names])
         for member in members:

@@ -107,7 +107,8 @@ def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember
     operation = "store the members of the mesh"
     with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         within.all(operation, applying.LOCK_SCHEMA)
-        within.run(operation, SQL(sql.CREATE_MEMBERS).format())
+        for statement in (sql.CREATE_MEMBERS, sql.CREATE_STREAMS):
+            within.run(operation, SQL(statement).format())
         names = [member.node for member in members]
         within.all(operation, sql.REMOVE_OTHERS, [mesh, names])
         for member in members:
