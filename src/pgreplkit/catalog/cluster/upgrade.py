@@ -491,7 +491,7 @@ READ_XML = "SELECT xml '<a/>' IS NOT NULL AS is_so"
 """SQLSTATE 0A000 on a server that was built without libxml."""
 HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
 OTHER_TRIGGERS = f"""
-    SELECT format('trigger %%I of %%s', tgname, tgrelid::regclass) AS name
+    SELECT format('trigger %%I on %%s', tgname, tgrelid::regclass) AS name
     FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
     WHERE tgname = %s::text AND NOT tgisinternal AND proname <> '{FUNCTION}' ORDER BY 1
 """
