@@ -136,11 +136,12 @@ def bury_function(oid: int) -> str:
 
 
 _NO_REUSE = """
-            IF TG_OP <> 'DELETE' AND EXISTS (
-                SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = {0} AND d.key = {1}
+            IF TG_OP OPERATOR(pg_catalog.<>) 'DELETE' AND EXISTS (
+                SELECT FROM pgreplkit.tombstone AS d WHERE d.relation OPERATOR(pg_catalog.=) {0}
+                    AND d.key OPERATOR(pg_catalog.=) {1}
             ) THEN
                 RAISE EXCEPTION 'could not use the key % of % again: it was deleted',
-                    {1}, TG_RELID::regclass
+                    {1}, TG_RELID::pg_catalog.regclass
                     USING ERRCODE = 'unique_violation', HINT = 'Use another key.';
             END IF;"""
 
@@ -162,19 +163,24 @@ def create_triggers(
     )
     bury = bury_function(oid)
     no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
+    # It runs with the rights of its owner and the search_path of a client, who could otherwise put
+    # an operator or type of his own in place of the server's. Setting search_path would take time
+    # for each row.
     # Quoted as a string: the name of a column may contain any delimiter.
     body = quote_literal(
         f"""BEGIN
-            IF TG_OP = 'TRUNCATE' THEN
-                IF TG_RELID <> {oid} AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = TG_RELID
+            IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
+                IF TG_RELID OPERATOR(pg_catalog.<>) {oid} AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_inherits
+                    WHERE inhrelid OPERATOR(pg_catalog.=) TG_RELID
                 ) THEN
                     RETURN NULL;
                 END IF;
-                RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
+                RAISE EXCEPTION 'could not truncate %: several nodes write it',
+                    TG_RELID::pg_catalog.regclass
                     USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
             END IF;
-            IF TG_OP <> 'INSERT' THEN
+            IF TG_OP OPERATOR(pg_catalog.<>) 'INSERT' THEN
                 INSERT INTO pgreplkit.tombstone (relation, key)
                 VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
                 ON CONFLICT ON CONSTRAINT tombstone_pkey
