@@ -212,3 +212,50 @@ def test_objects_that_exist_before_the_copy_of_the_schema_are_found(
         upgrade.plan_finish().run()
         # After an end, the new server has them all.
         assert upgrade.check()["existing objects"].severity is Severity.OK
+
+
+ROLE = (
+    "CREATE ROLE mover LOGIN REPLICATION PASSWORD 'mover' IN ROLE shopkeeper, pg_monitor",
+    "GRANT SELECT ON pg_subscription, pg_user_mapping TO mover",
+    "GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean),"
+    " pg_replication_origin_advance(text, pg_lsn) TO mover",
+)
+
+
+def test_a_role_that_may_not_drop_the_objects_of_an_upgrade_is_refused_before_a_change(
+    pair: tuple[Database, Database],
+) -> None:
+    old, new = pair
+    old.run("CREATE TABLE t (id int PRIMARY KEY)", "ALTER TABLE t OWNER TO shopkeeper")
+    with ExitStack() as stack:
+        for one in pair if old.node is not new.node else [old]:
+            one.run(ROLE[0])
+            stack.callback(one.run, "DROP ROLE mover")
+        for one in pair:
+            stack.callback(one.run, "DROP OWNED BY mover")
+            stack.callback(one.run, "DROP TABLE IF EXISTS t")
+            one.run(*ROLE[1:], f"GRANT CREATE ON DATABASE {one.name} TO mover")
+        source, target, here, there = (
+            stack.enter_context(Primary.connect(conninfo))
+            for conninfo in (old.conninfo, new.conninfo, *(one.as_role("mover") for one in pair))
+        )
+        upgrade = Upgrade(source, target, name="shop")
+        upgrade.plan_prepare(bindir=new.node.installation.bindir).run()
+        old.run("ALTER PUBLICATION shop_1 OWNER TO clerk")
+        by_mover = Upgrade(here, there, name="shop")
+        # The one would fail when no server accepts writes, and the other when half of it is done.
+        plans = [by_mover.plan_cutover(lambda node: None), by_mover.plan_finish()]
+        for plan in plans:
+            with pytest.raises(PlanRefused, match="new: rights"):
+                plan.run()
+            remedies = {one.check: one.remedy.partition("as one: ")[2] for one in plan.check()}
+            assert remedies == {
+                "old: rights": "GRANT clerk TO mover",
+                "new: rights": "ALTER ROLE mover SUPERUSER",
+            }
+        assert upgrade.status().phase == "prepared"
+        for one, check in ((old, "old: rights"), (new, "new: rights")):
+            one.run(remedies[check])
+        plans[1].run()
+        assert upgrade.status().phase == "new"
+        new.run("DROP SCHEMA shop_fence CASCADE")

@@ -24,6 +24,24 @@ from pgreplkit.plans.cluster.upgrade import (
 from pgreplkit.values.tablename import TableName
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "wanted"),
+    [
+        ("publication", "shop_1", True),
+        ("publication", "shop_1_back", True),
+        ("subscription", "shop_2", True),
+        ("publication", "shop_fence", False),
+        ("publication", "shops_1", False),
+        ("schema", "shop_fence", True),
+        ("schema", "shop_1", False),
+    ],
+)
+def test_the_objects_of_an_upgrade_are_known_by_kind_and_name(
+    kind: str, name: str, wanted: bool
+) -> None:
+    assert NAMES.is_own(kind, name) is wanted
+
+
 @given(
     st.lists(st.integers(0, 1000), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8),

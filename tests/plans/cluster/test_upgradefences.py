@@ -20,6 +20,7 @@ from pgreplkit.plans.cluster.upgradefences import (
     stale_reason,
     unfenced_remedy,
 )
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema
 from pgreplkit.values.tablename import TableName
 
 TABLE = TableName("public", "a")
@@ -259,20 +260,24 @@ def test_a_clone_is_stale_unless_its_publications_have_its_identities() -> None:
     assert isinstance(second, do.PublishTables)
     begun = (attrs.evolve(first, identity="1"), attrs.evolve(second, identity="2"), *others)
     journal = attrs.evolve(planned, steps=begun)
-    mine: dict[str, str | None] = {first.publication: "1", second.publication: "2"}
+    mine: dict[str, KeptSchema | None] = {
+        first.publication: KeptSchema(identity="1"),
+        second.publication: KeptSchema(identity="2"),
+    }
     of_another = f"the publication {first.publication} of the old server is of another run"
-    of_rows: dict[str, str | None] = dict.fromkeys(mine, "")
+    without = KeptSchema()
+    of_rows: dict[str, KeptSchema | None] = dict.fromkeys(mine, without)
     for done in range(len(journal.steps) + 1):
         assert stale_publication(after(journal, done), mine) == ""
         # Undo drops the first publication last: without it nothing of the clone is left.
         missing = {**mine, first.publication: None}
         assert bool(stale_publication(after(journal, done), missing)) == (done > 0)
-        for identity in ("3", ""):
-            other = {**mine, first.publication: identity}
+        for kept in (KeptSchema(identity="3"), without):
+            other = {**mine, first.publication: kept}
             assert stale_publication(after(journal, done), other) == of_another
     # The next one may not exist yet.
     assert stale_publication(after(journal, 1), {**mine, second.publication: None}) == ""
-    assert stale_publication(after(journal, 1), {**mine, second.publication: ""}) != ""
+    assert stale_publication(after(journal, 1), {**mine, second.publication: without}) != ""
     # Before a clone is begun, no publication is its own.
     assert stale_publication(planned, dict.fromkeys(mine)) == ""
     assert stale_publication(planned, of_rows) == of_another

@@ -159,7 +159,7 @@ class AsyncUpgrade:
         old, new = self._sides
         found = []
         # Without rights the phase cannot be read, and the others say which are missing.
-        if not await read_lacking_rights(old=old, new=new):
+        if not await read_lacking_rights(self._names, old=old, new=new):
             found = [phase := await self._phase()]
             if phase.severity is not Severity.OK:
                 return found
@@ -206,7 +206,7 @@ class AsyncUpgrade:
         """Return the status; or the findings with which nothing else can be checked."""
         old, new = self._sides
         # Without rights the phase cannot be read.
-        if lacking := await read_lacking_rights(old=old, new=new):
+        if lacking := await read_lacking_rights(self._names, old=old, new=new):
             return lacking
         status, wrong = await self._state()
         return status if wrong is None else [servers_finding(wrong)]
@@ -532,10 +532,10 @@ class _FinishChecks:
     """The phase then."""
 
     async def findings(self) -> list[Finding]:
+        status = await self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         (old, new), names = self.upgrade._sides, self.upgrade._names
-        status, wrong = await self.upgrade._state()
-        if wrong is not None:
-            return [servers_finding(wrong)]
         forward, returned = await published_groups(old, names), await returned_groups(new, names)
         stuck = await read_stuck(new, old, status.back)
         return [

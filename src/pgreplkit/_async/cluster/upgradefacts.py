@@ -36,6 +36,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
+    NOT_OWNED,
     OWNERS,
     READ_XML,
     RIGHTS,
@@ -223,7 +224,7 @@ async def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
-    rights = await read_rights(link)
+    rights = await read_rights(link, names)
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -261,15 +262,20 @@ async def read_side(
     )
 
 
-async def read_rights(link: AsyncLink) -> RoleRights:
-    """Return the rights of the connecting role."""
-    return RoleRights(**await link.one("read the rights of the role", RIGHTS))
+async def read_rights(link: AsyncLink, names: Names) -> RoleRights:
+    """Return the rights of the connecting role, also those on objects that the upgrade has."""
+    operation = "read the rights of the role"
+    rights = RoleRights(**await link.one(operation, RIGHTS))
+    records = await link.all(operation, NOT_OWNED)
+    found = [one["statement"] for one in records if names.is_own(one["kind"], one["name"])]
+    return attrs.evolve(rights, missing=tuple(dict.fromkeys([*rights.missing, *found])))
 
 
-async def read_lacking_rights(**servers: AsyncPrimary) -> list[Finding]:
+async def read_lacking_rights(names: Names, **servers: AsyncPrimary) -> list[Finding]:
     """Return a finding for each server whose role lacks rights, without which others fail."""
     found = [
-        rights_finding(node, await read_rights(server._link)) for node, server in servers.items()
+        rights_finding(node, await read_rights(server._link, names))
+        for node, server in servers.items()
     ]
     return [one for one in found if one.severity is not Severity.OK]
 
@@ -376,7 +382,7 @@ async def read_state(
     ]
     wrong = wrong_servers(names, old=here, new=there)
     publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
-    kept = await read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
+    kept = await read_kept_schema(old, names.forward(1)) if publications else None
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
@@ -385,7 +391,7 @@ async def read_state(
         are_wrong=wrong is not None,
         is_lifting=any(fence is not None and fence.is_lifted for fence in fences),
         is_published=bool(publications),
-        is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
+        is_ending=is_ending(names, publications, is_kept=bool(kept and kept.new)),
     )
     # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
@@ -441,7 +447,7 @@ async def read_gate(
         return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = await aschema_drift(old, new, published)
     plan = await AsyncSequencePlan.read(old, new)
-    kept = await read_kept_schema(old, names.forward(1))
+    kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
@@ -535,16 +541,10 @@ async def read_fingerprint(link: AsyncLink) -> dict[str, str]:
     return {record["name"]: record["hash"] for record in records}
 
 
-async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema:
-    """Return the fingerprints that the preparation kept."""
+async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema | None:
+    """Return the fingerprints that the preparation kept; None without the publication."""
     records = await old._link.all("read the kept schema", KEPT, [publication])
-    return KeptSchema.from_text(records[0]["kept"] if records else None)
-
-
-async def read_identity(old: AsyncPrimary, publication: str) -> str | None:
-    """Return the identity of the preparation by clone that a publication has; None without one."""
-    records = await old._link.all("read the publications", KEPT, [publication])
-    return KeptSchema.from_text(records[0]["kept"]).identity if records else None
+    return KeptSchema.from_text(records[0]["kept"]) if records else None
 
 
 async def read_objects(
@@ -552,7 +552,7 @@ async def read_objects(
 ) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
     slots = await new.slots()
-    kept = await read_kept_schema(old, names.forward(1))
+    kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
     fences, identities, since, unfenced = {}, {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
@@ -590,7 +590,7 @@ async def _is_filled(new: AsyncLink, groups: Mapping[str, Sequence[str]]) -> boo
 
 async def keep_schema(old: AsyncPrimary, server: AsyncPrimary, step: KeepSchema) -> None:
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
-    kept = await read_kept_schema(old, step.publication)
+    kept = await read_kept_schema(old, step.publication) or KeptSchema()
     # Both servers' fingerprints are in one text: each is compared with itself later.
     found = await read_fingerprint(server._link)
     kept = attrs.evolve(kept, old=found) if step.node == OLD else attrs.evolve(kept, new=found)

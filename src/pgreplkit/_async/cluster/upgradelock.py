@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import attrs
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.cluster.upgradefacts import read_identity, read_unfenced
+from pgreplkit._async.cluster.upgradefacts import read_kept_schema, read_unfenced
 from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
@@ -124,11 +124,11 @@ class AsyncUpgradeLock:
         reason = stale_reason(journal, found, undoes=undoes)
         if not reason and journal.operation.startswith(CLONING):
             published = [one for one in journal.begun if isinstance(one, steps.PublishTables)]
-            identities = {
-                one.publication: await read_identity(self._servers[OLD], one.publication)
+            kept = {
+                one.publication: await read_kept_schema(self._servers[OLD], one.publication)
                 for one in published
             }
-            reason = stale_publication(journal, identities)
+            reason = stale_publication(journal, kept)
         since = "another process has continued it since, or begun another one"
         return f"{reason}: {since}; {accepting(found)}" if reason else ""
 

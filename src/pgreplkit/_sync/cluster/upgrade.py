@@ -160,7 +160,7 @@ class Upgrade:
         old, new = self._sides
         found = []
         # Without rights the phase cannot be read, and the others say which are missing.
-        if not read_lacking_rights(old=old, new=new):
+        if not read_lacking_rights(self._names, old=old, new=new):
             found = [phase := self._phase()]
             if phase.severity is not Severity.OK:
                 return found
@@ -207,7 +207,7 @@ class Upgrade:
         """Return the status; or the findings with which nothing else can be checked."""
         old, new = self._sides
         # Without rights the phase cannot be read.
-        if lacking := read_lacking_rights(old=old, new=new):
+        if lacking := read_lacking_rights(self._names, old=old, new=new):
             return lacking
         status, wrong = self._state()
         return status if wrong is None else [servers_finding(wrong)]
@@ -529,10 +529,10 @@ class _FinishChecks:
     """The phase then."""
 
     def findings(self) -> list[Finding]:
+        status = self.upgrade._status_to_move()
+        if isinstance(status, list):
+            return status
         (old, new), names = self.upgrade._sides, self.upgrade._names
-        status, wrong = self.upgrade._state()
-        if wrong is not None:
-            return [servers_finding(wrong)]
         forward, returned = published_groups(old, names), returned_groups(new, names)
         stuck = read_stuck(new, old, status.back)
         return [

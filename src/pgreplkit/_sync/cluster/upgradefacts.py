@@ -37,6 +37,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     MISSED,
     NOT_A_MEMBER,
+    NOT_OWNED,
     OWNERS,
     READ_XML,
     RIGHTS,
@@ -222,7 +223,7 @@ def read_side(
     ``may_be_fenced``: a fence of the upgrade is no obstacle there.
     """
     link = server._link
-    rights = read_rights(link)
+    rights = read_rights(link, names)
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -260,14 +261,20 @@ def read_side(
     )
 
 
-def read_rights(link: Link) -> RoleRights:
-    """Return the rights of the connecting role."""
-    return RoleRights(**link.one("read the rights of the role", RIGHTS))
+def read_rights(link: Link, names: Names) -> RoleRights:
+    """Return the rights of the connecting role, also those on objects that the upgrade has."""
+    operation = "read the rights of the role"
+    rights = RoleRights(**link.one(operation, RIGHTS))
+    records = link.all(operation, NOT_OWNED)
+    found = [one["statement"] for one in records if names.is_own(one["kind"], one["name"])]
+    return attrs.evolve(rights, missing=tuple(dict.fromkeys([*rights.missing, *found])))
 
 
-def read_lacking_rights(**servers: Primary) -> list[Finding]:
+def read_lacking_rights(names: Names, **servers: Primary) -> list[Finding]:
     """Return a finding for each server whose role lacks rights, without which others fail."""
-    found = [rights_finding(node, read_rights(server._link)) for node, server in servers.items()]
+    found = [
+        rights_finding(node, read_rights(server._link, names)) for node, server in servers.items()
+    ]
     return [one for one in found if one.severity is not Severity.OK]
 
 
@@ -371,7 +378,7 @@ def read_state(
     ]
     wrong = wrong_servers(names, old=here, new=there)
     publications = [*names.forward_in(here.publications), *names.back_in(there.publications)]
-    kept = read_kept_schema(old, names.forward(1)) if publications else KeptSchema()
+    kept = read_kept_schema(old, names.forward(1)) if publications else None
     phase = phase_of(
         forward,
         old_is_fenced=fenced[0],
@@ -380,7 +387,7 @@ def read_state(
         are_wrong=wrong is not None,
         is_lifting=any(fence is not None and fence.is_lifted for fence in fences),
         is_published=bool(publications),
-        is_ending=is_ending(names, publications, is_kept=bool(kept.new)),
+        is_ending=is_ending(names, publications, is_kept=bool(kept and kept.new)),
     )
     # All of them were fenced, and there are no clients: someone may have dropped triggers, too.
     if phase is UpgradePhase.CUT_OVER:
@@ -436,7 +443,7 @@ def read_gate(
         return [phase_finding(status, UpgradeOperation.CUTOVER)]
     drift = schema_drift(old, new, published)
     plan = SequencePlan.read(old, new)
-    kept = read_kept_schema(old, names.forward(1))
+    kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     return [
@@ -528,22 +535,16 @@ def read_fingerprint(link: Link) -> dict[str, str]:
     return {record["name"]: record["hash"] for record in records}
 
 
-def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
-    """Return the fingerprints that the preparation kept."""
+def read_kept_schema(old: Primary, publication: str) -> KeptSchema | None:
+    """Return the fingerprints that the preparation kept; None without the publication."""
     records = old._link.all("read the kept schema", KEPT, [publication])
-    return KeptSchema.from_text(records[0]["kept"] if records else None)
-
-
-def read_identity(old: Primary, publication: str) -> str | None:
-    """Return the identity of the preparation by clone that a publication has; None without one."""
-    records = old._link.all("read the publications", KEPT, [publication])
-    return KeptSchema.from_text(records[0]["kept"]).identity if records else None
+    return KeptSchema.from_text(records[0]["kept"]) if records else None
 
 
 def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
     slots = new.slots()
-    kept = read_kept_schema(old, names.forward(1))
+    kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     groups, returned = published_groups(old, names), returned_groups(new, names)
     fences, identities, since, unfenced = {}, {}, {}, []
     for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
@@ -581,7 +582,7 @@ def _is_filled(new: Link, groups: Mapping[str, Sequence[str]]) -> bool:
 
 def keep_schema(old: Primary, server: Primary, step: KeepSchema) -> None:
     """Keep the fingerprint of a server's schema, as the comment of a publication."""
-    kept = read_kept_schema(old, step.publication)
+    kept = read_kept_schema(old, step.publication) or KeptSchema()
     # Both servers' fingerprints are in one text: each is compared with itself later.
     found = read_fingerprint(server._link)
     kept = attrs.evolve(kept, old=found) if step.node == OLD else attrs.evolve(kept, new=found)

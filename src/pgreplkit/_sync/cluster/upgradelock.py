@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.cluster.upgradefacts import read_identity, read_unfenced
+from pgreplkit._sync.cluster.upgradefacts import read_kept_schema, read_unfenced
 from pgreplkit._sync.logical.fence import read_fence_function
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
@@ -125,11 +125,11 @@ class UpgradeLock:
         reason = stale_reason(journal, found, undoes=undoes)
         if not reason and journal.operation.startswith(CLONING):
             published = [one for one in journal.begun if isinstance(one, steps.PublishTables)]
-            identities = {
-                one.publication: read_identity(self._servers[OLD], one.publication)
+            kept = {
+                one.publication: read_kept_schema(self._servers[OLD], one.publication)
                 for one in published
             }
-            reason = stale_publication(journal, identities)
+            reason = stale_publication(journal, kept)
         since = "another process has continued it since, or begun another one"
         return f"{reason}: {since}; {accepting(found)}" if reason else ""
 

@@ -390,6 +390,18 @@ RIGHTS = f"""
             ORDER BY 1) AS of_superusers
     FROM pg_roles me WHERE me.rolname = current_user
 """
+NOT_OWNED = """
+    SELECT kind, name, CASE WHEN rolsuper THEN format('ALTER ROLE %I SUPERUSER', current_user)
+        ELSE format('GRANT %I TO %I', rolname, current_user) END AS statement
+    FROM (SELECT 'publication' AS kind, pubname::text AS name, pubowner AS owner FROM pg_publication
+        UNION ALL SELECT 'subscription', subname, subowner FROM pg_subscription
+            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        UNION ALL SELECT 'schema', nspname, nspowner FROM pg_namespace) AS owned
+    JOIN pg_roles ON pg_roles.oid = owner
+    WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY 1, 2
+"""
+"""The objects that the connecting role may neither alter nor drop, of the kinds that an upgrade
+creates, with the statements that permit it."""
 OWNERS = f"""
     SELECT DISTINCT pg_get_userbyid(owner)::text AS name FROM (
         SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS place, relowner AS owner

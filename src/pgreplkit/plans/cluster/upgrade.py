@@ -154,6 +154,10 @@ class Names:
         copy = [name for name in there if name == self.copy]
         return [*self.forward_in(there), *self.back_in(there), *copy]
 
+    def is_own(self, kind: str, name: str) -> bool:
+        """Return whether the upgrade creates a publication, subscription or schema of this name."""
+        return name == self.fence if kind == "schema" else bool(self.own_in([name]))
+
     def back_in(self, names: Iterable[str]) -> list[str]:
         """Return the names of the way back among others."""
         there = [name.removesuffix("_back") for name in names if name.endswith("_back")]

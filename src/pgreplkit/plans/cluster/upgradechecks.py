@@ -157,8 +157,8 @@ def rights_finding(name: str, rights: RoleRights) -> Finding:
         ok=not rights.missing,
         observed=f"{rights.role} is {kind}",
         needed="a superuser, or a role with REPLICATION, pg_monitor, CREATE on the database, the"
-        " functions of replication origins, the subscriptions, the user mappings and the rights of"
-        " the tables' owners",
+        " functions of replication origins, the subscriptions, the user mappings, and the rights of"
+        " the owners of the tables and of the upgrade's objects",
         remedy=f"connect to the {name} server as a superuser, or execute as one:"
         f" {'; '.join(rights.missing)}",
     )

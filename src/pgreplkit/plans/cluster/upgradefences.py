@@ -7,6 +7,7 @@ from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema
 from pgreplkit.values.tablename import TableName
 
 
@@ -40,20 +41,20 @@ def stale_reason(
     return ""
 
 
-def stale_publication(journal: Journal, found: Mapping[str, str | None]) -> str:
+def stale_publication(journal: Journal, found: Mapping[str, KeptSchema | None]) -> str:
     """Return what shows that the old server is prepared by another clone; empty if nothing does.
 
-    ``found`` has the identities of the publications, and None for one that does not exist. They
+    ``found`` has the comments of the publications, and None for one that does not exist. They
     are the first objects of a preparation by clone, and the last ones that its undo drops.
     """
     for number, step in enumerate(journal.begun):
         if not isinstance(step, do.PublishTables):
             continue
-        name, identity = step.publication, found[step.publication]
-        if identity is None:
+        name, kept = step.publication, found[step.publication]
+        if kept is None:
             if number < len(journal.done):
                 return f"the old server no longer has the publication {name}"
-        elif not step.identity or identity != step.identity:
+        elif not step.identity or kept.identity != step.identity:
             return f"the publication {name} of the old server is of another run"
     return ""
 
