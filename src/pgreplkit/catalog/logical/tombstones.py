@@ -146,28 +146,16 @@ _NO_REUSE = """
             END IF;"""
 
 
-def create_triggers(
-    table: TargetTable, key: Sequence[str], oid: int, *, is_final: bool
-) -> list[str]:
-    """Return the statements that let local writers leave tombstones, and that refuse TRUNCATE.
+def _bury_body(oid: int, key: Sequence[str], *, is_final: bool) -> str:
+    """Return the body of the function that all triggers of a table call, as a literal.
 
-    With ``is_final`` they also refuse rows whose key was deleted before.
+    It runs with the rights of its owner and the search_path of a client, who could otherwise put an
+    operator or type of his own in place of the server's. To set search_path would take time for
+    each row.
     """
-    columns = [*filter(None, map(table.column, key))]
-    is_plain = all(column.type_oid in _PLAIN_TYPES for column in columns)
-    settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
-    # No column of the key is NULL, and the operator may be outside of the search_path.
-    same = " AND ".join(
-        column.is_equal(*(f"{row}.{quote_identifier(column.name)}" for row in ("OLD", "NEW")))
-        for column in columns
-    )
-    bury = bury_function(oid)
     no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
-    # It runs with the rights of its owner and the search_path of a client, who could otherwise put
-    # an operator or type of his own in place of the server's. Setting search_path would take time
-    # for each row.
     # Quoted as a string: the name of a column may contain any delimiter.
-    body = quote_literal(
+    return quote_literal(
         f"""BEGIN
             IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
                 IF TG_RELID OPERATOR(pg_catalog.<>) {oid} AND NOT EXISTS (
@@ -189,6 +177,24 @@ def create_triggers(
             RETURN NULL;
         END"""
     )
+
+
+def create_triggers(
+    table: TargetTable, key: Sequence[str], oid: int, *, is_final: bool
+) -> list[str]:
+    """Return the statements that let local writers leave tombstones, and that refuse TRUNCATE.
+
+    With ``is_final`` they also refuse rows whose key was deleted before.
+    """
+    columns = [*filter(None, map(table.column, key))]
+    is_plain = all(column.type_oid in _PLAIN_TYPES for column in columns)
+    settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
+    # No column of the key is NULL, and the operator may be outside of the search_path.
+    same = " AND ".join(
+        column.is_equal(*(f"{row}.{quote_identifier(column.name)}" for row in ("OLD", "NEW")))
+        for column in columns
+    )
+    bury = bury_function(oid)
     own = str(table.table)
     each_row = f"ON {own} FOR EACH ROW"
     triggers = [
@@ -203,7 +209,7 @@ def create_triggers(
     # Its owner may write tombstones, and the roles that delete rows need not.
     statements = [
         f"CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        f" {settings} AS {body}"
+        f" {settings} AS {_bury_body(oid, key, is_final=is_final)}"
     ]
     for name, fires, owner in triggers:
         statements += [
