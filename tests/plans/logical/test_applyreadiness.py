@@ -12,6 +12,7 @@ from serverfacts import insufficient_settings, settings, settings_named
 
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import identity_in
+from pgreplkit.plans.logical.applyleaves import UnfoundRows
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
 from pgreplkit.rows import Readiness, Severity
 from pgreplkit.values.tablename import TableName
@@ -72,6 +73,13 @@ def test_rows_that_no_unique_index_identifies_are_found(
     finding = readiness(ambiguous={T: columns})["table public.t"]
     assert finding.severity is Severity.WARNING
     assert found in finding.found
+
+
+def test_partitions_of_which_changes_would_be_lost_are_critical() -> None:
+    unfound = UnfoundRows(("id",), (TableName("public", "t1"),))
+    finding = readiness(unfound={T: unfound})["table public.t, its partitions"]
+    assert finding.severity is Severity.CRITICAL
+    assert (finding.found, finding.remedy) == (unfound.found, unfound.remedy)
 
 
 def test_everything_is_found() -> None:

@@ -12,6 +12,7 @@ from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.plans.logical.applyleaves import NEEDED, UnfoundRows
 from pgreplkit.plans.logical.applyloops import Loop, loop_finding
 from pgreplkit.plans.server.readiness import (
     Readiness,
@@ -98,6 +99,8 @@ class ApplyFacts:
     ambiguous: Mapping[TableName, Sequence[str]] = attrs.field(factory=dict)
     """By published table: the columns by which rows are found, if several rows may have the same
     values in them; none if rows are found by all of their values."""
+    unfound: Mapping[TableName, UnfoundRows] = attrs.field(factory=dict)
+    """By published table: its partitions of which UPDATE or DELETE would be lost."""
     loops: Sequence[Loop] = ()
     unread: str = ""
     """The appliers and subscriptions that could not be read to find loops."""
@@ -284,6 +287,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             if found.severity is Severity.OK and source in facts.ambiguous:
                 found = _ambiguous(check, table, facts.ambiguous[source])
             yield found
+            yield from _unfound(check, facts.unfound.get(source))
             yield from _unsent(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from _misfits(check, facts.misfits.get(source, ()))
@@ -301,6 +305,17 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
                     " missing",
                     otherwise=Severity.WARNING,
                 )
+
+
+def _unfound(check: str, unfound: UnfoundRows | None) -> Iterator[Finding]:
+    if unfound is not None:
+        yield checked(
+            f"{check}, its partitions",
+            ok=False,
+            observed=unfound.found,
+            needed=NEEDED,
+            remedy=unfound.remedy,
+        )
 
 
 def _unsent(check: str, columns: Sequence[str]) -> Iterator[Finding]:
