@@ -150,7 +150,7 @@ def _bury_body(oid: int, key: Sequence[str], *, is_final: bool) -> str:
     """Return the body of the function that all triggers of a table call, as a literal.
 
     It runs with the rights of its owner and the search_path of a client, who could otherwise put an
-    operator or type of his own in place of the server's. To set search_path would take time for
+    operator or type of their own in place of the server's. To set search_path would take time for
     each row.
     """
     no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
