@@ -53,6 +53,7 @@ class Clusters:
     def __init__(self, lab: Lab, *, disturbed: bool = False) -> None:
         self.lab = lab
         self._made: dict[int, Cluster] = {}
+        self._tracking: dict[int, Node] = {}
         self._disturbed = disturbed
         self._disturbances = ExitStack()
         self.quiet = threading.Lock()
@@ -60,8 +61,8 @@ class Clusters:
 
     def kept(self) -> set[str]:
         """The names of the nodes of these clusters."""
-        pairs = self._made.values()
-        return {node.name for pair in pairs for node in (pair.primary, pair.standby)}
+        pairs = [(pair.primary, pair.standby) for pair in self._made.values()]
+        return {node.name for nodes in (*pairs, self._tracking.values()) for node in nodes}
 
     def of(self, major: int) -> Cluster:
         if major not in self._made:
@@ -80,6 +81,14 @@ class Clusters:
             if self._disturbed:
                 self._disturbances.enter_context(disturbance(primary, self.quiet))
         return self._made[major]
+
+    def tracking(self, major: int) -> Node:
+        """Return a primary that tracks the times of commits, as meshes need it."""
+        if major not in self._tracking:
+            settings = {"wal_level": "logical", "track_commit_timestamp": "on"}
+            name = f"pg{major}-tracking"
+            self._tracking[major] = self.lab.primary(version=major, name=name, settings=settings)
+        return self._tracking[major]
 
     def close(self) -> None:
         """End the disturbances; the lab ends the servers."""

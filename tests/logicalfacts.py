@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pgreplkit import LSN, TableName
 from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
-from pgreplkit.plans.logical.applyreadiness import ApplyRights
+from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.logical.stuck import PublisherFacts, SubscriptionFacts
 from pgreplkit.rows import (
     SequenceState,

@@ -9,13 +9,12 @@ from databases import Database
 from pgreplkit.apply import Policy
 from pgreplkit.mesh import Mesh
 
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
-"""The settings of a server whose databases can be nodes."""
 LEFT = """
     SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
         (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM pgreplkit.mesh_node),
         (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%'),
-        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy)
+        (SELECT count(*) FROM pgreplkit.applier), (SELECT count(*) FROM pgreplkit.mesh_policy),
+        (SELECT count(*) FROM pgreplkit.mesh_stream)
 """
 """The numbers of objects of a mesh that a node has."""
 

@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from typing import Self
 
+from psycopg.conninfo import make_conninfo
+
 
 class Relay:
     """Forwards TCP connections to a port.
@@ -27,6 +29,10 @@ class Relay:
         self._frozen = threading.Event()
         self._is_closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def conninfo_of(self, conninfo: str, **options: str | int) -> str:
+        """Return the connection string of the server behind the relay, so that it leads here."""
+        return make_conninfo(conninfo, host="127.0.0.1", port=self.port, **options)
 
     def freeze(self) -> None:
         self._frozen.set()

@@ -1,8 +1,8 @@
-"""Appliers and meshes that run in a thread while a test looks at them."""
+"""Calls that run in a thread while a test looks at them, such as an applier or a mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import Protocol
@@ -17,29 +17,36 @@ class Runs(Protocol):
 
 
 @contextmanager
-def running(one: Runs) -> Iterator[Thread]:
-    """Call ``run`` in a thread during the block; raise its error at the end of the block.
+def in_thread(call: Callable[[], object], *, end: Callable[[], object]) -> Iterator[Thread]:
+    """Call a function in a thread during the block; raise its error at the end of the block.
 
-    Afterwards nothing runs, even if an assertion of the block has failed: the error of a thread
-    that outlives its test fails another test.
+    ``end`` lets it return. Afterwards nothing runs, even if an assertion of the block has failed:
+    a thread that outlives its test disturbs or fails another one.
     """
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            one.run()
+            call()
         except BaseException as error:
             errors.append(error)
 
-    # A run that never ends must not keep the process of the tests.
+    # A call that never ends must not keep the process of the tests.
     thread = Thread(target=run, daemon=True)
     thread.start()
     try:
         yield thread
     finally:
-        if thread.is_alive():  # later, it would end the next run
-            one.stop()
+        if thread.is_alive():  # an applier's next run would end at once
+            end()
         thread.join(20)
-    assert not thread.is_alive(), "the run did not end in 20 s"
+    assert not thread.is_alive(), "the call did not end in 20 s"
     for error in errors:
         raise error
+
+
+@contextmanager
+def running(one: Runs) -> Iterator[Thread]:
+    """Call ``run`` in a thread during the block, and ``stop`` at its end, as ``in_thread`` does."""
+    with in_thread(one.run, end=one.stop) as thread:
+        yield thread

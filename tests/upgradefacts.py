@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import attrs
-from logicalfacts import subscribed, subscription_state
+from logicalfacts import slot_state, subscribed, subscription_state
 from serverfacts import settings as settings_of
 
 from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, RoleRights, UserTable
@@ -13,6 +13,7 @@ from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.cluster.upgrade import Names, cutover_journal, rollback_journal
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.rows import TableState
 from pgreplkit.values.tablename import TableName
@@ -159,3 +160,16 @@ def facts_of(
         tables=tables,
         **whole,  # type: ignore[arg-type]
     )
+
+
+STATUS = UpgradeStatus(
+    name="shop",
+    phase=UpgradePhase.PREPARED,
+    forward=(attrs.evolve(following(), slot=slot_state()),),
+    back=(),
+    old_is_fenced=False,
+    new_is_fenced=True,
+)
+CUT_OVER = attrs.evolve(
+    STATUS, phase=UpgradePhase.CUT_OVER, forward=(following(enabled=False),), back=(following(),)
+)

@@ -10,14 +10,14 @@ from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import (
     Names,
-    TableGroup,
-    UpgradePhase,
     cutover_journal,
     finish_journal,
     prepare_journal,
     rollback_journal,
 )
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase
 from pgreplkit.values.tablename import TableName
 
 NAMES = Names(upgrade="shop")

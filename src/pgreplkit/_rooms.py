@@ -393,8 +393,9 @@ ROOMS = {
         "_async.cluster.upgradeclone": ["AsyncUpgradeClone"],
         "_sync.cluster.upgrade": ["Upgrade"],
         "_sync.cluster.upgradeclone": ["UpgradeClone"],
-        "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
         "plans.cluster.upgradeclone": ["UpgradeTransfer"],
+        "plans.cluster.upgradegroups": ["TableGroup"],
+        "plans.cluster.upgradestatus": ["UpgradePhase", "UpgradeStatus"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from pgreplkit._async.cluster.upgradeclone import AsyncUpgradeClone as AsyncUpgradeClone
     from pgreplkit._sync.cluster.upgrade import Upgrade as Upgrade
     from pgreplkit._sync.cluster.upgradeclone import UpgradeClone as UpgradeClone
-    from pgreplkit.plans.cluster.upgrade import (
-        TableGroup as TableGroup,
+    from pgreplkit.plans.cluster.upgradeclone import UpgradeTransfer as UpgradeTransfer
+    from pgreplkit.plans.cluster.upgradegroups import TableGroup as TableGroup
+    from pgreplkit.plans.cluster.upgradestatus import (
         UpgradePhase as UpgradePhase,
         UpgradeStatus as UpgradeStatus,
     )
-    from pgreplkit.plans.cluster.upgradeclone import UpgradeTransfer as UpgradeTransfer
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:

@@ -84,7 +84,7 @@ def test_policies_that_decide_alike_are_recorded_alike(policy: Policy, text: str
 
 
 @pytest.mark.parametrize("policy", ["wins", LastUpdateWins, 7])
-def test_a_mesh_refuses_a_policy_that_is_none(policy: Any) -> None:
+def test_a_mesh_refuses_an_object_that_is_not_a_policy(policy: Any) -> None:
     with pytest.raises(TypeError, match="policy must be a policy"):
         Mesh({"a": "port=1", "b": "port=1"}, tables=["t"], policy=policy)
 

@@ -92,6 +92,10 @@ def test_a_lost_slot_has_the_remedy_of_an_applier_or_of_a_mesh() -> None:
     alone = settings(conflicts=KeepLocal()).lost_slot_remedy
     assert alone == "drop() the applier, and copy the tables again"
     assert "leave the mesh" in settings(membership=membership()).lost_slot_remedy
+    assert alone == settings(conflicts=KeepLocal()).missing_slot_remedy
+    assert alone == settings(conflicts=KeepLocal()).lost_source_remedy
+    assert "plan_forget()" in settings(membership=membership()).missing_slot_remedy
+    assert "plan_remove()" in settings(membership=membership()).lost_source_remedy
 
 
 def test_delta_columns_are_known_to_the_statements() -> None:

@@ -1,4 +1,4 @@
-"""Notes: what statements of a pipeline returned, kept in bounded memory."""
+"""Notes: the values that statements of a pipeline returned, kept in bounded memory."""
 
 from __future__ import annotations
 

@@ -251,6 +251,29 @@ class ApplySettings:
         return "drop() the applier, and copy the tables again"
 
     @property
+    def missing_slot_remedy(self) -> str:
+        """What to do if the slot does not exist."""
+        if self.membership is not None:
+            node, source = self.membership.node, self.membership.source
+            return (
+                f"if {node} was removed from the mesh, use plan_forget() there, empty its tables,"
+                f" and let it join again; if {source} has lost the slot in a failover,"
+                f" {self.lost_source_remedy}"
+            )
+        return self.lost_slot_remedy
+
+    @property
+    def lost_source_remedy(self) -> str:
+        """What to do if the publisher has lost changes that the subscriber has."""
+        if self.membership is not None:
+            return (
+                f"stop the server of {self.membership.source}, and let the others forget it with"
+                " plan_remove(); start it, use plan_forget() there, empty its tables, and let it"
+                " join again"
+            )
+        return "drop() the applier, and copy the tables again"
+
+    @property
     def gap_remedy(self) -> str:
         """What to do if changes were made while a publication did not exist."""
         if self.membership is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -27,17 +27,19 @@ class ApplyTally:
     """The end of the last transaction that was flushed."""
     conflicts: Counter[ConflictKind] = attrs.field(factory=Counter)
     last: tuple[RawTransaction[Row], float] | None = None
-    """The last transaction that was applied, and the time of that."""
+    """The last transaction that was applied, and the value of time.monotonic() then."""
+    epoch: datetime | None = None
+    """The publisher's clock when time.monotonic() was 0: the one of this machine may be wrong."""
     waits_for_clock: Callable[[], timedelta] = timedelta
     """Returns the time until the next change may be applied; 0 unless a policy compares times."""
 
     @property
     def lag(self) -> timedelta | None:
         """The age of the last applied commit when it was applied."""
-        if self.last is None:
+        if self.last is None or self.epoch is None:
             return None
         transaction, at = self.last
-        return max(datetime.fromtimestamp(at, UTC) - transaction.commit_time, timedelta(0))
+        return max(self.epoch + timedelta(seconds=at) - transaction.commit_time, timedelta(0))
 
     def copy(self) -> ApplyTally:
         """Return the counts until now."""

@@ -165,7 +165,10 @@ class ClockSkewTooLarge(ApplyError):
         limit: the longest time that the policy waits.
     """
 
-    remedy = "synchronize the clocks of both servers, and run the applier again"
+    remedy = (
+        "correct the clock that is wrong, and run the applier again; before the publisher's is set"
+        " back, stop those who write there, until it has passed the time of its last commit"
+    )
 
     ahead: timedelta
     limit: timedelta

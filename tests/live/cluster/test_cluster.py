@@ -141,7 +141,7 @@ async def test_two_names_for_one_server_are_refused(
     with Relay(second.port) as relay:
         others = {
             "one": psycopg.conninfo.make_conninfo(several, target_session_attrs="read-write"),
-            "two": psycopg.conninfo.make_conninfo(second.conninfo, port=relay.port),
+            "two": relay.conninfo_of(second.conninfo),
         }
         for same, conninfo in others.items():
             servers = {"vip": conninfo, **both(cluster)}

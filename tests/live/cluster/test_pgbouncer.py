@@ -25,8 +25,8 @@ from pgreplkit.upgrade import Upgrade, UpgradePhase
 # The example does not depend on the server: its version is left to the other tests of upgrades.
 pytestmark = [pytest.mark.pg(">=18"), pytest.mark.one_colour]
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "upgrade-to-a-new-major-version.md"
-SECTION = re.compile(r"## Redirect clients with PgBouncer.*?```python\n(.*?)```", re.DOTALL)
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "redirect-clients-with-pgbouncer.md"
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 TABLE = "CREATE TABLE orders (id serial PRIMARY KEY, number int)"
 ROWS = "SELECT number FROM orders ORDER BY number"
 SETTINGS = """
@@ -103,7 +103,7 @@ def example(
         )
     node, place = sides.publisher.node, pgreplkit_lab._place
     monkeypatch.setenv("PATH", f"{node.installation.bindir}:{os.environ['PATH']}")
-    [code] = SECTION.findall(PAGE.read_text())
+    [code] = EXAMPLE.findall(PAGE.read_text())
     module: Any = ModuleType("example")
     exec(code, module.__dict__)
 

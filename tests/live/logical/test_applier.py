@@ -512,7 +512,7 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
         ("ADD more text NOT NULL DEFAULT 'x', ALTER n SET NOT NULL", "null value"),
     ],
 )
-def test_values_of_a_refused_row_are_only_shown_to_those_who_ask(
+def test_values_of_a_refused_row_are_shown_only_on_request(
     two: Pair, alter: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "the \"secret\" of 'Ada'"
@@ -1152,7 +1152,7 @@ def test_a_run_that_is_refused_leaves_nothing(
     assert two.subscriber.all("SELECT * FROM t") == [(1, "local", 1)]
 
 
-def test_a_subscriber_that_takes_no_writes_is_told_from_a_standby(two: Pair) -> None:
+def test_a_read_only_subscriber_is_distinguished_from_a_standby(two: Pair) -> None:
     conninfo = make_conninfo(two.subscriber.conninfo, options="-c default_transaction_read_only=on")
     one = Applier(two.publisher.conninfo, conninfo, "one", publications=["p"])
     with pytest.raises(ServerError, match="default_transaction_read_only is on"):
@@ -1340,7 +1340,9 @@ def test_each_right_that_is_taken_away_is_found(two: Pair, mover: str) -> None:
 
 @pytest.mark.pg(">=16")  # before, a rollback moves no origin, which needs no sequences
 @pytest.mark.matrix
-def test_a_role_that_may_create_nothing_in_the_schema_is_told_so(two: Pair, mover: str) -> None:
+def test_a_role_that_may_not_create_in_the_schema_gets_an_error_that_says_so(
+    two: Pair, mover: str
+) -> None:
     setup = applier(two).setup_sql(mover)
     two.publisher.run(*setup.publisher)
     two.subscriber.run(*setup.subscriber)
@@ -1358,7 +1360,7 @@ def test_a_role_that_may_create_nothing_in_the_schema_is_told_so(two: Pair, move
 
 
 @pytest.mark.matrix
-def test_a_role_that_is_not_prepared_is_told_what_is_missing(two: Pair, mover: str) -> None:
+def test_an_unprepared_role_gets_an_error_with_the_missing_rights(two: Pair, mover: str) -> None:
     two.publisher.run(*applier(two).setup_sql(mover).publisher)
     one = Applier(
         two.publisher.as_role(mover), two.subscriber.as_role(mover), "one", publications=["p"]
@@ -1427,7 +1429,7 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
 
 @NEWEST
 @pytest.mark.matrix
-def test_the_command_runs_until_it_is_told_to_stop(
+def test_the_command_runs_until_a_signal_stops_it(
     two: Pair, mover: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")

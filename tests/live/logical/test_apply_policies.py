@@ -137,13 +137,18 @@ def add(local: Row, remote: Row) -> dict[str, object]:
     return {"n": int(str(local["n"])) + int(str(remote["n"]))}
 
 
+def origin_of(database: Database, node: str) -> str:
+    """Return the origin of a node's commits, which is dropped with the database's content."""
+    return f"pgreplkit_{database.name}_as_{node}"
+
+
 class Writer:
     """A session whose commits are those of a node at a given time."""
 
     def __init__(self, database: Database, node: str) -> None:
         self._connection = psycopg.connect(database.conninfo)
         setup = "SELECT pg_replication_origin_create(%s), pg_replication_origin_session_setup(%s)"
-        self._connection.execute(setup, [f"{database.name}_as_{node}"] * 2)
+        self._connection.execute(setup, [origin_of(database, node)] * 2)
         self._connection.commit()
 
     def run(self, at: datetime, statement: str, *values: object) -> None:
@@ -157,9 +162,7 @@ class Writer:
 
 @pytest.fixture
 def two(clusters: Clusters, major: int) -> Iterator[tuple[Database, Database]]:
-    node = clusters.lab.primary(
-        version=major, settings={"wal_level": "logical", "track_commit_timestamp": "on"}
-    )
+    node = clusters.tracking(major)
     both = make_database(node), make_database(node)
     for each in both:
         each.run(
@@ -274,7 +277,7 @@ def test_rows_are_those_of_a_model_of_the_policy(
             node="z",
             source="x",
             ranks=RANKS,
-            origins={"pgreplkit_policy": "x"} | {f"{target.name}_as_{n}": n for n in nodes},
+            origins={"pgreplkit_policy": "x"} | {origin_of(target, n): n for n in nodes},
             ties=ties,
         ),
         origin="none",

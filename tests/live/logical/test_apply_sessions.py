@@ -9,7 +9,6 @@ from threading import Thread, Timer
 import pytest
 from clusters import Cluster, wait_until
 from databases import Database, Pair, end, publishing, session
-from psycopg.conninfo import make_conninfo
 from relays import Pooler, Relay
 from running import running
 
@@ -72,12 +71,10 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(two: Pair) -
     two.publisher.run(f"ALTER DATABASE {two.publisher.name} SET wal_sender_timeout = 0")
     port = two.publisher.node.port
     with Relay(port) as relay:
-
-        def through(database: Database) -> str:
-            return make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
-
-        servers = through(two.publisher), through(two.subscriber)
-        one = Applier(*servers, "one", publications=["p"], reconnect=20)
+        source, target = (
+            relay.conninfo_of(one.conninfo) for one in (two.publisher, two.subscriber)
+        )
+        one = Applier(source, target, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
         with running(one):
             two.publisher.run("INSERT INTO t VALUES (1)")
@@ -92,7 +89,7 @@ def test_an_applier_ends_its_own_sessions_of_which_the_path_was_cut(two: Pair) -
 def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(two: Pair) -> None:
     """The answer to a commit is lost on the path, and the publisher sends nothing more."""
     with Relay(two.subscriber.node.port) as relay:
-        subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
+        subscriber = relay.conninfo_of(two.subscriber.conninfo)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
         with running(one):
@@ -111,7 +108,7 @@ def test_an_applier_whose_subscriber_has_fallen_silent_connects_again(two: Pair)
 def test_an_applier_whose_last_answer_is_lost_connects_again(two: Pair) -> None:
     """Everything to be applied has come, and the publisher sends more, which is not read."""
     with Relay(two.subscriber.node.port) as relay:
-        subscriber = make_conninfo(two.subscriber.conninfo, host="127.0.0.1", port=relay.port)
+        subscriber = relay.conninfo_of(two.subscriber.conninfo)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"], reconnect=20)
         one.run(stop_at=end(two.publisher), timeout=20)
         with session(two.subscriber) as client, client.transaction():
@@ -134,9 +131,7 @@ def test_an_applier_whose_last_answer_is_lost_connects_again(two: Pair) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_an_applier_reports_a_path_that_falls_silent_while_it_takes_its_origin(two: Pair) -> None:
     with Relay(two.subscriber.node.port, frozen_by=b"CREATE SEQUENCE") as relay:
-        subscriber = make_conninfo(
-            two.subscriber.conninfo, host="127.0.0.1", port=relay.port, connect_timeout=2
-        )
+        subscriber = relay.conninfo_of(two.subscriber.conninfo, connect_timeout=2)
         one = Applier(two.publisher.conninfo, subscriber, "one", publications=["p"])
         with pytest.raises(ConnectionFailed, match="the server sent nothing"):
             one.run(stop_at=end(two.publisher), timeout=20)
@@ -149,7 +144,7 @@ def test_the_connection_of_a_pooler_is_refused(two: Pair, side: str) -> None:
     """Its session has others after this one, with the settings and locks of the applier."""
     servers = {"publisher": two.publisher.conninfo, "subscriber": two.subscriber.conninfo}
     with Pooler(two.publisher.node.port) as pooler:
-        servers[side] = make_conninfo(servers[side], host="127.0.0.1", port=pooler.port)
+        servers[side] = pooler.conninfo_of(servers[side])
         one = Applier(servers["publisher"], servers["subscriber"], "one", publications=["p"])
         refusal = f"connection to 127.0.0.1:{pooler.port} leads to a connection pooler; connect to"
         for call in (one.check, lambda: one.run(timeout=20), one.drop):

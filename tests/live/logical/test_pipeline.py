@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from clusters import wait_until
 from databases import Database
-from psycopg.conninfo import make_conninfo
 from relays import Relay
 
 from pgreplkit._async.wire.pipeline import AsyncPipeline, Outcome
@@ -70,6 +69,35 @@ async def test_nothing_is_committed_after_a_failure_even_in_later_batches(
     assert database.all("SELECT id FROM t") == [(1,)]
 
 
+@pytest.mark.parametrize("failing", [["x"], ["1"]], ids=["statement", "commit"])
+async def test_a_group_that_is_alone_is_answered_before_its_batch_ends(
+    database: Database, failing: list[str]
+) -> None:
+    database.run(TABLE)
+    async with await psycopg.AsyncConnection[object].connect(
+        database.conninfo, autocommit=True
+    ) as connection:
+        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
+        await connection.execute(SET_MARK, [pipeline.mark.decode()])
+        pipeline.open()
+        succeeded = []
+        for number, rows in enumerate([["1"], ["2", "3"], failing, ["4"]]):
+            pipeline.begin()
+            for row in rows:
+                await pipeline.send(*INSERT, [row.encode()], [0])
+            await pipeline.commit(number)
+            while not (outcomes := pipeline.outcomes()):
+                await asyncio.sleep(0.001)
+            succeeded += [outcome.error is None for outcome in outcomes]
+            # Without a transaction of which others would have to wait for the end.
+            started = "SELECT xact_start FROM pg_stat_activity WHERE pid = "
+            assert database.one(f"{started}{connection.info.backend_pid}") is None
+        await pipeline.close()
+        # Only the end of the batch ends the effect of a failure.
+        assert succeeded == [True, True, False, False]
+    assert database.all("SELECT id FROM t ORDER BY 1") == [(1,), (2,), (3,)]
+
+
 async def test_a_malformed_value_does_not_count_as_a_lost_connection(database: Database) -> None:
     async with await psycopg.AsyncConnection[object].connect(
         database.conninfo, autocommit=True
@@ -111,7 +139,7 @@ async def test_a_connection_does_not_wait_for_its_socket_after_a_pipeline(
     database: Database,
 ) -> None:
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         connection = await psycopg.AsyncConnection[object].connect(where, autocommit=True)
         pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
         pipeline.open()
@@ -129,7 +157,7 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
     database: Database,
 ) -> None:
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
             pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
             pipeline.open()
@@ -145,7 +173,7 @@ async def test_a_pipeline_whose_server_has_fallen_silent_is_cut_while_it_sends(
 async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(database: Database) -> None:
     """The server counts as active until it has the end of the batch."""
     with Relay(database.node.port) as relay:
-        where = make_conninfo(database.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(database.conninfo)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
             pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
             await silent.execute(SET_MARK, [pipeline.mark.decode()])

@@ -29,7 +29,7 @@ async def test_a_database_is_not_compared_with_itself(pair: Pair, colour: Colour
     with Relay(pair.publisher.node.port) as relay:
         async with (
             await colour.primary(pair.publisher.conninfo) as one,
-            await colour.primary(make_conninfo(pair.publisher.conninfo, port=relay.port)) as other,
+            await colour.primary(relay.conninfo_of(pair.publisher.conninfo)) as other,
         ):
             for tables in (None, ["one"]):
                 for step in comparisons(one, other, tables):
@@ -91,7 +91,7 @@ async def test_a_subscription_is_not_connected_to_a_publisher_without_its_slot(
         assert subscriber.one(before) == kept
         # Another address of the same database.
         with Relay(cluster.primary.port) as relay:
-            await subscription.set_connection(make_conninfo(publisher.conninfo, port=relay.port))
+            await subscription.set_connection(relay.conninfo_of(publisher.conninfo))
             assert subscriber.one(before) != kept
             await subscription.set_connection(publisher.conninfo)
         await subscription.drop()
@@ -161,7 +161,7 @@ def test_two_nodes_of_a_mesh_that_are_one_database_are_a_finding(pair: Pair) -> 
         nodes = {
             "a": pair.publisher.conninfo,
             "b": pair.subscriber.conninfo,
-            "vip": make_conninfo(pair.publisher.conninfo, port=relay.port),
+            "vip": relay.conninfo_of(pair.publisher.conninfo),
         }
         found = Mesh(nodes, tables=["one"]).plan_create().check()["databases"]
     assert found.severity is Severity.CRITICAL

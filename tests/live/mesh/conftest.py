@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import pytest
 from clusters import Clusters
 from databases import Database, make_database, remove_databases
-from meshdatabases import SETTINGS
 
 
 @pytest.fixture
 def three(clusters: Clusters, major: int) -> Iterator[dict[str, Database]]:
     """Three databases of one server with an empty table t, by the names of the nodes."""
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
+    node = clusters.tracking(major)
     databases = {name: make_database(node) for name in ("a", "b", "c")}
     for database in databases.values():
         database.run(

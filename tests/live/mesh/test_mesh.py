@@ -288,6 +288,8 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         mesh.plan_leave("paris").run()
         with pytest.raises(NodeNotFound):
             mesh.applier("paris", "rome")
+        with pytest.raises(ServerError, match="no active member among paris; create"):
+            mesh.applier("rome", "paris")
         run(berlin, "UPDATE t SET n = -1 WHERE id = 20")
         mesh.wait_for_sync()
         assert run(rome, "SELECT n FROM t WHERE id = 20") == [(-1,)]
@@ -346,7 +348,7 @@ def test_a_mesh_ends_if_a_node_refuses_it_and_waits_for_one_that_is_down(
 
 
 @pytest.mark.pg(">=18")
-def test_a_mesh_refuses_exchanged_connections_and_tells_of_nodes_that_are_no_members(
+def test_a_mesh_refuses_exchanged_connections_and_logs_nodes_that_are_no_members(
     pgreplkit_lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = pgreplkit_lab.primary(name="mesh-exchanged", settings=SETTINGS)

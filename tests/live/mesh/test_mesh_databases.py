@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Timer
 
 import psycopg
 import pytest
 from clusters import Clusters
-from databases import Database, make_database
+from databases import Database, make_database, remove_databases
 
 from pgreplkit.apply import DeltaColumns, LastUpdateWins, Policy
 from pgreplkit.catalog.server.session import TIMEOUTS
@@ -16,7 +17,6 @@ from pgreplkit.mesh import Mesh
 from pgreplkit.plans.mesh.steps import CopyRows, MakeStreams
 from pgreplkit.rows import Finding, Severity, StepProgress
 
-SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 COLUMNS = 1600
 """The most that a table can have."""
 TABLES = (
@@ -28,10 +28,11 @@ TABLES = (
 
 
 @pytest.fixture
-def databases(clusters: Clusters, major: int) -> dict[str, Database]:
+def databases(clusters: Clusters, major: int) -> Iterator[dict[str, Database]]:
     # Two databases of one server are two nodes.
-    node = clusters.lab.primary(version=major, settings=SETTINGS)
-    return {name: make_database(node) for name in ("a", "b")}
+    databases = {name: make_database(clusters.tracking(major)) for name in ("a", "b")}
+    yield databases
+    remove_databases(*databases.values())
 
 
 @pytest.fixture
@@ -82,6 +83,7 @@ def test_a_mesh_of_the_same_name_in_other_databases_is_refused(
     with pytest.raises(PlanRefused, match="other databases have pgreplkit_mesh_a_b on a, pgrep"):
         same.plan_create().run()
     assert databases["a"].all(slots) == before
+    remove_databases(*others.values())
 
 
 WIDE = (
@@ -212,7 +214,7 @@ def test_a_role_that_owns_nothing_can_run_a_mesh_of_a_partitioned_table(
     databases: dict[str, Database], servers: dict[str, str]
 ) -> None:
     a, b = databases.values()
-    a.run("DROP ROLE IF EXISTS mover", "CREATE ROLE mover LOGIN PASSWORD 'mover'")
+    a.run("CREATE ROLE mover LOGIN PASSWORD 'mover'")
     for database in (a, b):
         database.run(*PARTITIONED, *FULL)
     a.run("INSERT INTO q VALUES (1, 'one'), (60, repeat('x', 9000))")
@@ -235,6 +237,9 @@ def test_a_role_that_owns_nothing_can_run_a_mesh_of_a_partitioned_table(
             a.run(f"TRUNCATE {table}")
     # What is no longer a part of the table is no longer compared.
     a.run('ALTER TABLE "Q 1" DETACH PARTITION q12', "TRUNCATE q12")
+    for database in (a, b):
+        database.run("DROP OWNED BY mover CASCADE")
+    a.run("DROP ROLE mover")
 
 
 @pytest.mark.pg(">=13")

@@ -32,7 +32,7 @@ def test_all_nodes_leave_one_after_the_other_and_nothing_is_left(
     assert three["a"].all("TABLE t") == [(1, 1)]
     two.plan_leave("a").run()
     for database in three.values():
-        assert database.all(LEFT) == [(0,) * 7]
+        assert database.all(LEFT) == [(0,) * 8]
 
 
 class Stopped(Exception):

@@ -11,6 +11,7 @@ from databases import Database
 from meshdatabases import mesh_of
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._sync.mesh.members import find_members
 from pgreplkit._sync.mesh.pruning import Pruning
 from pgreplkit.apply import DeltaColumns, LastUpdateWins, Policy
 from pgreplkit.errors import ConnectionFailed
@@ -71,7 +72,7 @@ def test_deletions_are_remembered_until_every_node_has_sent_its_older_changes(
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._EVERY", 0.0)
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._KEPT", timedelta(0))
     servers = {name: database.conninfo for name, database in three.items()}
-    members = mesh._members(mesh._site(20.0), mesh.nodes)
+    members = find_members(mesh._site(20.0), "mesh", mesh.nodes)
     late = Pruning("mesh", servers)
     assert [late.look("a", members) for _ in range(3)] == [0, 0, 0]
     # No server listens on this port.

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from clusters import wait_until
 from databases import Database, make_database, remove_databases
-from psycopg.conninfo import make_conninfo
 from relays import Pooler
 from running import running
 
@@ -183,7 +182,7 @@ def test_a_stream_that_does_not_end_is_reported_and_does_not_look_like_a_cancell
 
 def test_a_node_behind_a_pooler_is_refused(two: list[Database]) -> None:
     with Pooler(two[1].node.port) as pooler:
-        paris = make_conninfo(two[1].conninfo, host="127.0.0.1", port=pooler.port)
+        paris = pooler.conninfo_of(two[1].conninfo)
         mesh = Mesh({**nodes(two), "paris": paris}, tables=["t"])
         refusal = "connection to paris leads to a connection pooler; connect to the server itself"
         with pytest.raises(ServerError, match=refusal):

@@ -108,7 +108,7 @@ def test_an_interrupted_task_leaves_a_silent_path(
             asyncio.run(ask(where))
 
     with Relay(node.port, frozen_by=b"pg_replication_slots") as relay:
-        where = make_conninfo(node.conninfo, host="127.0.0.1", port=relay.port)
+        where = relay.conninfo_of(node.conninfo)
         began = time.monotonic()
         pause = longest_pause_during(run)
         took = time.monotonic() - began

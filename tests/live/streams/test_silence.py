@@ -48,7 +48,7 @@ def node(clusters: Clusters, major: int) -> Node:
 
 
 def through(node: Node, relay: Relay) -> str:
-    return make_conninfo(node.conninfo, host="127.0.0.1", hostaddr="127.0.0.1", port=relay.port)
+    return relay.conninfo_of(node.conninfo, hostaddr="127.0.0.1")
 
 
 @pytest.mark.matrix

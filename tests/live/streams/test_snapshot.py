@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from colours import Colour
 from databases import Database
+from running import in_thread
 from tracebacks import printed
 
 import pgreplkit
@@ -55,34 +56,33 @@ async def test_snapshot_and_changes_together_equal_the_table(
                 writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [number % 5000 + 1])
                 writer.execute("DELETE FROM t WHERE id = %s", [number - 4000])
 
-    writing = threading.Thread(target=write)
-    writing.start()
     model: dict[object, object] = {}
     copied = 0
-    async with await colour.primary(source.conninfo) as primary:
-        options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
-        stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
-        async with stream:
-            async for change in stream:
-                match change:
-                    case Insert(new=row):
-                        assert row["id"] not in model
-                        model[row["id"]] = row["n"]
-                    case Update(new=row):
-                        assert row["id"] in model
-                        model[row["id"]] = row["n"]
-                    case Delete(old=row):
-                        del model[row["id"]]
-                    case SnapshotEnd():
-                        copied = len(model)
-                        ending.set()
-                        writing.join()
-                        end = LSN(str(source.one("SELECT pg_current_wal_lsn()::text")))
-                        source.run("INSERT INTO t VALUES (0, 0)")
-                    case Commit(end_lsn=lsn):
-                        stream.acknowledge(lsn)
-                        if copied and lsn > end:
-                            break
+    options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
+    with in_thread(write, end=ending.set) as writing:
+        async with await colour.primary(source.conninfo) as primary:
+            stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
+            async with stream:
+                async for change in stream:
+                    match change:
+                        case Insert(new=row):
+                            assert row["id"] not in model
+                            model[row["id"]] = row["n"]
+                        case Update(new=row):
+                            assert row["id"] in model
+                            model[row["id"]] = row["n"]
+                        case Delete(old=row):
+                            del model[row["id"]]
+                        case SnapshotEnd():
+                            copied = len(model)
+                            ending.set()
+                            writing.join()
+                            end = LSN(str(source.one("SELECT pg_current_wal_lsn()::text")))
+                            source.run("INSERT INTO t VALUES (0, 0)")
+                        case Commit(end_lsn=lsn):
+                            stream.acknowledge(lsn)
+                            if copied and lsn > end:
+                                break
     assert copied >= 5000
     assert model == dict(cast(Pairs, source.all("SELECT id, n FROM t")))
     assert slots(source) == ["s"]

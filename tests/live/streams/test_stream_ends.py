@@ -15,7 +15,6 @@ from operator import attrgetter
 import pytest
 from clusters import soon
 from databases import Database
-from psycopg.conninfo import make_conninfo
 from relays import Relay
 
 import pgreplkit
@@ -194,4 +193,4 @@ def test_a_start_that_is_cancelled_leaves_no_handler_on_the_callers_connection(
 
     # The server never answers the command that starts the stream.
     with Relay(source.node.port, frozen_by=b"START_REPLICATION") as relay:
-        asyncio.run(start(make_conninfo(source.conninfo, host="127.0.0.1", port=relay.port)))
+        asyncio.run(start(relay.conninfo_of(source.conninfo)))

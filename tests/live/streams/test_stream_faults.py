@@ -19,6 +19,7 @@ from clusters import Clusters, one, rows, run, wait_until
 from databases import Database
 from feedfacts import Lines, written
 from modelsink import Engine, ModelSink
+from running import in_thread
 
 import pgreplkit
 from pgreplkit import LSN, Primary
@@ -109,17 +110,13 @@ def test_another_thread_can_close_a_stream(source: Database) -> None:
         stream = primary.changes("s", publications=["p"])
         found: list[Change[Row]] = []
 
-        def read() -> None:
-            found.extend(stream)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        source.run("INSERT INTO t VALUES (1)")
-        wait_until(lambda: ids(found) == [1] and isinstance(found[-1], Commit))
-        stream.close()
-        assert not primary.slot("s").state.active
-        reader.join(5)
-        assert not reader.is_alive()
+        with in_thread(lambda: found.extend(stream), end=stream.close) as reader:
+            source.run("INSERT INTO t VALUES (1)")
+            wait_until(lambda: ids(found) == [1] and isinstance(found[-1], Commit))
+            stream.close()
+            assert not primary.slot("s").state.active
+            reader.join(5)
+            assert not reader.is_alive()
 
 
 def test_an_unreferenced_stream_is_closed(source: Database) -> None:

@@ -13,7 +13,7 @@ from pgreplkit.catalog.cluster.upgradeclone import ClusterFacts
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.steps import DropSlots
-from pgreplkit.plans.cluster.upgrade import Names, TableGroup, UpgradePhase, phase_of
+from pgreplkit.plans.cluster.upgrade import Names
 from pgreplkit.plans.cluster.upgradeclone import (
     OWN_HBA,
     CloneFacts,
@@ -28,6 +28,8 @@ from pgreplkit.plans.cluster.upgradeclone import (
     written_mappings,
     written_rules,
 )
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, phase_of
 from pgreplkit.rows import HbaRule
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.tablename import TableName

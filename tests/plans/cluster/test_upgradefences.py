@@ -10,7 +10,7 @@ from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal, StepResult
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
+from pgreplkit.plans.cluster.upgrade import finish_journal, prepare_journal
 from pgreplkit.plans.cluster.upgradeclone import clone_journal
 from pgreplkit.plans.cluster.upgradefences import (
     accepting,
@@ -20,6 +20,7 @@ from pgreplkit.plans.cluster.upgradefences import (
     stale_reason,
     unfenced_remedy,
 )
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema
 from pgreplkit.values.tablename import TableName
 

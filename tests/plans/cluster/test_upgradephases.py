@@ -8,13 +8,13 @@ import attrs
 import pytest
 from upgradefacts import following
 
-from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.cluster.upgradephases import (
     UpgradeOperation,
     compared_publisher,
     not_compared,
     phase_finding,
 )
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.values.finding import Severity
 
 PHASES = [*UpgradePhase]

@@ -23,11 +23,9 @@ from upgradeobjects import (
 
 from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import Journal
-from pgreplkit.plans.cluster.upgrade import (
-    TableGroup,
-    rollback_journal,
-)
+from pgreplkit.plans.cluster.upgrade import rollback_journal
 from pgreplkit.plans.cluster.upgradeclone import clone_journal
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects, rebuilt_journal
 from pgreplkit.values.tablename import TableName
 

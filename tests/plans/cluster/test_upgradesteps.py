@@ -5,7 +5,8 @@ from __future__ import annotations
 from upgradefacts import GROUPS, JOURNALS, NAMES
 
 from pgreplkit.plans.cluster.journal import Journal
-from pgreplkit.plans.cluster.upgrade import TableGroup, finish_journal, prepare_journal
+from pgreplkit.plans.cluster.upgrade import finish_journal, prepare_journal
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.values.tablename import TableName
 
 

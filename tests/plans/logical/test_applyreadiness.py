@@ -64,17 +64,6 @@ def readiness(**changes: Any) -> Readiness:
     return apply_readiness(attrs.evolve(FACTS, rights=attrs.evolve(RIGHTS, **rights), **changes))
 
 
-@pytest.mark.parametrize(
-    ("columns", "found"), [(("name",), r"found by (name), which"), ((), "by all of their values")]
-)
-def test_rows_that_no_unique_index_identifies_are_found(
-    columns: tuple[str, ...], found: str
-) -> None:
-    finding = readiness(ambiguous={T: columns})["table public.t"]
-    assert finding.severity is Severity.WARNING
-    assert found in finding.found
-
-
 def test_partitions_of_which_changes_would_be_lost_are_critical() -> None:
     unfound = UnfoundRows(("id",), (TableName("public", "t1"),))
     finding = readiness(unfound={T: unfound})["table public.t, its partitions"]
@@ -164,17 +153,6 @@ def test_last_update_wins_needs_more(changes: dict[str, Any], check: str) -> Non
     more = {"has_origin": True, "stamps": True, "reads_commits": True, "replaced": [T]}
     found = readiness(**changes, **more)
     assert found[check].severity is Severity.CRITICAL
-
-
-def test_rights_can_be_had_in_several_ways() -> None:
-    assert readiness(major=14, may_set_role=False, has_role_wrapper=True).is_ready
-    assert readiness(may_set_role=False, session_role="replica").is_ready
-    assert readiness(is_superuser=True, may_create=False, may_use_origins=False).is_ready
-    assert not readiness(may_write=False).is_ready
-    assert readiness(is_superuser=True, may_write=False).is_ready
-    # Before 14 a grant on the functions has no effect.
-    assert not readiness(major=13, has_role_wrapper=True).is_ready
-    assert readiness(major=13, has_origin_wrapper=True).is_ready
 
 
 def test_a_position_in_a_table_needs_no_origin() -> None:

@@ -38,7 +38,7 @@ def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Findin
     return {finding.check: finding for finding in findings}
 
 
-def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None:
+def test_a_lost_node_is_removed_and_the_check_names_the_nodes_that_have_its_changes() -> None:
     assert {one.severity for one in removal(False, "0/5", "0/5").values()} == {Severity.OK}
     behind = removal(False, "0/5", "0/4")["changes of b"]
     assert behind.severity is Severity.WARNING
@@ -62,7 +62,7 @@ def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None
         (None, "b", "this object does not know it"),
     ],
 )
-def test_a_node_forgets_a_mesh_that_is_known_to_go_on_without_it(
+def test_a_node_forgets_a_mesh_that_is_known_to_continue_without_it(
     there: Members | None, known: str, found: str
 ) -> None:
     own, rights = members("a", "b"), MemberRights(major=18, may_replicate=True, rights=RIGHTS)

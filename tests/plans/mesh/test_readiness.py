@@ -59,7 +59,7 @@ def test_a_promoted_clone_and_another_database_of_a_server_are_other_nodes() -> 
         assert critical(node("a"), node("b", system_id="a", **changed)) == set()
 
 
-def test_sequences_that_nobody_may_read_are_not_ok() -> None:
+def test_sequences_that_the_role_may_not_read_are_not_ok() -> None:
     assert "sequences" in found(node("a"), node("b"))
     assert "sequences" not in found(node("a"), node("b", hidden=(USERS,)))
 

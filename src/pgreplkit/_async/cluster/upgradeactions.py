@@ -15,14 +15,10 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.hooks import call_hook
-from pgreplkit._async.cluster.upgradefacts import (
-    keep_schema,
-    read_fingerprint,
-    read_missed,
-    read_tables,
-    read_unfenced,
-)
+from pgreplkit._async.cluster.upgradefences import read_unfenced
+from pgreplkit._async.cluster.upgradegroups import read_missed, read_tables
 from pgreplkit._async.cluster.upgraderows import truncated_since
+from pgreplkit._async.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
 from pgreplkit._async.logical.fence import lift, make_fence, permit, read_fence_function
 from pgreplkit._async.logical.sequences import AsyncSequencePlan

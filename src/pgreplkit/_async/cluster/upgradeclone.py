@@ -11,7 +11,8 @@ import attrs
 from pgreplkit._async._io import to_thread
 from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.upgradecloneactions import AsyncCloneActor
-from pgreplkit._async.cluster.upgradefacts import databases_of, read_side, read_tables
+from pgreplkit._async.cluster.upgradefacts import databases_of, read_side
+from pgreplkit._async.cluster.upgradegroups import read_tables
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary
@@ -27,22 +28,20 @@ from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import CLONING
-from pgreplkit.plans.cluster.upgrade import (
-    OLD,
-    Names,
-    TableGroup,
-    checked_count,
-    checked_upgrade_name,
-    chosen_groups,
-    groups_of,
-    tables_of,
-)
+from pgreplkit.plans.cluster.upgrade import OLD, Names, checked_upgrade_name
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
     UpgradeTransfer,
     checked_transfer,
     clone_findings,
     clone_journal,
+)
+from pgreplkit.plans.cluster.upgradegroups import (
+    TableGroup,
+    checked_count,
+    chosen_groups,
+    groups_of,
+    tables_of,
 )
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding

@@ -17,7 +17,7 @@ from pgreplkit._async.cluster.upgradeactions import (
     make_slots,
     move_origin,
 )
-from pgreplkit._async.cluster.upgradefacts import keep_schema
+from pgreplkit._async.cluster.upgradeschema import keep_schema
 from pgreplkit._async.logical.publication import make_publication
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import read_database

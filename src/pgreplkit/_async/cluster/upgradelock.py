@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 import attrs
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.cluster.upgradefacts import read_kept_schema, read_unfenced
+from pgreplkit._async.cluster.upgradefences import read_unfenced
+from pgreplkit._async.cluster.upgradeschema import read_kept_schema
 from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer

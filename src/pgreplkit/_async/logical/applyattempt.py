@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -21,6 +23,7 @@ from pgreplkit._async.logical.applyloops import (
     insist_on_no_loop,
     read_opposing,
 )
+from pgreplkit._async.logical.applymark import AsyncStoredMark
 from pgreplkit._async.logical.applyopening import opened
 from pgreplkit._async.logical.applyorigin import RELEASED_WITHIN
 from pgreplkit._async.logical.applyrun import AsyncApplyRun
@@ -51,6 +54,7 @@ from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
+    AheadOfServer,
     ApplyError,
     ApplyFailed,
     PublicationGap,
@@ -227,8 +231,13 @@ class AsyncApplyAttempt:
         await target.note_flow(prepared.own)
         await target.take_origin()
         await self._wait_for_slot(publisher)
+        clock = await publisher.one(self._operation, sql.CLOCK)
+        self._tally.epoch = clock["now"] - timedelta(seconds=time.monotonic())
+        mark = AsyncStoredMark(publisher, self._settings)
+        if state is not None:
+            await mark.check(state.position if state.is_end else state.position + 1)
         try:
-            await self._stream(publisher, target, shapes, prepared, state)
+            await self._stream(publisher, target, shapes, prepared, state, mark)
         except ApplyFailed as failure:
             mismatch = await find_mismatch(publisher, shapes.link, self._settings, failure)
             if mismatch is None:
@@ -369,6 +378,7 @@ class AsyncApplyAttempt:
         shapes: AsyncTargetShapes,
         prepared: _Prepared,
         state: ApplierState | None,
+        mark: AsyncStoredMark,
     ) -> None:
         plugin = prepared.plugin
         self._tally.position = LSN.INVALID if state is None else state.position
@@ -403,10 +413,17 @@ class AsyncApplyAttempt:
                     await target.read_copied(),
                     self._goal,
                     partial(self._insist_on_no_loop, publisher, shapes.link, prepared),
+                    mark,
                 )
                 await run.run()
-        except (SlotLost, SlotNotFound) as error:
+        except SlotLost as error:
             error.remedy = self._settings.lost_slot_remedy
+            raise
+        except SlotNotFound as error:
+            error.remedy = self._settings.missing_slot_remedy
+            raise
+        except AheadOfServer as error:
+            error.remedy = self._settings.lost_source_remedy
             raise
         except PublicationGap as error:
             error.remedy = self._settings.gap_remedy

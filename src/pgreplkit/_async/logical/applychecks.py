@@ -28,7 +28,8 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import RoleNotFound, SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
-from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
+from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.server.identity import feeds_itself
 from pgreplkit.plans.server.readiness import Readiness
@@ -154,7 +155,7 @@ async def _matched(
 
 
 async def insist_on_role(link: AsyncLink, role: str, place: str) -> None:
-    """Raise RoleNotFound if the server lacks a role that is to be prepared."""
+    """Raise RoleNotFound if the server lacks the role to prepare."""
     operation = f"prepare the role {role!r}"
     if not await link.all(operation, sql.ROLE, [role]):
         raise RoleNotFound(operation, f"the role does not exist on {place}")

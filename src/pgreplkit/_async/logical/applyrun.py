@@ -12,10 +12,11 @@ from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import Call, sleep, wait_sockets, yield_to_others
 from pgreplkit._async.logical.applyconflicts import AsyncConflictLog
+from pgreplkit._async.logical.applymark import AsyncStoredMark
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath
 from pgreplkit._async.logical.applystream import AsyncRawStream
-from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
+from pgreplkit._async.logical.applytarget import STORED, AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import IN_A_BATCH, Outcome
 from pgreplkit._text import one_line
 from pgreplkit.apply.batches import Batch
@@ -54,6 +55,8 @@ _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
 _CAREFUL = 1000
 """Transactions that are applied change by change after one that met a conflict: others follow."""
+_BACK = 1_000_000
+"""Microseconds by which commit times may decrease: a server takes them before it writes WAL."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _MOST_DOUBLINGS = 8
@@ -82,8 +85,12 @@ class AsyncApplyRun:
         copied: Mapping[TableName, LSN],
         goal: ApplyGoal,
         insist_on_no_loop: Call[None],
+        mark: AsyncStoredMark,
     ) -> None:
         self._goal, self._insist_on_no_loop = goal, insist_on_no_loop
+        self._mark, self._stored = mark, LSN.INVALID
+        self._newest = 0
+        """The commit time of the last transaction, in microseconds; earlier ones may follow."""
         self._origins = set[str]()
         """The origins of the publisher from which transactions have come."""
         self._stream, self._target, self._shapes = stream, target, shapes
@@ -169,7 +176,7 @@ class AsyncApplyRun:
         pipeline = self._target.pipeline
         # Nothing else has come: the server may as well commit the batch, and send its results.
         await self._end_group()
-        await pipeline.sync()
+        await pipeline.request_results()
         is_blocked = pipeline.flush()
         await self._settle(pipeline.outcomes())
         if pipeline.in_flight:
@@ -197,6 +204,7 @@ class AsyncApplyRun:
         if self._unswept and left <= 0:
             await self._flush()
             return None
+        await self._mark.note(self._stored)
         return await self._next()
 
     async def _next(self) -> RawTransaction[Row] | None:
@@ -234,6 +242,7 @@ class AsyncApplyRun:
             if self._copied:
                 self._omit_copied(transaction)
             if await self._is_wanted(transaction.origin):
+                self._look_at_clock(transaction.microseconds)
                 await self._send(transaction)
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
@@ -248,6 +257,20 @@ class AsyncApplyRun:
             await self._drain(max(pipeline.in_flight - 1, 0))
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             await self._flush()
+
+    def _look_at_clock(self, time: int) -> None:
+        """Warn if the publisher's clock has gone back, where commit times decide conflicts."""
+        if time < self._newest - _BACK and self._target.max_clock_skew is not None:
+            _log.warning(
+                "applier %s: the publisher's clock went back by %.3f s: a row that it has written"
+                " before and after that may differ now; compare the nodes, and update the rows that"
+                " differ once its clock has passed the time before",
+                self._settings.name,
+                (self._newest - time) / 1_000_000,
+            )
+        elif time < self._newest:
+            return
+        self._newest = time
 
     def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
         """Leave out the changes that are in the copied rows of a table."""
@@ -330,9 +353,6 @@ class AsyncApplyRun:
         if self._singly or len(self._group) >= self._settings.group:
             self._singly = max(self._singly - 1, 0)
             await self._end_group()
-            # A subscriber that has nothing else to do need not wait for more.
-            if self._target.pipeline.in_flight == 1:
-                await self._target.pipeline.sync()
 
     async def _end_group(self) -> None:
         """Send the end of the group, if one was begun."""
@@ -439,6 +459,7 @@ class AsyncApplyRun:
                 break
             self._settle_one(outcome)
         await self._conflicts.write()
+        await self._mark.note(self._stored)
         if failed is not None and failed.error is not None:
             # The transactions behind it were refused for that reason.
             number = 0 if isinstance(failed.group, LSN) else len(failed.group)
@@ -448,7 +469,7 @@ class AsyncApplyRun:
         group = outcome.group
         if isinstance(group, LSN):
             self._acknowledge(group)
-            self._end_sweeps(outcome)
+            self._end_flush(outcome, group)
             return
         for transaction in group:
             self._pending.popleft()
@@ -459,11 +480,14 @@ class AsyncApplyRun:
             self._sweep_later(conflicts)
             self._conflicts.add(group[-1], conflicts)
 
-    def _end_sweeps(self, outcome: Outcome[Group]) -> None:
-        """Forget a table once all transactions that ran during a late deletion have ended."""
-        for note, _ in outcome.notes.kept if outcome.notes else ():
+    def _end_flush(self, outcome: Outcome[Group], position: LSN) -> None:
+        """Take the stored position; forget a table once no transaction of a late deletion runs."""
+        for note, answer in outcome.notes.kept if outcome.notes else ():
             if isinstance(note, Statement):
                 self._unswept.pop(note.table, None)
+            elif note == STORED and self._settings.uses_origin and answer is not None:
+                # It is earlier where a transaction has changed nothing.
+                self._stored = min(LSN.from_bytes(answer), position)
 
     def _sweep_later(self, conflicts: Conflicts) -> None:
         """Note the tables in which a deletion found no row: one may just be inserted."""
@@ -477,7 +501,7 @@ class AsyncApplyRun:
         tally = self._tally
         tally.transactions += 1
         tally.changes += transaction.rows
-        tally.last = transaction, time.time()
+        tally.last = transaction, time.monotonic()
 
     async def _flush(self) -> None:
         """Let the subscriber flush what was taken."""

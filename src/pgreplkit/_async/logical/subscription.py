@@ -31,6 +31,7 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     DO_NOT_COPY_DATA,
     ENABLE,
+    IS_COPYING,
     REFRESH_PUBLICATION,
     REFRESH_SEQUENCES,
     RENAME,
@@ -417,6 +418,8 @@ class AsyncSubscription(Stateful):
         """
         backoff = Backoff(timeout)
         while True:
+            if on_progress is None:
+                await self._wait_while_copying(backoff)
             status = await self.status()
             if on_progress is not None:
                 on_progress(status)
@@ -437,6 +440,14 @@ class AsyncSubscription(Stateful):
                     " ready",
                     await self.diagnose(publisher),
                 )
+            await sleep(backoff.next_pause())
+
+    async def _wait_while_copying(self, backoff: Backoff) -> None:
+        """Wait with little work for the server, which the copies need."""
+        operation, oid = f"read the tables of {self.name!r}", self.state.oid
+        while (await self._link.one(operation, IS_COPYING, [oid, oid]))["is_so"]:
+            if backoff.is_over:
+                return
             await sleep(backoff.next_pause())
 
     async def wait_for_catchup(

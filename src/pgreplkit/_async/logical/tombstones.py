@@ -16,7 +16,7 @@ from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import schema_grant, translate_errors
 from pgreplkit.errors import ApplyError, KeyMissing, TableNotFound
-from pgreplkit.plans.logical.applyreadiness import KEY_REMEDY
+from pgreplkit.plans.logical.applytables import KEY_REMEDY
 from pgreplkit.values.tablename import TableName
 
 _LOCKED_WITHIN = 60.0

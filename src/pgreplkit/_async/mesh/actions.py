@@ -284,6 +284,9 @@ class AsyncMeshActor:
                 await self._drop_slot(server, slot)
 
     async def _drop_slot(self, server: AsyncServer, name: str) -> None:
+        link, operation = server._link, f"forget the stream {name!r}"
+        if (await link.one(operation, sql.HAS_STREAMS))["has_streams"]:
+            await link.all(operation, sql.DROP_STREAM, [name])
         backoff = Backoff(self.site.timeout)
         while True:
             try:

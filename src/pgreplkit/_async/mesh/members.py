@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL
 
+from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
+from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.plans.mesh.layout import (
     Members,
     MeshMember,
@@ -49,6 +51,34 @@ async def read_members(link: AsyncLink, mesh: str) -> Members:
     )
 
 
+async def find_members(site: AsyncSite, mesh: str, nodes: Iterable[str]) -> Members:
+    """Return the members, as the first of the nodes that is active has stored them.
+
+    Raises: ConnectionFailed if none of those that can be reached is active; ServerError if all
+    were reached.
+    """
+    unreachable: ConnectionFailed | None = None
+    asked = [*nodes]
+    for node in asked:
+        try:
+            async with await site.server(node) as server:
+                members = await read_members(server._link, mesh)
+        except ConnectionFailed as error:
+            # Another one has the same members. What needs this node fails by itself.
+            unreachable = unreachable or error
+            continue
+        # A node that joins, or has left, may have old members stored.
+        if node in members.active:
+            return members
+    if unreachable is not None:
+        raise unreachable
+    raise ServerError(
+        f"find the members of the mesh {mesh!r}",
+        f"there is no active member among {', '.join(asked)}",
+        remedy="create the mesh with plan_create(), or let a node join it with plan_join()",
+    )
+
+
 async def read_other_meshes(
     link: AsyncLink, mesh: str, tables: Sequence[TableName]
 ) -> dict[str, tuple[TableName, ...]]:
@@ -78,7 +108,8 @@ async def store_members(
     operation = "store the members of the mesh"
     async with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         await within.all(operation, applying.LOCK_SCHEMA)
-        await within.run(operation, SQL(sql.CREATE_MEMBERS).format())
+        for statement in (sql.CREATE_MEMBERS, sql.CREATE_STREAMS):
+            await within.run(operation, SQL(statement).format())
         names = [member.node for member in members]
         await within.all(operation, sql.REMOVE_OTHERS, [mesh, names])
         for member in members:

@@ -6,16 +6,16 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
-
-from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.mesh.actions import AsyncMeshActor
+from pgreplkit._async.mesh.catchup import catch_up
 from pgreplkit._async.mesh.checks import (
     AsyncForgetChecks,
     AsyncLeaveChecks,
@@ -26,16 +26,16 @@ from pgreplkit._async.mesh.checks import (
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import (
     chosen_tables,
+    find_members,
     has_publication,
     mesh_tables,
     read_members,
     sending_slots,
 )
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream, applier_of
-from pgreplkit._async.mesh.sequences import read_sequences_of
+from pgreplkit._async.mesh.sequences import spread_sequences
 from pgreplkit._async.mesh.setup import node_setup
 from pgreplkit._async.mesh.status import read_conflicts, read_stream
-from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.policies import (
@@ -46,13 +46,7 @@ from pgreplkit.apply.policies import (
     deltas_of,
     policy_text,
 )
-from pgreplkit.errors import (
-    ConnectionFailed,
-    NodeNotFound,
-    ServerError,
-    TableNotFound,
-    WaitTimeout,
-)
+from pgreplkit.errors import NodeNotFound, ServerError, TableNotFound
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
@@ -62,7 +56,6 @@ from pgreplkit.plans.mesh.layout import (
     checked_mesh_name,
     checked_node,
     new_members,
-    slot_name,
     table_choice,
     without,
 )
@@ -76,7 +69,7 @@ from pgreplkit.plans.mesh.operations import (
     policy_steps,
     remove_steps,
 )
-from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
+from pgreplkit.plans.mesh.sequences import SequenceSpread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.moments import checked_moment
@@ -204,7 +197,7 @@ class AsyncMesh:
         must keep running, by this object's ``run`` or by other processes. ``server`` may be left
         out for a node that this object knows.
 
-        Raises: NodeNotFound; ConnectionFailed.
+        Raises: NodeNotFound; ConnectionFailed; ServerError if no other node is an active member.
         """
         check_node_names(self.name, [*self._servers, node])
         before = self._servers.get(node)
@@ -228,7 +221,7 @@ class AsyncMesh:
         journal: str | os.PathLike[str] | None,
     ) -> AsyncPlan:
         site = self._site(timeout)
-        members = await self._members(site, without(self._servers, node))
+        members = await find_members(site, self.name, without(self._servers, node))
         donor = members.active[0] if donor is None else self._active(members, donor)
         # The published tables, and not those of this object: they may have been chosen elsewhere.
         async with await site.server(donor) as source:
@@ -256,11 +249,11 @@ class AsyncMesh:
         Writes to its tables are refused until the others have applied what it committed. The
         streams of the mesh must keep running.
 
-        Raises: NodeNotFound; ConnectionFailed.
+        Raises: NodeNotFound; ConnectionFailed; ServerError if no node is an active member.
         """
         self._known(node)
         site = self._site(timeout)
-        members = await self._members(site, self._servers)
+        members = await find_members(site, self.name, self._servers)
         self._active(members, node)
         # Each of them drops its slot for the node; a slot that stays would keep WAL.
         for other in members.present:
@@ -286,11 +279,12 @@ class AsyncMesh:
         rest. The check of the plan says how far each node is. If the node comes back, use
         ``plan_forget``.
 
-        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
+        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached; ServerError if
+        none of them is an active member.
         """
         self._known(node)
         site = self._site(timeout)
-        members = await self._members(site, without(self._servers, node))
+        members = await find_members(site, self.name, without(self._servers, node))
         if node not in members.ranks:
             raise NodeNotFound(node, tuple(members.ranks))
         others = without(members.present, node)
@@ -310,7 +304,7 @@ class AsyncMesh:
         timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        """Plan that one node forgets a mesh that has ended elsewhere, or goes on without it.
+        """Plan that one node forgets a mesh that has ended elsewhere, or continues without it.
 
         Its slots, origins, publication and triggers are dropped; its rows stay. No other node is
         changed. The plan is refused if another node has this one as a member, or cannot be asked.
@@ -349,10 +343,11 @@ class AsyncMesh:
         that, stop writes, wait with ``wait_for_sync``, and stop all processes of the mesh. Tables
         get or lose delta columns only in another mesh.
 
-        Raises: ConnectionFailed.
+        Raises: NodeNotFound for a member that this object does not know; ConnectionFailed;
+        ServerError if no node is an active member.
         """
         site = self._site(timeout)
-        members = await self._members(site, self._servers)
+        members = await find_members(site, self.name, self._servers)
         for node in members.present:
             self._known(node)
         begun = Journal(
@@ -409,28 +404,6 @@ class AsyncMesh:
     async def _resolved(self, site: AsyncSite, node: str) -> tuple[TableName, ...]:
         async with await site.server(node) as server:
             return await chosen_tables(server._link, self._choice)
-
-    async def _members(self, site: AsyncSite, nodes: Iterable[str]) -> Members:
-        """Return the members, as the first node has them stored that is active."""
-        unreachable: ConnectionFailed | None = None
-        for node in nodes:
-            try:
-                async with await site.server(node) as server:
-                    members = await read_members(server._link, self.name)
-            except ConnectionFailed as error:
-                # Another one has the same members. What needs this node fails by itself.
-                unreachable = unreachable or error
-                continue
-            # A node that joins, or has left, may have old members stored.
-            if node in members.active:
-                return members
-        if unreachable is not None:
-            raise unreachable
-        raise ServerError(
-            f"find the members of the mesh {self.name!r}",
-            f"none of {', '.join(self._servers)} is an active member",
-            remedy="create the mesh with plan_create()",
-        )
 
     def _known(self, node: str) -> str:
         if checked_node(node) not in self._servers:
@@ -521,21 +494,7 @@ class AsyncMesh:
         active member.
         """
         async with self._links("wait for the nodes", timeout) as servers:
-            await self._catch_up(servers, timeout)
-
-    async def _catch_up(self, servers: Mapping[str, AsyncServer], timeout: Timeout) -> None:
-        # All markers first: the waits are for commits before them, and end.
-        marked = {node: await write_marker(server._link) for node, server in servers.items()}
-        for source, server in servers.items():
-            for target in without(servers, source):
-                slot = await server.slot(slot_name(self.name, source, target))
-                try:
-                    await slot.wait_for_catchup(marked[source], timeout=timeout)
-                except WaitTimeout as error:
-                    raise WaitTimeout(
-                        f"{error}; the stream from {source} to {target} must run, here or in"
-                        " another process: see status()"
-                    ) from error
+            await catch_up(self.name, servers, timeout)
 
     @asynccontextmanager
     async def _links(
@@ -543,7 +502,7 @@ class AsyncMesh:
     ) -> AsyncIterator[dict[str, AsyncServer]]:
         """Connect to all active members, of which there must be two."""
         site = self._site(timeout)
-        members = await self._members(site, self._servers)
+        members = await find_members(site, self.name, self._servers)
         # A wait or a comparison that looked at nothing must not succeed.
         if len(members.active) < 2:
             raise ServerError(
@@ -582,13 +541,13 @@ class AsyncMesh:
         Its ``parked()`` lists the transactions that were put aside. Stop the mesh's ``run`` before
         ``apply_parked()``: it runs the same applier.
 
-        Raises: NodeNotFound; ConnectionFailed; ValueError for one node; ApplyError if the mesh has
-        another policy.
+        Raises: NodeNotFound; ConnectionFailed; ValueError for one node; ServerError if ``target``
+        is not an active member; ApplyError if the mesh has another policy.
         """
         stream = self._known(source), self._known(target)
         if source == target:
             raise ValueError(f"a node applies no changes of its own, got {source!r} twice")
-        members = await self._members(self._site(timeout), [target])
+        members = await find_members(self._site(timeout), self.name, [target])
         self._active(members, source)
         insist_on_policy(self.name, target, members, policy_text(self._policy))
         return applier_of(self.name, self._servers, self._policy, self._on_error, stream, members)
@@ -622,10 +581,8 @@ class AsyncMesh:
             if not chosen:
                 raise TableNotFound("compare tables", "no table matches the names")
 
-            async def catch_up() -> None:
-                await self._catch_up(servers, timeout)
-
-            return await AsyncMeshCompare(links, catch_up, range_rows, seconds).run(chosen)
+            wait = partial(catch_up, self.name, servers, timeout)
+            return await AsyncMeshCompare(links, wait, range_rows, seconds).run(chosen)
 
     async def spread_sequences(self, *, timeout: Timeout = 60.0) -> Rows[SequenceSpread]:
         """Let each node draw numbers of its own from the sequences of the tables.
@@ -644,20 +601,7 @@ class AsyncMesh:
                 for node in self._servers
             }
             tables = await self._resolved(site, self.nodes[0])
-            # All nodes are read before any is changed: the numbers of each depend on those of all.
-            states = {
-                node: await read_sequences_of(server._link, tables)
-                for node, server in servers.items()
-            }
-            changes = spread(states)
-            for change in changes:
-                await servers[change.node]._link.run(
-                    f"spread the sequence {change.name}",
-                    # As it is: the name may have braces, which format() would replace.
-                    Composed([SQL(change.sql)]),
-                    grant=f"ownership of the sequence {change.name}",
-                )
-        return Rows(changes)
+            return Rows(await spread_sequences(servers, tables))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self._servers)}>"

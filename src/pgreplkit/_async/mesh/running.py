@@ -230,8 +230,9 @@ class AsyncMeshRun:
             try:
                 one.job.result()
             except ClockSkewTooLarge as error:
-                # A clock is corrected at some time, and nothing is lost until then.
-                self._pause(stream, error)
+                # A clock is corrected at some time, and nothing is lost until then. Its text is
+                # another one each time.
+                self._pause(stream, error, known_as="clock")
             except ServerError as error:
                 if may_succeed_later(error, has_logged_in=one.applier._has_streamed):
                     await self._tolerate(stream, error)
@@ -239,10 +240,10 @@ class AsyncMeshRun:
                     raise
                 self._pause(stream, error)
 
-    def _pause(self, stream: Stream, error: ServerError) -> None:
+    def _pause(self, stream: Stream, error: ServerError, known_as: str = "") -> None:
         text = one_line(error)
-        is_new = self._reported.get(stream) != text
-        self._reported[stream] = text
+        is_new = self._reported.get(stream) != (known_as or text)
+        self._reported[stream] = known_as or text
         _log.log(logging.WARNING if is_new else logging.INFO, "mesh %s: %s", self._mesh, text)
         self._not_before[stream] = time.monotonic() + _PAUSE
 

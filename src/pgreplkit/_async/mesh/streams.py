@@ -35,4 +35,6 @@ async def start_at(
     # The origin may be left from an earlier membership of another server.
     advance = sql.ADVANCE_ORIGIN.format(target.origin.functions)
     await target.link.all(operation, advance, [target.origin.name, str(position)])
+    # From here on the source knows what the node has, and notices if it is restored.
+    await source._link.all(operation, sql.ADD_STREAM, [target.origin.name, position])
     await target.set_state("streaming" if is_ready else "creating")

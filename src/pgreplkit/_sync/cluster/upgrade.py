@@ -15,26 +15,28 @@ from pgreplkit._sync._io import insist_on_hook, to_thread
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
-    compared_groups,
     databases_of,
-    published_groups,
-    read_gate,
-    read_gone,
     read_lacking_rights,
-    read_objects,
-    read_others,
-    read_state,
-    read_stuck,
-    read_tables,
-    read_unfenced_roles,
-    read_unpublished,
     read_upgrade_facts,
-    read_way_back,
+)
+from pgreplkit._sync.cluster.upgradefences import (
+    read_others,
+    read_unfenced_roles,
     read_writing_triggers,
+)
+from pgreplkit._sync.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._sync.cluster.upgradegroups import (
+    compared_groups,
+    published_groups,
+    read_gone,
+    read_tables,
+    read_unpublished,
     returned_groups,
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
+from pgreplkit._sync.cluster.upgraderebuild import read_objects
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
+from pgreplkit._sync.cluster.upgradestatus import read_state
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
@@ -49,25 +51,25 @@ from pgreplkit.plans.cluster.upgrade import (
     NEW,
     OLD,
     Names,
-    TableGroup,
-    UpgradePhase,
-    UpgradeStatus,
-    checked_count,
     checked_upgrade_name,
-    chosen_groups,
     cutover_journal,
     finish_journal,
     forward_of,
-    groups_of,
     prepare_journal,
     rollback_journal,
-    tables_of,
 )
 from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_findings
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
     planned_finding,
     rollback_findings,
+)
+from pgreplkit.plans.cluster.upgradegroups import (
+    TableGroup,
+    checked_count,
+    chosen_groups,
+    groups_of,
+    tables_of,
 )
 from pgreplkit.plans.cluster.upgradepairing import WrongServers, servers_finding
 from pgreplkit.plans.cluster.upgradephases import (
@@ -77,6 +79,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity

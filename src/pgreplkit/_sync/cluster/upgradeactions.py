@@ -16,14 +16,10 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.hooks import call_hook
-from pgreplkit._sync.cluster.upgradefacts import (
-    keep_schema,
-    read_fingerprint,
-    read_missed,
-    read_tables,
-    read_unfenced,
-)
+from pgreplkit._sync.cluster.upgradefences import read_unfenced
+from pgreplkit._sync.cluster.upgradegroups import read_missed, read_tables
 from pgreplkit._sync.cluster.upgraderows import truncated_since
+from pgreplkit._sync.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, make_fence, permit, read_fence_function
 from pgreplkit._sync.logical.sequences import SequencePlan

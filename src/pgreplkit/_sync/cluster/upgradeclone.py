@@ -12,7 +12,8 @@ import attrs
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.upgradecloneactions import CloneActor
-from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side, read_tables
+from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side
+from pgreplkit._sync.cluster.upgradegroups import read_tables
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary
@@ -28,22 +29,20 @@ from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.upgradeclone import DEFAULT_PORT, CloneDirectories
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import CLONING
-from pgreplkit.plans.cluster.upgrade import (
-    OLD,
-    Names,
-    TableGroup,
-    checked_count,
-    checked_upgrade_name,
-    chosen_groups,
-    groups_of,
-    tables_of,
-)
+from pgreplkit.plans.cluster.upgrade import OLD, Names, checked_upgrade_name
 from pgreplkit.plans.cluster.upgradeclone import (
     CloneFacts,
     UpgradeTransfer,
     checked_transfer,
     clone_findings,
     clone_journal,
+)
+from pgreplkit.plans.cluster.upgradegroups import (
+    TableGroup,
+    checked_count,
+    chosen_groups,
+    groups_of,
+    tables_of,
 )
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding

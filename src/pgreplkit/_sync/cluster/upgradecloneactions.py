@@ -18,7 +18,7 @@ from pgreplkit._sync.cluster.upgradeactions import (
     make_slots,
     move_origin,
 )
-from pgreplkit._sync.cluster.upgradefacts import keep_schema
+from pgreplkit._sync.cluster.upgradeschema import keep_schema
 from pgreplkit._sync.logical.publication import make_publication
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import read_database

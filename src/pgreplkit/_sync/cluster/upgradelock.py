@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.cluster.upgradefacts import read_kept_schema, read_unfenced
+from pgreplkit._sync.cluster.upgradefences import read_unfenced
+from pgreplkit._sync.cluster.upgradeschema import read_kept_schema
 from pgreplkit._sync.logical.fence import read_fence_function
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server

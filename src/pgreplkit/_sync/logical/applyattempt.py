@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -22,6 +24,7 @@ from pgreplkit._sync.logical.applyloops import (
     insist_on_no_loop,
     read_opposing,
 )
+from pgreplkit._sync.logical.applymark import StoredMark
 from pgreplkit._sync.logical.applyopening import opened
 from pgreplkit._sync.logical.applyorigin import RELEASED_WITHIN
 from pgreplkit._sync.logical.applyrun import ApplyRun
@@ -52,6 +55,7 @@ from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import (
+    AheadOfServer,
     ApplyError,
     ApplyFailed,
     PublicationGap,
@@ -228,8 +232,13 @@ class ApplyAttempt:
         target.note_flow(prepared.own)
         target.take_origin()
         self._wait_for_slot(publisher)
+        clock = publisher.one(self._operation, sql.CLOCK)
+        self._tally.epoch = clock["now"] - timedelta(seconds=time.monotonic())
+        mark = StoredMark(publisher, self._settings)
+        if state is not None:
+            mark.check(state.position if state.is_end else state.position + 1)
         try:
-            self._stream(publisher, target, shapes, prepared, state)
+            self._stream(publisher, target, shapes, prepared, state, mark)
         except ApplyFailed as failure:
             mismatch = find_mismatch(publisher, shapes.link, self._settings, failure)
             if mismatch is None:
@@ -368,6 +377,7 @@ class ApplyAttempt:
         shapes: TargetShapes,
         prepared: _Prepared,
         state: ApplierState | None,
+        mark: StoredMark,
     ) -> None:
         plugin = prepared.plugin
         self._tally.position = LSN.INVALID if state is None else state.position
@@ -400,10 +410,17 @@ class ApplyAttempt:
                     target.read_copied(),
                     self._goal,
                     partial(self._insist_on_no_loop, publisher, shapes.link, prepared),
+                    mark,
                 )
                 run.run()
-        except (SlotLost, SlotNotFound) as error:
+        except SlotLost as error:
             error.remedy = self._settings.lost_slot_remedy
+            raise
+        except SlotNotFound as error:
+            error.remedy = self._settings.missing_slot_remedy
+            raise
+        except AheadOfServer as error:
+            error.remedy = self._settings.lost_source_remedy
             raise
         except PublicationGap as error:
             error.remedy = self._settings.gap_remedy

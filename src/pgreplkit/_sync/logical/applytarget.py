@@ -58,6 +58,7 @@ _CREATED_WITHIN = 60.0
 """Seconds for the lock of the schema: another applier that creates the tables needs less."""
 _CLOCK_EVERY = 0.1
 """Seconds after which a clock that was set right is noticed."""
+STORED = "stored"
 _END, _FLUSH = b"pgreplkit_end", b"pgreplkit_flush"
 _CHECK, _NOTED = b"pgreplkit_check", b"pgreplkit_noted"
 
@@ -344,13 +345,15 @@ class ApplyTarget(Closing):
     def flush(self, position: LSN, sweeps: Sequence[Statement] = ()) -> None:
         """Flush everything up to a position; its outcome says when that is done.
 
+        The outcome has a note ``STORED`` with the position that the subscriber has then.
+
         Before it, ``sweeps`` delete rows that were inserted while they were deleted.
         """
         self.pipeline.begin()
         for sweep in sweeps:
             self.pipeline.send(sweep.name, sweep.sql, (), (), sweep)
         values: list[Octets] = [] if self.uses_origin else [self._name_bytes]
-        self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values))
+        self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values), STORED)
         self.pipeline.commit(position)
         # The publisher waits for this.
         self.pipeline.sync()

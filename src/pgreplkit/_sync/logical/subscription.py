@@ -32,6 +32,7 @@ from pgreplkit.catalog.logical.subscription import (
     DISABLE,
     DO_NOT_COPY_DATA,
     ENABLE,
+    IS_COPYING,
     REFRESH_PUBLICATION,
     REFRESH_SEQUENCES,
     RENAME,
@@ -414,6 +415,8 @@ class Subscription(Stateful):
         """
         backoff = Backoff(timeout)
         while True:
+            if on_progress is None:
+                self._wait_while_copying(backoff)
             status = self.status()
             if on_progress is not None:
                 on_progress(status)
@@ -434,6 +437,14 @@ class Subscription(Stateful):
                     " ready",
                     self.diagnose(publisher),
                 )
+            sleep(backoff.next_pause())
+
+    def _wait_while_copying(self, backoff: Backoff) -> None:
+        """Wait with little work for the server, which the copies need."""
+        operation, oid = f"read the tables of {self.name!r}", self.state.oid
+        while (self._link.one(operation, IS_COPYING, [oid, oid]))["is_so"]:
+            if backoff.is_over:
+                return
             sleep(backoff.next_pause())
 
     def wait_for_catchup(

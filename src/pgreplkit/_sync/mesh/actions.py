@@ -281,6 +281,9 @@ class MeshActor:
                 self._drop_slot(server, slot)
 
     def _drop_slot(self, server: Server, name: str) -> None:
+        link, operation = server._link, f"forget the stream {name!r}"
+        if (link.one(operation, sql.HAS_STREAMS))["has_streams"]:
+            link.all(operation, sql.DROP_STREAM, [name])
         backoff = Backoff(self.site.timeout)
         while True:
             try:

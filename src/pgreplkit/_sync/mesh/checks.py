@@ -1,142 +1,31 @@
 # Generated from pgreplkit/_async/mesh/checks.py by `nox -s sync`. Do not edit.
-"""The facts that decide whether servers can form a mesh."""
+"""The checks of the operations of a mesh: read the facts, and turn them into findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import attrs
-from psycopg.rows import DictRow
 
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applyshapes import read_targets
-from pgreplkit._sync.logical.drift import other_relations
-from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.logical.tombstones import final_tables
-from pgreplkit._sync.mesh.members import (
-    has_publication,
-    mesh_tables,
-    read_members,
-    read_other_meshes,
-    sending_slots,
-)
-from pgreplkit._sync.mesh.rights import (
-    foreign_objects,
-    read_member_rights,
-    read_mesh_rights,
-)
-from pgreplkit._sync.mesh.sequences import read_sequences_of, sequences_of
+from pgreplkit._sync.mesh.facts import read_node
+from pgreplkit._sync.mesh.members import mesh_tables, read_members, sending_slots
+from pgreplkit._sync.mesh.rights import read_member_rights
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.mesh.streams import stream_target
-from pgreplkit._sync.server.settings import read_settings
-from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.policies import Policy, clock_limit, deltas_of, policy_text
-from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.mesh import facts as sql
-from pgreplkit.catalog.mesh.members import OWNS_TABLES
 from pgreplkit.errors import ConnectionFailed
-from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
-from pgreplkit.plans.mesh.layout import (
-    Members,
-    publication_name,
-    slot_name,
-    without,
-)
+from pgreplkit.plans.mesh.facts import MeshFacts
+from pgreplkit.plans.mesh.layout import Members, without
 from pgreplkit.plans.mesh.leaving import forget_findings, leave_findings, remove_findings
 from pgreplkit.plans.mesh.membership import PolicyFacts, change_findings, convergence_found
 from pgreplkit.plans.mesh.readiness import mesh_findings
 from pgreplkit.plans.mesh.status import StreamState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import TableName, schemas_and_names
-
-_OPERATION = "read the state of a node"
-
-
-def read_node(
-    link: Link, mesh: str, name: str, tables: Sequence[TableName], peers: Sequence[str]
-) -> MeshNodeFacts:
-    """Read the state of a server, whose streams go to ``peers``."""
-    record = link.one(_OPERATION, sql.NODE)
-    # At once: the time of the other queries would count as a difference of clocks.
-    skew = record["clock"] - datetime.now(UTC)
-    found = read_targets(link, tables)
-    with_rows = []
-    for table, own in found.items():
-        # Without the privilege, which is a finding of its own, nothing can be seen.
-        is_readable = not own.is_out_of_reach and "SELECT" not in own.lacks
-        if is_readable and has_rows(link, _OPERATION, table):
-            with_rows.append(table)
-    asked = [*schemas_and_names(tables)]
-    traits = link.all(_OPERATION, sql.TRAITS, asked)
-    rights = read_mesh_rights(link, _OPERATION)
-    there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
-    owns = link.one(_OPERATION, OWNS_TABLES, [rights.role, *asked])
-    is_published = has_publication(link, mesh)
-    return MeshNodeFacts(
-        name=name,
-        major=link.version.major,
-        system_id=record["system_id"],
-        started_at=record["started_at"],
-        database=record["database"],
-        encoding=record["encoding"],
-        in_recovery=record["in_recovery"],
-        skew=skew,
-        slots=record["slots"],
-        foreign_slots=_foreign_slots(link, [slot_name(mesh, name, peer) for peer in peers]),
-        senders=record["senders"],
-        origins=record["origins"],
-        settings=read_settings(link),
-        tables={table: found.get(table) for table in tables},
-        no_tables=other_relations(link, {*tables} - {*found}),
-        with_rows=tuple(with_rows),
-        without_full=_texts(traits, "not_full"),
-        with_large=_tables(traits, lambda row: row["has_large"]),
-        with_virtual=_tables(traits, lambda row: row["virtual"] and not row["not_full"]),
-        with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
-        children=_children(traits, tables),
-        firing=_texts(traits, "firing"),
-        sequences=read_sequences_of(link, tables),
-        hidden=tuple(
-            name for name, is_readable in (sequences_of(link, tables)).items() if not is_readable
-        ),
-        members=read_members(link, mesh),
-        others=read_other_meshes(link, mesh, tables),
-        published=tuple(mesh_tables(link, mesh)) if is_published else None,
-        owns_tables=owns["owns_all"],
-        may_replicate=there["may_replicate"],
-        rights=rights,
-        foreign=foreign_objects(link, mesh, name, tables, peers),
-    )
-
-
-def _foreign_slots(link: Link, names: Sequence[str]) -> tuple[str, ...]:
-    records = link.all(_OPERATION, sql.FOREIGN_SLOTS, [names])
-    return tuple(record["name"] for record in records)
-
-
-def _texts(records: Sequence[DictRow], column: str) -> dict[TableName, tuple[str, ...]]:
-    """Return what the tables have in a column of arrays, without those that have nothing."""
-    found = {TableName(row["schema"], row["name"]): tuple(row[column]) for row in records}
-    return {table: texts for table, texts in found.items() if texts}
-
-
-def _children(
-    records: Sequence[DictRow], tables: Sequence[TableName]
-) -> dict[TableName, tuple[TableName, ...]]:
-    """Return the tables that inherit from others, without those of the mesh."""
-    found = {}
-    for row in records:
-        children = (TableName(schema, name) for schema, name in row["children"])
-        if left_out := tuple(child for child in children if child not in tables):
-            found[TableName(row["schema"], row["name"])] = left_out
-    return found
-
-
-def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
-    return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
+from pgreplkit.values.tablename import TableName
 
 
 @attrs.frozen

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL
 
+from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.publication import read_published
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
+from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.plans.mesh.layout import (
     Members,
     MeshMember,
@@ -50,6 +52,34 @@ def read_members(link: Link, mesh: str) -> Members:
     )
 
 
+def find_members(site: Site, mesh: str, nodes: Iterable[str]) -> Members:
+    """Return the members, as the first of the nodes that is active has stored them.
+
+    Raises: ConnectionFailed if none of those that can be reached is active; ServerError if all
+    were reached.
+    """
+    unreachable: ConnectionFailed | None = None
+    asked = [*nodes]
+    for node in asked:
+        try:
+            with site.server(node) as server:
+                members = read_members(server._link, mesh)
+        except ConnectionFailed as error:
+            # Another one has the same members. What needs this node fails by itself.
+            unreachable = unreachable or error
+            continue
+        # A node that joins, or has left, may have old members stored.
+        if node in members.active:
+            return members
+    if unreachable is not None:
+        raise unreachable
+    raise ServerError(
+        f"find the members of the mesh {mesh!r}",
+        f"there is no active member among {', '.join(asked)}",
+        remedy="create the mesh with plan_create(), or let a node join it with plan_join()",
+    )
+
+
 def read_other_meshes(
     link: Link, mesh: str, tables: Sequence[TableName]
 ) -> dict[str, tuple[TableName, ...]]:
@@ -77,7 +107,8 @@ def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember
     operation = "store the members of the mesh"
     with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         within.all(operation, applying.LOCK_SCHEMA)
-        within.run(operation, SQL(sql.CREATE_MEMBERS).format())
+        for statement in (sql.CREATE_MEMBERS, sql.CREATE_STREAMS):
+            within.run(operation, SQL(statement).format())
         names = [member.node for member in members]
         within.all(operation, sql.REMOVE_OTHERS, [mesh, names])
         for member in members:

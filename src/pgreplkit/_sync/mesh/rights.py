@@ -13,7 +13,7 @@ from pgreplkit._sync.mesh.members import mesh_tables
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import owners as sql
-from pgreplkit.plans.logical.applyreadiness import ApplyRights
+from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.mesh.layout import Members, publication_name, slot_name, without
 from pgreplkit.plans.mesh.rights import ForeignObject, MemberRights
 from pgreplkit.values.tablename import TableName, schemas_and_names

@@ -34,4 +34,6 @@ def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bo
     # The origin may be left from an earlier membership of another server.
     advance = sql.ADVANCE_ORIGIN.format(target.origin.functions)
     target.link.all(operation, advance, [target.origin.name, str(position)])
+    # From here on the source knows what the node has, and notices if it is restored.
+    source._link.all(operation, sql.ADD_STREAM, [target.origin.name, position])
     target.set_state("streaming" if is_ready else "creating")

@@ -48,7 +48,8 @@ class Pipeline(Generic[T]):
 
     Groups are sent in batches: after an error the server skips the rest of a batch, and each batch
     refuses to run unless the one before it was completed. Nothing is waited for but a full socket.
-    The outcome of each group is returned in order.
+    The outcome of each group is returned in order: that of a group which is alone in the pipeline
+    at once, others at the end of their batch.
     """
 
     def __init__(self, connection: Connection[object]) -> None:
@@ -62,11 +63,11 @@ class Pipeline(Generic[T]):
         self._error: PsycopgError | None = None
         """The first error of the batch whose results come."""
         self._in_batch = 0
-        """The number of groups of the batch that is being sent."""
+        """The number of groups that were sent of the batch."""
         self._bytes = 0
         """Their size."""
         self._is_begun = False
-        """Whether the batch was begun."""
+        """Whether a transaction was begun."""
         self._batches = 0
         self._chains = has("transaction.chain", connection.info.server_version // 10_000)
         self._unserved = 0
@@ -88,14 +89,14 @@ class Pipeline(Generic[T]):
         self._prepared.clear()
 
     def begin(self) -> None:
-        """Begin a batch, unless one was begun."""
+        """Begin a group, and a batch unless one was begun."""
         if self._is_begun:
             return
         # Once all results are read, the batch before is known to be completed.
         is_sure = not (self._expected or self._ended)
         self._is_begun = True
         self._push(_BEGIN, "BEGIN", (), ())
-        if not is_sure:
+        if not (is_sure or self._in_batch):
             self._push(_GUARD, IS_COMPLETED, (self.mark,), (_TEXT,))
 
     @property
@@ -115,10 +116,10 @@ class Pipeline(Generic[T]):
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
-        The group's outcome has ``note``, unless it is None, if the statement changes no row, or
-        returns a value: together with that value. Of a tuple, the first item tells one statement
-        from another. A statement with large values has the ``weight``
-        of several. ``types`` are those of the parameters, if the server cannot infer them.
+        If the statement changes no row, or returns a value, the group's outcome has its ``note``,
+        unless that is None, together with the value. The first item of a note that is a tuple
+        identifies the statement. A statement with large values has the ``weight`` of several.
+        ``types`` are those of the parameters, if the server cannot infer them.
         """
         self._push(name, sql, values, formats, _STATEMENT, note, types)
         self._unserved += weight
@@ -149,8 +150,12 @@ class Pipeline(Generic[T]):
 
         The batch ends with it if it is large enough.
         """
+        is_alone = not self.in_flight
         # The outcome is known with the result of the commit itself.
-        if self._chains:
+        if is_alone:
+            self._push(_COMMIT, "COMMIT", (), (), _END_OF_GROUP, group)
+            self._is_begun = False
+        elif self._chains:
             self._push(_CHAIN, "COMMIT AND CHAIN", (), (), _END_OF_GROUP, group)
         else:
             self._push(_COMMIT, "COMMIT", (), (), _END_OF_GROUP, group)
@@ -161,16 +166,30 @@ class Pipeline(Generic[T]):
         self._unserved += 1
         if self._in_batch >= IN_A_BATCH or self._bytes >= _BYTES_IN_A_BATCH:
             self.sync()
+        elif is_alone:
+            # The server has nothing else to do, and need not keep the result back. The end of the
+            # batch would cost it more, while the next group may come.
+            self._insist_on_connection()
+            self._pgconn.send_flush_request()
+            self._serve()
+
+    def request_results(self) -> None:
+        """Let the server send the results of all groups that were sent."""
+        # Without a transaction, the last group was alone: its result was requested.
+        if self._is_begun:
+            self.sync()
 
     def sync(self) -> None:
         """End the batch, if one was begun: the server then sends all of its results."""
-        if not self._is_begun:
+        if not (self._is_begun or self._in_batch):
             return
+        is_begun = self._is_begun
         self._is_begun, self._in_batch, self._bytes = False, 0, 0
         self._batches += 1
         # In the transaction that follows the last group.
         self._push(_NOTE, COMPLETE, (self.mark,), (_TEXT,))
-        self._push(_COMMIT, "COMMIT", (), ())
+        if is_begun:
+            self._push(_COMMIT, "COMMIT", (), ())
         self._insist_on_connection()
         self._pgconn.pipeline_sync()
         self._expected.append((_SYNC, None))

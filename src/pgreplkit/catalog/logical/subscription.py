@@ -93,6 +93,11 @@ ARE_READY = f"""
     FROM {SUBSCRIBED_TABLES} WHERE srsubid = %s::oid
 """
 """Whether the tables of a subscription are copied; false if it has none."""
+IS_COPYING = f"""
+    SELECT EXISTS (SELECT FROM pg_subscription WHERE oid = %s::oid AND subenabled) AND EXISTS (
+        SELECT FROM {SUBSCRIBED_TABLES} WHERE srsubid = %s::oid AND srsubstate <> 'r') AS is_so
+"""
+"""Whether a subscription works on tables that are not copied yet."""
 SUBSCRIBED_NAMES = f"SELECT DISTINCT nspname, relname FROM {SUBSCRIBED_TABLES} ORDER BY 1, 2"
 """The statement for the tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"

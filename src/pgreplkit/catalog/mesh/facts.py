@@ -1,4 +1,4 @@
-"""The state of a server that is to be a node of a mesh."""
+"""The state of a server that is, or becomes, a node of a mesh."""
 
 from pgreplkit.catalog.logical.applytables import ASKED, PARTITIONS
 from pgreplkit.catalog.logical.replicaidentity import NOT_FULL

@@ -15,6 +15,25 @@ CREATE_MEMBERS = """
     )
 """
 """``horizon`` is earlier than each commit that a joining node will get from another one."""
+CREATE_STREAMS = """
+    CREATE TABLE IF NOT EXISTS pgreplkit.mesh_stream (
+        slot text PRIMARY KEY, stored pg_lsn NOT NULL
+    )
+"""
+"""The node's own changes that others have stored: one that has less was restored."""
+HAS_STREAMS = """
+    SELECT CASE WHEN has_schema_privilege(to_regnamespace('pgreplkit')::oid, 'USAGE') THEN
+        coalesce(has_table_privilege(to_regclass('pgreplkit.mesh_stream')::oid, 'SELECT'), false)
+        ELSE false END AS has_streams
+"""
+"""Also asked by appliers that belong to no mesh, whose role may not use the schema there."""
+STREAM = "SELECT stored FROM pgreplkit.mesh_stream WHERE slot = %s"
+ADD_STREAM = """
+    INSERT INTO pgreplkit.mesh_stream (slot, stored) VALUES (%s, %s)
+    ON CONFLICT (slot) DO UPDATE SET stored = EXCLUDED.stored RETURNING slot
+"""
+NOTE_STREAM = "UPDATE pgreplkit.mesh_stream SET stored = %s WHERE slot = %s RETURNING slot"
+DROP_STREAM = "DELETE FROM pgreplkit.mesh_stream WHERE slot = %s RETURNING slot"
 CREATE_POLICIES = """
     CREATE TABLE IF NOT EXISTS pgreplkit.mesh_policy (mesh text PRIMARY KEY, policy text NOT NULL)
 """

@@ -155,7 +155,7 @@ class Journal:
 
     @property
     def performer(self) -> str:
-        """What performs the operation: a cluster, a mesh or an upgrade."""
+        """The kind of object that performs the operation: a cluster, a mesh or an upgrade."""
         # An upgrade and a mesh have a few steps of a cluster, too.
         return next((p for step in self.steps if (p := step.performer) != "cluster"), "cluster")
 

@@ -14,7 +14,7 @@ _OTHERS = {
     "pgreplkit.plans.cluster.upgradesteps": "upgrade",
     "pgreplkit.plans.mesh.steps": "mesh",
 }
-"""The modules of steps that no cluster performs, and what performs them."""
+"""The modules of steps that no cluster performs, and the kind of object that does."""
 
 
 @attrs.frozen
@@ -42,7 +42,7 @@ class Step(Record):
 
     @property
     def performer(self) -> str:
-        """What performs the step: a cluster, a mesh or an upgrade."""
+        """The kind of object that performs the step: a cluster, a mesh or an upgrade."""
         return _OTHERS.get(type(self).__module__, "cluster")
 
     @property

@@ -16,7 +16,7 @@ from pgreplkit.plans.cluster import upgradesteps as do
 from pgreplkit.plans.cluster.journal import CLONING, Journal
 from pgreplkit.plans.cluster.standbyconfig import quoted
 from pgreplkit.plans.cluster.steps import DropSlots
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, TableGroup
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradechecks import (
     kept_wal_finding,
     lack_rights,
@@ -31,6 +31,7 @@ from pgreplkit.plans.cluster.upgradechecks import (
 from pgreplkit.plans.cluster.upgradedatabases import functions_finding, transaction_findings
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefindings import named
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
 from pgreplkit.plans.cluster.upgradetables import replicated_findings, xml_finding
 from pgreplkit.plans.server.readiness import Settings, checked, free_places, value_of
 from pgreplkit.values.finding import Finding, Severity
@@ -72,7 +73,7 @@ class CloneFacts:
     port: str
     """The port of the new server's settings."""
     answering: str
-    """What answers at the address of the new server; empty if nothing does."""
+    """The server or program that answers at the address of the new server; empty without one."""
     majors: Mapping[str, int]
     """The major versions of the programs, by ``bindir`` and ``old_bindir``."""
     contents: Mapping[str, Sequence[str]]

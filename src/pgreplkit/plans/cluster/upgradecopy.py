@@ -22,10 +22,10 @@ _LASTING = {
 
 @attrs.frozen(kw_only=True)
 class CopyLook:
-    """What a look at a subscription shows that copies its tables."""
+    """The state of a subscription that copies its tables, at one look."""
 
     errors: int | None = None
-    """The errors of its copies so far; None before the first look, and before 15."""
+    """The number of errors of its copies; None before the first look, and before 15."""
     failing: int = 0
     """Looks in a row that showed a copy that fails."""
     is_waiting: bool = True

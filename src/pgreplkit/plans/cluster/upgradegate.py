@@ -7,12 +7,13 @@ import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.logical.fence import FenceBlocker
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefences import completing
 from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked, free_places, names_of

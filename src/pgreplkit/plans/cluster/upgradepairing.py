@@ -22,7 +22,7 @@ class NamedObjects:
 
 @attrs.frozen
 class WrongServers:
-    """What shows that the servers are not those of the preparation, and what to do."""
+    """The evidence that two servers are not those of the preparation, and the remedy."""
 
     found: str
     remedy: str
@@ -32,7 +32,7 @@ class WrongServers:
 
 
 def wrong_servers(names: Names, *, old: NamedObjects, new: NamedObjects) -> WrongServers | None:
-    """Return what shows that the servers are not those of the preparation; None if nothing does.
+    """Return the evidence that the servers are not those of the preparation; None without any.
 
     Each operation creates a publication before its subscription, and drops it later. Operations on
     other servers would drop the slots of the right ones, or report an end that was none.

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from enum import Enum
 
-from pgreplkit.plans.cluster.upgrade import NEW, OLD, UpgradePhase, UpgradeStatus
+from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding
 

@@ -14,15 +14,14 @@ from pgreplkit.plans.cluster.upgrade import (
     NEW,
     OLD,
     Names,
-    TableGroup,
-    UpgradePhase,
     cutover_journal,
     finish_journal,
     forward_of,
-    is_ending,
     prepare_journal,
     rollback_journal,
 )
+from pgreplkit.plans.cluster.upgradegroups import TableGroup
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, is_ending
 from pgreplkit.values.tablename import TableName
 
 

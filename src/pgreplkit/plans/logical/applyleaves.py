@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding
 from pgreplkit.values.tablename import TableName
 
-NEEDED = (
+_NEEDED = (
     "partitions whose replica identity has these columns: the server writes old rows by the"
     " identity of the partition, so that an UPDATE or DELETE would find no row, and be lost"
 )
@@ -55,3 +57,15 @@ def unfound_rows(key: Sequence[str], leaves: Sequence[ReplicaIdentity]) -> Unfou
         and not (key and {*key} <= {*leaf.columns})
     ]
     return UnfoundRows(tuple(key), tuple(lacking)) if lacking else None
+
+
+def unfound_found(check: str, unfound: UnfoundRows | None) -> Iterator[Finding]:
+    """Yield the finding on partitions of which changes would be lost."""
+    if unfound is not None:
+        yield checked(
+            f"{check}, its partitions",
+            ok=False,
+            observed=unfound.found,
+            needed=_NEEDED,
+            remedy=unfound.remedy,
+        )

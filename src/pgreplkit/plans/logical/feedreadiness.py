@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
-from pgreplkit.plans.logical.applyreadiness import replication_found
+from pgreplkit.plans.logical.applyrights import replication_found
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,

@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
-from pgreplkit.plans.logical.applyreadiness import ApplyRights
+from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.mesh.layout import Members
 from pgreplkit.plans.mesh.rights import ForeignObject
 from pgreplkit.plans.mesh.status import MeshStream

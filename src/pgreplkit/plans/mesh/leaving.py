@@ -42,6 +42,8 @@ def _stream_found(stream: MeshStream) -> Finding:
             " lost with plan_remove()",
             StreamState.LOST: f"let {stream.target} leave, and join again: it lacks changes",
             StreamState.STOPPED: "run the mesh while the node leaves",
+            StreamState.MISSING: "resume or undo the operation that was interrupted; if a failover"
+            " has lost the slot, stop the node's server, and use plan_remove()",
         }.get(stream.state, "resume or undo the operation that was interrupted"),
         # A stopped stream may have ended just now, and start again.
         otherwise=Severity.WARNING if stream.state is StreamState.STOPPED else Severity.CRITICAL,
@@ -70,7 +72,7 @@ def remove_findings(
             ok=not answers,
             observed="it can be reached" if answers else "it cannot be reached",
             needed="a node that is lost: another one should leave, so that no change is lost",
-            remedy=f"plan_leave({lost!r})"
+            remedy=f"plan_leave({lost!r}); stop its server first if it has lost slots or changes"
             if lost in planned.present
             else f"plan_forget({lost!r}), as it was removed before",
         ),
@@ -135,6 +137,6 @@ def _other_found(node: str, other: str, members: Members | None, known: Collecti
         f"mesh on {other}",
         ok=members is not None and not is_member,
         observed=observed,
-        needed=f"a mesh that has ended, or that goes on without {node}",
+        needed=f"a mesh that has ended, or that continues without {node}",
         remedy=remedy,
     )

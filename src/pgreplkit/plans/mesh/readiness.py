@@ -10,7 +10,7 @@ import attrs
 
 from pgreplkit._text import counted
 from pgreplkit.catalog.features import has
-from pgreplkit.plans.logical.applyreadiness import privileges_missing
+from pgreplkit.plans.logical.applyrights import privileges_missing
 from pgreplkit.plans.mesh.facts import MeshFacts, MeshNodeFacts
 from pgreplkit.plans.mesh.layout import fits_ties
 from pgreplkit.plans.mesh.membership import members_found, policy_found

@@ -7,11 +7,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from pgreplkit._text import quote_identifier
-from pgreplkit.plans.logical.applyreadiness import (
-    ApplyRights,
-    replication_found,
-    rights_findings,
-)
+from pgreplkit.plans.logical.applyrights import ApplyRights, replication_found, rights_findings
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName

@@ -8,7 +8,7 @@ from pgreplkit._text import counted, quote_identifier
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
-from pgreplkit.plans.logical.applyreadiness import (
+from pgreplkit.plans.logical.applytables import (
     KEY_NEEDED,
     KEY_REMEDY,
     NO_RULES,
@@ -81,7 +81,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
 
 
 def _missing(table: TableName, facts: MeshFacts) -> Iterator[str]:
-    """Yield the nodes without a table, by what they have instead."""
+    """Yield the nodes without a table, grouped by the kind of relation of that name."""
     nodes: dict[str, list[str]] = {}
     for node in facts.nodes:
         if node.tables.get(table) is None:

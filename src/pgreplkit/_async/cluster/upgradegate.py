@@ -1,0 +1,102 @@
+"""Read the findings of the gate of a cutover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pgreplkit._async.cluster.upgradefacts import read_side, read_unreached
+from pgreplkit._async.cluster.upgradefences import (
+    read_others,
+    read_unfenced_roles,
+    read_writing_triggers,
+)
+from pgreplkit._async.cluster.upgradegroups import read_unpublished
+from pgreplkit._async.cluster.upgradeprivileges import read_missing_privileges
+from pgreplkit._async.cluster.upgraderows import read_truncated
+from pgreplkit._async.cluster.upgradeschema import read_fingerprint, read_kept_schema
+from pgreplkit._async.logical.drift import aschema_drift
+from pgreplkit._async.logical.fence import read_blockers
+from pgreplkit._async.logical.sequences import AsyncSequencePlan
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
+from pgreplkit.plans.cluster.upgrade import Names
+from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
+from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
+from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+_CATCH_UP = 6.0
+"""Seconds for a subscription to catch up before a cutover: a worker that ended is started again
+after wal_retrieve_retry_interval, 5 seconds by default. A slower one would keep the applications
+from writing for as long."""
+
+
+async def read_gate(
+    old: AsyncPrimary,
+    new: AsyncPrimary,
+    status: UpgradeStatus,
+    names: Names,
+    groups: Mapping[str, Sequence[str]],
+    files: dict[TableName, int],
+) -> list[Finding]:
+    """Return the findings of the gate of a cutover; ``groups`` are the publications' tables."""
+    published = [TableName.parse(table) for group in groups.values() for table in group]
+    if not published:
+        # There is nothing else to look at.
+        return [phase_finding(status, UpgradeOperation.CUTOVER)]
+    drift = await aschema_drift(old, new, published)
+    plan = await AsyncSequencePlan.read(old, new)
+    kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
+    is_prepared = status.phase is UpgradePhase.PREPARED
+    subscribed = {one.state.subname for one in status.forward}
+    return [
+        privileges_finding(
+            await read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
+        ),
+        *schema_findings(
+            kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
+        ),
+        *cutover_findings(
+            status,
+            drift,
+            unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
+            unpublished=await read_unpublished(old, groups),
+            sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
+            writers=blocking(await read_blockers(old._link, published)),
+            subscriptions=await read_others(old, names),
+            writing_triggers=await read_writing_triggers(old=old, new=new),
+            unfenced_roles=await read_unfenced_roles(old=old, new=new),
+            truncated=await read_truncated(old, new, groups, files),
+            stuck=await read_stuck(old, new, status.forward if is_prepared else ()),
+        ),
+    ]
+
+
+async def read_way_back(
+    old: AsyncPrimary,
+    new: AsyncPrimary,
+    names: Names,
+    groups: int,
+    conninfo: str | None,
+) -> list[Finding]:
+    """Return the findings about the replication to the old server after a cutover."""
+    here = await read_side(old, names, unreached=await read_unreached(old, new, conninfo))
+    return [*way_back_findings(here, await read_side(new, names), groups)]
+
+
+async def read_stuck(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, states: Sequence[SubscriptionStatus]
+) -> list[str]:
+    """Return why subscriptions do not catch up."""
+    found = []
+    for one in states:
+        subscription = await subscriber.subscription(one.state.subname)
+        try:
+            await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)
+        except (SubscriptionStuck, SlotLost, SlotNotFound) as error:
+            found.append(str(error))
+    return found

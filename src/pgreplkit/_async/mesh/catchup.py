@@ -1,0 +1,30 @@
+"""Wait until each node of a mesh has applied the commits of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgreplkit._async.server.positions import write_marker
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.errors import WaitTimeout
+from pgreplkit.plans.mesh.layout import slot_name, without
+from pgreplkit.values.seconds import Timeout
+
+
+async def catch_up(mesh: str, servers: Mapping[str, AsyncServer], timeout: Timeout) -> None:
+    """Wait until each node has applied what was committed on any other one before.
+
+    Raises: WaitTimeout; SlotNotFound.
+    """
+    # All markers first: the waits are for commits before them, and end.
+    marked = {node: await write_marker(server._link) for node, server in servers.items()}
+    for source, server in servers.items():
+        for target in without(servers, source):
+            slot = await server.slot(slot_name(mesh, source, target))
+            try:
+                await slot.wait_for_catchup(marked[source], timeout=timeout)
+            except WaitTimeout as error:
+                raise WaitTimeout(
+                    f"{error}; the stream from {source} to {target} must run, here or in"
+                    " another process: see status()"
+                ) from error

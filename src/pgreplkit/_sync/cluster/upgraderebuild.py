@@ -1,0 +1,60 @@
+# Generated from pgreplkit/_async/cluster/upgraderebuild.py by `nox -s sync`. Do not edit.
+"""Read the objects of an upgrade, from which a lost journal is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pgreplkit._sync.cluster.upgradefences import read_unfenced
+from pgreplkit._sync.cluster.upgradegroups import published_groups, read_tables, returned_groups
+from pgreplkit._sync.cluster.upgraderows import read_nonempty
+from pgreplkit._sync.cluster.upgradeschema import read_kept_schema
+from pgreplkit._sync.logical.fence import read_fence, read_fence_function
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.cluster.upgrade import COPIED_TABLES
+from pgreplkit.catalog.view import table_in
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
+from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema
+from pgreplkit.plans.cluster.upgradestatus import UpgradeStatus
+from pgreplkit.values.tablename import TableName
+
+
+def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
+    """Return the objects of an upgrade, from which a lost journal is rebuilt."""
+    slots = new.slots()
+    kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
+    groups, returned = published_groups(old, names), returned_groups(new, names)
+    fences, identities, since, unfenced = {}, {}, {}, []
+    for node, server, published in ((OLD, old, groups), (NEW, new, returned)):
+        if (fence := read_fence(server._link, names.fence)) is not None:
+            fences[node] = not fence.is_lifted
+            if fence.since is not None:
+                since[node] = fence.since
+            function = read_fence_function(server._link, names.fence)
+            identities[node] = function.identity
+            unfenced += [node] if read_unfenced(server._link, published, names.fence) else []
+    return UpgradeObjects(
+        phase=status.phase,
+        publications=groups,
+        back_publications=returned,
+        back_slots=names.back_in({slot.name for slot in slots}),
+        forward={one.state.subname: one.state.subenabled for one in status.forward},
+        back={one.state.subname: one.state.subenabled for one in status.back},
+        is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),
+        is_filled=_is_filled(new._link, groups),
+        kept=[node for node, found in ((OLD, kept.old), (NEW, kept.new)) if found],
+        fences=fences,
+        identities=identities,
+        since=since,
+        unfenced=unfenced,
+    )
+
+
+def _is_filled(new: Link, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a published table has rows that no subscription copied."""
+    copied = {table_in(one) for one in new.all("read the copied tables", COPIED_TABLES)}
+    there = {one.table for one in read_tables(new)}
+    published = {TableName.parse(table) for group in groups.values() for table in group}
+    return bool(read_nonempty(new, sorted((published & there) - copied)))

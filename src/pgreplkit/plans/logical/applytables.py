@@ -1,0 +1,198 @@
+"""Findings on a table to which changes are applied; ``check`` is the name of a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.keytypes import ambiguous_key_columns
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName, quoted
+
+KEY_NEEDED = (
+    "a key whose equal values have one text, as numbers, texts of an ordinary collation, uuid and"
+    " timestamps do: a deletion is remembered by the key as JSON"
+)
+KEY_REMEDY = "use another type or collation for the key"
+NO_RULES = (
+    "no rule for UPDATE, and none that fires for applied changes: INSERT … ON CONFLICT, by which"
+    " they are applied, fails then"
+)
+NO_FIRING_RULES = (
+    "no rule that fires for applied changes: it would replace them, add others, or lose rows"
+    " without an error"
+)
+
+
+def unsent_found(check: str, columns: Sequence[str]) -> Iterator[Finding]:
+    """Yield the finding on the columns of its replica identity that are not published, if any."""
+    if columns:
+        yield checked(
+            f"{check}, its replica identity",
+            ok=False,
+            observed=f"it has {', '.join(columns)}, which the publications do not send: the"
+            " publisher refuses UPDATE and DELETE (42P10)",
+            needed="publications that send all columns of the replica identity; stored generated"
+            " columns need publish_generated_columns = stored, virtual ones cannot be sent",
+            remedy="publish these columns, or choose another replica identity",
+        )
+
+
+def misfits_found(check: str, found: Sequence[str]) -> Iterator[Finding]:
+    """Yield the finding on its columns that do not take every value, which ``found`` lists."""
+    if found:
+        yield checked(
+            f"{check}, its types",
+            ok=False,
+            observed="; ".join(found),
+            needed="columns that take every value of the publisher's: a change with another value"
+            " stops the applier, or is rounded, cut or lost without an error",
+            remedy="align the tables, as with schema_drift()",
+            # It may be known that no such value exists.
+            otherwise=Severity.WARNING,
+        )
+
+
+def unique_besides_key(table: TargetTable) -> list[str]:
+    """Return the columns of other unique indexes than the key, and the names of constraints."""
+    # In any order: an index with the key's columns refuses no other rows than the key does.
+    key = {*table.primary_key}
+    columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
+    return [*columns, *table.refusing]
+
+
+def rules_found(check: str, table: TargetTable, *, replaces: bool) -> Iterator[Finding]:
+    """Yield the finding on its rules with which changes cannot be applied, if any."""
+    if refused := table.refused_rules(replaces=replaces):
+        yield checked(
+            f"{check}, its rules",
+            ok=False,
+            observed=f"{table.table} has {', '.join(refused)}",
+            needed=NO_RULES if replaces else NO_FIRING_RULES,
+            remedy="; ".join(table.without_rules(replaces=replaces)),
+        )
+
+
+def unlogged_found(check: str, table: TargetTable) -> Iterator[Finding]:
+    """Yield the finding on it, or its partitions, if a crash empties them."""
+    if table.unlogged:
+        yield checked(
+            f"{check}, its persistence",
+            ok=False,
+            observed=f"{', '.join(table.unlogged)}: not logged",
+            needed="logged tables: others are empty after a crash of the subscriber, and their"
+            " changes do not come again",
+            remedy="; ".join(f"ALTER TABLE {one} SET LOGGED" for one in table.unlogged),
+            # The rows may be of no use after a crash.
+            otherwise=Severity.WARNING,
+        )
+
+
+def unset_identities(table: TargetTable) -> list[str]:
+    """Return the identity columns that keep the value of the node that inserted the row first."""
+    key = {*table.primary_key}
+    names = [column.name for column in table.columns if column.identity == "a"]
+    return [name for name in names if name not in key]
+
+
+def identities_found(check: str, unset: Mapping[str, Sequence[str]], table: TableName) -> Finding:
+    """Return the finding about identity columns that a newer row cannot set.
+
+    ``unset`` has them by the place of their table.
+    """
+    names = dict.fromkeys(name for found in unset.values() for name in found)
+    return checked(
+        check,
+        ok=not unset,
+        observed="; ".join(
+            f"{', '.join(found)} on {place}: GENERATED ALWAYS" for place, found in unset.items()
+        )
+        or "each can be set by UPDATE, or is part of the key",
+        needed="GENERATED BY DEFAULT for an identity column that is not part of the key: a newer"
+        " row could not replace the value of an older one",
+        remedy="; ".join(
+            f"ALTER TABLE {table} ALTER COLUMN {quoted(name)} SET GENERATED BY DEFAULT"
+            for name in names
+        ),
+    )
+
+
+def versions_found(check: str, table: TargetTable, not_full: Sequence[str]) -> Iterator[Finding]:
+    """Yield the findings on a table whose versions of rows must become equal on all nodes."""
+    key = table.primary_key
+    yield checked(
+        f"{check}, its key",
+        ok=bool(key),
+        observed=f"{table.table} is identified by ({', '.join(key)})" if key else "it has no key",
+        needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
+        remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
+    )
+    lost = [*ambiguous_key_columns(table)]
+    yield checked(
+        f"{check}, deletions",
+        ok=not lost,
+        observed=f"the key of {table.table} has {', '.join(lost)}"
+        if lost
+        else "they are found again by the key",
+        needed=KEY_NEEDED,
+        remedy=KEY_REMEDY,
+    )
+    unset = unset_identities(table)
+    yield identities_found(
+        f"{check}, identity columns", {"the subscriber": unset} if unset else {}, table.table
+    )
+    others = unique_besides_key(table)
+    yield checked(
+        f"{check}, other unique indexes",
+        ok=not others,
+        observed=f"{table.table} has {', '.join(others)}"
+        if others
+        else f"{table.table} has none except for its key",
+        needed="no other: two nodes can each insert a row that the other refuses",
+        remedy="make the node a column of these indexes, or drop them",
+    )
+    yield large_values_found(
+        check,
+        table,
+        not_full,
+        needed="REPLICA IDENTITY FULL on every node: without it an unchanged large value is not"
+        " sent, and a node that lost it to another change cannot get it back",
+        otherwise=Severity.CRITICAL,
+    )
+
+
+def large_values_found(
+    check: str, table: TargetTable, not_full: Sequence[str], *, needed: str, otherwise: Severity
+) -> Finding:
+    """Return the finding on values that an UPDATE leaves out if it does not change them.
+
+    ``not_full`` has the tables of the publisher without REPLICA IDENTITY FULL.
+    """
+    # A large value of the key is sent, as the key always is.
+    large = [c.name for c in table.columns if c.is_large and c.name not in table.primary_key]
+    return checked(
+        f"{check}, large values",
+        ok=not not_full or not large,
+        observed=f"the columns {', '.join(large)} can be stored out of line"
+        if large
+        else "no column can be stored out of line",
+        needed=needed,
+        remedy="; ".join(f"ALTER TABLE {one} REPLICA IDENTITY FULL" for one in not_full),
+        otherwise=otherwise,
+    )
+
+
+def ambiguous_found(check: str, table: TargetTable, columns: Sequence[str]) -> Finding:
+    """Return the finding on a table of which several rows may be found by the same values."""
+    found_by = f"({', '.join(columns)})" if columns else "all of their values"
+    return checked(
+        check,
+        ok=False,
+        observed=f"rows of {table.table} are found by {found_by}, which no unique index has",
+        needed="a unique index on columns by which rows are found: a change could otherwise be"
+        " applied to another row, and rows can be duplicated",
+        remedy=f"create such an index on {table.table}, or choose other columns by the key of a"
+        " TableRule",
+        otherwise=Severity.WARNING,
+    )
