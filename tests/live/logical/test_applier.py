@@ -1149,6 +1149,8 @@ def test_a_run_that_is_refused_leaves_nothing(
     for objects in ("pg_replication_slots", "pg_replication_origin"):
         assert not two.subscriber.all(f"SELECT FROM {objects} AS o WHERE o::text ~ 'pgreplkit'")
     assert two.subscriber.one("SELECT to_regnamespace('pgreplkit') IS NULL")
+    with pytest.raises(ApplyError, match="it was never run; check its name, or call run"):
+        applier(two).status()
     assert two.subscriber.all("SELECT * FROM t") == [(1, "local", 1)]
 
 

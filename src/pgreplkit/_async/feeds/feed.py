@@ -334,7 +334,7 @@ class AsyncFeed(AsyncClosing):
         conninfo = complete(self._conninfo, {})
         copy = AsyncFeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
-            lsn = await open_at_new_slot(copy, conninfo, settings, tables, goal)
+            lsn = await open_at_new_slot(copy, conninfo, tables, goal)
             # Exactly up to the snapshot: rows of it must not come after their later changes.
             exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
             await self._stream(runner, exact, position, source)

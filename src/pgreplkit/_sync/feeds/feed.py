@@ -329,7 +329,7 @@ class Feed(Closing):
         conninfo = complete(self._conninfo, {})
         copy = FeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
-            lsn = open_at_new_slot(copy, conninfo, settings, tables, goal)
+            lsn = open_at_new_slot(copy, conninfo, tables, goal)
             # Exactly up to the snapshot: rows of it must not come after their later changes.
             exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
             self._stream(runner, exact, position, source)
