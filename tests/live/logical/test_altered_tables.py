@@ -177,63 +177,65 @@ def test_a_type_that_does_not_take_the_values_parks_them(two: Pair) -> None:
     assert two.subscriber.one("SELECT n FROM t WHERE id = 1") == 70000.0
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "value", "aligning"),
-    [
-        ("int", "bigint", "3000000000", "ALTER COLUMN v TYPE bigint"),
-        ("smallint", "int", "70000", "ALTER COLUMN v TYPE integer"),
-        ("varchar(3)", "varchar(10)", "'longer'", "ALTER COLUMN v TYPE character varying(10)"),
-        ("char(3)", "char(10)", "'longer'", "ALTER COLUMN v TYPE character(10)"),
-        ("numeric(4,1)", "numeric(9,2)", "123456.78", "ALTER COLUMN v TYPE numeric(9,2)"),
-        ("int[]", "bigint[]", "'{3000000000}'", "ALTER COLUMN v TYPE bigint[]"),
-        ("date", "text", "'no date'", "ALTER COLUMN v TYPE text"),
-        ("bit varying(3)", "bit varying(4)", "B'1010'", "ALTER COLUMN v TYPE bit varying(4)"),
-        ("cidr", "inet", "'10.1.2.3/8'", "ALTER COLUMN v TYPE inet"),
-        ("int NOT NULL", "int", "NULL", "ALTER COLUMN v DROP NOT NULL"),
-        ("mood", None, "'new'", "ADD VALUE IF NOT EXISTS 'new' AFTER 'old'"),
-        ("pair", None, "'(1,2)'", "ADD ATTRIBUTE b integer"),
-    ],
-)
-def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(
-    blank: Pair, before: str, after: str | None, value: str, aligning: str
-) -> None:
-    pair = blank
+WIDER = [
+    ("int", "bigint", "3000000000", "ALTER COLUMN v TYPE bigint"),
+    ("smallint", "int", "70000", "ALTER COLUMN v TYPE integer"),
+    ("varchar(3)", "varchar(10)", "'longer'", "ALTER COLUMN v TYPE character varying(10)"),
+    ("char(3)", "char(10)", "'longer'", "ALTER COLUMN v TYPE character(10)"),
+    ("numeric(4,1)", "numeric(9,2)", "123456.78", "ALTER COLUMN v TYPE numeric(9,2)"),
+    ("int[]", "bigint[]", "'{3000000000}'", "ALTER COLUMN v TYPE bigint[]"),
+    ("date", "text", "'no date'", "ALTER COLUMN v TYPE text"),
+    ("bit varying(3)", "bit varying(4)", "B'1010'", "ALTER COLUMN v TYPE bit varying(4)"),
+    ("cidr", "inet", "'10.1.2.3/8'", "ALTER COLUMN v TYPE inet"),
+    ("int NOT NULL", None, "NULL", "ALTER COLUMN v DROP NOT NULL"),
+    ("mood", None, "'new'", "ADD VALUE IF NOT EXISTS 'new' AFTER 'old'"),
+    ("pair", None, "'(1,2)'", "ADD ATTRIBUTE b integer"),
+]
+"""Types before and after, a value that only the wider one takes, and the end of the statement."""
+
+
+def test_a_value_of_a_wider_type_stops_the_applier_with_the_alter(blank: Pair) -> None:
+    pair, numbers = blank, range(len(WIDER))
     for each in (pair.publisher, pair.subscriber):
-        each.run(
-            "CREATE TYPE mood AS ENUM ('old')",
-            "CREATE TYPE pair AS (a int)",
-            f"CREATE TABLE here (id int PRIMARY KEY, v {before})",
+        each.run("CREATE TYPE mood AS ENUM ('old')", "CREATE TYPE pair AS (a int)")
+        for number, (before, *_) in enumerate(WIDER):
+            each.run(f"CREATE TABLE here{number} (id int PRIMARY KEY, v {before})")
+    for number, (before, after, *_) in enumerate(WIDER):
+        pair.publisher.run(
+            f"ALTER TABLE here{number} RENAME TO t{number}", f"ALTER TABLE t{number} RENAME v TO w"
         )
-    pair.publisher.run("ALTER TABLE here RENAME TO t", "ALTER TABLE t RENAME v TO w")
-    if after is None:
-        pair.publisher.run("ALTER TYPE mood ADD VALUE 'new'", "ALTER TYPE pair ADD ATTRIBUTE b int")
-    elif before.endswith("NOT NULL"):
-        pair.publisher.run("ALTER TABLE t ALTER w DROP NOT NULL")
-    else:
-        pair.publisher.run(f"ALTER TABLE t ALTER w TYPE {after}")
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+        if before.endswith("NOT NULL"):
+            pair.publisher.run(f"ALTER TABLE t{number} ALTER w DROP NOT NULL")
+        elif after is not None:
+            pair.publisher.run(f"ALTER TABLE t{number} ALTER w TYPE {after}")
+    pair.publisher.run(
+        "ALTER TYPE mood ADD VALUE 'new'",
+        "ALTER TYPE pair ADD ATTRIBUTE b int",
+        f"CREATE PUBLICATION p FOR TABLE {', '.join(f't{number}' for number in numbers)}",
+    )
     applier = Applier(
         pair.publisher.conninfo,
         pair.subscriber.conninfo,
         "one",
         publications=["p"],
-        tables={"t": TableRule(to="here", columns={"w": "v"})},
+        tables={f"t{n}": TableRule(to=f"here{n}", columns={"w": "v"}) for n in numbers},
     )
     applier.run(stop_at=end(pair.publisher), timeout=30)
-    assert applier.check()["table public.t, its types"].severity is Severity.WARNING
-    pair.publisher.run(f"INSERT INTO t VALUES (1, {value})")
-    with pytest.raises(SchemaMismatch) as caught:
-        applier.run(stop_at=end(pair.publisher), timeout=30)
-    assert isinstance(caught.value.__cause__, ApplyFailed)
-    [statement] = caught.value.sql
-    assert aligning in statement
-    pair.subscriber.run(statement)
+    found = applier.check()
+    for number, (*_, value, aligning) in enumerate(WIDER):
+        assert found[f"table public.t{number}, its types"].severity is Severity.WARNING
+        pair.publisher.run(f"INSERT INTO t{number} VALUES (1, {value})")
+        with pytest.raises(SchemaMismatch) as caught:
+            applier.run(stop_at=end(pair.publisher), timeout=30)
+        assert caught.value.table == f"public.t{number}"
+        assert isinstance(caught.value.__cause__, ApplyFailed)
+        [statement] = caught.value.sql
+        assert aligning in statement
+        pair.subscriber.run(statement)
     applier.run(stop_at=end(pair.publisher), timeout=30)
-    assert pair.subscriber.all("SELECT id, v::text FROM here") == pair.publisher.all(
-        "SELECT id, w::text FROM t"
-    )
-    for each, table in ((pair.publisher, "t"), (pair.subscriber, "here")):
-        each.run(f"DROP TABLE {table}", "DROP TYPE mood, pair")
+    for number in numbers:
+        there, here = f"SELECT id, w::text FROM t{number}", f"SELECT id, v::text FROM here{number}"
+        assert pair.subscriber.all(here) == pair.publisher.all(there) != []
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from clusters import Cluster
-from databases import Pair, empty_pair, end
+from databases import Database, Pair, empty_pair, end
 from tracebacks import printed
 
 from pgreplkit import Primary, TableName, compare
@@ -375,32 +375,63 @@ REPLACING: list[dict[str, Any]] = [
 ]
 
 
+def create_rules(database: Database, state: str) -> dict[str, str]:
+    """Create rules of each kind on t in a state; return the event of each name."""
+    rules = dict[str, str]()
+    for event in ("INSERT", "UPDATE", "DELETE"):
+        for how in ("INSTEAD NOTHING", "ALSO NOTIFY ruled"):
+            name = f"{state} {event} {how[:4]}"
+            database.run(
+                f'CREATE RULE "{name}" AS ON {event} TO t DO {how}',
+                f'ALTER TABLE t {state} RULE "{name}"',
+            )
+            rules[name] = event
+    return rules
+
+
+def insist_on_refusal(pair: Pair, one: Applier, rules: Iterable[str]) -> None:
+    """Insist that exactly these rules of the subscriber are refused, before anything is made."""
+    names = ", ".join(sorted(rules))
+    finding = one.check()["table public.t, its rules"]
+    assert finding.severity is Severity.CRITICAL
+    assert finding.found == f"public.t has {names}"
+    with pytest.raises(SchemaMismatch, match=rf"public\.t has the rules {names},") as raised:
+        one.run(timeout=20)
+    assert "; ".join(raised.value.sql) == finding.remedy
+    assert (pair.publisher.all(LEFT), pair.subscriber.all(LEFT)) == ([], [])
+
+
 @pytest.mark.pg(">=10")
-@pytest.mark.parametrize("state", [*ALL_FIRE, "ENABLE", "DISABLE"])
-@pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
-@pytest.mark.parametrize("how", ["INSTEAD NOTHING", "ALSO NOTIFY ruled"])
-def test_a_rule_of_the_subscriber_that_would_change_what_is_applied_is_refused(
-    two: Pair, event: str, how: str, state: str
-) -> None:
-    two.subscriber.run(
-        f'CREATE RULE "It" AS ON {event} TO t DO {how}', f'ALTER TABLE t {state} RULE "It"'
-    )
-    for options in ({}, *REPLACING):
-        one = applier(two, **{"rule": TableRule(), **options})
-        if not (state in ALL_FIRE or (event == "UPDATE" and options)):
-            assert one.check().is_ready
-            continue
-        finding = one.check()["table public.t, its rules"]
-        assert finding.severity is Severity.CRITICAL
-        assert finding.found == "public.t has It"
-        with pytest.raises(SchemaMismatch, match=r"public\.t has the rules It") as raised:
-            one.run(timeout=20)
-        assert "; ".join(raised.value.sql) == finding.remedy
-        assert (two.publisher.all(LEFT), two.subscriber.all(LEFT)) == ([], [])
+def test_rules_of_the_subscriber_that_would_change_what_is_applied_are_refused(two: Pair) -> None:
     one = applier(two, TableRule())
-    if not one.check().is_ready:
-        two.subscriber.run(one.check()["table public.t, its rules"].remedy)
+    for state in (*ALL_FIRE, "ENABLE", "DISABLE"):
+        rules = create_rules(two.subscriber, state)
+        for options in ({}, *REPLACING):
+            other = applier(two, **{"rule": TableRule(), **options})
+            fires = state in ALL_FIRE
+            if refused := [
+                n for n, event in rules.items() if fires or (event == "UPDATE" and options)
+            ]:
+                insist_on_refusal(two, other, refused)
+            else:
+                assert other.check().is_ready
+        two.subscriber.run(*(f'DROP RULE "{name}" ON t' for name in rules))
+    # The other rules do not fire, and those that fire are disabled by the remedy.
+    create_rules(two.subscriber, "ENABLE")
+    for state in ALL_FIRE:
+        create_rules(two.subscriber, state)
+    two.subscriber.run(*one.check()["table public.t, its rules"].remedy.split("; "))
     changes_arrive(two, one)
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
+def test_one_rule_is_enough_for_a_refusal(two: Pair, event: str) -> None:
+    two.subscriber.run(
+        f'CREATE RULE "It" AS ON {event} TO t DO INSTEAD NOTHING',
+        'ALTER TABLE t ENABLE REPLICA RULE "It"',
+    )
+    insist_on_refusal(two, applier(two, TableRule()), ["It"])
 
 
 def changes_arrive(pair: Pair, one: Applier) -> None:

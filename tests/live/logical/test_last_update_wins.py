@@ -8,7 +8,7 @@ from typing import Literal
 import psycopg
 import pytest
 from clusters import Clusters, wait_until
-from databases import Database
+from databases import Database, shadowed_operators
 from psycopg.errors import FeatureNotSupported
 from running import running
 
@@ -259,44 +259,52 @@ LONGER = {
 }
 """Types of the subscriber: the publisher's type, a value that is too long, the same one cut off,
 and the key in a tombstone."""
-BURIED = "SELECT key FROM pgreplkit.tombstone WHERE relation = 't'::regclass"
+BURIED = "SELECT key FROM pgreplkit.tombstone WHERE relation = '{}'::regclass"
+LONG_TABLES = {f"long{number}": kind for number, kind in enumerate(LONGER)}
 
 
 @pytest.mark.pg(">=10")
 @pytest.mark.one_colour
-@pytest.mark.parametrize("policy", [LastUpdateWins(), DeltaColumns({"t": ["n"]})])
+@pytest.mark.parametrize(
+    "policy", [LastUpdateWins(), DeltaColumns({table: ["n"] for table in LONG_TABLES})]
+)
 @pytest.mark.matrix
 def test_a_value_that_is_too_long_is_never_cut_off(both: Both, policy: Policy) -> None:
     both.paris.run("CREATE DOMAIN short AS varchar(3)")
-    for kind, (sent, longer, cut, key) in LONGER.items():
-        for each, own in ((both.berlin, sent), (both.paris, kind)):
+    for table, kind in LONG_TABLES.items():
+        for each, own in ((both.berlin, LONGER[kind][0]), (both.paris, kind)):
             each.run(
-                "DROP TABLE t",
-                f"CREATE TABLE t (id {own} PRIMARY KEY, name {own}, n int NOT NULL)",
-                "ALTER TABLE t REPLICA IDENTITY FULL",
-                "ALTER PUBLICATION p ADD TABLE t",
+                f"CREATE TABLE {table} (id {own} PRIMARY KEY, name {own}, n int NOT NULL)",
+                f"ALTER TABLE {table} REPLICA IDENTITY FULL",
+                f"ALTER PUBLICATION p ADD TABLE {table}",
             )
-        to_paris = both.applier(both.berlin, both.paris, policy)
-        to_paris.run(stop_at=both.end(), timeout=30)
-        both.berlin.run(f"INSERT INTO t VALUES ({cut}, NULL, 1)")
-        to_paris.run(stop_at=both.end(), timeout=30)
-        both.berlin.run(f"UPDATE t SET name = {longer}")
-        with pytest.raises(SchemaMismatch, match="name"):
+    to_paris = both.applier(both.berlin, both.paris, policy)
+    to_paris.run(stop_at=both.end(), timeout=30)
+    for table, kind in LONG_TABLES.items():
+        both.berlin.run(f"INSERT INTO {table} VALUES ({LONGER[kind][2]}, NULL, 1)")
+    to_paris.run(stop_at=both.end(), timeout=30)
+    for table, kind in LONG_TABLES.items():
+        sent, longer, *_ = LONGER[kind]
+        both.berlin.run(f"UPDATE {table} SET name = {longer}")
+        with pytest.raises(SchemaMismatch, match=rf"{table}.*name"):
             to_paris.run(stop_at=both.end(), timeout=30)
-        both.paris.run(f"ALTER TABLE t ALTER name TYPE {sent}")
-        to_paris.run(stop_at=both.end(), timeout=30)
-        # The key that is cut off is that of another row, which a deletion must not find.
-        both.berlin.run(f"INSERT INTO t VALUES ({longer}, NULL, 1)")
-        with pytest.raises(SchemaMismatch, match="id"):
+        both.paris.run(f"ALTER TABLE {table} ALTER name TYPE {sent}")
+    to_paris.run(stop_at=both.end(), timeout=30)
+    # The key that is cut off is that of another row, which a deletion must not find.
+    parking = both.applier(both.berlin, both.paris, policy, on_error="park")
+    for table, kind in LONG_TABLES.items():
+        _, longer, *_ = LONGER[kind]
+        both.berlin.run(f"INSERT INTO {table} VALUES ({longer}, NULL, 1)")
+        with pytest.raises(SchemaMismatch, match=rf"{table}.*id"):
             to_paris.run(stop_at=both.end(), timeout=30)
-        parking = both.applier(both.berlin, both.paris, policy, on_error="park")
-        both.berlin.run(f"DELETE FROM t WHERE id = {longer}")
+        both.berlin.run(f"DELETE FROM {table} WHERE id = {longer}")
         assert parking.run(stop_at=both.end(), timeout=30).parked == 1
-        both.berlin.run("UPDATE t SET n = 2")
-        parking.run(stop_at=both.end(), timeout=30)
-        assert both.paris.all("SELECT n FROM t") == [(2,)]
-        assert both.paris.one(BURIED) == key
-        parking.drop()
+        both.berlin.run(f"UPDATE {table} SET n = 2")
+    parking.run(stop_at=both.end(), timeout=30)
+    for table, kind in LONG_TABLES.items():
+        assert both.paris.all(f"SELECT n FROM {table}") == [(2,)]
+        assert both.paris.one(BURIED.format(table)) == LONGER[kind][3]
+    parking.drop()
 
 
 @pytest.mark.pg(">=10")
@@ -542,3 +550,21 @@ def test_differences_that_overflow_on_the_way_are_added_later(both: Both) -> Non
         applier.drop()
     for each in (both.berlin, both.paris):
         each.run("DROP TABLE s", "DROP PUBLICATION sums")
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_deletion_executes_no_operator_of_a_client_with_other_rights(both: Both) -> None:
+    both.exchange()
+    both.berlin.run(
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "CREATE ROLE writer LOGIN PASSWORD 'writer'",
+        "GRANT CREATE ON DATABASE berlin TO writer",
+        "GRANT SELECT, DELETE ON t TO writer",
+    )
+    with psycopg.connect(both.berlin.as_role("writer"), autocommit=True) as connection:
+        for statement in shadowed_operators("=", "<>"):
+            connection.execute(statement.encode())
+        connection.execute("DELETE FROM t")
+    both.exchange()
+    assert both.rows() == []

@@ -345,7 +345,8 @@ class AsyncUpgrade:
         journal = await self._journal()
         if journal.operation.startswith(CLONING):
             raise ValueError(
-                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
+                f"could not resume the {journal.operation}: it is that of an UpgradeClone; call the"
+                " plan_resume() of an UpgradeClone"
             )
         actor = self._actor(redirect, bindir, owners, {})
         return AsyncPlan(actor, journal, None, self._file, self._lock(), actor.look)

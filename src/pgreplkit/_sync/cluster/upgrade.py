@@ -344,7 +344,8 @@ class Upgrade:
         journal = self._journal()
         if journal.operation.startswith(CLONING):
             raise ValueError(
-                f"could not resume the {journal.operation}: it is resumed by an UpgradeClone"
+                f"could not resume the {journal.operation}: it is that of an UpgradeClone; call the"
+                " plan_resume() of an UpgradeClone"
             )
         actor = self._actor(redirect, bindir, owners, {})
         return Plan(actor, journal, None, self._file, self._lock(), actor.look)
