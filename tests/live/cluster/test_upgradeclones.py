@@ -167,6 +167,9 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
             with pytest.raises(ValueError, match="by a preparation by clone"):
                 Upgrade(here, upgraded, name="shop").plan_resume()
             run(old, f"COMMENT ON PUBLICATION shop_1 IS {psycopg.sql.quote(kept)}")
+            file = tmp_path / "journal.json"
+            with pytest.raises(ValueError, match=r"call the plan_resume\(\) of an UpgradeClone"):
+                Upgrade(here, upgraded, name="shop", journal=file).plan_resume()
         (tmp_path / "stale.json").write_bytes((tmp_path / "journal.json").read_bytes())
         undone = await (await clone.plan_resume()).undo()
         assert type(undone[-1]).__name__ == "PublishTables"

@@ -92,6 +92,21 @@ async def test_an_upgrade_whose_slot_is_lost_says_so_is_given_up_and_prepared_ag
         assert orders(sides) == (101, 101)
 
 
+async def test_an_end_drops_the_slots_that_the_subscribers_no_longer_reach(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # As after failovers of both servers: only this process connects to the new primaries.
+    nowhere = "CONNECTION 'host=localhost port=1 connect_timeout=1'"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        await (await upgrade.plan_cutover()).run()
+        new.run(f"ALTER SUBSCRIPTION shop_1 {nowhere}")
+        old.run(f"ALTER SUBSCRIPTION shop_1_back {nowhere}")
+        await (await upgrade.plan_finish()).run(force=True)
+        assert (old.all(LEFT), new.all(LEFT)) == ([("shop_fence",)], [])
+
+
 @pytest.mark.pg(">=18")
 @pytest.mark.matrix
 async def test_a_copy_that_fails_again_and_again_stops_the_preparation(

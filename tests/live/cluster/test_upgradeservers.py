@@ -74,7 +74,7 @@ async def test_the_connection_of_a_pooler_is_refused(sides: Pair, colour: Colour
     new.run(*TABLES)
     kind = Upgrade if colour.name == "sync" else AsyncUpgrade
     with Pooler(new.node.port) as pooler:
-        pooled = make_conninfo(new.conninfo, port=pooler.port)
+        pooled = pooler.conninfo_of(new.conninfo)
         async with (
             await colour.primary(old.conninfo) as here,
             await colour.primary(pooled) as there,

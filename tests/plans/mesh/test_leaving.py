@@ -34,7 +34,9 @@ def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Se
 def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
     stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
     planned, positions = members("a", "b", "c"), {"a": LSN(a), "c": LSN(c)}
-    findings = remove_findings("b", answers, stored, planned, positions, {})
+    findings = remove_findings(
+        "b", answers=answers, stored=stored, planned=planned, positions=positions, rights={}
+    )
     return {finding.check: finding for finding in findings}
 
 
@@ -46,7 +48,9 @@ def test_a_lost_node_is_removed_and_the_check_names_the_nodes_that_have_its_chan
     assert "update on a the rows" in behind.remedy
     alive = removal(True, "0/5", "0/5")["node b"]
     assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
-    back = remove_findings("b", True, {}, members("a", "c"), {}, {})[0]
+    back = remove_findings(
+        "b", answers=True, stored={}, planned=members("a", "c"), positions={}, rights={}
+    )[0]
     assert back.remedy == "plan_forget('b'), as it was removed before"
     interrupted = removal(False, "0/5", "0/5", third="d")["members"]
     assert interrupted.severity is Severity.CRITICAL
@@ -69,7 +73,15 @@ def test_a_node_forgets_a_mesh_that_is_known_to_continue_without_it(
     findings = {
         one.check: one
         for slots in ({}, {"pgreplkit_shop_b_a": False}, {"pgreplkit_shop_b_a": True})
-        for one in forget_findings("b", {"b": own}, own, {"a": there}, [*known], slots, rights)
+        for one in forget_findings(
+            "b",
+            own={"b": own},
+            planned=own,
+            stored={"a": there},
+            known=[*known],
+            slots=slots,
+            rights=rights,
+        )
     }
     assert findings["mesh on a"].found == found
     is_ended = found == "b is no member there"

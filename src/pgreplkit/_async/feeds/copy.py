@@ -142,7 +142,6 @@ class AsyncFeedCopy:
 async def open_at_new_slot(
     copy: AsyncFeedCopy,
     conninfo: str,
-    settings: FeedSettings,
     tables: Sequence[TableName],
     goal: RunGoal,
 ) -> LSN:

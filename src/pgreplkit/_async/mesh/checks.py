@@ -164,7 +164,13 @@ class AsyncForgetChecks:
                 async with await self.site.server(other) as server:
                     stored[other] = await read_members(server._link, self.mesh)
         return forget_findings(
-            self.node, {self.node: own}, self.planned, stored, self.site.servers, slots, rights
+            self.node,
+            own={self.node: own},
+            planned=self.planned,
+            stored=stored,
+            known=self.site.servers,
+            slots=slots,
+            rights=rights,
         )
 
 
@@ -195,7 +201,14 @@ class AsyncRemoveChecks:
                 # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = await is_reachable(self.site, self.lost)
-        return remove_findings(self.lost, answers, stored, self.planned, positions, rights)
+        return remove_findings(
+            self.lost,
+            answers=answers,
+            stored=stored,
+            planned=self.planned,
+            positions=positions,
+            rights=rights,
+        )
 
 
 async def is_reachable(site: AsyncSite, node: str) -> bool:

@@ -391,7 +391,8 @@ class AsyncLink:
             except UnicodeEncodeError:
                 # The text of the UnicodeEncodeError may contain a password.
                 found = "a text cannot be encoded in the connection's encoding"
-                raise ServerError(operation, found) from None
+                remedy = "open the connection with client_encoding=UTF8"
+                raise ServerError(operation, found, remedy=remedy) from None
 
     async def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
         # Binary results, because texts of times depend on the session's DateStyle and

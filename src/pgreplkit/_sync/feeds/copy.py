@@ -141,7 +141,6 @@ class FeedCopy:
 def open_at_new_slot(
     copy: FeedCopy,
     conninfo: str,
-    settings: FeedSettings,
     tables: Sequence[TableName],
     goal: RunGoal,
 ) -> LSN:

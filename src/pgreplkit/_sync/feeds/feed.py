@@ -27,6 +27,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
@@ -213,6 +214,7 @@ class Feed(Closing):
         with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(conninfo, autocommit=True)
         try:
+            use_own_settings(connection)
             register(connection)
             return check_feed(Link(connection), self._settings)
         finally:
@@ -327,7 +329,7 @@ class Feed(Closing):
         conninfo = complete(self._conninfo, {})
         copy = FeedCopy(settings, source, runner, lambda: self._is_stopping, goal)
         try:
-            lsn = open_at_new_slot(copy, conninfo, settings, tables, goal)
+            lsn = open_at_new_slot(copy, conninfo, tables, goal)
             # Exactly up to the snapshot: rows of it must not come after their later changes.
             exact = attrs.evolve(goal, stop_at=lsn, is_exact=True)
             self._stream(runner, exact, position, source)

@@ -320,7 +320,9 @@ class Applier(Closing):
             state = target.read_state() if target.has_schema() else None
             if state is None:
                 raise ApplyError(
-                    f"read the status of the applier {self.name!r}", "it was never run"
+                    f"read the status of the applier {self.name!r}",
+                    "it was never run",
+                    remedy="check its name, or call run() first",
                 )
             slots = publisher.link.all("read the slot", sql.SLOT_BEHIND, [self.slot])
             slot = slots[0] if slots else None

@@ -163,7 +163,13 @@ class ForgetChecks:
                 with self.site.server(other) as server:
                     stored[other] = read_members(server._link, self.mesh)
         return forget_findings(
-            self.node, {self.node: own}, self.planned, stored, self.site.servers, slots, rights
+            self.node,
+            own={self.node: own},
+            planned=self.planned,
+            stored=stored,
+            known=self.site.servers,
+            slots=slots,
+            rights=rights,
         )
 
 
@@ -194,7 +200,14 @@ class RemoveChecks:
                 # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = is_reachable(self.site, self.lost)
-        return remove_findings(self.lost, answers, stored, self.planned, positions, rights)
+        return remove_findings(
+            self.lost,
+            answers=answers,
+            stored=stored,
+            planned=self.planned,
+            positions=positions,
+            rights=rights,
+        )
 
 
 def is_reachable(site: Site, node: str) -> bool:

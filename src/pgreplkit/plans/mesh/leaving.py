@@ -52,6 +52,7 @@ def _stream_found(stream: MeshStream) -> Finding:
 
 def remove_findings(
     lost: str,
+    *,
     answers: bool,
     stored: Mapping[str, Members],
     planned: Members,
@@ -94,6 +95,7 @@ def remove_findings(
 
 def forget_findings(
     node: str,
+    *,
     own: Mapping[str, Members],
     planned: Members,
     stored: Mapping[str, Members | None],
