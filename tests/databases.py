@@ -288,3 +288,18 @@ async def subscribed(
     pair: Pair, subscriber: AsyncPrimary, options: SubscriptionOptions | None = None
 ) -> AsyncSubscription:
     return await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], options)
+
+
+def shadowed_operators(*operators: str) -> list[str]:
+    """Return statements after which a session finds failing operators of texts first."""
+    return [
+        "CREATE SCHEMA shadows",
+        "CREATE FUNCTION shadows.met(text, text) RETURNS bool LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'executed by %', current_user; END $$",
+        *(
+            f"CREATE OPERATOR shadows.{one} (leftarg = text, rightarg = text,"
+            " procedure = shadows.met)"
+            for one in operators
+        ),
+        "SET search_path = shadows, pg_catalog, public",
+    ]

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pgoutputs as po
-from applyfacts import INT, TEXT, column, dumped, target, transaction
+import pytest
+from applyfacts import (
+    INT,
+    OWN,
+    TEXT,
+    USERS,
+    column,
+    dumped,
+    matched,
+    source,
+    target,
+    transaction,
+)
 from applyplans import planned, planner
 from deltafacts import statements
 
 from pgreplkit.apply import TableRule
 from pgreplkit.apply.statements import Kind
-from pgreplkit.apply.tableplans import DeltaPlan
+from pgreplkit.apply.tableplans import DeltaPlan, TablePlan
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.protocol.pgoutput.tuples import UNSENT, RawValues
 
 
@@ -73,3 +89,34 @@ def test_a_change_of_the_key_is_a_deletion_and_an_insert() -> None:
     unsent = plan.changes(old, raw(b"1", b"7", None))[2]
     assert [*unsent[1]] == [b"5", b"1", b"7", b"a"]
     assert UNSENT not in unsent[2]
+
+
+def planned_for_root(table: Table = USERS, own: TargetTable = OWN) -> TablePlan:
+    return TablePlan(
+        attrs.evolve(matched(table, own), is_root=True), TableRule(), dumped, lambda: b"x"
+    )
+
+
+def test_an_old_row_of_a_partition_without_the_key_is_refused() -> None:
+    plan = planned_for_root()
+    for lacking in (([None, b"a", b"1"], [0, 0, 0]), ([None, None, b"1"], [0, 0, 0])):
+        with pytest.raises(SchemaMismatch, match="identity of the row's partition"):
+            plan.delete(lacking)
+        with pytest.raises(SchemaMismatch, match="identity of the row's partition"):
+            plan.update(lacking, raw(b"1", b"b", b"2"))
+    assert plan.delete(raw(b"1", None, None))[1] == (b"1",)
+    # Old rows of other tables are what their own identity says.
+    assert TablePlan(matched(), TableRule(), dumped, lambda: b"x").delete(raw(None, None, None))
+
+
+def test_a_row_of_a_root_without_an_identity_is_found_by_whole_old_rows_only() -> None:
+    table = source(("id", INT, False), ("name", TEXT, False))
+    own = target(column("id", not_null=True), column("name", TEXT))
+    plan, new = planned_for_root(table, own), raw(b"1", b"b")
+    with pytest.raises(SchemaMismatch, match="identity of the row's partition"):
+        plan.update(None, new)
+    with pytest.raises(SchemaMismatch, match="identity of the row's partition"):
+        plan.update(None, raw(b"1", None))
+    [(statement, values, _)] = plan.update(([b"1", None], [0, 0]), new)
+    assert statement.kind is Kind.UPDATE
+    assert [*values] == [b"1", None, b"1", b"b"]

@@ -195,6 +195,22 @@ def clone(new: str, **replication: str) -> UpgradeClone:
     )
 
 
+def test_an_upgrade_refuses_the_server_of_a_standby() -> None:
+    primary, standby = object.__new__(Primary), object.__new__(pgreplkit.Standby)
+    for old, new, argument in ((standby, primary, "old"), (primary, standby, "new")):
+        with pytest.raises(TypeError, match=f"{argument} must be of the class Primary, not Stan"):
+            Upgrade(old, new, name="shop")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="old must be of the class Primary, not Standby"):
+        UpgradeClone(
+            standby,  # type: ignore[arg-type]
+            "",
+            name="shop",
+            directory="/nowhere",
+            bindir="/nowhere",
+            old_bindir="/nowhere",
+        )
+
+
 @pytest.mark.parametrize("conninfo", ["host=x s3cret", "host='s3cret", "host=x s3cret=1"])
 def test_an_error_names_the_malformed_one_of_several_connection_strings(conninfo: str) -> None:
     for use, which in (

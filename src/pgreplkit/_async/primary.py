@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
+from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -590,3 +591,19 @@ class AsyncPrimary(AsyncStreamingServer):
 
         states = await read_fences(self._link)
         return Rows(AsyncWriteFence(self._link, state, None) for state in states)
+
+
+def insist_on_primaries(**arguments: object) -> None:
+    """Check that arguments are primaries.
+
+    Raises:
+        TypeError: If one is another object, or the server of a standby.
+    """
+    insist_on_servers(**arguments)
+    wanted = AsyncPrimary.__name__
+    for name, given in arguments.items():
+        if not isinstance(given, AsyncPrimary):
+            raise TypeError(
+                f"{name} must be of the class {wanted}, not {type(given).__name__}; connect to its"
+                " primary"
+            )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical.streamingserver import StreamingServer
+from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -581,3 +582,19 @@ class Primary(StreamingServer):
 
         states = read_fences(self._link)
         return Rows(WriteFence(self._link, state, None) for state in states)
+
+
+def insist_on_primaries(**arguments: object) -> None:
+    """Check that arguments are primaries.
+
+    Raises:
+        TypeError: If one is another object, or the server of a standby.
+    """
+    insist_on_servers(**arguments)
+    wanted = Primary.__name__
+    for name, given in arguments.items():
+        if not isinstance(given, Primary):
+            raise TypeError(
+                f"{name} must be of the class {wanted}, not {type(given).__name__}; connect to its"
+                " primary"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
@@ -45,7 +45,8 @@ class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
     ``targets`` are the known tables of the subscriber, and ``others`` the kinds of its relations
-    that are no tables; the caller may add some later.
+    that are no tables; the caller may add some later. ``roots`` are the published tables that are
+    partitioned.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Planner:
         merges: bool = False,
         merges_copied: bool = False,
         others: Mapping[TableName, str] = MappingProxyType({}),
+        roots: Collection[TableName] = (),
     ) -> None:
-        self._others = others
+        self._others, self._roots = others, roots
         self._stamps, self._merges, self._merges_copied = stamps, merges, merges_copied
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
@@ -145,7 +147,8 @@ class Planner:
         # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable
-        matched = attrs.evolve(matched, is_binary=self._is_binary)
+        is_root = table.table_name in self._roots
+        matched = attrs.evolve(matched, is_binary=self._is_binary, is_root=is_root)
         if self._merges:
             return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:

@@ -58,6 +58,9 @@ class Match:
     """Whether the key identifies one row at most."""
     is_binary: bool = False
     """Whether values are sent in binary, which no other type than that of the column reads."""
+    is_root: bool = False
+    """Whether the published table is partitioned: each partition sends old rows by its own replica
+    identity."""
 
     @property
     def width(self) -> int:
@@ -73,6 +76,12 @@ class Match:
             # The constants follow the new row.
             for more in ({0, shift} if one.position < width else {shift})
         }
+
+    @property
+    def sent_key(self) -> tuple[str, ...]:
+        """The publisher's columns that identify a row, by their names there."""
+        columns, width = self.source.columns, self.width
+        return tuple(columns[one.position].name for one in self.key if one.position < width)
 
     @property
     def is_full(self) -> bool:

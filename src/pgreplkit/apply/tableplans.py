@@ -60,6 +60,16 @@ class TablePlan:
             one.position for one in keys if matched.is_full and not one.column.not_null
         ]
         """The positions of key columns that may be NULL, which a unique index does not compare."""
+        found_by = keys or [one for one in matched.written if one.position < matched.width]
+        self._required: list[int] = [
+            one.position
+            for one in found_by
+            if matched.is_root and (one.column.not_null or (keys and not matched.is_full))
+        ]
+        """The positions of values that find a row, and are never NULL in an old row that was sent
+        as the identity of the root says."""
+        self._needs_old: bool = matched.is_root and not matched.key
+        """Whether a row can be found by a whole old row only."""
 
     @cached_property
     def computed(self) -> tuple[int, ...]:
@@ -89,6 +99,8 @@ class TablePlan:
 
     @cached_property
     def _updating(self) -> Statement:
+        if self._needs_old:
+            raise self.lacks_old_values()
         return self._statements.update(has_old=False)
 
     @cached_property
@@ -125,6 +137,7 @@ class TablePlan:
             if self.has_constants or usual.picks is not None:
                 return [self._bound(usual, values, formats)]
             return [(usual, values, formats)]
+        self._insist_on_key(old)
         # An UPDATE leaves out large values that did not change; the old row has them.
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
@@ -152,8 +165,21 @@ class TablePlan:
         """
         return any(old[0][at] not in (None, values[at]) for at in self._always)
 
+    def _insist_on_key(self, old: RawValues | None) -> None:
+        """Refuse the change of a partition whose old row does not say which row is meant.
+
+        Raises: SchemaMismatch.
+        """
+        is_lost = (
+            self._needs_old if old is None else any(old[0][at] is None for at in self._required)
+        )
+        if is_lost:
+            raise self.lacks_old_values()
+
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row."""
+        if self._required:
+            self._insist_on_key(old)
         if self._nullable and self._lacks_key(old):
             return self._keyless.delete(old, needs_row=needs_row)
         return self._bound(self._deleting if needs_row else self._removing, *old)
@@ -186,11 +212,19 @@ class TablePlan:
         return new
 
     def lacks_old_values(self) -> SchemaMismatch:
-        """Return the error for a change without the whole old row, which the root promises."""
-        return SchemaMismatch(
+        """Return the error for a change without the old values that the root promises."""
+        error = SchemaMismatch(
             str(self.match.source),
-            ("the replica identity of the row's partition is not FULL: old values were not sent",),
+            (
+                "the replica identity of the row's partition is not that of the partitioned table:"
+                " old values were not sent",
+            ),
         )
+        error.remedy = (
+            "on the publisher: ALTER TABLE … REPLICA IDENTITY FULL for the partition; then drop()"
+            " the applier, and copy the rows again: the change itself stays as it was sent"
+        )
+        return error
 
     def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
         if self.has_constants:
@@ -260,6 +294,7 @@ class StampedPlan(TablePlan):
 
     def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
         """Return the step that deletes a row if it is older, and remembers that."""
+        self._insist_on_key(old)
         return self._bound(self._remove, *old)
 
     def upsert(self, new: RawValues) -> list[Step]:
@@ -331,6 +366,7 @@ class MergedPlan(TablePlan):
         """Return the step that updates a row, and fails if it is not the publisher's old one."""
         if old is None:
             return super().update(old, new, needs_row=needs_row)
+        self._insist_on_key(old)
         values, formats = self._whole(old, new)
         moves = self._sets_identity(old, values)
         statement = self._get(("insisting", moves), lambda: self._insisting(moves=moves))

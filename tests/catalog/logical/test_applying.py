@@ -30,7 +30,7 @@ def test_rights_are_granted_where_the_server_allows_it(version: int) -> None:
 def test_wrappers_are_for_origins_of_appliers_only() -> None:
     statements = sql.setup_sql("mover", 13, "db", [])
     [create] = [one for one in statements if "OR REPLACE FUNCTION" in one and "_create(" in one]
-    assert r"WHERE $1 LIKE ''pgreplkit\_%''" in create
+    assert "WHERE $1 OPERATOR(pg_catalog.~) ''^pgreplkit_''" in create
 
 
 def test_other_roles_than_superusers_call_wrappers_before_14() -> None:

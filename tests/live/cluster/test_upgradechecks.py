@@ -90,6 +90,7 @@ PROBLEMS = (
     # Names of the upgrade's own objects.
     "CREATE PUBLICATION shop_1 FOR TABLE checked",
     "CREATE SCHEMA shop_fence",
+    "CREATE TRIGGER shop_fence AFTER INSERT ON checked FOR EACH ROW EXECUTE PROCEDURE noted()",
 )
 
 
@@ -145,7 +146,9 @@ async def test_preconditions_are_found_on_servers_and_their_statements_fix_them(
             assert ("public.hashed" in bad["updates without an index"].found) == (
                 new.node.major < 17
             )
-            assert bad["old: leftovers"].found == "publication shop_1, schema shop_fence"
+            assert bad["old: leftovers"].found == (
+                "publication shop_1, schema shop_fence, trigger shop_fence on checked"
+            )
             # The one without data raises the same error on both servers.
             assert bad["materialized views"].found == "public.shown"
             # Before, apply workers write as the subscription's owner.

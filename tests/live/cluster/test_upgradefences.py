@@ -161,7 +161,7 @@ async def test_a_dropped_trigger_of_a_fence_stops_the_next_operation(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
-    for server in (old,) if old.node.major >= 16 else (old, new):
+    for server in (old, new):
         server.run(
             "CREATE TABLE parent (id int) PARTITION BY RANGE (id)",
             "CREATE TABLE leaf PARTITION OF parent FOR VALUES FROM (0) TO (100)",

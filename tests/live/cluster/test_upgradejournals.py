@@ -38,6 +38,8 @@ from pgreplkit.rows import StepProgress
 from pgreplkit.upgrade import UpgradePhase
 
 pytestmark = pytest.mark.one_colour
+UNFINISHED = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'"
+EMPTIED = "SET session_replication_role = replica; DELETE FROM customers; DELETE FROM orders"
 
 
 @pytest.mark.pg(">=11")
@@ -95,91 +97,93 @@ def fenced_with_a_late_row(
 
 
 @pytest.mark.pg(">=11")
-@pytest.mark.parametrize(
-    ("move", "stop"),
-    [
-        ("cutover", SetSequences),
-        ("cutover", MakeBackSlots),
-        ("cutover", RemoveFence),
-        ("rollback", SetSequences),
-        ("rollback", ArmForward),
-        ("rollback", RemoveFence),
-    ],
-)
 async def test_a_journal_of_an_earlier_run_opens_no_server_before_all_is_applied(
-    sides: Pair, colour: Colour, tmp_path: Path, move: str, stop: type[Step]
+    sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
+    old, new = sides.publisher, sides.subscriber
     (copy := tmp_path / "copy").mkdir()
     async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
         await prepare(upgrade, sides)
-        moves: list[Callable[[], Awaitable[AsyncPlan]]]
-        moves, ends = (
-            [upgrade.plan_cutover, upgrade.plan_rollback],
-            [sides.publisher, sides.subscriber],
-        )
-        if move == "rollback":
-            await (await upgrade.plan_cutover()).run()
-            moves.reverse()
-            ends.reverse()
-        (there, back), (source, target) = moves, ends
-        with pytest.raises(RuntimeError, match="stop"):
-            await (await there()).run(stopped_at(stop))
-        shutil.copy(tmp_path / "journal.json", copy)
-        interrupted = await upgrade.plan_resume()
-        if stop is RemoveFence:
-            await interrupted.resume()
-            order(target)
-            await (await back()).run()
-        else:
-            await interrupted.undo()
-        with psycopg.connect(target.conninfo) as blocker:
+
+        async def insist_on_refusal(stop: type[Step], *, is_cutover: bool) -> None:
+            """Move there; a journal of an attempt that stopped at a step is refused on the way."""
+            moves: list[Callable[[], Awaitable[AsyncPlan]]]
+            moves, ends = [upgrade.plan_cutover, upgrade.plan_rollback], [old, new]
+            if not is_cutover:
+                moves.reverse()
+                ends.reverse()
+            (there, back), (source, target) = moves, ends
             with pytest.raises(RuntimeError, match="stop"):
-                await (await there()).run(fenced_with_a_late_row(source, blocker))
-            # Later than that step, the other server has been fenced again, too.
-            is_old = move == "cutover" or stop is RemoveFence
-            await refuse_stale(stale, "old" if is_old else "new")
-            with pytest.raises(Exception, match="are fenced"):
-                target.run("DELETE FROM customers")
-        await (await upgrade.plan_resume()).resume()
-    count = 102 if stop is RemoveFence else 101
-    assert orders(sides) == (count, count)
+                await (await there()).run(stopped_at(stop))
+            shutil.copy(tmp_path / "journal.json", copy)
+            interrupted = await upgrade.plan_resume()
+            if stop is RemoveFence:
+                await interrupted.resume()
+                order(target)
+                await (await back()).run()
+            else:
+                await interrupted.undo()
+            with psycopg.connect(target.conninfo) as blocker:
+                with pytest.raises(RuntimeError, match="stop"):
+                    await (await there()).run(fenced_with_a_late_row(source, blocker))
+                # Later than that step, the other server has been fenced again, too.
+                is_old = is_cutover or stop is RemoveFence
+                await refuse_stale(stale, "old" if is_old else "new")
+                with pytest.raises(Exception, match="are fenced"):
+                    target.run("DELETE FROM customers")
+            await (await upgrade.plan_resume()).resume()
+
+        for cutover, rollback in (
+            (SetSequences, SetSequences),
+            (MakeBackSlots, ArmForward),
+            (RemoveFence, RemoveFence),
+        ):
+            await insist_on_refusal(cutover, is_cutover=True)
+            await insist_on_refusal(rollback, is_cutover=False)
+    # One in each run, and one before each way back.
+    assert orders(sides) == (108, 108)
 
 
-@pytest.mark.parametrize(
-    ("operation", "stop"),
-    [
-        ("end", DropSubscriptions),
-        ("end", DropPublications),
-        ("preparation", FenceTables),
-        ("preparation", PublishTables),
-        ("preparation", WaitCopied),
-    ],
-)
 async def test_a_journal_of_an_earlier_preparation_drops_nothing_of_the_next_one(
-    sides: Pair, colour: Colour, tmp_path: Path, operation: str, stop: type[Step]
+    sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
     new.run(*TABLES)
-    (copy := tmp_path / "copy").mkdir()
-    async with opened(sides, colour, tmp_path) as upgrade, opened(sides, colour, copy) as stale:
-        plan = await upgrade.plan_prepare(copy_schema=False)
-        if operation == "end":
-            await plan.run()
-            plan = await upgrade.plan_finish()
-        with pytest.raises(RuntimeError, match="stop"):
-            await plan.run(stopped_at(stop))
-        shutil.copy(tmp_path / "journal.json", copy)
-        # Within one server, a worker that creates its slot waits for the transaction that drops the
-        # subscription, which waits for the slot.
-        wait_until(
-            lambda: new.one("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == 0
-        )
-        interrupted = await upgrade.plan_resume()
-        await (interrupted.resume() if operation == "end" else interrupted.undo())
-        new.run("SET session_replication_role = replica; DELETE FROM customers; DELETE FROM orders")
-        await (await upgrade.plan_prepare(copy_schema=False)).run()
-        await refuse_stale(stale, "new")
-        assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+    async with opened(sides, colour, tmp_path) as upgrade:
+
+        async def interrupt(plan: AsyncPlan, stop: type[Step]) -> Path:
+            """Stop a plan at a step, then undo a preparation, or end the upgrade; keep the journal.
+
+            Return the folder of the journal at that step.
+            """
+            with pytest.raises(RuntimeError, match="stop"):
+                await plan.run(stopped_at(stop))
+            (copy := tmp_path / f"{stop.__name__}").mkdir()
+            shutil.copy(tmp_path / "journal.json", copy)
+            # Within one server, a worker that creates its slot waits for the transaction that drops
+            # the subscription, which waits for the slot.
+            wait_until(lambda: new.one(UNFINISHED) == 0)
+            interrupted = await upgrade.plan_resume()
+            is_end = interrupted.operation == "end of shop"
+            await (interrupted.resume() if is_end else interrupted.undo())
+            new.run(EMPTIED)
+            return copy
+
+        async def prepare_again(*stale: Path) -> None:
+            """Prepare the upgrade; each of the journals in the folders is refused then."""
+            await (await upgrade.plan_prepare(copy_schema=False)).run()
+            for folder in stale:
+                async with opened(sides, colour, folder) as other:
+                    await refuse_stale(other, "new")
+            assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+
+        folders = [
+            await interrupt(await upgrade.plan_prepare(copy_schema=False), stop)
+            for stop in (FenceTables, PublishTables, WaitCopied)
+        ]
+        await prepare_again(*folders)
+        for end in (DropSubscriptions, DropPublications):
+            await prepare_again(await interrupt(await upgrade.plan_finish(), end))
         order(old)
         wait_until(lambda: orders(sides) == (101, 101))
 

@@ -63,27 +63,48 @@ async def test_an_upgrade_that_is_given_up_is_new_and_can_be_prepared_again(
         assert orders(sides) == (101, 101)
 
 
-async def test_an_upgrade_whose_slot_is_lost_is_given_up_and_prepared_again(
+async def test_an_upgrade_whose_slot_is_lost_says_so_is_given_up_and_prepared_again(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     old, new = sides.publisher, sides.subscriber
-    used = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'shop_1' AND active"
     async with opened(sides, colour, tmp_path) as upgrade:
         await prepare(upgrade, sides)
+        assert (await upgrade.status()).lost_slots == ()
         new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
-        wait_until(lambda: old.one(used) == 0)
-        old.run("SELECT pg_drop_replication_slot('shop_1')")
+        dropped = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name = 'shop_1' AND NOT active"""
+        wait_until(lambda: bool(old.all(dropped)))
         order(old)
         new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
+        status = await upgrade.status()
+        assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
+        text = " ".join(str(status).split())
+        assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
         remedy = r"give the upgrade up with plan_finish\(\), and prepare it again"
         with pytest.raises(PlanRefused, match=f"apply: .*'shop_1'.*{remedy}"):
             await (await upgrade.plan_cutover()).run()
         await (await upgrade.plan_finish()).run()
+        assert (await upgrade.status()).phase is UpgradePhase.NEW
         statements = (await upgrade.check())["rows on the new server"].remedy
         assert statements is not None
         new.run(*statements.split("; "))
         await (await upgrade.plan_prepare(copy_schema=False)).run()
         assert orders(sides) == (101, 101)
+
+
+async def test_an_end_drops_the_slots_that_the_subscribers_no_longer_reach(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    # As after failovers of both servers: only this process connects to the new primaries.
+    nowhere = "CONNECTION 'host=localhost port=1 connect_timeout=1'"
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        await (await upgrade.plan_cutover()).run()
+        new.run(f"ALTER SUBSCRIPTION shop_1 {nowhere}")
+        old.run(f"ALTER SUBSCRIPTION shop_1_back {nowhere}")
+        await (await upgrade.plan_finish()).run(force=True)
+        assert (old.all(LEFT), new.all(LEFT)) == ([("shop_fence",)], [])
 
 
 @pytest.mark.pg(">=18")
@@ -109,28 +130,6 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         assert sides.rows("orders") == (100, 100)
 
 
-async def test_a_status_says_which_slot_is_missing_and_what_to_do(
-    sides: Pair, colour: Colour, tmp_path: Path
-) -> None:
-    old, new = sides.publisher, sides.subscriber
-    new.run(*TABLES)
-    async with opened(sides, colour, tmp_path) as upgrade:
-        await (await upgrade.plan_prepare(copy_schema=False)).run()
-        assert (await upgrade.status()).lost_slots == ()
-        new.run("ALTER SUBSCRIPTION shop_1 DISABLE")
-        dropped = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-            WHERE slot_name = 'shop_1' AND NOT active"""
-        wait_until(lambda: bool(old.all(dropped)))
-        new.run("ALTER SUBSCRIPTION shop_1 ENABLE")
-        status = await upgrade.status()
-        assert (status.phase, status.lost_slots) == (UpgradePhase.PREPARED, ("shop_1",))
-        text = " ".join(str(status).split())
-        assert "slot shop_1 of the old server is missing or lost: changes are lost; give" in text
-        # The remedy in the text works.
-        await (await upgrade.plan_finish()).run()
-        assert (await upgrade.status()).phase is UpgradePhase.NEW
-
-
 @pytest.mark.pg(">=18")
 async def test_undo_of_a_preparation_leaves_no_object(
     sides: Pair, colour: Colour, tmp_path: Path
@@ -138,7 +137,8 @@ async def test_undo_of_a_preparation_leaves_no_object(
     async with opened(sides, colour, tmp_path) as upgrade:
         with pytest.raises(TableNotFound, match="'shop' has published none; prepare it first"):
             await differences(upgrade)
-        await prepare(upgrade, sides)
+        bindir = sides.publisher.node.installation.bindir
+        await (await upgrade.plan_prepare(bindir=bindir)).run()
         undone = await (await upgrade.plan_resume()).undo()
         assert [type(step).__name__ for step in undone][:2] == [
             "StartSubscriptions",

@@ -63,8 +63,14 @@ def test_views_and_large_objects_are_moved_as_the_page_says(cluster: Cluster, ne
             plan.run(force=True)
             statements = [str(one) for (one,) in old.all(block("sql", "REFRESH"))]
             assert statements == [f"REFRESH MATERIALIZED VIEW {name}" for name in ("z", "a")]
+            views = upgrade.plan_cutover().check()["materialized views"]
+            assert views.severity == "warning"
+            assert views.remedy == "; ".join(
+                f"REFRESH MATERIALIZED VIEW public.{name}" for name in ("z", "a")
+            )
             new.run(*statements)
             assert new.one("SELECT rows FROM a") == 2
+            assert upgrade.plan_cutover().check()["materialized views"].severity == "ok"
             copy = function("copy_large_objects")
 
             def redirect(node: str) -> None:

@@ -23,6 +23,7 @@ from databases import (
     make_database,
     publishing,
     remove_databases,
+    shadowed_operators,
 )
 from psycopg.conninfo import make_conninfo
 from running import running
@@ -1196,6 +1197,19 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
         with psycopg.connect(two.subscriber.as_role(mover)) as connection:
             connection.execute(f"SELECT {call}('pgreplkit_one', '0/1')".encode())
     one.drop()
+
+
+@pytest.mark.pg("<14")
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_wrapper_executes_no_operator_of_its_caller(two: Pair, mover: str) -> None:
+    two.subscriber.run(*applier(two).setup_sql(mover).subscriber)
+    with psycopg.connect(two.subscriber.as_role(mover), autocommit=True) as connection:
+        for statement in shadowed_operators("~", "~~"):
+            connection.execute(statement.encode())
+        name = "pgreplkit_by_mover"
+        connection.execute("SELECT pgreplkit.pg_replication_origin_create(%s::text)", [name])
+    two.subscriber.run(f"SELECT pg_replication_origin_drop('{name}')")
 
 
 @pytest.mark.matrix

@@ -171,3 +171,35 @@ def test_a_setting_of_the_subscriber_does_not_change_arrays(two: Pair, copies: b
     one.run(stop_at=end(two.publisher), timeout=20)
     values = "SELECT tags, x::text FROM v"
     assert two.subscriber.all(values) == two.publisher.all(values)
+
+
+@pytest.mark.pg(">=12")
+@pytest.mark.one_colour
+@pytest.mark.parametrize("generated", ["STORED", "VIRTUAL"])
+@pytest.mark.parametrize("both", [False, True])
+def test_rows_of_a_table_with_only_generated_columns_are_applied(
+    two: Pair, generated: str, both: bool
+) -> None:
+    if generated == "VIRTUAL" and two.publisher.node.major < 18:
+        pytest.skip("before 18, generated columns are stored")
+    computed = f"CREATE TABLE g (n int GENERATED ALWAYS AS (1) {generated})"
+    two.subscriber.run(computed)
+    two.publisher.run(
+        computed if both else "CREATE TABLE g (n int)",
+        # From 18 on, a table whose generated columns are not sent has no other identity.
+        "ALTER TABLE g REPLICA IDENTITY FULL",
+        "CREATE PUBLICATION p FOR TABLE g",
+    )
+    insert = "INSERT INTO g VALUES (DEFAULT)" if both else "INSERT INTO g VALUES (1)"
+    two.publisher.run(insert, insert)
+    one = Applier(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.publisher.run(insert)
+    if not both:
+        two.publisher.run(
+            "UPDATE g SET n = 1", "DELETE FROM g WHERE ctid = (SELECT min(ctid) FROM g)"
+        )
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert not report.conflicts
+    rows = "SELECT n FROM g"
+    assert two.subscriber.all(rows) == two.publisher.all(rows) == [(1,)] * (3 if both else 2)

@@ -8,7 +8,7 @@ from typing import Literal
 import psycopg
 import pytest
 from clusters import Clusters, wait_until
-from databases import Database
+from databases import Database, shadowed_operators
 from psycopg.errors import FeatureNotSupported
 from running import running
 
@@ -550,3 +550,21 @@ def test_differences_that_overflow_on_the_way_are_added_later(both: Both) -> Non
         applier.drop()
     for each in (both.berlin, both.paris):
         each.run("DROP TABLE s", "DROP PUBLICATION sums")
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_deletion_executes_no_operator_of_a_client_with_other_rights(both: Both) -> None:
+    both.exchange()
+    both.berlin.run(
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "CREATE ROLE writer LOGIN PASSWORD 'writer'",
+        "GRANT CREATE ON DATABASE berlin TO writer",
+        "GRANT SELECT, DELETE ON t TO writer",
+    )
+    with psycopg.connect(both.berlin.as_role("writer"), autocommit=True) as connection:
+        for statement in shadowed_operators("=", "<>"):
+            connection.execute(statement.encode())
+        connection.execute("DELETE FROM t")
+    both.exchange()
+    assert both.rows() == []

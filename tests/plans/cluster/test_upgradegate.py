@@ -17,6 +17,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
     planned_finding,
     rollback_findings,
+    views_finding,
     way_back_findings,
 )
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
@@ -54,6 +55,15 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
     }
     findings = [*cutover_findings(status, **given)]  # type: ignore[arg-type]
     return {one.check: one for one in findings if one.severity > Severity.OK}
+
+
+def test_views_that_only_the_old_server_has_filled_have_the_statements_in_order() -> None:
+    assert views_finding([]).severity is Severity.OK
+    found = views_finding([TableName("public", name) for name in ("sums", "a")])
+    assert (found.severity, found.remedy) == (
+        Severity.WARNING,
+        "REFRESH MATERIALIZED VIEW public.sums; REFRESH MATERIALIZED VIEW public.a",
+    )
 
 
 def test_a_cutover_is_refused_before_anything_is_fenced() -> None:

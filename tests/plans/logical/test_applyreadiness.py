@@ -12,6 +12,7 @@ from serverfacts import insufficient_settings, settings, settings_named
 
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import identity_in
+from pgreplkit.plans.logical.applyleaves import UnfoundRows
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
 from pgreplkit.rows import Readiness, Severity
 from pgreplkit.values.tablename import TableName
@@ -61,6 +62,13 @@ FACTS = ApplyFacts(
 def readiness(**changes: Any) -> Readiness:
     rights = {name: changes.pop(name) for name in [*changes] if hasattr(RIGHTS, name)}
     return apply_readiness(attrs.evolve(FACTS, rights=attrs.evolve(RIGHTS, **rights), **changes))
+
+
+def test_partitions_of_which_changes_would_be_lost_are_critical() -> None:
+    unfound = UnfoundRows(("id",), (TableName("public", "t1"),))
+    finding = readiness(unfound={T: unfound})["table public.t, its partitions"]
+    assert finding.severity is Severity.CRITICAL
+    assert (finding.found, finding.remedy) == (unfound.found, unfound.remedy)
 
 
 def test_everything_is_found() -> None:

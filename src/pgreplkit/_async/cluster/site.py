@@ -13,12 +13,11 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._async.wire.pooling import insist_on_session
-from pgreplkit._async.wire.session import lift_limits
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settingcommands import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
@@ -76,9 +75,7 @@ class AsyncSite:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
             await insist_on_session(server._link, f"connect to {name}", name)
-            # The limits of a role are meant for clients.
-            with translate_errors("set the time limits"):
-                await lift_limits(server.connection)
+            await use_own_settings(server.connection)
             await server._link.run("set statement_timeout", limit)
         except BaseException:
             # No one else has the connection yet.

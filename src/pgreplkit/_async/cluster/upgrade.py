@@ -38,9 +38,8 @@ from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.cluster.upgradestatus import read_state
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.logical.drift import other_relations
-from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.primary import AsyncPrimary, insist_on_primaries
 from pgreplkit._async.server.identity import insist_on_two_databases
-from pgreplkit._async.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import checked_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import journal_at
@@ -122,7 +121,7 @@ class AsyncUpgrade:
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
-        insist_on_servers(old=old, new=new)
+        insist_on_primaries(old=old, new=new)
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._file = None if journal is None else Path(journal).absolute()

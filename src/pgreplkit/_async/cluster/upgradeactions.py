@@ -40,6 +40,7 @@ from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
     PublicationNotFound,
+    PublisherUnreachable,
     ServerError,
     SlotNotFound,
     SubscriptionNotFound,
@@ -392,10 +393,17 @@ class AsyncUpgradeActor:
     async def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)
         for name in names:
+            # DROP SUBSCRIPTION drops its slot too, unless the subscription was never created.
+            slots = [name]
             with suppress(SubscriptionNotFound):
-                await (await server.subscription(name)).drop(timeout=self.timeout)
-            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
-            await drop_slots(publisher, [name])
+                subscription = await server.subscription(name)
+                try:
+                    await subscription.drop(timeout=self.timeout)
+                except PublisherUnreachable:
+                    # As after a failover of the publisher: this process reaches it elsewhere.
+                    dropped = await subscription.drop(publisher_gone=True, timeout=self.timeout)
+                    slots = [one.name for one in dropped.leftovers]
+            await drop_slots(publisher, slots)
 
     async def _arm(self, subscription: AsyncSubscription) -> None:
         """Move the slot of a disabled subscription, and its origin, to the publisher's position.

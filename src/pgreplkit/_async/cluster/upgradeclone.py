@@ -15,8 +15,7 @@ from pgreplkit._async.cluster.upgradefacts import databases_of, read_side
 from pgreplkit._async.cluster.upgradegroups import read_tables
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.logical.drift import other_relations
-from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server.server import insist_on_servers
+from pgreplkit._async.primary import AsyncPrimary, insist_on_primaries
 from pgreplkit.catalog.cluster.upgrade import CREATOR
 from pgreplkit.driver.conninfo import (
     NEWEST,
@@ -84,7 +83,7 @@ class AsyncUpgradeClone:
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
-        insist_on_servers(old=old)
+        insist_on_primaries(old=old)
         # Later, psycopg's own error would repeat a part of it, perhaps of its password.
         checked_conninfo(new, "new")
         self._names = Names(upgrade=checked_upgrade_name(name))

@@ -31,6 +31,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     NOT_A_MEMBER,
     NOT_OWNED,
+    OTHER_TRIGGERS,
     OWNERS,
     READ_XML,
     RIGHTS,
@@ -177,7 +178,7 @@ async def read_side(
         own = names.own_in(found)
         leftovers += [f"{kind} {name}" for name in own]
         record[f"{kind}s"] = [name for name in record[f"{kind}s"] if name not in own]
-    leftovers += await _fence_schemas(link, names, may_be_fence=may_be_fenced)
+    leftovers += await _of_fence(link, names, may_be_fence=may_be_fenced)
     # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
@@ -221,13 +222,14 @@ async def read_lacking_rights(names: Names, **servers: AsyncPrimary) -> list[Fin
     return [one for one in found if one.severity is not Severity.OK]
 
 
-async def _fence_schemas(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
-    """Return the schema that has the name of the upgrade's fence, if it is an obstacle."""
-    operation = "read the schemas"
-    if not (await link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
-        return []
+async def _of_fence(link: AsyncLink, names: Names, *, may_be_fence: bool) -> list[str]:
+    """Return the schema and triggers with the name of the upgrade's fence that are obstacles."""
+    records = await link.all("read the triggers", OTHER_TRIGGERS, [names.fence])
+    triggers = [record["name"] for record in records]
+    if not (await link.one("read the schemas", HAS_SCHEMA, [names.fence]))["is_so"]:
+        return triggers
     is_fence = await read_fence(link, names.fence) is not None
-    return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
+    return triggers if is_fence and may_be_fence else [f"schema {names.fence}", *triggers]
 
 
 async def _available(link: AsyncLink) -> tuple[Sequence[tuple[str, str]], str]:

@@ -18,9 +18,17 @@ from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_blockers
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
+from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names
-from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
+    cutover_findings,
+    views_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
@@ -60,6 +68,7 @@ async def read_gate(
         *schema_findings(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
         ),
+        views_finding(await _unfilled_views(old._link, new._link)),
         *cutover_findings(
             status,
             drift,
@@ -74,6 +83,15 @@ async def read_gate(
             stuck=await read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]
+
+
+async def _unfilled_views(old: AsyncLink, new: AsyncLink) -> list[TableName]:
+    """Return the materialized views that only the old server has filled."""
+    here, there = [
+        [table_in(one) for one in await link.all("read the materialized views", FILLED_VIEWS)]
+        for link in (old, new)
+    ]
+    return [view for view in here if view not in there]
 
 
 async def read_way_back(

@@ -14,7 +14,7 @@ from pgreplkit._async.logical.fence import read_fence_function
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.pooling import insist_on_session
-from pgreplkit._async.wire.session import lift_limits
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.driver.backoff import Backoff
@@ -171,8 +171,7 @@ class AsyncUpgradeLock:
         try:
             link = session._link
             await insist_on_session(link, operation, f"the {node} server")
-            with translate_errors(operation):
-                await lift_limits(link.connection)
+            await use_own_settings(link.connection)
             await link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (await link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

@@ -26,6 +26,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
@@ -214,6 +215,7 @@ class AsyncFeed(AsyncClosing):
         async with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
         try:
+            await use_own_settings(connection)
             register(connection)
             return await check_feed(AsyncLink(connection), self._settings)
         finally:

@@ -12,10 +12,8 @@ from pgreplkit._async._io import Runner, sleep
 from pgreplkit._async.feeds.copy import CREATED_WITHIN, AsyncFeedCopy
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotchecks import slot_active
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
 from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.change import FeedSource
@@ -182,9 +180,6 @@ class AsyncFeedStart:
             # It was created by a start that did not end, or the server has invalidated it.
             wait = goal.within(_ENDS_WITHIN)
             await walsender.drop_slot(settings.slot, wait=True, timeout=wait)
-        with translate_errors(settings.operation):
-            # A limit of idle transactions would end the one that holds the snapshot.
-            await lift_limits(walsender.connection)
         goal.check(None)
         try:
             created = await walsender.create_slot(

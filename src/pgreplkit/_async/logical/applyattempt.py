@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from pgreplkit._async.logical.applyconflicts import AsyncConflictLog
 from pgreplkit._async.logical.applyconstants import insist_on_constants
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy, Limited
 from pgreplkit._async.logical.applyfit import find_mismatch
+from pgreplkit._async.logical.applyleaves import insist_on_found_rows
 from pgreplkit._async.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
@@ -200,11 +201,13 @@ class AsyncApplyAttempt:
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
         plugin = self._plugin(publisher, tables, is_binary=is_binary)
-        planner = self._planner(shapes, dump, is_binary=is_binary, is_first=is_first)
+        roots = {copy.table.table_name for copy in copies if copy.is_partitioned}
+        planner = self._planner(shapes, dump, roots, is_binary=is_binary, is_first=is_first)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
             for table in tables:
                 planner.plan_of(table)
+        await insist_on_found_rows(publisher, shapes, copies, settings)
         copy = None
         if is_first:
             copy = self._copy(publisher, target, planner, plugin, limited)
@@ -319,7 +322,13 @@ class AsyncApplyAttempt:
             self._tally.waits_for_clock = lambda: target.waits_for_clock
 
     def _planner(
-        self, shapes: AsyncTargetShapes, dump: Dump, *, is_binary: bool, is_first: bool
+        self,
+        shapes: AsyncTargetShapes,
+        dump: Dump,
+        roots: Collection[TableName],
+        *,
+        is_binary: bool,
+        is_first: bool,
     ) -> Planner:
         settings = self._settings
         return Planner(
@@ -327,6 +336,7 @@ class AsyncApplyAttempt:
             settings.rules,
             dump,
             others=shapes.others,
+            roots=roots,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

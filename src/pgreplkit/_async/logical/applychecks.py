@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyconstants import refused_constants
 from pgreplkit._async.logical.applyfit import find_misfits
+from pgreplkit._async.logical.applyleaves import find_unfound_rows
 from pgreplkit._async.logical.applyloops import direction_of, read_loops, read_opposing
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes, read_partitions
 from pgreplkit._async.logical.publication import (
@@ -73,10 +74,7 @@ async def check_apply(
             not_full=await _not_full(publisher, [*tables]),
             unsent=await unsent_identities(
                 publisher,
-                {
-                    copy.table.table_name: [column.name for column in copy.table.columns]
-                    for copy in copies
-                },
+                {one.table.table_name: [own.name for own in one.table.columns] for one in copies},
             ),
             operations=await read_operations(publisher, settings.publications),
             unreadable=await _unreadable(publisher, [*tables]) if settings.copy else (),
@@ -84,6 +82,7 @@ async def check_apply(
             targets=shapes.tables,
             mismatches=mismatches,
             ambiguous=ambiguous,
+            unfound=await find_unfound_rows(publisher, shapes, copies, settings),
             misfits=await _misfits(publisher, link, copies, settings),
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,

@@ -21,14 +21,13 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.cutoff import AsyncCutoff, end_session, shut
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit._text import counted
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import DUPLICATE_OBJECT, translate_errors
+from pgreplkit.driver.failures import DUPLICATE_OBJECT
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -203,9 +202,6 @@ class AsyncApplyCopy:
 
         try:
             async with AsyncCutoff(is_over, [walsender.connection]):
-                with translate_errors(self._target.operation):
-                    # Creating a slot waits for the transactions that are open, however long.
-                    await lift_limits(walsender.connection)
                 if has_slot and is_first:
                     # Nothing was copied at its snapshot, which no longer exists.
                     await walsender.drop_slot(self._slot, wait=True)

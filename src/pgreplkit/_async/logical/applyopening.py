@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from psycopg.conninfo import make_conninfo
@@ -11,9 +13,11 @@ from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pooling import insist_on_session
-from pgreplkit._async.wire.session import lift_limits
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit.apply.goal import ApplyGoal
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.watchdog import watched
 
 S = TypeVar("S", bound=Closable)
 
@@ -22,7 +26,7 @@ _LOOKS_EVERY = 0.1
 
 
 async def open_session(conninfo: str, *, hides_values: bool = False) -> AsyncLink:
-    """Open a session without time limits, whose texts are in UTF-8.
+    """Open a session with settings of its own, whose texts are in UTF-8.
 
     Raises: ConnectionFailed; ServerError for the connection of a pooler.
     """
@@ -34,11 +38,27 @@ async def open_session(conninfo: str, *, hides_values: bool = False) -> AsyncLin
         link = AsyncLink(connection, hides_values=hides_values)
         try:
             await insist_on_session(link, operation, where)
-            await lift_limits(connection)
+            await use_own_settings(connection)
+            # Nothing that the caller owns is named without its schema.
+            with watched(connection, link.conninfo_for_another):
+                await connection.execute(QUALIFY, prepare=False)
         except BaseException:
             await connection.close()
             raise
     return link
+
+
+@asynccontextmanager
+async def session_of(conninfo: str) -> AsyncIterator[AsyncLink]:
+    """Open such a session for the block.
+
+    Raises: as ``open_session``.
+    """
+    link = await open_session(conninfo)
+    try:
+        yield link
+    finally:
+        await link.connection.close()
 
 
 async def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pgreplkit._async.logical.applyopening import open_session
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 
 
@@ -23,12 +22,6 @@ class AsyncApplySource(AsyncClosing):
         """
         link = await open_session(conninfo)
         register(link.connection)
-        try:
-            # The copy uses the row filters that are read here, and has the same search_path.
-            await link.all("connect", sql.SET, ["search_path", ""])
-        except BaseException:
-            await link.connection.close()
-            raise
         return cls(link)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncSlotReader
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.catalog.logical.applying import QUALIFY
+from pgreplkit.catalog.logical.applying import PORTABLE_TEXTS
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
@@ -31,9 +31,9 @@ class AsyncQualifiedPgoutput(AsyncPgoutput[Row]):
         self._known_types = types
 
     async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
-        """Return the options of START_REPLICATION; let the session qualify all names before."""
+        """Return the options of START_REPLICATION; let the session write portable values before."""
         options = await super().options(walsender)
-        await walsender.run("qualify names", QUALIFY)
+        await walsender.run("write portable values", PORTABLE_TEXTS)
         return options
 
     async def _published_types(self, walsender: AsyncWalsender) -> Collection[int]:

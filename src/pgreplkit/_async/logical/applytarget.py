@@ -27,13 +27,12 @@ from pgreplkit._async.wire.opening import opening
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit._async.wire.pooling import insist_on_session
 from pgreplkit._async.wire.rawvalues import execute
-from pgreplkit._async.wire.session import lift_limits
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
-from pgreplkit.catalog.server.session import EXACT_TEXTS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
@@ -158,11 +157,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def _prepare(self) -> None:
         operation = self.operation
-        with translate_errors(operation, connection=self.connection):
-            with self.watched():
-                await self.connection.execute(EXACT_TEXTS)
-            # Limits that are meant for clients must not end a long transaction of the publisher.
-            await lift_limits(self.connection)
+        await use_own_settings(self.connection)
         await self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = await self.link.one(operation, sql.SHOWN_ROLE)

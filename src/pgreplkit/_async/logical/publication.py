@@ -28,6 +28,7 @@ from pgreplkit.catalog.logical.publication import (
     published_tables,
 )
 from pgreplkit.catalog.logical.replicaidentity import (
+    LEAVES,
     NAMED_TABLES,
     ReplicaIdentity,
     identities,
@@ -466,3 +467,18 @@ async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> Rows[
     sql = identities(link.version.major, NAMED_TABLES)
     records = await link.all("read the replica identities", sql, columns)
     return Rows(identity_in(record) for record in records)
+
+
+async def read_leaves(
+    link: AsyncLink, roots: Sequence[TableName]
+) -> dict[TableName, list[ReplicaIdentity]]:
+    """Return the replica identities of partitions that have rows, by their partitioned table."""
+    records = await link.all("read the partitions", LEAVES, [*schemas_and_names(roots)])
+    names = [TableName(record["leaf_schema"], record["leaf_name"]) for record in records]
+    found = {one.table: one for one in await read_identities(link, names)} if names else {}
+    leaves: dict[TableName, list[ReplicaIdentity]] = {}
+    for record, name in zip(records, names, strict=True):
+        # It may have been dropped in between.
+        if name in found:
+            leaves.setdefault(table_in(record), []).append(found[name])
+    return leaves

@@ -10,8 +10,8 @@ from psycopg.sql import SQL, Composed, Literal
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import lift_limits, read_exactly
-from pgreplkit.catalog.logical.applying import QUALIFY
+from pgreplkit._async.wire.session import read_bytes, use_own_settings
+from pgreplkit.catalog.logical.applying import PORTABLE_TEXTS
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -39,8 +39,8 @@ async def open_at_snapshot(conninfo: str, snapshot: str) -> AsyncConnection[obje
         try:
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
-            await read_exactly(reader, conninfo)
-            await lift_limits(reader)
+            await use_own_settings(reader)
+            await read_bytes(reader, conninfo)
             with answered_in_time(reader):
                 await reader.execute(ROW_SECURITY_OFF)
                 await reader.execute(BEGIN_READING)
@@ -59,7 +59,7 @@ async def open_qualified(conninfo: str, snapshot: str) -> AsyncConnection[object
     reader = await open_at_snapshot(conninfo, snapshot)
     try:
         with translate_errors("copy rows"), watched(reader):
-            await reader.execute(QUALIFY)
+            await reader.execute(PORTABLE_TEXTS)
     except BaseException:
         await reader.close()
         raise

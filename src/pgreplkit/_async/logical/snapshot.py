@@ -23,7 +23,6 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.cancelling import cancel
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     COPY_OUT,
@@ -189,10 +188,6 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     async def _begin_snapshot(self) -> tuple[LSN, AsyncConnection[object]]:
         """Create the slot, and open a connection that sees the rows before its first change."""
         async with await self._walsender() as walsender:
-            connection = walsender.connection
-            with translate_errors(self._operation):
-                # A limit of idle transactions would end the one that holds the snapshot.
-                await lift_limits(connection)
             # The snapshot is valid until the next command on this connection.
             created = await walsender.create_slot(
                 self.slot,

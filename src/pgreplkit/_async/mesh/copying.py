@@ -22,7 +22,6 @@ from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.streams import start_at, stream_target
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.logical.tombstones import key_json
@@ -88,9 +87,6 @@ class AsyncMeshCopy:
                 # The slot of an interrupted copy: its snapshot has ended with the session.
                 if await donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     await walsender.drop_slot(self._slot, wait=True)
-                # Creating a slot waits for the transactions that are open.
-                with translate_errors(self._operation):
-                    await lift_limits(walsender.connection)
                 created = await walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )

@@ -6,11 +6,9 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from pgreplkit._async.logical.applyopening import session_of
 from pgreplkit._async.logical.tombstones import prune_tombstones
-from pgreplkit._async.server.server import AsyncServer
-from pgreplkit._async.wire.session import lift_limits
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.plans.mesh.layout import Members, slot_name, without
 from pgreplkit.values.lsn import LSN
 
@@ -42,18 +40,15 @@ class AsyncPruning:
         before, self._marks[target] = self._marks.get(target, {}), {}
         has_all = True
         for source in without(members.present, target):
-            async with await AsyncServer.connect(self._servers[source]) as server:
+            async with session_of(self._servers[source]) as link:
                 slot = [slot_name(self._mesh, source, target)]
-                mark = await server._link.one(_OPERATION, sql.MARK)
+                mark = await link.one(_OPERATION, sql.MARK)
                 self._marks[target][source] = mark["now"], mark["lsn"]
-                records = await server._link.all(_OPERATION, sql.SLOT_POSITION, slot)
+                records = await link.all(_OPERATION, sql.SLOT_POSITION, slot)
                 reached = records[0]["lsn"] if records else LSN.INVALID
                 has_all = has_all and source in before and reached >= before[source][1]
         if not has_all or not before:
             return 0
-        async with await AsyncServer.connect(self._servers[target]) as server:
-            with translate_errors(_OPERATION):
-                # There may be millions.
-                await lift_limits(server.connection)
+        async with session_of(self._servers[target]) as link:
             oldest = min(at for at, _ in before.values())
-            return await prune_tombstones(server._link, oldest - _KEPT)
+            return await prune_tombstones(link, oldest - _KEPT)

@@ -12,9 +12,9 @@ import attrs
 
 from pgreplkit._async._io import Job, TaskGroup, to_thread
 from pgreplkit._async.logical.applier import AsyncApplier
+from pgreplkit._async.logical.applyopening import session_of
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.pruning import AsyncPruning
-from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy, policy_text
@@ -122,8 +122,8 @@ class AsyncMeshRun:
         Raises: ApplyError if the mesh has another policy; ServerError that stays.
         """
         try:
-            async with await AsyncServer.connect(self._servers[target]) as server:
-                members = await read_members(server._link, self._mesh)
+            async with session_of(self._servers[target]) as link:
+                members = await read_members(link, self._mesh)
             insist_on_policy(self._mesh, target, members, self._policy_text)
             self._members[target] = members
             # Pruning asks every member: one that is unknown here could have older changes.
@@ -184,8 +184,8 @@ class AsyncMeshRun:
         """
         source, target = stream
         operation = f"run the stream from {source} to {target}"
-        async with await AsyncServer.connect(self._servers[target]) as server:
-            if not await server._link.all(operation, READ_APPLIER, [applier.name]):
+        async with session_of(self._servers[target]) as link:
+            if not await link.all(operation, READ_APPLIER, [applier.name]):
                 raise ServerError(
                     operation,
                     f"the server of {target!r} has no stream from {source!r}, though both are"

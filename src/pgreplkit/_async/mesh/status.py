@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from pgreplkit._async.logical.applier import AsyncApplier
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.logical.applyopening import session_of
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -28,10 +28,9 @@ async def read_stream(
     """Return the state of one stream."""
     name, slot = applier_name(mesh, source, target), slot_name(mesh, source, target)
     try:
-        async with await AsyncServer.connect(servers[source]) as server:
-            slots = await server._link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
-        async with await AsyncServer.connect(servers[target]) as server:
-            link = server._link
+        async with session_of(servers[source]) as link:
+            slots = await link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
+        async with session_of(servers[target]) as link:
             exists = await _has_tables(link)
             states = await link.all(_OPERATION, applying.READ_APPLIER, [name]) if exists else []
             counts = await link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
@@ -70,13 +69,13 @@ async def read_conflicts(
     """Return the conflicts that all nodes have recorded, oldest first."""
     found = []
     for target, conninfo in servers.items():
-        async with await AsyncServer.connect(conninfo) as server:
-            if not await _has_tables(server._link):
+        async with session_of(conninfo) as link:
+            if not await _has_tables(link):
                 # No applier has ever run there.
                 continue
             for source in without(servers, target):
                 row = [applier_name(mesh, source, target), since]
-                records = await server._link.all(_OPERATION, applying.CONFLICTS, row)
+                records = await link.all(_OPERATION, applying.CONFLICTS, row)
                 found += [
                     MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))
                     for record in records

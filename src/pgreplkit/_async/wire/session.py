@@ -1,34 +1,25 @@
-"""Settings of a session that reads values."""
+"""The settings of a session that this library opens."""
 
 from __future__ import annotations
 
 from psycopg import AsyncConnection
 
-from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
+from pgreplkit.catalog.server.session import IN_BYTES, own_settings
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 
 
-async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> None:
-    """Make the server write texts that load without loss.
+async def use_own_settings(connection: AsyncConnection[object]) -> None:
+    """Replace the settings that a role, a database or the server gives to its clients.
 
     They are set by SQL and not by the connection string, where they would replace the user's own
     options.
     """
-    with answered_in_time(connection):
-        await connection.execute(EXACT_TEXTS, prepare=False)
-    await read_bytes(connection, conninfo)
-
-
-async def lift_limits(connection: AsyncConnection[object]) -> None:
-    """Switch off every time limit of a session, which a role or a database may have for clients.
-
-    A session of ours may be idle for hours, or wait for a lock as long as a transaction is open.
-    """
     major = connection.info.server_version // 10000
-    with answered_in_time(connection):
-        await connection.execute(without_timeouts(major).encode(), prepare=False)
+    with translate_errors("set the session's settings"), answered_in_time(connection):
+        await connection.execute(own_settings(major).encode(), prepare=False)
 
 
 async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None:

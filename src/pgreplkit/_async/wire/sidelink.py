@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.opening import opening
+from pgreplkit._async.wire.session import use_own_settings
 from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.watchdog import answered_in_time
 
@@ -22,6 +23,7 @@ async def side_link(conninfo: str) -> AsyncIterator[AsyncLink]:
     async with opening(conninfo, f"connect to {address(conninfo)}"):
         connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
+        await use_own_settings(connection)
         with answered_in_time(connection):
             yield AsyncLink(connection)
     finally:

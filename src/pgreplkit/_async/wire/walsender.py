@@ -11,7 +11,7 @@ from psycopg.rows import DictRow, dict_row
 from pgreplkit._async.wire.cancelling import AsyncOwnConnection
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.opening import opening
-from pgreplkit._async.wire.session import read_exactly
+from pgreplkit._async.wire.session import read_bytes, use_own_settings
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
@@ -63,7 +63,8 @@ class AsyncWalsender:
             # Without a database a walsender runs no SQL, and sends no values to load.
             if is_logical:
                 with translate_errors(operation):
-                    await read_exactly(connection, conninfo)
+                    await use_own_settings(connection)
+                    await read_bytes(connection, conninfo)
         except BaseException:
             await connection.close()
             raise

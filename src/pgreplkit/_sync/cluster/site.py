@@ -14,12 +14,11 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit._sync.wire.pooling import insist_on_session
-from pgreplkit._sync.wire.session import lift_limits
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settingcommands import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
@@ -77,9 +76,7 @@ class Site:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
             insist_on_session(server._link, f"connect to {name}", name)
-            # The limits of a role are meant for clients.
-            with translate_errors("set the time limits"):
-                lift_limits(server.connection)
+            use_own_settings(server.connection)
             server._link.run("set statement_timeout", limit)
         except BaseException:
             # No one else has the connection yet.

@@ -39,9 +39,8 @@ from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._sync.cluster.upgradestatus import read_state
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import other_relations
-from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.primary import Primary, insist_on_primaries
 from pgreplkit._sync.server.identity import insist_on_two_databases
-from pgreplkit._sync.server.server import insist_on_servers
 from pgreplkit.driver.conninfo import checked_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.journalfile import journal_at
@@ -123,7 +122,7 @@ class Upgrade:
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
-        insist_on_servers(old=old, new=new)
+        insist_on_primaries(old=old, new=new)
         self._old, self._new = old, new
         self._names = Names(upgrade=checked_upgrade_name(name))
         self._file = None if journal is None else Path(journal).absolute()

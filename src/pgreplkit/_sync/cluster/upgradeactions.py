@@ -41,6 +41,7 @@ from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
     PublicationNotFound,
+    PublisherUnreachable,
     ServerError,
     SlotNotFound,
     SubscriptionNotFound,
@@ -387,10 +388,17 @@ class UpgradeActor:
     def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)
         for name in names:
+            # DROP SUBSCRIPTION drops its slot too, unless the subscription was never created.
+            slots = [name]
             with suppress(SubscriptionNotFound):
-                (server.subscription(name)).drop(timeout=self.timeout)
-            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
-            drop_slots(publisher, [name])
+                subscription = server.subscription(name)
+                try:
+                    subscription.drop(timeout=self.timeout)
+                except PublisherUnreachable:
+                    # As after a failover of the publisher: this process reaches it elsewhere.
+                    dropped = subscription.drop(publisher_gone=True, timeout=self.timeout)
+                    slots = [one.name for one in dropped.leftovers]
+            drop_slots(publisher, slots)
 
     def _arm(self, subscription: Subscription) -> None:
         """Move the slot of a disabled subscription, and its origin, to the publisher's position.

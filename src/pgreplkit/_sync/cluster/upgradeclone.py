@@ -16,8 +16,7 @@ from pgreplkit._sync.cluster.upgradefacts import databases_of, read_side
 from pgreplkit._sync.cluster.upgradegroups import read_tables
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.logical.drift import other_relations
-from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit._sync.primary import Primary, insist_on_primaries
 from pgreplkit.catalog.cluster.upgrade import CREATOR
 from pgreplkit.driver.conninfo import (
     NEWEST,
@@ -85,7 +84,7 @@ class UpgradeClone:
         replication: Mapping[str, str] | None = None,
         timeout: Timeout = 60.0,
     ) -> None:
-        insist_on_servers(old=old)
+        insist_on_primaries(old=old)
         # Later, psycopg's own error would repeat a part of it, perhaps of its password.
         checked_conninfo(new, "new")
         self._names = Names(upgrade=checked_upgrade_name(name))

@@ -32,6 +32,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     MD5_ROLES,
     NOT_A_MEMBER,
     NOT_OWNED,
+    OTHER_TRIGGERS,
     OWNERS,
     READ_XML,
     RIGHTS,
@@ -176,7 +177,7 @@ def read_side(
         own = names.own_in(found)
         leftovers += [f"{kind} {name}" for name in own]
         record[f"{kind}s"] = [name for name in record[f"{kind}s"] if name not in own]
-    leftovers += _fence_schemas(link, names, may_be_fence=may_be_fenced)
+    leftovers += _of_fence(link, names, may_be_fence=may_be_fenced)
     # pg_authid is for superusers: without the right, no finding is better than a refused check.
     may_read = link.one("read the passwords", MAY_READ_PASSWORDS)
     md5 = link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
@@ -219,13 +220,14 @@ def read_lacking_rights(names: Names, **servers: Primary) -> list[Finding]:
     return [one for one in found if one.severity is not Severity.OK]
 
 
-def _fence_schemas(link: Link, names: Names, *, may_be_fence: bool) -> list[str]:
-    """Return the schema that has the name of the upgrade's fence, if it is an obstacle."""
-    operation = "read the schemas"
-    if not (link.one(operation, HAS_SCHEMA, [names.fence]))["is_so"]:
-        return []
+def _of_fence(link: Link, names: Names, *, may_be_fence: bool) -> list[str]:
+    """Return the schema and triggers with the name of the upgrade's fence that are obstacles."""
+    records = link.all("read the triggers", OTHER_TRIGGERS, [names.fence])
+    triggers = [record["name"] for record in records]
+    if not (link.one("read the schemas", HAS_SCHEMA, [names.fence]))["is_so"]:
+        return triggers
     is_fence = read_fence(link, names.fence) is not None
-    return [] if is_fence and may_be_fence else [f"schema {names.fence}"]
+    return triggers if is_fence and may_be_fence else [f"schema {names.fence}", *triggers]
 
 
 def _available(link: Link) -> tuple[Sequence[tuple[str, str]], str]:

@@ -19,9 +19,17 @@ from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
+from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names
-from pgreplkit.plans.cluster.upgradegate import blocking, cutover_findings, way_back_findings
+from pgreplkit.plans.cluster.upgradegate import (
+    blocking,
+    cutover_findings,
+    views_finding,
+    way_back_findings,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
@@ -59,6 +67,7 @@ def read_gate(
             read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
         ),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
+        views_finding(_unfilled_views(old._link, new._link)),
         *cutover_findings(
             status,
             drift,
@@ -73,6 +82,15 @@ def read_gate(
             stuck=read_stuck(old, new, status.forward if is_prepared else ()),
         ),
     ]
+
+
+def _unfilled_views(old: Link, new: Link) -> list[TableName]:
+    """Return the materialized views that only the old server has filled."""
+    here, there = [
+        [table_in(one) for one in link.all("read the materialized views", FILLED_VIEWS)]
+        for link in (old, new)
+    ]
+    return [view for view in here if view not in there]
 
 
 def read_way_back(

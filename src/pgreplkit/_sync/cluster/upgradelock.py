@@ -15,7 +15,7 @@ from pgreplkit._sync.logical.fence import read_fence_function
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.pooling import insist_on_session
-from pgreplkit._sync.wire.session import lift_limits
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.catalog.cluster import upgradelock as sql
 from pgreplkit.catalog.logical.fence import FenceFunction
 from pgreplkit.driver.backoff import Backoff
@@ -172,8 +172,7 @@ class UpgradeLock:
         try:
             link = session._link
             insist_on_session(link, operation, f"the {node} server")
-            with translate_errors(operation):
-                lift_limits(link.connection)
+            use_own_settings(link.connection)
             link.all(operation, sql.KEEPALIVE)
             backoff = Backoff(_RELEASED_WITHIN)
             while not (link.one(operation, sql.LOCK, [self._names.upgrade]))["is_locked"]:

@@ -27,6 +27,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
@@ -213,6 +214,7 @@ class Feed(Closing):
         with opening(conninfo, f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(conninfo, autocommit=True)
         try:
+            use_own_settings(connection)
             register(connection)
             return check_feed(Link(connection), self._settings)
         finally:

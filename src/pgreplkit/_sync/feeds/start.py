@@ -13,10 +13,8 @@ from pgreplkit._sync._io import Runner, sleep
 from pgreplkit._sync.feeds.copy import CREATED_WITHIN, FeedCopy
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotchecks import slot_active
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StatementTimeout
 from pgreplkit.feeds.batches import FeedBatch
 from pgreplkit.feeds.change import FeedSource
@@ -179,9 +177,6 @@ class FeedStart:
             # It was created by a start that did not end, or the server has invalidated it.
             wait = goal.within(_ENDS_WITHIN)
             walsender.drop_slot(settings.slot, wait=True, timeout=wait)
-        with translate_errors(settings.operation):
-            # A limit of idle transactions would end the one that holds the snapshot.
-            lift_limits(walsender.connection)
         goal.check(None)
         try:
             created = walsender.create_slot(

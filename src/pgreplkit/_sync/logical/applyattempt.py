@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from pgreplkit._sync.logical.applyconflicts import ConflictLog
 from pgreplkit._sync.logical.applyconstants import insist_on_constants
 from pgreplkit._sync.logical.applycopy import ApplyCopy, Limited
 from pgreplkit._sync.logical.applyfit import find_mismatch
+from pgreplkit._sync.logical.applyleaves import insist_on_found_rows
 from pgreplkit._sync.logical.applyloops import (
     direction_of,
     insist_on_no_loop,
@@ -201,11 +202,13 @@ class ApplyAttempt:
         is_text = self._is_text or settings.merges or publisher.version.major < _BINARY_SINCE
         is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
         plugin = self._plugin(publisher, tables, is_binary=is_binary)
-        planner = self._planner(shapes, dump, is_binary=is_binary, is_first=is_first)
+        roots = {copy.table.table_name for copy in copies if copy.is_partitioned}
+        planner = self._planner(shapes, dump, roots, is_binary=is_binary, is_first=is_first)
         # A table that does not fit is found before rows are copied, or versions compared.
         if is_first or settings.stamps is not None:
             for table in tables:
                 planner.plan_of(table)
+        insist_on_found_rows(publisher, shapes, copies, settings)
         copy = None
         if is_first:
             copy = self._copy(publisher, target, planner, plugin, limited)
@@ -318,7 +321,13 @@ class ApplyAttempt:
             self._tally.waits_for_clock = lambda: target.waits_for_clock
 
     def _planner(
-        self, shapes: TargetShapes, dump: Dump, *, is_binary: bool, is_first: bool
+        self,
+        shapes: TargetShapes,
+        dump: Dump,
+        roots: Collection[TableName],
+        *,
+        is_binary: bool,
+        is_first: bool,
     ) -> Planner:
         settings = self._settings
         return Planner(
@@ -326,6 +335,7 @@ class ApplyAttempt:
             settings.rules,
             dump,
             others=shapes.others,
+            roots=roots,
             truncate=settings.truncate,
             is_binary=is_binary,
             stamps=settings.stamps,

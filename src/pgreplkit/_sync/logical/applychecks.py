@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyconstants import refused_constants
 from pgreplkit._sync.logical.applyfit import find_misfits
+from pgreplkit._sync.logical.applyleaves import find_unfound_rows
 from pgreplkit._sync.logical.applyloops import direction_of, read_loops, read_opposing
 from pgreplkit._sync.logical.applyshapes import TargetShapes, read_partitions
 from pgreplkit._sync.logical.publication import (
@@ -74,10 +75,7 @@ def check_apply(
             not_full=_not_full(publisher, [*tables]),
             unsent=unsent_identities(
                 publisher,
-                {
-                    copy.table.table_name: [column.name for column in copy.table.columns]
-                    for copy in copies
-                },
+                {one.table.table_name: [own.name for own in one.table.columns] for one in copies},
             ),
             operations=read_operations(publisher, settings.publications),
             unreadable=_unreadable(publisher, [*tables]) if settings.copy else (),
@@ -85,6 +83,7 @@ def check_apply(
             targets=shapes.tables,
             mismatches=mismatches,
             ambiguous=ambiguous,
+            unfound=find_unfound_rows(publisher, shapes, copies, settings),
             misfits=_misfits(publisher, link, copies, settings),
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,

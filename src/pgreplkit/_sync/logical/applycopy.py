@@ -22,14 +22,13 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.cutoff import Cutoff, end_session, shut
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit._text import counted
 from pgreplkit.apply.goal import ApplyGoal
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import DUPLICATE_OBJECT, translate_errors
+from pgreplkit.driver.failures import DUPLICATE_OBJECT
 from pgreplkit.errors import AlreadyExists, ApplyError, ServerError
 from pgreplkit.plans.logical.applyloops import Direction
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -204,9 +203,6 @@ class ApplyCopy:
 
         try:
             with Cutoff(is_over, [walsender.connection]):
-                with translate_errors(self._target.operation):
-                    # Creating a slot waits for the transactions that are open, however long.
-                    lift_limits(walsender.connection)
                 if has_slot and is_first:
                     # Nothing was copied at its snapshot, which no longer exists.
                     walsender.drop_slot(self._slot, wait=True)

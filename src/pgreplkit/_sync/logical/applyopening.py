@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from psycopg.conninfo import make_conninfo
@@ -12,9 +14,11 @@ from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pooling import insist_on_session
-from pgreplkit._sync.wire.session import lift_limits
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.apply.goal import ApplyGoal
+from pgreplkit.catalog.logical.applying import QUALIFY
 from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.watchdog import watched
 
 S = TypeVar("S", bound=Closable)
 
@@ -23,7 +27,7 @@ _LOOKS_EVERY = 0.1
 
 
 def open_session(conninfo: str, *, hides_values: bool = False) -> Link:
-    """Open a session without time limits, whose texts are in UTF-8.
+    """Open a session with settings of its own, whose texts are in UTF-8.
 
     Raises: ConnectionFailed; ServerError for the connection of a pooler.
     """
@@ -35,11 +39,27 @@ def open_session(conninfo: str, *, hides_values: bool = False) -> Link:
         link = Link(connection, hides_values=hides_values)
         try:
             insist_on_session(link, operation, where)
-            lift_limits(connection)
+            use_own_settings(connection)
+            # Nothing that the caller owns is named without its schema.
+            with watched(connection, link.conninfo_for_another):
+                connection.execute(QUALIFY, prepare=False)
         except BaseException:
             connection.close()
             raise
     return link
+
+
+@contextmanager
+def session_of(conninfo: str) -> Iterator[Link]:
+    """Open such a session for the block.
+
+    Raises: as ``open_session``.
+    """
+    link = open_session(conninfo)
+    try:
+        yield link
+    finally:
+        link.connection.close()
 
 
 def opened(goal: ApplyGoal, conninfo: str, connect: Call[S]) -> S:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pgreplkit._sync.logical.applyopening import open_session
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 
 
@@ -24,12 +23,6 @@ class ApplySource(Closing):
         """
         link = open_session(conninfo)
         register(link.connection)
-        try:
-            # The copy uses the row filters that are read here, and has the same search_path.
-            link.all("connect", sql.SET, ["search_path", ""])
-        except BaseException:
-            link.connection.close()
-            raise
         return cls(link)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Self
 from pgreplkit._sync.streams.changes import Pgoutput, SlotReader
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.catalog.logical.applying import QUALIFY
+from pgreplkit.catalog.logical.applying import PORTABLE_TEXTS
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
@@ -32,9 +32,9 @@ class QualifiedPgoutput(Pgoutput[Row]):
         self._known_types = types
 
     def options(self, walsender: Walsender) -> Mapping[str, str]:
-        """Return the options of START_REPLICATION; let the session qualify all names before."""
+        """Return the options of START_REPLICATION; let the session write portable values before."""
         options = super().options(walsender)
-        walsender.run("qualify names", QUALIFY)
+        walsender.run("write portable values", PORTABLE_TEXTS)
         return options
 
     def _published_types(self, walsender: Walsender) -> Collection[int]:

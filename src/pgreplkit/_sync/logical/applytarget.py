@@ -28,13 +28,12 @@ from pgreplkit._sync.wire.opening import opening
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.rawvalues import execute
-from pgreplkit._sync.wire.session import lift_limits
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
-from pgreplkit.catalog.server.session import EXACT_TEXTS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
@@ -157,11 +156,7 @@ class ApplyTarget(Closing):
 
     def _prepare(self) -> None:
         operation = self.operation
-        with translate_errors(operation, connection=self.connection):
-            with self.watched():
-                self.connection.execute(EXACT_TEXTS)
-            # Limits that are meant for clients must not end a long transaction of the publisher.
-            lift_limits(self.connection)
+        use_own_settings(self.connection)
         self.link.all(operation, sql.session_settings(self.major))
         # A role that has it by ALTER ROLE needs no privilege here.
         shown = self.link.one(operation, sql.SHOWN_ROLE)

@@ -29,6 +29,7 @@ from pgreplkit.catalog.logical.publication import (
     published_tables,
 )
 from pgreplkit.catalog.logical.replicaidentity import (
+    LEAVES,
     NAMED_TABLES,
     ReplicaIdentity,
     identities,
@@ -455,3 +456,16 @@ def read_identities(link: Link, tables: Sequence[TableName]) -> Rows[ReplicaIden
     sql = identities(link.version.major, NAMED_TABLES)
     records = link.all("read the replica identities", sql, columns)
     return Rows(identity_in(record) for record in records)
+
+
+def read_leaves(link: Link, roots: Sequence[TableName]) -> dict[TableName, list[ReplicaIdentity]]:
+    """Return the replica identities of partitions that have rows, by their partitioned table."""
+    records = link.all("read the partitions", LEAVES, [*schemas_and_names(roots)])
+    names = [TableName(record["leaf_schema"], record["leaf_name"]) for record in records]
+    found = {one.table: one for one in read_identities(link, names)} if names else {}
+    leaves: dict[TableName, list[ReplicaIdentity]] = {}
+    for record, name in zip(records, names, strict=True):
+        # It may have been dropped in between.
+        if name in found:
+            leaves.setdefault(table_in(record), []).append(found[name])
+    return leaves

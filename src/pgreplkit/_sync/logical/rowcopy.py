@@ -11,8 +11,8 @@ from psycopg.sql import SQL, Composed, Literal
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import lift_limits, read_exactly
-from pgreplkit.catalog.logical.applying import QUALIFY
+from pgreplkit._sync.wire.session import read_bytes, use_own_settings
+from pgreplkit.catalog.logical.applying import PORTABLE_TEXTS
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     HAS_ROWS,
@@ -40,8 +40,8 @@ def open_at_snapshot(conninfo: str, snapshot: str) -> Connection[object]:
         try:
             # Copied values must load as the streamed ones do. Settings come before BEGIN: a
             # snapshot is imported before any query of the transaction.
-            read_exactly(reader, conninfo)
-            lift_limits(reader)
+            use_own_settings(reader)
+            read_bytes(reader, conninfo)
             with answered_in_time(reader):
                 reader.execute(ROW_SECURITY_OFF)
                 reader.execute(BEGIN_READING)
@@ -60,7 +60,7 @@ def open_qualified(conninfo: str, snapshot: str) -> Connection[object]:
     reader = open_at_snapshot(conninfo, snapshot)
     try:
         with translate_errors("copy rows"), watched(reader):
-            reader.execute(QUALIFY)
+            reader.execute(PORTABLE_TEXTS)
     except BaseException:
         reader.close()
         raise

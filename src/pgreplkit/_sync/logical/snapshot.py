@@ -24,7 +24,6 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.cancelling import cancel
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     COPY_OUT,
@@ -190,10 +189,6 @@ class SnapshotStream(ChangeStream[R]):
     def _begin_snapshot(self) -> tuple[LSN, Connection[object]]:
         """Create the slot, and open a connection that sees the rows before its first change."""
         with self._walsender() as walsender:
-            connection = walsender.connection
-            with translate_errors(self._operation):
-                # A limit of idle transactions would end the one that holds the snapshot.
-                lift_limits(connection)
             # The snapshot is valid until the next command on this connection.
             created = walsender.create_slot(
                 self.slot,

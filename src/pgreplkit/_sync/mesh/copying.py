@@ -23,7 +23,6 @@ from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.streams import start_at, stream_target
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.logical.tombstones import key_json
@@ -89,9 +88,6 @@ class MeshCopy:
                 # The slot of an interrupted copy: its snapshot has ended with the session.
                 if donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     walsender.drop_slot(self._slot, wait=True)
-                # Creating a slot waits for the transactions that are open.
-                with translate_errors(self._operation):
-                    lift_limits(walsender.connection)
                 created = walsender.create_slot(
                     self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
                 )

@@ -7,11 +7,9 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from pgreplkit._sync.logical.applyopening import session_of
 from pgreplkit._sync.logical.tombstones import prune_tombstones
-from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.wire.session import lift_limits
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.driver.failures import translate_errors
 from pgreplkit.plans.mesh.layout import Members, slot_name, without
 from pgreplkit.values.lsn import LSN
 
@@ -43,18 +41,15 @@ class Pruning:
         before, self._marks[target] = self._marks.get(target, {}), {}
         has_all = True
         for source in without(members.present, target):
-            with Server.connect(self._servers[source]) as server:
+            with session_of(self._servers[source]) as link:
                 slot = [slot_name(self._mesh, source, target)]
-                mark = server._link.one(_OPERATION, sql.MARK)
+                mark = link.one(_OPERATION, sql.MARK)
                 self._marks[target][source] = mark["now"], mark["lsn"]
-                records = server._link.all(_OPERATION, sql.SLOT_POSITION, slot)
+                records = link.all(_OPERATION, sql.SLOT_POSITION, slot)
                 reached = records[0]["lsn"] if records else LSN.INVALID
                 has_all = has_all and source in before and reached >= before[source][1]
         if not has_all or not before:
             return 0
-        with Server.connect(self._servers[target]) as server:
-            with translate_errors(_OPERATION):
-                # There may be millions.
-                lift_limits(server.connection)
+        with session_of(self._servers[target]) as link:
             oldest = min(at for at, _ in before.values())
-            return prune_tombstones(server._link, oldest - _KEPT)
+            return prune_tombstones(link, oldest - _KEPT)

@@ -13,9 +13,9 @@ import attrs
 
 from pgreplkit._sync._io import Job, TaskGroup, to_thread
 from pgreplkit._sync.logical.applier import Applier
+from pgreplkit._sync.logical.applyopening import session_of
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.pruning import Pruning
-from pgreplkit._sync.server.server import Server
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy, policy_text
@@ -123,8 +123,8 @@ class MeshRun:
         Raises: ApplyError if the mesh has another policy; ServerError that stays.
         """
         try:
-            with Server.connect(self._servers[target]) as server:
-                members = read_members(server._link, self._mesh)
+            with session_of(self._servers[target]) as link:
+                members = read_members(link, self._mesh)
             insist_on_policy(self._mesh, target, members, self._policy_text)
             self._members[target] = members
             # Pruning asks every member: one that is unknown here could have older changes.
@@ -185,8 +185,8 @@ class MeshRun:
         """
         source, target = stream
         operation = f"run the stream from {source} to {target}"
-        with Server.connect(self._servers[target]) as server:
-            if not server._link.all(operation, READ_APPLIER, [applier.name]):
+        with session_of(self._servers[target]) as link:
+            if not link.all(operation, READ_APPLIER, [applier.name]):
                 raise ServerError(
                     operation,
                     f"the server of {target!r} has no stream from {source!r}, though both are"

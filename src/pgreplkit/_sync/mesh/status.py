@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from pgreplkit._sync.logical.applier import Applier
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.logical.applyopening import session_of
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
@@ -29,10 +29,9 @@ def read_stream(
     """Return the state of one stream."""
     name, slot = applier_name(mesh, source, target), slot_name(mesh, source, target)
     try:
-        with Server.connect(servers[source]) as server:
-            slots = server._link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
-        with Server.connect(servers[target]) as server:
-            link = server._link
+        with session_of(servers[source]) as link:
+            slots = link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
+        with session_of(servers[target]) as link:
             exists = _has_tables(link)
             states = link.all(_OPERATION, applying.READ_APPLIER, [name]) if exists else []
             counts = link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
@@ -71,13 +70,13 @@ def read_conflicts(
     """Return the conflicts that all nodes have recorded, oldest first."""
     found = []
     for target, conninfo in servers.items():
-        with Server.connect(conninfo) as server:
-            if not _has_tables(server._link):
+        with session_of(conninfo) as link:
+            if not _has_tables(link):
                 # No applier has ever run there.
                 continue
             for source in without(servers, target):
                 row = [applier_name(mesh, source, target), since]
-                records = server._link.all(_OPERATION, applying.CONFLICTS, row)
+                records = link.all(_OPERATION, applying.CONFLICTS, row)
                 found += [
                     MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))
                     for record in records

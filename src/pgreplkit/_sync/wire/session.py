@@ -1,35 +1,26 @@
 # Generated from pgreplkit/_async/wire/session.py by `nox -s sync`. Do not edit.
-"""Settings of a session that reads values."""
+"""The settings of a session that this library opens."""
 
 from __future__ import annotations
 
 from psycopg import Connection
 
-from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES, without_timeouts
+from pgreplkit.catalog.server.session import IN_BYTES, own_settings
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.watchdog import answered_in_time
 
 
-def read_exactly(connection: Connection[object], conninfo: str) -> None:
-    """Make the server write texts that load without loss.
+def use_own_settings(connection: Connection[object]) -> None:
+    """Replace the settings that a role, a database or the server gives to its clients.
 
     They are set by SQL and not by the connection string, where they would replace the user's own
     options.
     """
-    with answered_in_time(connection):
-        connection.execute(EXACT_TEXTS, prepare=False)
-    read_bytes(connection, conninfo)
-
-
-def lift_limits(connection: Connection[object]) -> None:
-    """Switch off every time limit of a session, which a role or a database may have for clients.
-
-    A session of ours may be idle for hours, or wait for a lock as long as a transaction is open.
-    """
     major = connection.info.server_version // 10000
-    with answered_in_time(connection):
-        connection.execute(without_timeouts(major).encode(), prepare=False)
+    with translate_errors("set the session's settings"), answered_in_time(connection):
+        connection.execute(own_settings(major).encode(), prepare=False)
 
 
 def read_bytes(connection: Connection[object], conninfo: str) -> None:

@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.opening import opening
+from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.driver.conninfo import address, in_utf8
 from pgreplkit.driver.watchdog import answered_in_time
 
@@ -23,6 +24,7 @@ def side_link(conninfo: str) -> Iterator[Link]:
     with opening(conninfo, f"connect to {address(conninfo)}"):
         connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
     try:
+        use_own_settings(connection)
         with answered_in_time(connection):
             yield Link(connection)
     finally:

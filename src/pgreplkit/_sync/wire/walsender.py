@@ -12,7 +12,7 @@ from psycopg.rows import DictRow, dict_row
 from pgreplkit._sync.wire.cancelling import OwnConnection
 from pgreplkit._sync.wire.copyboth import run_command
 from pgreplkit._sync.wire.opening import opening
-from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit._sync.wire.session import read_bytes, use_own_settings
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
@@ -62,7 +62,8 @@ class Walsender:
             # Without a database a walsender runs no SQL, and sends no values to load.
             if is_logical:
                 with translate_errors(operation):
-                    read_exactly(connection, conninfo)
+                    use_own_settings(connection)
+                    read_bytes(connection, conninfo)
         except BaseException:
             connection.close()
             raise

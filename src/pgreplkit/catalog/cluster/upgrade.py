@@ -145,6 +145,12 @@ UNPUBLISHED = f"""
 takes too long while no one can write."""
 
 
+FILLED_VIEWS = f"""
+    SELECT n.nspname AS schema, relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'm' AND relispopulated AND {OURS} ORDER BY c.oid
+"""
+"""The materialized views that have rows, each after those that it reads."""
 UNFENCED = f"""
     WITH RECURSIVE names AS (SELECT unnest(%s::text[]) AS name), given AS (
         -- Each subscription has the name of the other server's publication.
@@ -484,6 +490,12 @@ not fire."""
 READ_XML = "SELECT xml '<a/>' IS NOT NULL AS is_so"
 """SQLSTATE 0A000 on a server that was built without libxml."""
 HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
+OTHER_TRIGGERS = f"""
+    SELECT format('trigger %%I on %%s', tgname, tgrelid::regclass) AS name
+    FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE tgname = %s::text AND NOT tgisinternal AND proname <> '{FUNCTION}' ORDER BY 1
+"""
+"""Triggers with the name of a fence that are none of a fence."""
 AVAILABLE = """
     SELECT ARRAY(SELECT ARRAY[name, default_version]::text[] FROM pg_available_extensions)
         AS available

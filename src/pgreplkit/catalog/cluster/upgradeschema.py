@@ -149,7 +149,9 @@ FINGERPRINT = f"""
             string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull,
                 -- These columns exist from version 12 and 10 on.
                 to_jsonb(pg_attribute) ->> 'attgenerated', attidentity, collname, attoptions,
-                attfdwoptions, pg_get_expr(adbin, adrelid)), ',' ORDER BY attname)
+                -- Defaults name no columns: see catalog/logical/drift.py.
+                attfdwoptions, pg_get_expr(adbin, CASE WHEN to_jsonb(pg_attribute)
+                    ->> 'attgenerated' <> '' THEN adrelid ELSE 0 END)), ',' ORDER BY attname)
         FROM relations JOIN pg_attribute ON attrelid = relations.relid AND attnum > 0
             AND NOT attisdropped
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum

@@ -179,10 +179,18 @@ def session_settings(major: int) -> str:
         # In any other, a transaction can fail at its commit.
         "default_transaction_isolation": "read committed",
         "search_path": "pg_catalog",
-        # Otherwise a NULL in an array is read as a text.
+        # Values are read as the publisher's session writes them: otherwise a NULL in an array is a
+        # text, xml must be a document, and 1,50 EUR are 150.
         "array_nulls": "on",
+        "xmloption": "content",
+        "lc_monetary": "C",
+        # Otherwise a scan of an index may leave out rows at random.
+        "gin_fuzzy_search_limit": "0",
         # A plan that was made while a table was empty would always read the whole table.
         "enable_seqscan": "off",
+        "enable_indexscan": "on",
+        "enable_nestloop": "on",
+        "enable_tidscan": "on",
         "pgreplkit.applied": "",
         # The place of the row with the applier's position: none yet.
         "pgreplkit.place": "(0,0)",
@@ -194,7 +202,7 @@ def session_settings(major: int) -> str:
         # Planning a statement again takes longer than a better plan for one row could save.
         settings["plan_cache_mode"] = "force_generic_plan"
     return "SELECT " + ", ".join(
-        f"set_config('{name}', '{value}', false)" for name, value in settings.items()
+        f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in settings.items()
     )
 
 
@@ -257,8 +265,10 @@ CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 CLOCK = "SELECT clock_timestamp() AS now"
 SET = "SELECT set_config(%s, %s, false)"
 QUALIFY = "SET search_path = ''"
-"""Lets the publisher write the schemas of regclass and the like into the texts of values: the
-subscriber's session has another search_path."""
+"""Lets a server name the schemas of objects; no schema shadows what our own statements use."""
+PORTABLE_TEXTS = f"{QUALIFY}; SET lc_monetary = 'C'"
+"""Lets the publisher write values as the subscriber's session reads them, which has another
+search_path, and knows no other locale."""
 TRACKS_COMMITS = "SELECT current_setting('track_commit_timestamp')::boolean AS is_on"
 CLOCK_GUARD = """
     WHERE CASE WHEN clock_timestamp() > $2 THEN true
@@ -526,7 +536,8 @@ def publisher_setup_sql(role: str, tables: Sequence[TableName]) -> list[str]:
 def _wrapper(name: str, parameters: str, returns: str, is_named: bool) -> str:
     """Return the wrapper of a function for a role that may not call it; only for own origins."""
     arguments = ", ".join(f"${at}" for at in range(1, len(parameters.split(", ")) + 1))
-    where = r" WHERE $1 LIKE ''pgreplkit\_%''" if is_named else ""
+    # The caller's search_path could lead to another operator, which a superuser would execute.
+    where = " WHERE $1 OPERATOR(pg_catalog.~) ''^pgreplkit_''" if is_named else ""
     return (
         f"CREATE OR REPLACE FUNCTION pgreplkit.{name}({parameters}) RETURNS {returns}"
         f" LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_catalog.{name}({arguments}){where}'"

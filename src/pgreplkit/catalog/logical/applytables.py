@@ -132,7 +132,7 @@ PARTITIONS = """
         UNION ALL
         SELECT inhrelid FROM part JOIN pg_catalog.pg_inherits ON inhparent = part.oid
     ) SELECT p.oid, p.relkind, p.relreplident, p.relpersistence,
-        format('%%I.%%I', pn.nspname, p.relname) AS quoted
+        pn.nspname, p.relname, format('%%I.%%I', pn.nspname, p.relname) AS quoted
     FROM part JOIN pg_catalog.pg_class AS p ON p.oid = part.oid
     JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
 """

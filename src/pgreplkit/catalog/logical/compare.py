@@ -95,7 +95,7 @@ UNIFORM_OUTPUT = """
         set_config('IntervalStyle', 'postgres', true), set_config('TimeZone', 'UTC', true),
         set_config('bytea_output', 'hex', true), set_config('xmloption', 'content', true),
         set_config('lc_monetary', 'C', true), set_config('quote_all_identifiers', 'off', true),
-        set_config('row_security', 'off', true)
+        set_config('array_nulls', 'on', true), set_config('row_security', 'off', true)
 """
 """Settings until the transaction ends: a value has one text, whatever the session's settings, and
 the server refuses a statement whose rows a policy would hide."""

@@ -104,6 +104,13 @@ PARTIAL_IDENTITIES = f"""
     SELECT n.nspname AS schema, c.relname AS name, {NOT_FULL} {ASKED}
 """
 
+LEAVES = f"""
+    SELECT n.nspname AS schema, c.relname AS name,
+        part.nspname AS leaf_schema, part.relname AS leaf_name
+    {ASKED} CROSS JOIN LATERAL ({PARTITIONS}) AS part WHERE part.relkind = 'r' ORDER BY part.quoted
+"""
+"""The partitions that have rows: each writes old rows by its own identity, not by the root's."""
+
 
 def whole_identities(major: int) -> str:
     """Return the statement for all columns of those tables that have FULL.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import ASKED_TABLES
 
-ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
+ROW_SECURITY_OFF = "SET row_security = off"
 """As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
 FILTERED_TABLES = f"""
     SELECT nspname AS schema, relname AS name

@@ -136,13 +136,47 @@ def bury_function(oid: int) -> str:
 
 
 _NO_REUSE = """
-            IF TG_OP <> 'DELETE' AND EXISTS (
-                SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = {0} AND d.key = {1}
+            IF TG_OP OPERATOR(pg_catalog.<>) 'DELETE' AND EXISTS (
+                SELECT FROM pgreplkit.tombstone AS d WHERE d.relation OPERATOR(pg_catalog.=) {0}
+                    AND d.key OPERATOR(pg_catalog.=) {1}
             ) THEN
                 RAISE EXCEPTION 'could not use the key % of % again: it was deleted',
-                    {1}, TG_RELID::regclass
+                    {1}, TG_RELID::pg_catalog.regclass
                     USING ERRCODE = 'unique_violation', HINT = 'Use another key.';
             END IF;"""
+
+
+def _bury_body(oid: int, key: Sequence[str], *, is_final: bool) -> str:
+    """Return the body of the function that all triggers of a table call, as a literal.
+
+    It runs with the rights of its owner and the search_path of a client, who could otherwise put an
+    operator or type of their own in place of the server's. To set search_path would take time for
+    each row.
+    """
+    no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
+    # Quoted as a string: the name of a column may contain any delimiter.
+    return quote_literal(
+        f"""BEGIN
+            IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
+                IF TG_RELID OPERATOR(pg_catalog.<>) {oid} AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_inherits
+                    WHERE inhrelid OPERATOR(pg_catalog.=) TG_RELID
+                ) THEN
+                    RETURN NULL;
+                END IF;
+                RAISE EXCEPTION 'could not truncate %: several nodes write it',
+                    TG_RELID::pg_catalog.regclass
+                    USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
+            END IF;
+            IF TG_OP OPERATOR(pg_catalog.<>) 'INSERT' THEN
+                INSERT INTO pgreplkit.tombstone (relation, key)
+                VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
+                ON CONFLICT ON CONSTRAINT tombstone_pkey
+                DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
+            END IF;{no_reuse}
+            RETURN NULL;
+        END"""
+    )
 
 
 def create_triggers(
@@ -161,28 +195,6 @@ def create_triggers(
         for column in columns
     )
     bury = bury_function(oid)
-    no_reuse = _NO_REUSE.format(oid, f"pg_catalog.{key_json(key, 'NEW')}") if is_final else ""
-    # Quoted as a string: the name of a column may contain any delimiter.
-    body = quote_literal(
-        f"""BEGIN
-            IF TG_OP = 'TRUNCATE' THEN
-                IF TG_RELID <> {oid} AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = TG_RELID
-                ) THEN
-                    RETURN NULL;
-                END IF;
-                RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
-                    USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
-            END IF;
-            IF TG_OP <> 'INSERT' THEN
-                INSERT INTO pgreplkit.tombstone (relation, key)
-                VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
-                ON CONFLICT ON CONSTRAINT tombstone_pkey
-                DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
-            END IF;{no_reuse}
-            RETURN NULL;
-        END"""
-    )
     own = str(table.table)
     each_row = f"ON {own} FOR EACH ROW"
     triggers = [
@@ -197,7 +209,7 @@ def create_triggers(
     # Its owner may write tombstones, and the roles that delete rows need not.
     statements = [
         f"CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        f" {settings} AS {body}"
+        f" {settings} AS {_bury_body(oid, key, is_final=is_final)}"
     ]
     for name, fires, owner in triggers:
         statements += [

@@ -247,7 +247,8 @@ def leftovers_finding(name: str, side: Side) -> Finding:
     return named(
         f"{name}: leftovers",
         side.leftovers,
-        needed="no slots, publications, subscriptions and schemas with the upgrade's names",
+        needed="no slots, publications, subscriptions, schemas and triggers with the upgrade's"
+        " names",
         remedy="undo() or finish the earlier upgrade, remove {}, or choose another name",
     )
 

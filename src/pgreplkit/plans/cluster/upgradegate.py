@@ -11,7 +11,12 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradechecks import side_reach_finding, wal_level_finding
 from pgreplkit.plans.cluster.upgradefacts import Side
 from pgreplkit.plans.cluster.upgradefences import completing
-from pgreplkit.plans.cluster.upgradefindings import drift_found, event_triggers_finding, named
+from pgreplkit.plans.cluster.upgradefindings import (
+    drift_found,
+    event_triggers_finding,
+    listed,
+    named,
+)
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.drift import SchemaDrift
@@ -84,6 +89,17 @@ def cutover_findings(
         otherwise=Severity.WARNING,
     )
     yield from sequences
+
+
+def views_finding(unfilled: Sequence[TableName]) -> Finding:
+    """Return the finding about materialized views that only the old server has filled."""
+    return listed(
+        "materialized views",
+        {view: f"REFRESH MATERIALIZED VIEW {view}" for view in unfilled},
+        needed="those of the old server filled on the new one, too: they are not replicated, and"
+        " raise errors; the statements are for the new server",
+        otherwise=Severity.WARNING,
+    )
 
 
 def blocking(blockers: Sequence[FenceBlocker]) -> list[str]:

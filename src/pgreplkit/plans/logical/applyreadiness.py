@@ -11,6 +11,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.plans.logical.applyleaves import UnfoundRows, unfound_found
 from pgreplkit.plans.logical.applyloops import Loop, loop_finding
 from pgreplkit.plans.logical.applyrights import (
     ApplyRights,
@@ -86,6 +87,8 @@ class ApplyFacts:
     ambiguous: Mapping[TableName, Sequence[str]] = attrs.field(factory=dict)
     """By published table: the columns by which rows are found, if several rows may have the same
     values in them; none if rows are found by all of their values."""
+    unfound: Mapping[TableName, UnfoundRows] = attrs.field(factory=dict)
+    """By published table: its partitions of which UPDATE or DELETE would be lost."""
     loops: Sequence[Loop] = ()
     unread: str = ""
     """The appliers and subscriptions that could not be read to find loops."""
@@ -193,6 +196,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
             if found.severity is Severity.OK and source in facts.ambiguous:
                 found = ambiguous_found(check, table, facts.ambiguous[source])
             yield found
+            yield from unfound_found(check, facts.unfound.get(source))
             yield from unsent_found(check, facts.unsent.get(source, ()))
             yield from _unpublished(check, facts.operations.get(source, ()), facts)
             yield from misfits_found(check, facts.misfits.get(source, ()))
