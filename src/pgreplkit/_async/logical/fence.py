@@ -193,7 +193,6 @@ async def make_fence(
                 added = [table for table in covered if table not in before.tables]
                 await _drop_triggers(link, operation, name, added, Backoff(timeout))
         raise
-    waited = timedelta(seconds=time.monotonic() - began)
     fenced = FenceState(
         name=name,
         tables=tuple(sorted({*covered, *state.tables})),
@@ -201,7 +200,7 @@ async def make_fence(
         since=since,
         identity=identity or state.identity,
     )
-    return AsyncWriteFence(link, fenced, waited)
+    return AsyncWriteFence(link, fenced, timedelta(seconds=time.monotonic() - began))
 
 
 async def read_fence_function(link: AsyncLink, name: str) -> FenceFunction:

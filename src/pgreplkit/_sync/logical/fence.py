@@ -192,7 +192,6 @@ def make_fence(
                 added = [table for table in covered if table not in before.tables]
                 _drop_triggers(link, operation, name, added, Backoff(timeout))
         raise
-    waited = timedelta(seconds=time.monotonic() - began)
     fenced = FenceState(
         name=name,
         tables=tuple(sorted({*covered, *state.tables})),
@@ -200,7 +199,7 @@ def make_fence(
         since=since,
         identity=identity or state.identity,
     )
-    return WriteFence(link, fenced, waited)
+    return WriteFence(link, fenced, timedelta(seconds=time.monotonic() - began))
 
 
 def read_fence_function(link: Link, name: str) -> FenceFunction:
