@@ -47,7 +47,8 @@ def test_a_lost_node_is_removed_and_the_check_names_the_nodes_that_have_its_chan
     assert behind.found == "a has applied them up to 0/5, c has applied them up to 0/4"
     assert "update on a the rows" in behind.remedy
     alive = removal(True, "0/5", "0/5")["node b"]
-    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
+    stop = "stop its server first if it has lost slots or changes"
+    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, f"plan_leave('b'); {stop}")
     back = remove_findings(
         "b", answers=True, stored={}, planned=members("a", "c"), positions={}, rights={}
     )[0]
