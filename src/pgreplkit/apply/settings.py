@@ -30,6 +30,8 @@ from pgreplkit.values.functions import insist_on_function
 from pgreplkit.values.seconds import reconnect_seconds
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
+COPY_AGAIN = "drop() the applier, and copy the tables again"
+"""What to do where the position of an applier is worth nothing."""
 _NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
 """The slot's name is longer by a prefix, and has at most 63 characters."""
 
@@ -248,7 +250,7 @@ class ApplySettings:
                 " subscriber leave the mesh, or forget it with plan_forget() if it was removed,"
                 " empty its tables, and let it join again"
             )
-        return "drop() the applier, and copy the tables again"
+        return COPY_AGAIN
 
     @property
     def missing_slot_remedy(self) -> str:
@@ -271,7 +273,7 @@ class ApplySettings:
                 " plan_remove(); start it, use plan_forget() there, empty its tables, and let it"
                 " join again"
             )
-        return "drop() the applier, and copy the tables again"
+        return COPY_AGAIN
 
     @property
     def gap_remedy(self) -> str:

@@ -57,6 +57,14 @@ def publish(pair: Pair, *altered: str, to: str, options: str = "") -> Applier:
     return Applier(pair.publisher.conninfo, pair.subscriber.conninfo, "one", publications=["r"])
 
 
+def insist_on_applied_changes(one: Applier, pair: Pair) -> None:
+    one.run(stop_at=end(pair.publisher), timeout=20)
+    pair.publisher.run(*CHANGES)
+    report = one.run(stop_at=end(pair.publisher), timeout=20)
+    assert not report.conflicts
+    insist_on_same_rows(pair)
+
+
 def insist_on_same_rows(pair: Pair) -> None:
     query = "SELECT id, b, n FROM p ORDER BY id"
     assert pair.subscriber.all(query) == pair.publisher.all(query)
@@ -80,11 +88,7 @@ def test_a_partition_of_which_changes_would_be_lost_is_refused(
     assert found.remedy is not None
     two.publisher.run(found.remedy.removeprefix("on the publisher: "))
     assert one.check().is_ready
-    one.run(stop_at=end(two.publisher), timeout=20)
-    two.publisher.run(*CHANGES)
-    report = one.run(stop_at=end(two.publisher), timeout=20)
-    assert not report.conflicts
-    insist_on_same_rows(two)
+    insist_on_applied_changes(one, two)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +106,7 @@ def test_partitions_whose_identity_has_the_key_are_applied(
 ) -> None:
     one = publish(two, *altered, to=to)
     assert one.check().is_ready
-    one.run(stop_at=end(two.publisher), timeout=20)
-    two.publisher.run(*CHANGES)
-    report = one.run(stop_at=end(two.publisher), timeout=20)
-    assert not report.conflicts
-    insist_on_same_rows(two)
+    insist_on_applied_changes(one, two)
 
 
 def test_where_only_inserts_are_published_no_partition_needs_an_identity(two: Pair) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -19,11 +20,20 @@ from pgreplkit.errors.server import PROTOCOL_VIOLATION
 
 pytestmark = pytest.mark.one_colour
 
+T = TypeVar("T")
 INSERT = b"insert", "INSERT INTO t VALUES ($1::int)"
 
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)"
 """Its key is checked at the commit."""
+
+
+async def opened(connection: psycopg.AsyncConnection[object]) -> AsyncPipeline[T]:
+    """Return a pipeline whose first batch may run."""
+    pipeline: AsyncPipeline[T] = AsyncPipeline(connection)
+    await connection.execute(SET_MARK, [pipeline.mark.decode()])
+    pipeline.open()
+    return pipeline
 
 
 async def sent(
@@ -34,9 +44,7 @@ async def sent(
     async with await psycopg.AsyncConnection[object].connect(
         database.conninfo, autocommit=True
     ) as connection:
-        pipeline: AsyncPipeline[tuple[int, int]] = AsyncPipeline(connection)
-        await connection.execute(SET_MARK, [pipeline.mark.decode()])
-        pipeline.open()
+        pipeline: AsyncPipeline[tuple[int, int]] = await opened(connection)
         for number, batch in enumerate(batches):
             for at, rows in enumerate(batch):
                 pipeline.begin()
@@ -77,9 +85,7 @@ async def test_a_group_that_is_alone_is_answered_before_its_batch_ends(
     async with await psycopg.AsyncConnection[object].connect(
         database.conninfo, autocommit=True
     ) as connection:
-        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
-        await connection.execute(SET_MARK, [pipeline.mark.decode()])
-        pipeline.open()
+        pipeline: AsyncPipeline[int] = await opened(connection)
         succeeded = []
         for number, rows in enumerate([["1"], ["2", "3"], failing, ["4"]]):
             pipeline.begin()
@@ -121,9 +127,7 @@ async def test_a_server_that_keeps_up_does_not_keep_other_tasks_from_running(
     async with await psycopg.AsyncConnection[object].connect(
         database.conninfo, autocommit=True
     ) as connection:
-        pipeline: AsyncPipeline[int] = AsyncPipeline(connection)
-        await connection.execute(SET_MARK, [pipeline.mark.decode()])
-        pipeline.open()
+        pipeline: AsyncPipeline[int] = await opened(connection)
         pipeline.begin()
         task = asyncio.create_task(other())
         # So few bytes that the socket takes them at once.
@@ -175,9 +179,7 @@ async def test_a_pipeline_of_which_the_server_has_a_part_is_cut(database: Databa
     with Relay(database.node.port) as relay:
         where = relay.conninfo_of(database.conninfo)
         async with await psycopg.AsyncConnection[object].connect(where, autocommit=True) as silent:
-            pipeline: AsyncPipeline[int] = AsyncPipeline(silent)
-            await silent.execute(SET_MARK, [pipeline.mark.decode()])
-            pipeline.open()
+            pipeline: AsyncPipeline[int] = await opened(silent)
             pipeline.begin()
             for _ in range(100):
                 await pipeline.send(b"select", "SELECT 1", [], [])

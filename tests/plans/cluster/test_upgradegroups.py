@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
-from upgradefacts import NAMES, table
+from upgradefacts import table
 
 from pgreplkit.plans.cluster.upgradegroups import TableGroup, chosen_groups, groups_of
 from pgreplkit.values.tablename import TableName
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "wanted"),
-    [
-        ("publication", "shop_1", True),
-        ("publication", "shop_1_back", True),
-        ("subscription", "shop_2", True),
-        ("publication", "shop_fence", False),
-        ("publication", "shops_1", False),
-        ("schema", "shop_fence", True),
-        ("schema", "shop_1", False),
-    ],
-)
-def test_the_objects_of_an_upgrade_are_known_by_kind_and_name(
-    kind: str, name: str, wanted: bool
-) -> None:
-    assert NAMES.is_own(kind, name) is wanted
 
 
 @given(

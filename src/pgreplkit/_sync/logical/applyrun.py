@@ -259,19 +259,19 @@ class ApplyRun:
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             self._flush()
 
-    def _look_at_clock(self, time: int) -> None:
+    def _look_at_clock(self, committed: int) -> None:
         """Warn if the publisher's clock has gone back, where commit times decide conflicts."""
-        if time < self._newest - _BACK and self._target.max_clock_skew is not None:
+        if committed < self._newest - _BACK and self._target.max_clock_skew is not None:
             _log.warning(
                 "applier %s: the publisher's clock went back by %.3f s: a row that it has written"
                 " before and after that may differ now; compare the nodes, and update the rows that"
                 " differ once its clock has passed the time before",
                 self._settings.name,
-                (self._newest - time) / 1_000_000,
+                (self._newest - committed) / 1_000_000,
             )
-        elif time < self._newest:
+        elif committed < self._newest:
             return
-        self._newest = time
+        self._newest = committed
 
     def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
         """Leave out the changes that are in the copied rows of a table."""

@@ -30,6 +30,7 @@ from pgreplkit._sync.wire.pooling import insist_on_session
 from pgreplkit._sync.wire.rawvalues import execute
 from pgreplkit._sync.wire.session import use_own_settings
 from pgreplkit.apply.planner import Planner
+from pgreplkit.apply.settings import COPY_AGAIN
 from pgreplkit.apply.statements import Statement
 from pgreplkit.apply.tableplans import Step
 from pgreplkit.catalog.logical import applying as sql
@@ -222,7 +223,7 @@ class ApplyTarget(Closing):
                     self.operation,
                     f"its replication origin {self.origin.name!r} does not exist, as after a"
                     " restore of the subscriber: its position is unknown",
-                    remedy="drop() the applier, and copy the tables again",
+                    remedy=COPY_AGAIN,
                 )
         restart, confirmed = record["slot_restart_lsn"], record["slot_confirmed_lsn"]
         slot = None if confirmed is None else SlotMark.of(restart, confirmed)

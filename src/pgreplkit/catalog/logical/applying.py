@@ -171,13 +171,11 @@ def replica_role(major: int, *, is_superuser: bool) -> str:
 
 
 def session_settings(major: int) -> str:
-    """Return the statement for the settings of a session that applies changes."""
+    """Return the statement for the settings that a session needs to apply changes, too."""
     settings = {
         # The state of the applier and its copied rows must survive a crash of the subscriber.
         "synchronous_commit": "on",
         "row_security": "off",
-        # In any other, a transaction can fail at its commit.
-        "default_transaction_isolation": "read committed",
         "search_path": "pg_catalog",
         # Values are read as the publisher's session writes them: otherwise a NULL in an array is a
         # text, xml must be a document, and 1,50 EUR are 150.

@@ -26,7 +26,8 @@ _SETTINGS = {
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "extra_float_digits": "3",
-    # Serializable transactions fail on a standby, and deferrable ones wait for writers.
+    # Serializable transactions fail on a standby, or at their commit; deferrable ones wait for
+    # writers.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     # The literals of our statements are written for it.
