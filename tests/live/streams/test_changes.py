@@ -477,17 +477,23 @@ async def test_a_publication_that_did_not_exist_for_a_while_is_a_gap(
         "CREATE PUBLICATION p FOR TABLE t",
         "INSERT INTO t VALUES (3)",
     )
-    # Again and again: nothing behind the gap is acknowledged.
+    is_gap = pytest.raises(pgreplkit.errors.PublicationGap, match="'p' did not exist")
+    # Without acknowledging: before 15 also DROP PUBLICATION is a transaction to acknowledge.
     for _ in range(2):
         async with streaming(source, colour) as (_, stream):
             found = await until_commit(stream)
             assert [c.new["id"] for c in found if isinstance(c, Insert)] == [1]
-            with pytest.raises(pgreplkit.errors.PublicationGap, match="'p' did not exist"):
-                await drain(stream)
+            with is_gap:
+                await until_commit(stream)
     if source.node.major >= 18:
         async with streaming(source, colour, on_publication_gap="skip") as (_, stream):
             found = await until_commit(stream, 2)
             assert [c.new["id"] for c in found if isinstance(c, Insert)] == [1, 3]
+    # Nothing behind the gap is acknowledged.
+    for _ in range(2):
+        async with streaming(source, colour) as (_, stream):
+            with is_gap:
+                await drain(stream)
 
 
 async def test_a_publication_that_no_change_has_missed_is_no_gap(
