@@ -48,6 +48,8 @@ SETUP = (
     "ALTER TABLE counter REPLICA IDENTITY FULL",
 )
 NAMES, KEYS, WRITERS = ("berlin", "paris", "rome", "oslo"), 12, 2
+PAUSE = 0.02
+"""Seconds between transactions: a machine of two processors applies those of four nodes in time."""
 ROLE = "mover"
 PATIENCE = 300
 """Seconds for all streams to catch up: they share one process, and machines can be busy."""
@@ -73,7 +75,7 @@ class Writer(threading.Thread):
                 while not self.stopped.is_set():
                     number += 1
                     self._run_transaction(writer, f"{self._label}-{number}")
-                    time.sleep(0.002)
+                    time.sleep(PAUSE)
             time.sleep(0.05)
 
     def _run_transaction(self, writer: psycopg.Connection, entry: str) -> None:
