@@ -10,6 +10,7 @@ from typing import cast
 import attrs
 import psycopg
 import pytest
+from clusters import wait_until
 from colours import Colour, inner
 from databases import Database
 from feedfacts import confirmed, end_of, feed_of, written
@@ -379,8 +380,29 @@ async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
     assert confirmed(database, "feed_used") > began.lsn
 
 
-async def _run(feed: object) -> None:
-    await feed.run()  # type: ignore[attr-defined]
+@pytest.mark.one_colour
+@pytest.mark.pg(">=18")
+async def test_a_feed_waits_for_the_end_of_the_one_that_ran_before(
+    colour: Colour, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session of its start ends a little after its client, and holds the feed's lock."""
+    for kind in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{kind}.feeds.start._LET_GO_WITHIN", 20.0)
+    database.run(TABLE, PUBLICATION)
+    feed = feed_of(colour, database, "feed_locked", sink=ModelSink(Engine()))
+    asking = """SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND query LIKE '%try_advisory_lock%'"""
+    with psycopg.connect(database.conninfo, autocommit=True) as before:
+        before.execute("SELECT pg_advisory_lock(1885697652, hashtext('feed_locked'))")
+        run = _run(feed, stop_at=LSN("0/1"), timeout=30)
+        job = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(run)))
+        await asyncio.to_thread(wait_until, lambda: bool(database.all(asking)))
+        before.execute("SELECT pg_advisory_unlock_all()")
+        await job
+
+
+async def _run(feed: object, **options: object) -> None:
+    await feed.run(**options)  # type: ignore[attr-defined]
 
 
 @pytest.mark.one_colour

@@ -35,7 +35,7 @@ from pgreplkit.values.lsn import LSN
 _log = logging.getLogger("pgreplkit.feeds")
 
 _LET_GO_WITHIN = 1.0
-"""Seconds for the walsender of a run that has just ended to let go of its slot."""
+"""Seconds for the walsenders of a run that has just ended to let go of its slot and its lock."""
 _ENDS_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
 
@@ -111,12 +111,7 @@ class FeedStart:
     def _facts(self) -> StartFacts:
         settings, walsender = self._settings, self._walsender._walsender
         operation, slot = settings.operation, settings.slot
-        [locked] = walsender.query(operation, sql.LOCK, [slot])
-        if not locked["is_locked"]:
-            users = walsender.query(operation, sql.LOCKED_BY, [slot])
-            user = users[0] if users else {}
-            names = ("pid", "client_addr", "application_name")
-            raise SlotActive(operation, slot, *(user.get(name) for name in names))
+        self._lock(operation, slot)
         # The slot before the sink: a position acknowledged by then is in the sink when it opens.
         record = self._free_slot(operation, slot)
         position = resumed(self._runner.run(settings.sink.open(slot)))
@@ -142,6 +137,17 @@ class FeedStart:
             ends_after_copy=settings.ends_after_copy,
             accepts_gap=settings.accepts_gap,
         )
+
+    def _lock(self, operation: str, slot: str) -> None:
+        """Take the lock of the feed; the session ends with the start, and the lock with it."""
+        walsender, backoff = self._walsender._walsender, Backoff(_LET_GO_WITHIN)
+        while not (walsender.query(operation, sql.LOCK, [slot]))[0]["is_locked"]:
+            if backoff.is_over:
+                users = walsender.query(operation, sql.LOCKED_BY, [slot])
+                user = users[0] if users else {}
+                names = ("pid", "client_addr", "application_name")
+                raise SlotActive(operation, slot, *(user.get(name) for name in names))
+            sleep(backoff.next_pause())
 
     def _free_slot(self, operation: str, slot: str) -> DictRow:
         """Return the state of the slot, which no other process uses.
