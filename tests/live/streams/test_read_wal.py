@@ -107,12 +107,15 @@ def test_reading_follows_a_promotion(clusters: Clusters, major: int) -> None:
     primary.stop()
     standby.promote()
     run(standby, "CREATE TABLE after_it AS SELECT 1 AS id")
-    wal = open_wal(pg_wal(standby), timeline=standby_history(standby))
+    history, end = standby_history(standby), flushed(standby)
+    # Its checkpoint would write WAL between two reads.
+    standby.stop()
+    wal = open_wal(pg_wal(standby), timeline=history)
     timelines = [record.timeline for record in wal]
     assert {*timelines} == {1, 2}
     assert timelines == sorted(timelines)
     assert wal.end_lsn is not None
-    assert wal.end_lsn >= flushed(standby)
+    assert wal.end_lsn >= end
     assert [record.timeline for record in open_wal(pg_wal(standby))] == timelines
     checkpoint = wal.last_checkpoint()
     assert checkpoint is not None
