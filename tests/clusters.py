@@ -46,6 +46,20 @@ class Cluster:
         wait_until(lambda: LSN(str(one(self.standby, replayed))) >= target)
         return target
 
+    def without_others(self) -> None:
+        """Wait until the standby is the only client: walsenders end a little after theirs."""
+        clients = "SELECT application_name AS name FROM pg_stat_replication"
+        only = [{"name": self.standby.name}]
+        wait_until(lambda: rows(self.primary, clients) == only)
+
+    def write_until(self, seen: threading.Event) -> None:
+        """Commit until the event is set.
+
+        No commit waits for a standby before the checkpointer, too, has read the setting.
+        """
+        while not seen.is_set():
+            run(self.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+
 
 class Clusters:
     """One cluster for each major version, created on first use."""
@@ -156,9 +170,9 @@ async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], b
     return answer
 
 
-def have_replied(senders: Sequence[WalSender]) -> bool:
-    """Return True if walsenders exist and each knows the replay position of its client."""
-    return bool(senders) and all(sender.replay_lsn is not None for sender in senders)
+def is_one_that_has_replied(senders: Sequence[WalSender]) -> bool:
+    """Return True if there is one walsender, and it knows the replay position of its client."""
+    return len(senders) == 1 and senders[0].replay_lsn is not None
 
 
 def reads_twice(

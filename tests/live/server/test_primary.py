@@ -87,6 +87,7 @@ async def test_a_replica_has_every_column_of_its_major(cluster: Cluster, colour:
 
 
 async def test_the_lag_counts_bytes_at_each_stage(cluster: Cluster, colour: Colour) -> None:
+    cluster.without_others()
     cluster.catch_up()
     pause, resume = "SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"
     run(cluster.standby, pause)

@@ -20,6 +20,7 @@ OK, INFO, WARNING, CRITICAL = Severity.OK, Severity.INFO, Severity.WARNING, Seve
 
 
 async def test_a_configured_primary_is_ready(cluster: Cluster, colour: Colour) -> None:
+    cluster.without_others()
     async with await colour.primary(cluster.primary.conninfo) as primary:
         readiness = await primary.check_readiness(standbys=1)
         logical = await primary.check_readiness("logical")
@@ -100,12 +101,13 @@ async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Co
             assert last.severity is WARNING
             assert "commits wait if one more disconnects" in last.found
             await primary.set_sync_standby_names(SyncStandbyNames((me, "x"), 2), force=True)
-            writer = threading.Thread(
-                target=run, args=[cluster.primary, f"CREATE TABLE hangs_{colour.name} (a int)"]
-            )
+            writer = threading.Thread(target=cluster.write_until, args=[seen := threading.Event()])
             writer.start()
-            wait_until(lambda: bool(rows(cluster.primary, waiting)))
-            hangs = (await primary.check_readiness())[check]
+            try:
+                wait_until(lambda: bool(rows(cluster.primary, waiting)))
+                hangs = (await primary.check_readiness())[check]
+            finally:
+                seen.set()
             assert hangs.severity is CRITICAL
             assert f"connected of them: {me}; commits wait, 1 of them now" in hangs.found
             assert hangs.needed == "3 of them connected, so that one may disconnect"

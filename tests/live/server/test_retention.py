@@ -43,6 +43,8 @@ def small(clusters: Clusters, major: int) -> Iterator[Node]:
             "min_wal_size": "2MB" if major >= 11 else "32MB",
             **({"max_slot_wal_keep_size": "8MB"} if major >= 13 else {}),
             "wal_level": "logical",
+            # The tests themselves say when.
+            "checkpoint_timeout": "1h",
         },
     )
     yield node

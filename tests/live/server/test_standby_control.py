@@ -13,7 +13,7 @@ from clusters import (
     Cluster,
     Clusters,
     conninfo_as,
-    have_replied,
+    is_one_that_has_replied,
     one,
     reads_twice,
     rows,
@@ -214,7 +214,7 @@ async def test_a_cascade_lists_the_standbys_of_a_standby(
     leaf = clusters.lab.standby(cluster.standby, name=name)
     try:
         async with await colour.standby(cluster.standby.conninfo) as standby:
-            [sender] = await soon(standby.replicas, have_replied)
+            [sender] = await soon(standby.replicas, is_one_that_has_replied)
         assert sender.application_name == name
         assert sender.lag.replay_bytes is not None
     finally:

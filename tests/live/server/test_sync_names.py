@@ -17,6 +17,7 @@ async def test_synchronous_standby_names_take_effect_immediately(
     cluster: Cluster, colour: Colour
 ) -> None:
     node = cluster.standby.name
+    cluster.without_others()
     async with await colour.primary(cluster.primary.conninfo) as primary:
         assert await primary.sync_standby_names() == SyncStandbyNames()
         names = SyncStandbyNames((node, 'it\'s "odd" é'))
@@ -42,6 +43,7 @@ async def test_synchronous_standby_names_take_effect_immediately(
 async def test_names_that_would_make_every_commit_wait_are_refused(
     cluster: Cluster, colour: Colour
 ) -> None:
+    cluster.without_others()
     missing = SyncStandbyNames.parse(f'ANY 2 ("{cluster.standby.name}", other)')
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(TypeError):
@@ -52,7 +54,7 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
         assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
         await primary.set_sync_standby_names(missing, force=True)
         try:
-            writer = threading.Thread(target=write_until, args=[cluster, seen := threading.Event()])
+            writer = threading.Thread(target=cluster.write_until, args=[seen := threading.Event()])
             writer.start()
             waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             try:
@@ -67,6 +69,7 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
 async def test_a_receiver_without_a_flush_position_does_not_count(
     cluster: Cluster, colour: Colour
 ) -> None:
+    cluster.without_others()
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with streaming(cluster.primary, None, name="archiver") as pid:
             receivers = await soon(
@@ -116,12 +119,6 @@ async def test_with_remote_apply_a_receiver_that_never_replays_does_not_confirm(
     finally:
         run(cluster.primary, "ALTER SYSTEM RESET synchronous_commit")
         run(cluster.primary, "SELECT pg_reload_conf()")
-
-
-def write_until(cluster: Cluster, seen: threading.Event) -> None:
-    # No commit waits before the checkpointer, too, has read the setting.
-    while not seen.is_set():
-        run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
 
 
 async def test_names_are_not_set_in_a_transaction(cluster: Cluster, colour: Colour) -> None:
