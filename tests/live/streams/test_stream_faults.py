@@ -67,15 +67,18 @@ def read_until(stream: pgreplkit.changes.ChangeStream[Row], last: int) -> list[o
     raise AssertionError("the stream ended")
 
 
+ACTIVE = "SELECT active FROM pg_replication_slots WHERE slot_name = 's'"
+
+
 def active(node: Node) -> bool:
-    return bool(one(node, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'"))
+    return bool(one(node, ACTIVE))
 
 
 def test_a_slow_client_keeps_its_connection_and_confirms_nothing(
     clusters: Clusters, major: int
 ) -> None:
     with (
-        a_primary(clusters, major, wal_sender_timeout="1s") as node,
+        a_primary(clusters, major, wal_sender_timeout="2s") as node,
         Primary.connect(node.conninfo) as primary,
         primary.changes("s", publications=["p"], timeout=10) as stream,
     ):
@@ -93,7 +96,7 @@ def test_a_slow_client_keeps_its_connection_and_confirms_nothing(
 
 @pytest.mark.matrix
 async def test_a_slow_task_keeps_its_connection_too(clusters: Clusters, major: int) -> None:
-    with a_primary(clusters, major, wal_sender_timeout="1s") as node:
+    with a_primary(clusters, major, wal_sender_timeout="2s") as node:
         async with (
             await pgreplkit.AsyncPrimary.connect(node.conninfo) as primary,
             primary.changes("s", publications=["p"], timeout=10) as stream,
@@ -348,6 +351,8 @@ def test_a_killed_client_loses_no_changes(source: Database, tmp_path: Path) -> N
     with psycopg.connect(source.conninfo, autocommit=True) as writer:
         for attempt in range(6):
             command = [sys.executable, str(script), source.conninfo]
+            # The server notices the end of the killed client on its own time.
+            wait_until(lambda: not source.one(ACTIVE))
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as consumer:
                 assert consumer.stdout is not None
                 for _ in range(20):
@@ -377,7 +382,7 @@ def test_a_killed_client_loses_no_changes(source: Database, tmp_path: Path) -> N
 def test_a_network_that_drops_everything_is_noticed(clusters: Clusters, major: int) -> None:
     """The server closes a silent client's connection, and the slot becomes free."""
     with (
-        a_primary(clusters, major, wal_sender_timeout="1s") as node,
+        a_primary(clusters, major, wal_sender_timeout="2s") as node,
         Primary.connect(node.conninfo) as primary,
     ):
         with primary.changes("s", publications=["p"], timeout=20) as stream:

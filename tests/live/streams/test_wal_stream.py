@@ -119,14 +119,14 @@ def test_only_positions_given_by_the_caller_are_confirmed(cluster: Cluster) -> N
 
 
 def test_keepalives_are_answered_while_the_callers_code_runs(cluster: Cluster) -> None:
-    run(cluster.primary, "ALTER SYSTEM SET wal_sender_timeout = '1s'")
+    run(cluster.primary, "ALTER SYSTEM SET wal_sender_timeout = '2s'")
     run(cluster.primary, "SELECT pg_reload_conf()")
     try:
         start = flushed(cluster.primary)
         with replication(cluster.primary) as connection:
-            wait_until(lambda: connection.show("wal_sender_timeout") == "1s")
+            wait_until(lambda: connection.show("wal_sender_timeout") == "2s")
             with connection.start_physical(start) as stream:
-                time.sleep(2.5)
+                time.sleep(3)
                 written = write_wal(cluster.primary, 0)
                 while stream.position < written:
                     next(stream)
@@ -160,8 +160,10 @@ def test_each_reason_against_streaming_has_its_error(cluster: Cluster) -> None:
 
 
 def test_a_stream_can_be_closed_from_another_thread(cluster: Cluster) -> None:
-    with replication(cluster.primary) as connection:
-        stream = connection.start_physical(flushed(cluster.primary))
+    with (
+        replication(cluster.primary) as connection,
+        connection.start_physical(flushed(cluster.primary)) as stream,
+    ):
         threading.Timer(0.3, stream.close).start()
         list(stream)
         assert stream.is_closed
