@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
@@ -15,8 +15,17 @@ from feedfacts import feed_of, written
 from modelsink import Engine, ModelSink
 
 from pgreplkit.errors import EncodingFailed, FeedError, SinkNotFitting, SinkUnreachable, WaitTimeout
-from pgreplkit.feeds import AsyncFeed, AsyncFleet, FeedChange, FeedPosition, FeedState, Fleet
+from pgreplkit.feeds import (
+    AsyncFeed,
+    AsyncFleet,
+    FeedChange,
+    FeedPosition,
+    FeedState,
+    FeedStatus,
+    Fleet,
+)
 
+T = TypeVar("T")
 UNREACHABLE = SinkUnreachable("open the sink", "connection refused")
 
 
@@ -45,10 +54,12 @@ def fleet_of(colour: Colour, **feeds: AsyncFeed) -> AsyncFleet:
     return cast(AsyncFleet, kind({name: inner(feed) for name, feed in feeds.items()}))
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(find: Callable[[], T]) -> T:
+    """Wait for something true, and return it."""
     async with asyncio.timeout(20):
-        while not holds():
+        while not (found := find()):
             await asyncio.sleep(0.02)
+    return found
 
 
 @pytest.mark.one_colour
@@ -71,10 +82,14 @@ async def test_a_feed_that_fails_or_waits_never_stops_another(
     def states() -> list[str]:
         return [one.state.value for one in fleet.status()]
 
+    def begun() -> Sequence[FeedStatus]:
+        rows = fleet.status()
+        has_begun = [one.state for one in rows] == ["streaming", "streaming", "waiting"]
+        return rows if has_begun else ()
+
     try:
-        await until(lambda: states() == ["streaming", "streaming", "waiting"])
+        *_, waiting = await until(begun)
         assert fleet.is_healthy
-        waiting = fleet.status()[2]
         assert (waiting.error, waiting.retry_in is None) == (
             f"SinkUnreachable: {UNREACHABLE}",
             False,

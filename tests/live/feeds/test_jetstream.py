@@ -11,6 +11,7 @@ from itertools import count
 
 import killedfeed
 import pytest
+from clusters import wait_until
 from colours import Colour
 from databases import Database
 from feedfacts import Lines, end_of, feed_of, written
@@ -303,12 +304,12 @@ async def test_a_feed_that_is_killed_and_one_that_is_paused_leave_each_change_on
     await feed.run(stop_at=LSN("0/1"), timeout=20)
     database.run("INSERT INTO t SELECT generate_series(1, 8000)")
     await _stopped(database, nats, stream, signal.SIGKILL, 1)
+    wait_until(lambda: _is_free(database, stream))
     database.run("INSERT INTO t SELECT generate_series(8001, 16000)")
     zombie = await _stopped(database, nats, stream, signal.SIGSTOP, 8500)
     try:
         # The server ends a paused client after wal_sender_timeout.
-        database.all(f"""SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
-            WHERE slot_name = '{stream}'""")
+        wait_until(lambda: _is_free(database, stream))
         await feed.run(stop_at=end_of(database), timeout=30)
         zombie.send_signal(signal.SIGCONT)
         assert await asyncio.to_thread(zombie.wait, 20) == 1
@@ -317,6 +318,13 @@ async def test_a_feed_that_is_killed_and_one_that_is_paused_leave_each_change_on
         zombie.wait()
     found = written(await bodies(nats.url, stream))
     assert [int(line[4]) for line in found] == [*range(1, 16_001)]
+
+
+def _is_free(database: Database, slot: str) -> bool:
+    """End the walsender that uses the slot; return True if there was none."""
+    ended = database.all(f"""SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+        WHERE slot_name = '{slot}' AND active""")
+    return not ended
 
 
 async def _stopped(

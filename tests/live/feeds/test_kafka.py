@@ -160,7 +160,7 @@ async def test_a_record_of_another_program_among_the_positions_is_noticed(
 async def test_brokers_that_do_not_answer_are_reported() -> None:
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
     with pytest.raises(SinkUnreachable, match=r"connect to Kafka at 127\.0\.0\.1:1: .*refused"):
-        await Kafka({"bootstrap.servers": "127.0.0.1:1"}, timeout=0.5).open("shop")
+        await Kafka({"bootstrap.servers": "127.0.0.1:1"}, timeout=2).open("shop")
     conf = {"bootstrap.servers": "127.0.0.1:1", "no.setting": "1"}
     with pytest.raises(SinkNotFitting, match="No such configuration property"):
         await Kafka(conf).open("shop")
