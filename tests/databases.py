@@ -176,18 +176,21 @@ def drop_subscriptions(connection: psycopg.Connection) -> None:
 
 
 def end_sessions(connection: psycopg.Connection) -> None:
-    """End all other sessions in the database, and drop its slots."""
+    """End all other sessions in the database, wait for their end, and drop its slots."""
     ended = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()"""
     slots = """SELECT slot_name, active FROM pg_replication_slots
         WHERE database = current_database() AND NOT temporary"""
-    connection.execute(ended)
-    while found := connection.execute(slots).fetchall():
+    while True:
+        sessions = connection.execute(ended).fetchall()
+        found = connection.execute(slots).fetchall()
+        if not sessions and not found:
+            return
         for name, is_active in found:
             if not is_active:
                 connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
-        connection.execute(ended)
-        time.sleep(0.005)  # a session needs some milliseconds to end
+        if sessions:
+            time.sleep(0.005)  # a session needs some milliseconds to end
 
 
 def drop_origins(connection: psycopg.Connection) -> None:
