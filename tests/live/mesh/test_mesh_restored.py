@@ -26,7 +26,7 @@ def test_a_restored_node_is_refused_until_it_has_joined_again(three: dict[str, D
         a.run("INSERT INTO t VALUES (2, 2)")
         mesh.wait_for_sync()
         wait_until(lambda: a.one(NOTED) == b.one(STORED))
-    # As in a backup; that the row is there makes no difference.
+    # As in a backup; the row itself makes no difference.
     b.run(f"SELECT pg_replication_origin_advance('pgreplkit_mesh_a_b', '{before}')")
     with pytest.raises(ApplyError, match=f"changes up to {before}, and had them up to .* restored"):
         mesh.run()
