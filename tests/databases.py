@@ -68,7 +68,7 @@ KEPT: dict[Database, list[psycopg.Connection]] = {}
 def session(database: Database) -> Iterator[psycopg.Connection]:
     """Lend the kept session of the database, as good as new, or a new one.
 
-    A second thread gets a session of its own meanwhile.
+    Another thread gets a session of its own.
     """
     kept = KEPT.get(database)
     connection = kept.pop() if kept else None

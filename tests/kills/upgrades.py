@@ -395,7 +395,7 @@ def perform_all(run: Run, options: set[str]) -> int:
 
 
 class Killer:
-    """Kills the client or a server at random times, while cutovers and rollbacks go on."""
+    """Kills the client or a server at random times, during cutovers and rollbacks."""
 
     def __init__(self, run: Run, nodes: list[Node], kills: int) -> None:
         self.run, self.nodes, self.wanted = run, nodes, kills

@@ -62,7 +62,7 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             where = (holder.node, holder.application_name, holder.client_addr)
             assert where == ("old", "pgreplkit", "127.0.0.1")
             order(new)
-            # What this process knows is from before: undone, both servers would accept writes.
+            # This process knows an earlier state: undone, both servers would accept writes.
             with pytest.raises(ServerError, match="the new server accepts writes: another process"):
                 await waiting.undo()
             with pytest.raises(Exception, match="are fenced"):

@@ -1254,7 +1254,7 @@ def test_the_origin_of_another_applier_is_not_taken_for_its_own(two: Pair) -> No
     one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     one.run(stop_at=end(two.publisher), timeout=20)
-    # What is left has a position: a new applier would take no change before it.
+    # The origin that is left has a position: a new applier would take no change before it.
     two.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
     two.subscriber.run("DROP SCHEMA pgreplkit CASCADE", "DELETE FROM t")
     with pytest.raises(AlreadyExists, match="replication origin 'pgreplkit_one' at"):
@@ -1298,7 +1298,7 @@ def test_a_first_run_keeps_a_slot_that_another_subscriber_has_just_created(
 
 
 def reversed_grants(statement: str) -> list[str]:
-    """Return the statements that take away what one of setup_sql gives."""
+    """Return the statements that revoke the grant of one of setup_sql."""
     if statement.endswith(" REPLICATION"):
         return [statement.replace(" REPLICATION", " NOREPLICATION")]
     # The schema exists by then, so that it need not be created.

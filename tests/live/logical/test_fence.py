@@ -107,7 +107,7 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
             database.run("INSERT INTO other VALUES (8)")
             [state] = [each.state for each in await primary.write_fences()]
             assert not state.is_up
-            # Fencing again waits for what was written in between.
+            # Fencing again waits for the rows that were written in between.
             reader.execute("INSERT INTO other VALUES (9)")
             with pytest.raises(WaitTimeout, match="other"):
                 await primary.fence_writes(["other"], timeout=0.1)
@@ -454,7 +454,7 @@ async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
     set_patience(monkeypatch, 0.6)
     database.run("CREATE TABLE a (i int)", "CREATE TABLE b (i int)")
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    # Before the clients, who wait for a second.
+    # Before the clients, which wait for a second.
     impatient = make_conninfo(database.conninfo, options="-c deadlock_timeout=200ms")
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'b'::regclass"
     async with await colour.primary(impatient) as primary:

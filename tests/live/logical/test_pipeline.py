@@ -1,4 +1,4 @@
-"""Pipelines: transactions sent in batches, and what follows an error."""
+"""Pipelines: transactions sent in batches, and the statements that follow an error."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_the_widest_table_is_copied_and_written_in_a_mesh(
     assert databases["a"].all(changed) == [(1, 1), (3, None), (4, None)]
 
 
-# Writing a row takes longer than the limits, and the donor is idle meanwhile.
+# Writing a row takes longer than the limits, during which the donor is idle.
 SLOW = (
     "CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
     " $$ BEGIN PERFORM pg_sleep(0.4); RETURN $1; END $$",
@@ -236,7 +236,7 @@ def test_a_role_that_owns_nothing_can_run_a_mesh_of_a_partitioned_table(
     for table in ("q", '"Q 1"', "q12"):
         with pytest.raises(psycopg.errors.FeatureNotSupported, match="several nodes write it"):
             a.run(f"TRUNCATE {table}")
-    # What is no longer a part of the table is no longer compared.
+    # A detached partition is no longer compared.
     a.run('ALTER TABLE "Q 1" DETACH PARTITION q12', "TRUNCATE q12")
     for database in (a, b):
         database.run("DROP OWNED BY mover CASCADE")

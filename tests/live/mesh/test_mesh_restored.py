@@ -37,7 +37,7 @@ def test_a_restored_node_is_refused_until_it_has_joined_again(three: dict[str, D
             return True
         return False
 
-    # As in a backup; that the row is there makes no difference.
+    # As in a backup; the row itself makes no difference.
     wait_until(is_restored)
     with pytest.raises(ApplyError, match=f"changes up to {before}, and had them up to .* restored"):
         mesh.run()
