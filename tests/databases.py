@@ -68,7 +68,7 @@ KEPT: dict[Database, list[psycopg.Connection]] = {}
 def session(database: Database) -> Iterator[psycopg.Connection]:
     """Lend the kept session of the database, as good as new, or a new one.
 
-    A second thread gets a session of its own meanwhile.
+    Another thread gets a session of its own.
     """
     kept = KEPT.get(database)
     connection = kept.pop() if kept else None
@@ -191,6 +191,16 @@ def end_sessions(connection: psycopg.Connection) -> None:
                 connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
         if sessions:
             time.sleep(0.005)  # a session needs some milliseconds to end
+
+
+def wait_for_ends(database: Database, *, left: int = 0) -> None:
+    """Wait until the database has only so many sessions of other clients.
+
+    A session frees its locks and its origin a moment after its client has closed it.
+    """
+    others = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+    wait_until(lambda: database.one(others) == left)
 
 
 def drop_origins(connection: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Messages of pgoutput, decoded, for tests of what they become."""
+"""Decoded messages of pgoutput, for tests of the objects that are built from them."""
 
 from __future__ import annotations
 

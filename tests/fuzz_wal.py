@@ -93,7 +93,7 @@ def read(path: Path) -> None:
 
 
 def main(wanted: int, seed: int) -> None:
-    """Damage pages, whole files and compressed files until so many bytes were changed."""
+    """Damage pages, whole files and compressed files until that number of bytes was changed."""
     chance = random.Random(seed)
     damage = Damage(chance)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Archives that the tests write, and what a scan found in them."""
+"""Archives that the tests write, and the findings of a scan."""
 
 from __future__ import annotations
 

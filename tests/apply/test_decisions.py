@@ -73,7 +73,7 @@ def test_each_policy_decides_as_documented(versions: tuple[Version | None, Versi
     assert MergeWith(lambda own, other: {}).decide(local, remote).value == (
         "merge" if exists else "apply"
     )
-    # rome before berlin; paris is not named, and gives way to both.
+    # rome before berlin; paris is not named, and comes last.
     before = {"rome": 0, "berlin": 1}
     own = before.get(str(local.origin), 2) if local is not None else 3
     assert NodePriority(["rome", "berlin"]).decide(local, remote).value == (

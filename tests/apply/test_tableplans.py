@@ -54,7 +54,7 @@ def steps_with_identity(name: str, *, is_constant: bool = False) -> list[tuple[s
 def test_an_identity_column_whose_value_changes_is_inserted_again() -> None:
     [(sql, values)] = steps_with_identity("id")
     assert 'INSERT INTO public.t ("id", "name", "n", "own") OVERRIDING SYSTEM VALUE' in sql
-    # What was not sent, and what only the subscriber has, is that of the row before.
+    # Values that were not sent, and the subscriber's own columns, are taken from the row before.
     assert 'SELECT $2, gone."name", $3, gone."own" FROM gone' in sql
     assert values == [b"1", b"3", b"2"]
 

@@ -28,7 +28,7 @@ def chained() -> Exception:
             except psycopg.Error as error:
                 raise Unhashable from error
         except Unhashable:
-            # Raised meanwhile, and not from it.
+            # Raised while it is handled, and not from it.
             raise psycopg.OperationalError("lost")  # noqa: B904
     except psycopg.Error as error:
         return error

@@ -14,7 +14,7 @@ from pgreplkit.driver.libpq import ping
 from pgreplkit.plans.cluster.failover import Reply
 
 SHORT = 2
-"""Seconds: libpq waits at least so long."""
+"""The fewest seconds that libpq waits."""
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_metrics_have_the_values_of_each_feed() -> None:
     assert value("state", ORDERS, state="streaming") == 1
     assert value("state", FAILED, state="streaming") == 0
     assert value("state", FAILED, state="failed") == 1
-    # What is not known has no value.
+    # An unknown number has no value.
     assert value("lag_seconds", FAILED) is None
     assert value("position_bytes", FAILED) is None
     # Names are escaped where the text is written.

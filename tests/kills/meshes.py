@@ -280,7 +280,7 @@ class Run:
                 time.sleep(1)
                 # It is written when the checks have passed.
                 if Path(journal).exists():
-                    self.mesh.plan_resume(journal).resume()
+                    self.mesh.plan_resume(journal, timeout=PATIENCE).resume()
                 else:
                     planned(journal).run()
             killer.join()

@@ -198,7 +198,7 @@ def test_a_file_in_a_directory_where_no_tool_looks_for_it_is_a_fault(
 def test_a_file_that_this_account_cannot_read_is_not_checked(archive: Path) -> None:
     for name in (name_of(7, 2), "00000002.history"):
         (archive / name).unlink()
-        (archive / name).symlink_to("/proc/self/mem")  # a file whose beginning nobody can read
+        (archive / name).symlink_to("/proc/self/mem")  # a file whose beginning cannot be read
     report = scan_archive(archive)
     assert found(report) == ["unreadable", "unreadable"]
     assert "cannot be checked: Input/output error" in report.findings[0].found

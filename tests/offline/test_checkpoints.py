@@ -1,4 +1,4 @@
-"""WalCheckpoint: compared with what the server said."""
+"""WalCheckpoint: compared with the server's own values."""
 
 from __future__ import annotations
 

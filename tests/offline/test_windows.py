@@ -162,7 +162,7 @@ def test_only_backups_have_windows(archive: Archive) -> None:
         ({"parent": "lost"}, "the backup lost, on which it is based, is missing"),
         ({"status": BackupStatus.FAILED}, "the backup full, on which it is based, is not complete"),
         ({}, "the archive ends"),
-        ({"parent": "late"}, "the archive ends"),  # a catalogue that nobody writes ends too
+        ({"parent": "late"}, "the archive ends"),  # a catalogue with such a loop ends too
     ],
 )
 def test_all_backups_on_which_a_backup_is_based_are_needed(

@@ -1,4 +1,4 @@
-"""The ends of transactions in recorded WAL, compared with what the server said."""
+"""The ends of transactions in recorded WAL, compared with the server's own account."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pgreplkit.values.madeby import made_by
 
 
 class Link:
-    """What the library passes, and no one else has."""
+    """A token that only the library has."""
 
 
 @made_by("server.part(name) or {name}.read(server)", Link)

@@ -1,4 +1,4 @@
-"""What a write fence cannot refuse, and what blocks it."""
+"""The writes that a fence cannot refuse, and the sessions that block it."""
 
 from __future__ import annotations
 

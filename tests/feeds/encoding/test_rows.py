@@ -1,4 +1,4 @@
-"""The JSON of rows and keys, and what the server did not send."""
+"""The JSON of rows and keys, also of values that the server did not send."""
 
 from __future__ import annotations
 

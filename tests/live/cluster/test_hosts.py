@@ -205,7 +205,7 @@ def test_an_old_primary_that_could_not_start_again_stops_a_switchover(
     for named in ("unknown_setting", "pg_hba.conf, line 1"):
         assert named in files.found
     assert "max_connections" not in files.found
-    # What the running followers have counts, and only warns where a failover must not wait.
+    # The settings of running followers count; they only warn where a failover must not wait.
     run(tree["b"], "ALTER SYSTEM SET max_connections = 200")
     tree["b"].stop()
     tree["b"].start()

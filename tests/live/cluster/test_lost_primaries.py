@@ -70,7 +70,7 @@ async def test_a_primary_that_is_stopped_for_a_while_is_not_replaced(
     silent = f"{primary.conninfo} connect_timeout=2"
     os.kill(postmaster, signal.SIGSTOP)
     try:
-        # Its kernel still takes connections, and it writes again when it goes on.
+        # Its kernel still takes connections, and it writes again when it continues.
         assert probe(silent) is Reply.OPEN
         found = await discover({"a": silent, "b": tree["b"].conninfo}, colour)
         evidence: tuple[Evidence, ...] = ("connection",)

@@ -1,4 +1,4 @@
-"""The facts for the checks of an upgrade agree with what the server does."""
+"""The facts for the checks of an upgrade agree with the server's behaviour."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,7 +12,9 @@ from clusters import Clusters
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
+from pgreplkit.catalog.cluster.upgrade import FACTS
 from pgreplkit.lab import Node
+from pgreplkit.plans.cluster import upgradechecks, upgradetables
 from pgreplkit.rows import Readiness, Severity
 from pgreplkit.upgrade import Upgrade
 
@@ -48,6 +51,10 @@ OLD = (
     " 'BEGIN INSERT INTO t VALUES (1); END'",
     "CREATE EVENT TRIGGER writing ON sql_drop EXECUTE PROCEDURE written()",
     "CREATE SUBSCRIPTION other CONNECTION 'host=localhost' PUBLICATION p WITH (connect = false)",
+    "CREATE TABLE wide (id int PRIMARY KEY, content text)",
+    "ALTER TABLE wide ALTER content SET STORAGE EXTERNAL",
+    "INSERT INTO wide VALUES (1, repeat('x', 9000))",
+    "ANALYZE wide",
     "BEGIN; INSERT INTO t VALUES (7); PREPARE TRANSACTION 'two'",
 )
 EXTENSIONS = (
@@ -101,8 +108,19 @@ def checked(old: str, new: str) -> Readiness:
         return Upgrade(source, target, name="shop", replication=replication).check(groups=4)
 
 
+def lower_limits(monkeypatch: pytest.MonkeyPatch, old: Node) -> None:
+    """Let a transaction be old, a value large and a release faulty sooner than they are."""
+    facts = FACTS.replace("interval '1 minute'", "interval '300 ms'")
+    monkeypatch.setattr("pgreplkit._sync.cluster.upgradefacts.FACTS", facts)
+    monkeypatch.setattr(upgradetables, "_LARGE_VALUE", 4000)
+    following = (old.version.major, old.version.minor + 1)
+    monkeypatch.setattr(upgradechecks, "_FAULTS", {following: "a fault"})
+
+
 @pytest.mark.pg(">=18")
-def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node, Node]) -> None:
+def test_each_precondition_is_found_on_servers_that_lack_it(
+    servers: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
     older, newer = servers
     run(
         older.conninfo,
@@ -167,5 +185,14 @@ def test_each_precondition_is_found_on_servers_that_lack_it(servers: tuple[Node,
     assert readiness["missing extensions"].found == "absent"
     assert readiness["older extensions"].found == "plpgsql 1.0 < 2.0"
     assert readiness["rows of extensions"].found == "configured"
+    lower_limits(monkeypatch, older)
+    with psycopg.connect(old, application_name="report") as connection:
+        connection.execute("SELECT FROM wide")
+        time.sleep(0.3)
+        readiness = checked(old, new)
+    for check in ("old transactions", "large values", "old: minor release"):
+        assert readiness[check].severity is WARNING, check
+    assert "(report), 00:" in readiness["old transactions"].found
+    assert readiness["large values"].found == "public.wide"
     # The way in the other direction.
     assert (checked(new, old)["direction"].severity is CRITICAL) == (older.major < 18)

@@ -1,4 +1,4 @@
-"""Major upgrades by logical replication: there, back, and what happens meanwhile."""
+"""Major upgrades by logical replication: there, back, and all that happens between."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             "ALTER TABLE orders ADD note text",
             "CREATE TABLE late (id int PRIMARY KEY)",
             "CREATE VIEW richest AS SELECT max(total) FROM orders",
-            # What it applied on the fenced server would be nowhere else.
+            # Changes that it applied on the fenced server would exist nowhere else.
             "CREATE SUBSCRIPTION feed CONNECTION 'port=1' PUBLICATION f WITH (connect = false)",
             "ALTER SUBSCRIPTION feed ENABLE",
         )
@@ -230,7 +230,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         )
         sides.subscriber.run(
             "ALTER TABLE orders ADD note text",
-            # The same in other words: what was changed on both servers is taken as the same.
+            # The same in other words: a view that was changed on both servers is taken as the same.
             "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
         )
         sides.subscriber.run(
@@ -277,8 +277,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+    async with opened(sides, colour, tmp_path) as broken_off:
         # A program may be called as a function, and end with the exit status 0.
-        plan = await hanging.plan_resume(lambda _: sys.exit(0))
+        plan = await broken_off.plan_resume(lambda _: sys.exit(0))
         with pytest.raises(PlanFailed, match=r"redirect has called sys.exit\(0\)"):
             await plan.resume()
 
@@ -286,10 +287,10 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             raise asyncio.CancelledError(node)
 
         # It is not the caller who is cancelled.
-        plan = await hanging.plan_resume(cancelled)
+        plan = await broken_off.plan_resume(cancelled)
         with pytest.raises(PlanFailed, match="CancelledError: new"):
             await plan.resume()
-    # The journal is lost: the objects on the servers tell how far the cutover was.
+    # The journal is lost: the objects on the servers show how far the cutover was.
     (tmp_path / "journal.json").unlink()
     async with opened(sides, colour, tmp_path) as again:
         moved: list[str] = []
@@ -530,6 +531,9 @@ async def test_a_commit_that_starts_exactly_at_the_position_of_a_slot_comes_once
             # Its record starts there.
             writer.commit()
         old.run(name.format("later"))
+        # The walsender of the subscription may just be ending.
+        in_use = "SELECT active FROM pg_replication_slots WHERE slot_name = 'shop_1'"
+        wait_until(lambda: old.one(in_use) is False)
         # As a rollback does it, when it lets the new server follow again.
         reached = await (await here.slot("shop_1")).advance(position)
         assert reached == position
@@ -563,7 +567,7 @@ async def test_a_table_that_is_created_after_the_checks_stops_a_move_before_a_ro
 
     async with opened(sides, colour, tmp_path) as upgrade:
         await prepare(upgrade, sides)
-        # The checks report it: who uses force knows that its rows stay behind.
+        # The checks report it: a user of force knows that its rows stay behind.
         old.run("CREATE TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)")
         cutover = await upgrade.plan_cutover()
         late = r"public\.empty, public\.events_2: created after the checks"

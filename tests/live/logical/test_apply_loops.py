@@ -176,7 +176,7 @@ def test_a_subscription_that_is_newer_than_a_run_ends_it(
         # Other changes do not end it.
         here.run("INSERT INTO t VALUES (1, 1)")
         wait_until(lambda: there.all("SELECT * FROM t") == [(1, 1)])
-        # Without that row, which is there already.
+        # Without that row, which exists already.
         subscribe_natively(there, here)
         there.run("UPDATE t SET n = 2")
         with pytest.raises(OriginLoop, match="the subscription 'native' has brought"):

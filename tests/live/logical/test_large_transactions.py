@@ -19,7 +19,7 @@ from pgreplkit.apply import Applier, ApplyReport, TableRule
 from pgreplkit.changes import Row
 from pgreplkit.errors import ApplyFailed, SchemaMismatch
 
-# More than what fits into the buffers of sockets, so that the publisher cannot send all of it.
+# More than the buffers of sockets take, so that the publisher cannot send all of it.
 ROWS = 20_000
 LARGE = f"INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, {ROWS}) AS n"
 PAUSE = (

@@ -457,7 +457,7 @@ async def test_a_large_statement_is_not_cut_while_the_server_takes_it(
             value = b"x" * (16 << 20)
             result = await execute(AsyncLink(slow), "SELECT octet_length($1::text)", [value], [0])
             assert result.get_value(0, 0) == (16 << 20).to_bytes(4, "big")
-            # It was judged meanwhile.
+            # It was judged in that time.
             assert time.monotonic() - started > 3
 
 

@@ -1,4 +1,4 @@
-"""The fences of an upgrade: which ones must be up, and what shows that a journal is stale."""
+"""The fences of an upgrade: those that must be up, and the signs of a stale journal."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_plan_that_another_process_completed_is_neither_continued_nor_undone(
         # The next step may be done, too.
         for applied in (done, done + 1):
             assert stale_reason(known, fences(journal, applied), undoes=False) == ""
-        # What this process has completed is no sign of another one, also where undo() is refused.
+        # Steps of this process are no sign of another one, also where undo() is refused.
         assert stale_reason(known, fences(journal, done), undoes=True) == ""
         if done <= opened:
             assert "server accepts writes" in stale_reason(known, complete, undoes=True)

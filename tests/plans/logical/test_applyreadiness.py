@@ -120,7 +120,7 @@ def test_changes_that_are_not_published_are_found(missing: Operation) -> None:
     found = readiness(operations=sent)[check]
     assert found.severity is Severity.WARNING
     assert missing.value.upper() in found.found
-    # A TRUNCATE that is not to be applied, or cannot be sent, does not matter.
+    # A TRUNCATE that will not be applied, or cannot be sent, does not matter.
     is_truncate = missing is Operation.TRUNCATE
     for changes in ({"truncates": False}, {"sends_truncate": False}, {"stamps": True}):
         others = {finding.check for finding in readiness(operations=sent, **changes).findings}

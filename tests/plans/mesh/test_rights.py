@@ -1,4 +1,4 @@
-"""The rights of the role of a mesh, and the owners of what the mesh has on a node."""
+"""The rights of the role of a mesh, and the owners of the mesh's objects on a node."""
 
 from __future__ import annotations
 
