@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit import LocalControl, Primary
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
-from pgreplkit.lab.node import free_port
+from pgreplkit.lab.node import reserved_port
 from pgreplkit.upgrade import TableGroup, Upgrade, UpgradeClone
 
 TABLES, GROUPS = 6, 2
@@ -94,7 +94,7 @@ def rows_by_hand(old: Node, new: Node, name: str, groups: Sequence[TableGroup]) 
 
 def clone_by_library(old: Node, folder: Path, programs: Sequence[Path], name: str) -> float:
     """Return the seconds of a preparation by clone."""
-    port = str(free_port())
+    port = str(reserved_port(old))
     with old.connect() as here:
         clone = UpgradeClone(
             here,
@@ -122,7 +122,7 @@ def clone_by_hand(
     The programs alone are pg_basebackup, the recovery of the copy, initdb and pg_upgrade --link.
     """
     copy = LocalControl(folder.with_name(f"{folder.name}.copy"), bindir=programs[0])
-    new, port = LocalControl(folder, bindir=programs[1]), str(free_port())
+    new, port = LocalControl(folder, bindir=programs[1]), str(reserved_port(old))
     with psycopg.connect(old.conninfo, autocommit=True) as here:
         began = time.perf_counter()
         backup = [f"-D{copy.data_directory}", f"-d{old.conninfo}", "-cfast", "-C", f"-S{name}_copy"]

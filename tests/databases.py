@@ -190,6 +190,16 @@ def end_sessions(connection: psycopg.Connection) -> None:
         time.sleep(0.005)  # a session needs some milliseconds to end
 
 
+def wait_for_ends(database: Database, *, left: int = 0) -> None:
+    """Wait until the database has only so many sessions of other clients.
+
+    A session frees its locks and its origin a moment after its client has closed it.
+    """
+    others = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+    wait_until(lambda: database.one(others) == left)
+
+
 def drop_origins(connection: psycopg.Connection) -> None:
     """Drop the origins of appliers, which belong to the whole server."""
     statement = """SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 
 from pgreplkit.lab import Lab
 from pgreplkit.lab.account import Account
+from pgreplkit.lab.node import reserved_port
 
 USER, PASSWORD = "admin", "api secret"
 _PATIENCE = 90
@@ -69,7 +69,7 @@ def running(lab: Lab, major: int) -> Iterator[Patronis]:
     [server] = [server for server in lab.servers if server.version.major == major][:1]
     if not (server.bindir / "pg_rewind").exists():
         pytest.skip("Patroni needs all of PostgreSQL's programs")
-    ports = free_ports(9)
+    ports = [reserved_port(lab) for _ in range(9)]
     rafts = [f"127.0.0.1:{port}" for port in ports[6:]]
     urls = tuple(f"http://127.0.0.1:{port}" for port in ports[3:6])
     processes: list[subprocess.Popen[bytes]] = []
@@ -170,13 +170,3 @@ def until_all_run(urls: Sequence[str], folder: Path) -> None:
         time.sleep(0.2)
     logs = [path.read_text()[-2000:] for path in sorted(folder.glob("patroni?.log"))]
     raise AssertionError("\n\n".join(["Patroni did not begin to run:", *logs]))
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.socket() for _ in range(count)]
-    for listener in listeners:
-        listener.bind(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Protocol
 
+from clusters import TIMEOUT
+
 
 class Runs(Protocol):
     """An applier, a mesh, or a node of one."""
@@ -39,8 +41,8 @@ def in_thread(call: Callable[[], object], *, end: Callable[[], object]) -> Itera
     finally:
         if thread.is_alive():  # an applier's next run would end at once
             end()
-        thread.join(20)
-    assert not thread.is_alive(), "the call did not end in 20 s"
+        thread.join(TIMEOUT)
+    assert not thread.is_alive(), f"the call did not end in {TIMEOUT:g} s"
     for error in errors:
         raise error
 

@@ -33,7 +33,7 @@ from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.journalfile import read_journal
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
-from pgreplkit.lab.node import free_port
+from pgreplkit.lab.node import reserved_port
 from pgreplkit.plans.cluster.upgradesteps import WaitApplied
 from pgreplkit.rows import StepProgress
 from pgreplkit.upgrade import Upgrade, UpgradeClone, UpgradePhase
@@ -464,7 +464,7 @@ def upgrade(lab: Lab, old_major: str, new_major: str, options: set[str], kills: 
         point_to(Path(folder), old.conninfo)
         if new is None:
             programs = [complete(lab, major).bindir for major in (new_major, old_major)]
-            there = make_conninfo(old.conninfo, port=free_port())
+            there = make_conninfo(old.conninfo, port=reserved_port(lab))
             place = str(lab.root / f"clone{new_major}")
             run = Run(old.conninfo, there, folder, str(programs[0]), place, str(programs[1]))
         else:

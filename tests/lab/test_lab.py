@@ -281,6 +281,10 @@ def test_a_node_stops_and_starts_again_on_its_port(pgreplkit_lab: Lab) -> None:
     node.stop()
     with pytest.raises(pgreplkit.errors.ConnectionFailed):
         node.connect()
+    if sys.platform == "linux":
+        # No one else gets the port meanwhile.
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((node.host, port))
     node.start()
     assert node.is_running
     node.kill()
@@ -326,7 +330,7 @@ def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.Monke
         ports = [taken.getsockname()[1], free.getsockname()[1]]
         free.close()
         given = iter(ports)
-        monkeypatch.setattr("pgreplkit.lab.node.free_port", lambda: next(given))
+        monkeypatch.setattr("pgreplkit.lab.node.reserved_port", lambda _: next(given))
         node = pgreplkit_lab.primary(name="taken")
     assert node.port == ports[1]
     node.stop()

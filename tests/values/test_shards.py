@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import partial
+from time import process_time
 from timeit import repeat
 from typing import Any
 from uuid import UUID
@@ -93,5 +94,7 @@ def test_keys_and_maps_that_no_server_has_are_refused(
 @pytest.mark.alone
 def test_the_shard_of_a_key_is_found_in_25_microseconds() -> None:
     for shards in (ShardMap(64), ShardMap.partitions(64)):
-        times = repeat(partial(shards.index, "name@example.org"), number=1000, repeat=5)
+        find = partial(shards.index, "name@example.org")
+        # Of this process: those of other processes on the machine do not count.
+        times = repeat(find, timer=process_time, number=1000, repeat=5)
         assert min(times) / 1000 <= 25e-6

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pgreplkit.errors import ServerNotFound, ServerStartFailed
 from pgreplkit.lab.account import Workplace
-from pgreplkit.lab.node import HOST, free_port
+from pgreplkit.lab.node import HOST, reserved_port
 from pgreplkit.values.madeby import made_by
 
 # On a machine busy with other tests a server reads its files for long.
@@ -40,7 +40,7 @@ class Broker:
     ) -> None:
         self.name = name
         self.data_directory: Path = place.root / name
-        self.port: int = free_port()
+        self.port: int = reserved_port(self)
         self._kind, self._place, self._settings = program, place, settings
         self._program = runnable(program, place)
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import socket
+import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -150,7 +153,7 @@ class Node:
         """
         for attempt in range(_PORTS_TRIED):
             if not self.port or attempt:
-                self.port = free_port()
+                self.port = reserved_port(self)
                 self.configure({"port": self.port})
             run = self._place.run(
                 self._ctl.start_cmd(self.data_directory, wait=_START_TIMEOUT, logfile=self.log_file)
@@ -253,9 +256,14 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
+def reserved_port(owner: object) -> int:
+    """Return a free port of this machine, on Linux reserved as long as the owner exists."""
+    with socket.socket() as reserving:
+        # A server can bind the port of a socket that does not listen, if both have this option.
+        # Other programs do not get it when they ask for a free one, even while no server listens.
+        reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserving.bind((HOST, 0))
+        port: int = reserving.getsockname()[1]
+        if sys.platform == "linux":
+            weakref.finalize(owner, os.close, reserving.detach())
         return port

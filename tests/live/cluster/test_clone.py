@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from pgreplkit import AsyncClonePlan, LocalControl
 from pgreplkit.errors import ControlFailed
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import choose_pg_basebackup
+from pgreplkit.lab.node import reserved_port
 from pgreplkit.rows import CloneProgress
 from pgreplkit.values.applicationname import application_name_for
 
@@ -65,9 +65,7 @@ class Cloning(Awaited):
 def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
     """Return a node of the lab without files, and the control of its host."""
     node = lab._node(pair.primary.installation, name)
-    with socket.socket() as listener:
-        listener.bind((node.host, 0))
-        node.port = listener.getsockname()[1]
+    node.port = reserved_port(node)
     tool = lab._runnable(choose_pg_basebackup(lab.servers, pair.major))
     return node, TwoFolders(node, tool.bindir)
 
@@ -241,8 +239,8 @@ def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster:
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"copying\n"
+        left = copying_processes(control)
         process.kill()
-    left = copying_processes(control)
     assert left
     _, alive = psutil.wait_procs(left, timeout=30)
     assert not alive

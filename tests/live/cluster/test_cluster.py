@@ -9,7 +9,16 @@ from typing import Any, cast
 
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, conninfo_as, one, run, soon, wait_until
+from clusters import (
+    TIMEOUT,
+    Cluster as Pair,
+    Clusters,
+    conninfo_as,
+    one,
+    run,
+    soon,
+    wait_until,
+)
 from colours import Awaited, Colour
 from htmlchecks import words_of
 from relays import Relay
@@ -21,10 +30,10 @@ from pgreplkit.rows import Severity
 pytestmark = pytest.mark.one_colour
 
 
-async def discovered(colour: Colour, servers: dict[str, str], timeout: float = 9) -> AsyncCluster:
+async def discovered(colour: Colour, servers: dict[str, str]) -> AsyncCluster:
     if colour.name == "async":
-        return await AsyncCluster.discover(servers, timeout=timeout)
-    return cast(AsyncCluster, Named(Cluster.discover(servers, timeout=timeout)))
+        return await AsyncCluster.discover(servers, timeout=TIMEOUT)
+    return cast(AsyncCluster, Named(Cluster.discover(servers, timeout=TIMEOUT)))
 
 
 class Named(Awaited):

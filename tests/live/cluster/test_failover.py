@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ from colours import Colour
 from trees import Tree, discover, grow, writing, written
 
 import pgreplkit
-from pgreplkit import LocalControl, NodeControl
+from pgreplkit import LSN, LocalControl, NodeControl
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
@@ -108,20 +109,26 @@ async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
 async def test_a_primary_that_is_lost_within_a_record_is_replaced(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
-    a = clusters.lab.primary(version=cluster.major)
+    # An autovacuum worker would commit, which writes the rest of the record.
+    a = clusters.lab.primary(version=cluster.major, settings={"autovacuum": "off"})
     b = clusters.lab.standby(a)
+    # And so would this process, which logs the running transactions every 15 s.
+    writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"
+    os.kill(int(str(one(a, writer))), signal.SIGSTOP)
 
-    def ends_within_a_record() -> object:
+    def ends_within_a_record() -> bool:
         # The server writes whole pages in the background; a commit would write the rest.
-        open_one.execute("SELECT pg_logical_emit_message(false, '', repeat('x', 300000))")
-        return one(
-            b, "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() FROM pg_sleep(0.5)"
+        message = "SELECT pg_logical_emit_message(false, '', repeat('x', 300000))"
+        begin, end = (
+            LSN(str(value))
+            for statement in ("SELECT pg_current_wal_insert_lsn()", message)
+            for (value,) in writing_one.execute(statement.encode())
         )
+        received = LSN(str(one(b, "SELECT pg_last_wal_receive_lsn() FROM pg_sleep(0.5)")))
+        return begin < received < end
 
-    with a.connect() as primary:
-        open_one = primary.connection
-        open_one.execute("BEGIN")
-        wait_until(lambda: bool(ends_within_a_record()))
+    with closing(psycopg.connect(a.conninfo)) as writing_one:
+        wait_until(ends_within_a_record)
         a.kill()
     wait_until(lambda: not is_receiving(b))
     assert one(b, "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()")

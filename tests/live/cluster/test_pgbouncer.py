@@ -19,7 +19,7 @@ from databases import Database, Pair, make_database, remove_databases
 from pgreplkit import Primary
 from pgreplkit.errors import PlanRefused
 from pgreplkit.lab import Lab
-from pgreplkit.lab.node import free_port
+from pgreplkit.lab.node import reserved_port
 from pgreplkit.upgrade import Upgrade, UpgradePhase
 
 # The example does not depend on the server: its version is left to the other tests of upgrades.
@@ -111,7 +111,7 @@ def example(
         role = "user=shop password=shop"
         return f"host={node.host} port={node.port} dbname={database.name} {role}"
 
-    port = free_port()
+    port = reserved_port(module)
     module.SERVERS = {"old": line(sides.publisher), "new": line(sides.subscriber)}
     module.FILE = place.root / "pgbouncer.ini"
     module.CONSOLE = f"host=127.0.0.1 port={port} dbname=pgbouncer user=admin"

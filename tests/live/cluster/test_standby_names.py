@@ -57,7 +57,8 @@ async def test_commits_end_after_a_switchover_and_back(
 ) -> None:
     nodes = named(clusters.lab, cluster.major, *names)
     with nodes["a"].connect() as primary:
-        assert {replica.application_name for replica in primary.replicas()} == {*names[1:]}
+        # The walsenders of the connections before may just be ending.
+        wait_until(lambda: {r.application_name for r in primary.replicas()} == {*names[1:]})
         assert isinstance(primary, Primary)
         count = len(names) - 1
         primary.set_sync_standby_names(SyncStandbyNames((names[1].lower(),), count))

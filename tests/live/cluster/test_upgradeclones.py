@@ -15,7 +15,7 @@ from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.errors import ConnectionFailed, PlanRefused, ServerError
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
-from pgreplkit.lab.node import free_port
+from pgreplkit.lab.node import reserved_port
 from pgreplkit.rows import Severity, StepProgress
 from pgreplkit.upgrade import AsyncUpgradeClone, Upgrade, UpgradeClone, UpgradePhase
 
@@ -101,7 +101,7 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
     hba = old.data_directory / "pg_hba.conf"
     hba.with_name("more.conf").write_text("host all included samehost reject\n")
     hba.write_text(f"include more.conf\n{hba.read_text()}")
-    new, port = complete(lab, 18), str(free_port())
+    new, port = complete(lab, 18), str(reserved_port(lab))
     there = make_conninfo(old.conninfo, port=port)
     folder = lab.root / f"{old.name}.new"
 

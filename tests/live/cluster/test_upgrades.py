@@ -277,8 +277,9 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             await plan.resume()
         assert late.value.state == "the new server accepts writes"
         ends.set()
+    async with opened(sides, colour, tmp_path) as broken_off:
         # A program may be called as a function, and end with the exit status 0.
-        plan = await hanging.plan_resume(lambda _: sys.exit(0))
+        plan = await broken_off.plan_resume(lambda _: sys.exit(0))
         with pytest.raises(PlanFailed, match=r"redirect has called sys.exit\(0\)"):
             await plan.resume()
 
@@ -286,7 +287,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
             raise asyncio.CancelledError(node)
 
         # It is not the caller who is cancelled.
-        plan = await hanging.plan_resume(cancelled)
+        plan = await broken_off.plan_resume(cancelled)
         with pytest.raises(PlanFailed, match="CancelledError: new"):
             await plan.resume()
     # The journal is lost: the objects on the servers show how far the cutover was.
@@ -530,6 +531,9 @@ async def test_a_commit_that_starts_exactly_at_the_position_of_a_slot_comes_once
             # Its record starts there.
             writer.commit()
         old.run(name.format("later"))
+        # The walsender of the subscription may just be ending.
+        in_use = "SELECT active FROM pg_replication_slots WHERE slot_name = 'shop_1'"
+        wait_until(lambda: old.one(in_use) is False)
         # As a rollback does it, when it lets the new server follow again.
         reached = await (await here.slot("shop_1")).advance(position)
         assert reached == position

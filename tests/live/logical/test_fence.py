@@ -212,13 +212,14 @@ async def test_a_fence_knows_since_when_no_one_can_write(
             called = datetime.now(UTC)
             pool.submit(end)
             fence = await primary.fence_writes(["parent", "other"])
+            returned = datetime.now(UTC)
             writing.result()
         assert fence.state.since is not None
         # The attempt that stood waits for 0.3 seconds or less, and the client writes before.
         for last in (max(begun), fence.state.since):
             assert called + timedelta(seconds=0.8) < last < datetime.now(UTC)
         assert fence.waited is not None
-        assert datetime.now(UTC) - fence.waited < fence.state.since
+        assert returned - fence.waited < fence.state.since
         # As a process that continues what another one has begun.
         assert (await primary.fence_writes(["parent", "other"])).state.since == fence.state.since
         [again] = await primary.write_fences()
@@ -450,28 +451,45 @@ async def test_writers_have_as_much_time_as_the_attempts_of_a_fence(
 async def test_a_fence_that_is_the_victim_of_a_deadlock_tries_again(
     database: Database, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Shorter attempts end before the server finds the deadlock.
-    set_patience(monkeypatch, 0.6)
-    database.run("CREATE TABLE a (i int)", "CREATE TABLE b (i int)")
+    # The deadlock ends the attempt, and not its limit, which is the pause after it, too.
+    set_patience(monkeypatch, 5)
+    database.run(*(f"CREATE TABLE {name} (i int)" for name in "abc"))
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    # Before the clients, which wait for a second.
-    impatient = make_conninfo(database.conninfo, options="-c deadlock_timeout=200ms")
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'b'::regclass"
+    # The fence looks for a deadlock before the client does.
+    patient, impatient = (
+        make_conninfo(database.conninfo, options=f"-c deadlock_timeout={time}")
+        for time in ("10min", "200ms")
+    )
+
+    def waits_for(table: str) -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
+        return database.one(waiting.format(table)) == 1
+
     async with await colour.primary(impatient) as primary:
-        with psycopg.connect(database.conninfo) as app, ThreadPoolExecutor() as pool:
-            app.execute("INSERT INTO b VALUES (1)")
+        with (
+            psycopg.connect(patient) as app,
+            psycopg.connect(database.conninfo) as slow,
+            ThreadPoolExecutor() as pool,
+        ):
+            slow.execute("INSERT INTO b VALUES (1)")
+            app.execute("INSERT INTO c VALUES (1)")
 
             def cross() -> None:
-                wait_until(lambda: database.one(waiting) == 1)
-                # The fence has this one, and waits for the other.
-                app.execute("INSERT INTO a VALUES (1)")
+                wait_until(lambda: waits_for("b"))
+                # The fence has this one already, and will wait for the other.
+                waiting = pool.submit(app.execute, "INSERT INTO a VALUES (1)")
+                wait_until(lambda: waits_for("a"))
+                # A server looks for a deadlock once, when a session has waited for a while.
+                slow.commit()
+                waiting.result()
                 app.commit()
 
             crossed = pool.submit(cross)
-            fence = await primary.fence_writes(["a", "b"])
+            fence = await primary.fence_writes(["a", "b", "c"], timeout=60)
             crossed.result()
         assert fence.state.is_up
-        assert database.one("SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)") == 2
+        for table in "abc":
+            assert database.one(f"SELECT count(*) FROM {table}") == 1
         refused(database, "INSERT INTO a VALUES (2)")
         wait_until(lambda: database.one(deadlocks) == 1)
 

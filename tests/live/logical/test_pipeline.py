@@ -86,6 +86,8 @@ async def test_a_group_that_is_alone_is_answered_before_its_batch_ends(
         database.conninfo, autocommit=True
     ) as connection:
         pipeline: AsyncPipeline[int] = await opened(connection)
+        pid = connection.info.backend_pid
+        started = f"SELECT xact_start FROM pg_stat_activity WHERE pid = {pid}"
         succeeded = []
         for number, rows in enumerate([["1"], ["2", "3"], failing, ["4"]]):
             pipeline.begin()
@@ -95,9 +97,9 @@ async def test_a_group_that_is_alone_is_answered_before_its_batch_ends(
             while not (outcomes := pipeline.outcomes()):
                 await asyncio.sleep(0.001)
             succeeded += [outcome.error is None for outcome in outcomes]
-            # Without a transaction of which others would have to wait for the end.
-            started = "SELECT xact_start FROM pg_stat_activity WHERE pid = "
-            assert database.one(f"{started}{connection.info.backend_pid}") is None
+            # Without a transaction of which others would have to wait for the end. The server sends
+            # an error before it has rolled back.
+            wait_until(lambda: database.one(started) is None)
         await pipeline.close()
         # Only the end of the batch ends the effect of a failure.
         assert succeeded == [True, True, False, False]

@@ -35,6 +35,13 @@ async def wait_for_reasons(
     return found
 
 
+def is_unused(pair: Pair) -> bool:
+    """Return whether the walsender has let go of the slot, a moment after its worker has ended."""
+    return (
+        pair.publisher.one("SELECT active FROM pg_replication_slots WHERE slot_name = 's'") is False
+    )
+
+
 async def reasons_of(subscription: AsyncSubscription) -> list[StuckReason]:
     return [one.reason for one in await subscription.diagnose()]
 
@@ -42,17 +49,20 @@ async def reasons_of(subscription: AsyncSubscription) -> list[StuckReason]:
 @pytest.mark.matrix
 async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("INSERT INTO one VALUES (5, 'in the way')")
-    async with both(pair, colour) as (_, subscriber):
+    async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        wait_until(lambda: bool(pair.subscriber.one("SELECT count(*) = 10 FROM two")))
+        ready = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'"
+        wait_until(lambda: pair.subscriber.one(ready) == 1)
         error = await stuck(subscription, timeout=2)
         assert "1 of 2 tables (public.one)" in str(error)
         [reason] = await wait_for_reasons(subscription, StuckReason.ROWS_EXIST)
         assert reason.table == TableName("public", "one")
         assert "TRUNCATE public.one" in reason.remedy
         # Changes of a table that is not copied are not applied.
+        lsn = await publisher.write_marker()
+        await (await publisher.slot("s")).wait_for_catchup(lsn, timeout=30)
         with pytest.raises(pgreplkit.errors.SubscriptionStuck, match="1 of 2 tables"):
-            await subscription.wait_for_catchup(timeout=2)
+            await subscription.wait_for_catchup(lsn, timeout=2)
         pair.subscriber.run("TRUNCATE one")
         await subscription.wait_for_catchup(timeout=30)
         assert pair.rows("one") == (1000, 1000)
@@ -93,6 +103,8 @@ async def test_the_session_that_locks_a_table_is_reported(pair: Pair, colour: Co
         with psycopg.connect(pair.subscriber.conninfo) as locking:
             locking.execute("LOCK two")
             pair.publisher.run("INSERT INTO two VALUES (-1)")
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'two'::regclass"
+            wait_until(lambda: pair.subscriber.one(waits) == 1)
             with pytest.raises(pgreplkit.errors.SubscriptionStuck) as waiting:
                 await subscription.wait_for_catchup(timeout=1)
             [reason] = waiting.value.reasons
@@ -111,6 +123,7 @@ async def test_a_disabled_or_detached_subscription_is_stuck(pair: Pair, colour: 
         await subscription.enable()
         await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
+        wait_until(lambda: is_unused(pair))
         pair.publisher.run("UPDATE two SET id = -1 WHERE id = 1")
         with pytest.raises(pgreplkit.errors.SubscriptionStuck, match="unused") as caught:
             await subscription.wait_for_catchup(timeout=60)  # at once, too
@@ -154,13 +167,7 @@ async def test_a_slot_used_by_another_client_is_reported(pair: Pair, colour: Col
         await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         conninfo = psycopg.conninfo.make_conninfo(pair.publisher.conninfo, replication="database")
-        wait_until(
-            lambda: (
-                not pair.publisher.one(
-                    "SELECT active FROM pg_replication_slots WHERE slot_name = 's'"
-                )
-            )
-        )
+        wait_until(lambda: is_unused(pair))
         thief = psycopg.pq.PGconn.connect(conninfo.encode())
         thief.exec_(
             b"START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1', publication_names 'p')"
@@ -182,13 +189,9 @@ async def test_old_transactions_block_slot_creation(pair: Pair, colour: Colour) 
             subscription = await subscribed(
                 pair, subscriber, SubscriptionOptions(create_slot=False, slot_name=slot.name)
             )
-            wait_until(
-                lambda: bool(
-                    pair.subscriber.one(
-                        "SELECT count(*) > 0 FROM pg_stat_subscription WHERE relid IS NOT NULL"
-                    )
-                )
-            )
+            made = "SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn IS NULL"
+            copying = f"{made} AND slot_name ~ '_sync_'"
+            wait_until(lambda: int(str(pair.publisher.one(copying))) > 0)
             error = await stuck(subscription, timeout=0.5)
             reported = [r for r in error.reasons if r.reason is StuckReason.OLD_TRANSACTION]
             assert f"process {old.info.backend_pid} of postgres" in reported[0].found

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster, wait_until
+from clusters import TIMEOUT, Cluster, wait_until
 from databases import Database, drop_origins, make_database, remove_databases
 from psycopg.conninfo import make_conninfo
 from running import running
@@ -364,7 +364,7 @@ def test_a_mesh_refuses_exchanged_connections_and_logs_nodes_that_are_no_members
         pytest.raises(ServerError, match="correct the connection strings"),
         running(exchanged) as run,
     ):
-        run.join(20)
+        run.join(TIMEOUT)
     assert databases[0].all("SELECT slot_name FROM pg_replication_slots ORDER BY 1") == slots
     others = Mesh({"rome": paris, "oslo": berlin}, tables=["t"])
     with others.running():

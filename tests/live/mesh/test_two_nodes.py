@@ -174,7 +174,8 @@ def test_a_stream_that_does_not_end_is_reported_and_does_not_look_like_a_cancell
             while not paris.one(waiting):
                 await asyncio.sleep(0.05)
             mesh.stop()
-            with pytest.raises(WaitTimeout, match="those from berlin to paris"):
+            # On a busy machine the other one may take longer, too.
+            with pytest.raises(WaitTimeout, match="from berlin to paris still apply"):
                 await running
 
     asyncio.run(end_while_a_row_is_locked())
