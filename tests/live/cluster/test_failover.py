@@ -103,7 +103,8 @@ async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
     wait_until(lambda: {*writer.acknowledged} <= written(tree["a"]))
     assert -1 not in written(tree["a"])
     slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'a'"
-    assert one(primary, slots) is True
+    # A walreceiver reports that it streams some milliseconds before its walsender has the slot.
+    wait_until(lambda: one(primary, slots) is True)
 
 
 async def test_a_primary_that_is_lost_within_a_record_is_replaced(
@@ -244,7 +245,8 @@ async def test_follow_gives_a_standby_another_slot(
     assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
     await plan.run()
     active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'another'"
-    assert one(tree["a"], active) is True
+    # A walreceiver reports that it streams some milliseconds before its walsender has the slot.
+    wait_until(lambda: one(tree["a"], active) is True)
     with pytest.raises(PlanRefused, match=r"slots of the same names: slot_b \(in use\)"):
         await (await found.plan_follow("c", "a", slot="slot_b")).run()
     if cluster.major >= 13:
