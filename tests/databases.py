@@ -44,6 +44,22 @@ class Database:
             if any(statement.startswith("ALTER DATABASE") for statement in statements):
                 connection.close()  # the next session has the new settings
 
+    def run_between_copies(self, statement: str) -> None:
+        """Execute a statement that locks a table whose copies fail and are repeated.
+
+        The slot of a copy waits for the statement, and the statement for the copy. Publisher and
+        subscriber are one server, which does not see such a deadlock of two sessions.
+        """
+
+        def is_done() -> bool:
+            with session(self) as connection, suppress(psycopg.errors.LockNotAvailable):
+                connection.execute("SET lock_timeout = '200ms'")
+                connection.execute(statement.encode())
+                return True
+            return False
+
+        wait_until(is_done)
+
     def all(self, sql: str) -> list[tuple[object, ...]]:
         """The records of a query."""
         with session(self) as connection:

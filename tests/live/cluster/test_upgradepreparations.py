@@ -125,7 +125,7 @@ async def test_a_copy_that_fails_again_and_again_stops_the_preparation(
         plan = await upgrade.plan_prepare(copy_schema=False)
         with pytest.raises(PlanFailed, match="failing copy: copies of its tables have failed"):
             await plan.run(refuse)
-        sides.subscriber.run("ALTER TABLE orders DROP CONSTRAINT small")
+        sides.subscriber.run_between_copies("ALTER TABLE orders DROP CONSTRAINT small")
         await plan.resume()
         assert sides.rows("orders") == (100, 100)
 

@@ -63,7 +63,7 @@ async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> Non
         await (await publisher.slot("s")).wait_for_catchup(lsn, timeout=30)
         with pytest.raises(pgreplkit.errors.SubscriptionStuck, match="1 of 2 tables"):
             await subscription.wait_for_catchup(lsn, timeout=2)
-        pair.subscriber.run("TRUNCATE one")
+        pair.subscriber.run_between_copies("TRUNCATE one")
         await subscription.wait_for_catchup(timeout=30)
         assert pair.rows("one") == (1000, 1000)
 
@@ -445,7 +445,7 @@ async def test_a_missing_column_is_reported(pair: Pair, colour: Colour, cluster:
             TableName("public", "one"),
         )
         assert "columns name" in reason.found
-        pair.subscriber.run("ALTER TABLE one ADD name text")
+        pair.subscriber.run_between_copies("ALTER TABLE one ADD name text")
         await subscription.wait_for_sync(timeout=30)
         if cluster.major >= 15:
             pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two")

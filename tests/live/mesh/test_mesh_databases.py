@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Timer
+from typing import TypeAlias
 
 import psycopg
 import pytest
-from clusters import Clusters
+from clusters import Clusters, wait_until
 from databases import Database, make_database, remove_databases
 
 from pgreplkit.apply import DeltaColumns, LastUpdateWins, Policy
@@ -84,6 +85,52 @@ def test_a_mesh_of_the_same_name_in_other_databases_is_refused(
         same.plan_create().run()
     assert databases["a"].all(slots) == before
     remove_databases(*others.values())
+
+
+LOOKING = """
+    SELECT pid, query_start FROM pg_stat_activity
+    WHERE datname = current_database() AND query ~ 'FROM pgreplkit.mesh_policy'
+        AND pid <> pg_backend_pid()
+"""
+"""The sessions that have just read the members of the mesh, and the times of that."""
+Look: TypeAlias = tuple[object, ...]
+
+
+@pytest.mark.pg(">=10")
+@pytest.mark.one_colour
+def test_a_mesh_looks_at_its_members_in_one_session_each(
+    databases: dict[str, Database], servers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgreplkit._sync.mesh.running._LOOKS_EVERY", 0.01)
+    for database in databases.values():
+        database.run("CREATE TABLE t (id int PRIMARY KEY)")
+    mesh = Mesh(servers, tables=["t"])
+    mesh.plan_create().run()
+    one, other = databases.values()
+
+    def look(database: Database, differs: Callable[[Look], bool]) -> Look:
+        """Wait for a look that differs from those before."""
+        seen: list[Look] = []
+
+        def is_seen() -> bool:
+            seen[:] = database.all(LOOKING)
+            return bool(seen) and differs(seen[0])
+
+        wait_until(is_seen)
+        return seen[0]
+
+    with mesh.running():
+        first = look(one, bool)
+        later = look(one, lambda seen: seen != first)
+        assert later[0] == first[0]
+        # As in a restart of the server.
+        one.run(f"SELECT pg_terminate_backend({first[0]})")
+        look(one, lambda seen: seen[0] != first[0])
+        kept = look(other, bool)
+        mesh.plan_leave("b").run()
+        # A session that stays would keep the user from dropping the database.
+        look(other, lambda seen: seen[0] != kept[0])
+    wait_until(lambda: not one.all(LOOKING))
 
 
 WIDE = (

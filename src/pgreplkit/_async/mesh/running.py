@@ -12,9 +12,10 @@ import attrs
 
 from pgreplkit._async._io import Job, TaskGroup, to_thread
 from pgreplkit._async.logical.applier import AsyncApplier
-from pgreplkit._async.logical.applyopening import session_of
+from pgreplkit._async.logical.applyopening import open_session, session_of
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.pruning import AsyncPruning
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy, policy_text
@@ -75,6 +76,8 @@ class AsyncMeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._sessions: dict[str, AsyncLink] = {}
+        """The sessions for looking at the nodes: a new one each time is a process of the server."""
         self._made_for: dict[Stream, Members] = {}
         """The members for which the appliers were made, which are given their ranks."""
         self._idle: set[str] = set()
@@ -89,6 +92,13 @@ class AsyncMeshRun:
         Raises: ApplyError and others of an applier, after which all streams have ended; WaitTimeout
         if a stream does not end.
         """
+        try:
+            await self._run(targets, stops)
+        finally:
+            for node in [*self._sessions]:
+                await self._end_session(node)
+
+    async def _run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         group = TaskGroup(_THREADS)
         try:
             while not stops():
@@ -122,20 +132,35 @@ class AsyncMeshRun:
         Raises: ApplyError if the mesh has another policy; ServerError that stays.
         """
         try:
-            async with session_of(self._servers[target]) as link:
-                members = await read_members(link, self._mesh)
+            members = await read_members(await self._session(target), self._mesh)
             insist_on_policy(self._mesh, target, members, self._policy_text)
             self._members[target] = members
             # Pruning asks every member: one that is unknown here could have older changes.
             if target in members.active and {*members.present} <= self._servers.keys():
                 await self._pruning.look(target, members)
         except ServerError as error:
+            await self._end_session(target)
             if not may_succeed_later(error, has_logged_in=target in self._members):
                 raise
             await self._tolerate((target,), error)
             _log.info("mesh %s: %s", self._mesh, one_line(error))
         else:
             self._refusals.pop((target,), None)
+            # A node that has left must be free to drop its database.
+            if target not in members.active:
+                await self._end_session(target)
+
+    async def _session(self, node: str) -> AsyncLink:
+        """Return the session for looking at a node; open it, unless it is open."""
+        if node not in self._sessions:
+            link = self._sessions[node] = await open_session(self._servers[node])
+            # A plan may create the tables of the mesh again, with other columns.
+            link.connection.prepare_threshold = None
+        return self._sessions[node]
+
+    async def _end_session(self, node: str) -> None:
+        if (link := self._sessions.pop(node, None)) is not None:
+            await link.connection.close()
 
     async def _tolerate(self, nodes: tuple[str, ...], error: ServerError) -> None:
         """Raise an error that has stayed for a while, though all of the nodes take connections.

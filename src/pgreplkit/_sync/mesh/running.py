@@ -13,9 +13,10 @@ import attrs
 
 from pgreplkit._sync._io import Job, TaskGroup, to_thread
 from pgreplkit._sync.logical.applier import Applier
-from pgreplkit._sync.logical.applyopening import session_of
+from pgreplkit._sync.logical.applyopening import open_session, session_of
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.pruning import Pruning
+from pgreplkit._sync.wire.link import Link
 from pgreplkit._text import one_line
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy, policy_text
@@ -76,6 +77,8 @@ class MeshRun:
         self._refusals: dict[tuple[str, ...], Refusals] = {}
         """The failures in a row of a stream, or of looking at a node."""
         self._members: dict[str, Members] = {}
+        self._sessions: dict[str, Link] = {}
+        """The sessions for looking at the nodes: a new one each time is a process of the server."""
         self._made_for: dict[Stream, Members] = {}
         """The members for which the appliers were made, which are given their ranks."""
         self._idle: set[str] = set()
@@ -90,6 +93,13 @@ class MeshRun:
         Raises: ApplyError and others of an applier, after which all streams have ended; WaitTimeout
         if a stream does not end.
         """
+        try:
+            self._run(targets, stops)
+        finally:
+            for node in [*self._sessions]:
+                self._end_session(node)
+
+    def _run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         group = TaskGroup(_THREADS)
         try:
             while not stops():
@@ -123,20 +133,35 @@ class MeshRun:
         Raises: ApplyError if the mesh has another policy; ServerError that stays.
         """
         try:
-            with session_of(self._servers[target]) as link:
-                members = read_members(link, self._mesh)
+            members = read_members(self._session(target), self._mesh)
             insist_on_policy(self._mesh, target, members, self._policy_text)
             self._members[target] = members
             # Pruning asks every member: one that is unknown here could have older changes.
             if target in members.active and {*members.present} <= self._servers.keys():
                 self._pruning.look(target, members)
         except ServerError as error:
+            self._end_session(target)
             if not may_succeed_later(error, has_logged_in=target in self._members):
                 raise
             self._tolerate((target,), error)
             _log.info("mesh %s: %s", self._mesh, one_line(error))
         else:
             self._refusals.pop((target,), None)
+            # A node that has left must be free to drop its database.
+            if target not in members.active:
+                self._end_session(target)
+
+    def _session(self, node: str) -> Link:
+        """Return the session for looking at a node; open it, unless it is open."""
+        if node not in self._sessions:
+            link = self._sessions[node] = open_session(self._servers[node])
+            # A plan may create the tables of the mesh again, with other columns.
+            link.connection.prepare_threshold = None
+        return self._sessions[node]
+
+    def _end_session(self, node: str) -> None:
+        if (link := self._sessions.pop(node, None)) is not None:
+            link.connection.close()
 
     def _tolerate(self, nodes: tuple[str, ...], error: ServerError) -> None:
         """Raise an error that has stayed for a while, though all of the nodes take connections.
