@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 from typing import Any
 
@@ -29,7 +29,7 @@ from pgreplkit.lab import Lab, Node
 SETTINGS = {"wal_level": "logical", "fsync": "off"}
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, a int, b text, c numeric, d timestamptz)"
 ROW = "SELECT {0}, {0}, 'text number ' || {0}, {0} * 1.5, now()"
-ROUNDS = 3
+ROUNDS = 5
 LATENCY_ROUNDS = 9
 WINS = {
     "conflicts": LastUpdateWins(),
@@ -54,19 +54,27 @@ class Cost:
 
 @attrs.frozen
 class Line:
-    """One comparison: changes a second, ours and the native subscription's."""
+    """One comparison: changes a second, ours and the native subscription's.
+
+    The ratios are medians of those of the rounds: the load of the machine changes between them.
+    """
 
     what: str
     changes: int
-    ours: Cost
-    native: Cost
+    rounds: Sequence[tuple[Cost, Cost]]
+    """The costs of ours and of the native subscription."""
     goal: float
 
     def __str__(self) -> str:
-        rates = [self.changes / cost.seconds for cost in (self.ours, self.native)]
+        ours, native = (
+            self.changes / median(cost.seconds for cost in costs)
+            for costs in zip(*self.rounds, strict=True)
+        )
+        ratio = median(theirs.seconds / own.seconds for own, theirs in self.rounds)
+        by_cpu = median(theirs.cpu / own.cpu for own, theirs in self.rounds)
         return (
-            f"{self.what:43} {rates[0]:9,.0f}/s {rates[1]:9,.0f}/s {rates[0] / rates[1]:5.2f},"
-            f" by CPU {self.native.cpu / self.ours.cpu:5.2f} (goal {self.goal:.2f})"
+            f"{self.what:43} {ours:9,.0f}/s {native:9,.0f}/s {ratio:5.2f},"
+            f" by CPU {by_cpu:5.2f} (goal {self.goal:.2f})"
         )
 
 
@@ -278,7 +286,7 @@ def latency(source: Node, target: Node) -> tuple[float, float]:
         native.append(visible(source, target, number + 1000))
         drop_subscription(source, target)
     applier.drop()
-    return statistics.median(ours), statistics.median(native)
+    return median(ours), median(native)
 
 
 def visible(source: Node, target: Node, first: int) -> float:
@@ -296,7 +304,7 @@ def visible(source: Node, target: Node, first: int) -> float:
                 pass
             times.append(time.perf_counter() - start)
     # The first ones wait until the stream has begun.
-    return statistics.median(times[20:])
+    return median(times[20:])
 
 
 def memory(source: Node, target: Node) -> float:
@@ -343,11 +351,7 @@ def main() -> None:
             rounds = [
                 measured(source, own_target, target, groups(), options) for _ in range(ROUNDS)
             ]
-            ours, native = (
-                Cost(min(each.seconds for each in costs), min(each.cpu for each in costs))
-                for costs in zip(*rounds, strict=True)
-            )
-            print(Line(what, changes, ours, native, goal), flush=True)
+            print(Line(what, changes, rounds, goal), flush=True)
         own, other = copied(source, target, 500_000)
         print(f"initial copy of 500 000 rows: {own:.2f} s, {other:.2f} s, {other / own:.2f} (0.90)")
         own, other = latency(source, target)
