@@ -282,7 +282,7 @@ def test_a_node_stops_and_starts_again_on_its_port(pgreplkit_lab: Lab) -> None:
     with pytest.raises(pgreplkit.errors.ConnectionFailed):
         node.connect()
     if sys.platform == "linux":
-        # No one else gets the port meanwhile.
+        # No other program gets its port.
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind((node.host, port))
     node.start()

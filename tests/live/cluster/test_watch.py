@@ -184,13 +184,11 @@ async def test_a_server_that_does_not_answer_delays_no_other_sample(
             await answer_of(watching, "silent")
             stopped = [psutil.Process(pid), *psutil.Process(pid).children()]
             signal_all(stopped, signal.SIGSTOP)
-            rounds = []
+            started = time.monotonic()
             for _ in range(3):
-                started = time.monotonic()
                 sample = await answer_of(watching, "p")
-                rounds.append(time.monotonic() - started)
                 assert isinstance(sample["silent"].error, pgreplkit.errors.WaitTimeout)
-            assert min(rounds) < 3
+            assert time.monotonic() - started < 10
             signal_all(stopped, signal.SIGCONT)
             await answer_of(watching, "silent")
             signal_all(stopped, signal.SIGSTOP)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import psycopg
 import pytest
 from clusters import wait_until
-from databases import Database
+from databases import Database, wait_for_ends
 from meshdatabases import mesh_of
 
 from pgreplkit.errors import ApplyError
@@ -29,16 +26,9 @@ def test_a_restored_node_is_refused_until_it_has_joined_again(three: dict[str, D
         a.run("INSERT INTO t VALUES (2, 2)")
         mesh.wait_for_sync()
         wait_until(lambda: a.one(NOTED) == b.one(STORED))
-
-    def is_restored() -> bool:
-        # A session frees its origin some milliseconds after its client has closed it.
-        with suppress(psycopg.errors.ObjectInUse):
-            b.run(f"SELECT pg_replication_origin_advance('pgreplkit_mesh_a_b', '{before}')")
-            return True
-        return False
-
+    wait_for_ends(b)
     # As in a backup; the row itself makes no difference.
-    wait_until(is_restored)
+    b.run(f"SELECT pg_replication_origin_advance('pgreplkit_mesh_a_b', '{before}')")
     with pytest.raises(ApplyError, match=f"changes up to {before}, and had them up to .* restored"):
         mesh.run()
 
