@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from pgreplkit.apply import (
     FailureDecision,
     KeepLocal,
     MergeWith,
+    ParkedTransaction,
     RefusedChange,
     TableRule,
 )
@@ -497,6 +498,22 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@NEWEST
+def test_statements_are_forgotten_with_their_parked_transaction(two: Pair) -> None:
+    one = applier(two, on_error="park")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    forget: tuple[Callable[[ParkedTransaction], None], ...]
+    forget = (one.apply_parked, one.drop_parked, lambda _: one.drop())
+    for number, use in enumerate(forget):
+        two.subscriber.run("ALTER TABLE t ADD CONSTRAINT refused CHECK (n < 0) NOT VALID")
+        two.publisher.run(f"INSERT INTO t VALUES ({number}, 'a', {number})")
+        one.run(stop_at=end(two.publisher), timeout=20)
+        two.subscriber.run("ALTER TABLE t DROP CONSTRAINT refused")
+        [parked] = one.parked()
+        use(parked)
+        assert two.subscriber.all("SELECT number FROM pgreplkit.parked_step") == []
 
 
 @pytest.mark.pg(">=10")
