@@ -1055,6 +1055,28 @@ def test_the_rows_of_all_workers_are_counted(two: Pair) -> None:
 
 
 @NEWEST
+def test_the_rows_of_a_large_transaction_share_statements(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY)")
+    two.subscriber.run(
+        "CREATE SEQUENCE statements",
+        "CREATE FUNCTION count_it() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM nextval('public.statements'); RETURN NULL; END $$",
+        "CREATE TRIGGER count_it AFTER INSERT ON u FOR EACH STATEMENT EXECUTE PROCEDURE count_it()",
+        "ALTER TABLE u ENABLE ALWAYS TRIGGER count_it",
+    )
+    two.publisher.run("ALTER PUBLICATION p ADD TABLE u")
+    one = applier(two, copy=False)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    # It comes in about a hundred parts.
+    two.publisher.run("INSERT INTO u SELECT generate_series(1, 60000)")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    insist_on_same_rows(two, "u")
+    # Of 600 rows each; the first eight batches are not usual yet: 512, 64, 16 and 8 rows.
+    assert two.subscriber.one("SELECT last_value FROM statements") == 92 + 8 * 4
+
+
+@NEWEST
 def test_a_run_ends_after_its_timeout(two: Pair) -> None:
     one = applier(two)
     with pytest.raises(WaitTimeout, match="has applied everything before"):

@@ -385,7 +385,8 @@ class AsyncApplyRun:
                 note = step if statement.needs_row else None
                 sql, types = statement.sql, statement.types
                 await send(statement.name, sql, values, formats, note, weight, types)
-        if batch and not is_grouped:
+        # Others follow in the next part of a transaction that still comes.
+        if batch and not is_grouped and transaction.is_complete:
             await self._send_batch()
 
     async def _takes_next(self, step: Step) -> bool:

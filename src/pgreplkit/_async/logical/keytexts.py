@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.rawvalues import execute, text_of
 from pgreplkit.apply.tableplans import Step
-from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
-from pgreplkit.driver.failures import translate_errors
+from pgreplkit.catalog.logical.compare import QUALIFIED_OUTPUT
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 _AT_ONCE = 1000
@@ -26,11 +25,10 @@ async def read_key_texts(link: AsyncLink, steps: Sequence[Step]) -> list[dict[st
         for statement, given, formats in steps
         for _, place, type_name in statement.key
     ]
-    async with link.qualified(operation) as within:
-        await within.all(operation, UNIFORM_OUTPUT)
-        with translate_errors(operation, connection=link.connection, hides_values=True):
-            for start in range(0, len(values), _AT_ONCE):
-                texts += await _texts(within, values[start : start + _AT_ONCE])
+    async with link.transaction(operation, timeout=60.0, hides_values=True) as within:
+        await within.all(operation, QUALIFIED_OUTPUT)
+        for start in range(0, len(values), _AT_ONCE):
+            texts += await _texts(within, values[start : start + _AT_ONCE])
     written = iter(texts)
     return [{name: next(written) for name, _, _ in statement.key} for statement, _, _ in steps]
 

@@ -207,7 +207,7 @@ class AsyncLink:
         async with self._turn:
             hides_values = hides_values or self._hides_values
             within = AsyncLink(self.connection, hides_values=hides_values)
-            with self._translate_errors(operation, "pg_monitor", None):
+            with within._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
                 async with self.in_transaction(), self._limited(milliseconds):
