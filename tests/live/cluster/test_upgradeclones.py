@@ -24,6 +24,19 @@ pytestmark = [pytest.mark.one_colour, pytest.mark.matrix, pytest.mark.pg("==16")
 LEFT = """SELECT slot_name::text FROM pg_replication_slots
     UNION ALL SELECT pubname::text FROM pg_publication"""
 
+MEASURED = (
+    *(
+        f"CREATE TABLE {name} (id int PRIMARY KEY, v text); INSERT INTO {name} VALUES (1, 'a');"
+        f" ANALYZE {name}"
+        for name in ("kept", "counted", "expressed")
+    ),
+    "CREATE STATISTICS both_columns ON id, v FROM counted",
+    "CREATE INDEX ON expressed (lower(v))",
+)
+ANALYZED = """SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_stat_user_tables
+    WHERE last_analyze IS NOT NULL"""
+KEPT = "SELECT count(*) FROM pg_stats WHERE tablename = 'kept'"
+
 
 def complete(lab: Lab, major: int) -> Installation:
     """Return an installation with pg_upgrade, which the lab's account can run."""
@@ -138,6 +151,8 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
         with pytest.raises(PlanRefused, match=refused):
             await (await clone.plan_prepare()).run()
         run(old, "DROP TABLE docs")
+        for statement in MEASURED:
+            run(old, statement)
         run(old, "DROP FUNCTION gone()")
         await (await clone.plan_prepare()).run(watch)
         (tmp_path / "journal.json").rename(tmp_path / "kept.json")
@@ -155,6 +170,9 @@ async def test_a_clone_has_each_row_once_and_its_undo_leaves_nothing(
             assert connection.execute(everything).fetchone() == wanted
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute("INSERT INTO notes VALUES ('by a client')")
+            # Only those that pg_upgrade could not take along.
+            assert connection.execute(ANALYZED).fetchall() == [("counted, expressed, notes",)]
+            assert connection.execute(KEPT).fetchone() == (2,)
         with Primary.connect(old.conninfo) as here, Primary.connect(there) as upgraded:
             status = Upgrade(here, upgraded, name="shop").status()
             assert (upgraded.version.major, status.phase) == (18, UpgradePhase.PREPARED)

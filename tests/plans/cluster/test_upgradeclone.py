@@ -69,6 +69,7 @@ def test_the_slots_come_after_the_copy_and_the_fence_before_the_subscription() -
         do.FenceTables,
         do.SubscribeAt,
         do.RemoveCopy,
+        do.AnalyzeUpgraded,
     ]
     assert sorted(order, key=kinds.index) == order
     assert (kinds[-1], JOURNAL.steps[-1].node) == (do.KeepSchema, "new")

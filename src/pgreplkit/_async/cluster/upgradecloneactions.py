@@ -23,8 +23,16 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.identity import read_database
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
-from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.cluster.upgradeclone import (
+    CLUSTER,
+    HBA,
+    IDENT_MAPPINGS,
+    WITHOUT_STATISTICS,
+    ClusterFacts,
+)
 from pgreplkit.catalog.cluster.upgradeschema import KEEP
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
@@ -52,6 +60,8 @@ from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
 """Seconds for the recovery: it has to replay all WAL that was written during the copy."""
+_ANALYZES = 24 * 3600.0
+"""Seconds for the statistics of all tables."""
 _ANSWERS = {
     Reply.ACCEPTED: "a server answers that refuses this role or database",
     Reply.REFUSED: "a server answers that accepts no connections yet",
@@ -163,6 +173,8 @@ class AsyncCloneActor:
                         await (await new.publication(name)).drop()
             case steps.SubscribeAt():
                 await self._subscribe(new, step.publication)
+            case steps.AnalyzeUpgraded():
+                await self._analyze(new._link)
             case _:
                 # The same as after a copy of the rows.
                 actor = AsyncUpgradeActor(self.old, new, {}, None, None, True, self.timeout)
@@ -211,6 +223,16 @@ class AsyncCloneActor:
         except AlreadyExists:
             # With force=True, it may be that of another preparation.
             await link.run(operation, identify, grant=grant)
+
+    async def _analyze(self, link: AsyncLink) -> None:
+        operation, statement = "collect statistics", SQL("ANALYZE").format()
+        if has("upgrade.statistics", link.version.major):
+            found = await link.all(operation, WITHOUT_STATISTICS)
+            if not found:
+                return
+            tables = [Identifier(record["schema"], record["name"]) for record in found]
+            statement = SQL("ANALYZE {}").format(SQL(", ").join(tables))
+        await link.run_alone(operation, statement, timeout=_ANALYZES, grant="the owner")
 
     async def _copy_server(self, slot: str) -> None:
         copy = self.host.copy

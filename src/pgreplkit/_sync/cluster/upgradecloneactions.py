@@ -24,8 +24,16 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.identity import read_database
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.replication import ReplicationConnection
-from pgreplkit.catalog.cluster.upgradeclone import CLUSTER, HBA, IDENT_MAPPINGS, ClusterFacts
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.cluster.upgradeclone import (
+    CLUSTER,
+    HBA,
+    IDENT_MAPPINGS,
+    WITHOUT_STATISTICS,
+    ClusterFacts,
+)
 from pgreplkit.catalog.cluster.upgradeschema import KEEP
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
@@ -53,6 +61,8 @@ from pgreplkit.values.lsn import LSN
 
 _RECOVERY = 7 * 24 * 3600.0
 """Seconds for the recovery: it has to replay all WAL that was written during the copy."""
+_ANALYZES = 24 * 3600.0
+"""Seconds for the statistics of all tables."""
 _ANSWERS = {
     Reply.ACCEPTED: "a server answers that refuses this role or database",
     Reply.REFUSED: "a server answers that accepts no connections yet",
@@ -164,6 +174,8 @@ class CloneActor:
                         (new.publication(name)).drop()
             case steps.SubscribeAt():
                 self._subscribe(new, step.publication)
+            case steps.AnalyzeUpgraded():
+                self._analyze(new._link)
             case _:
                 # The same as after a copy of the rows.
                 actor = UpgradeActor(self.old, new, {}, None, None, True, self.timeout)
@@ -212,6 +224,16 @@ class CloneActor:
         except AlreadyExists:
             # With force=True, it may be that of another preparation.
             link.run(operation, identify, grant=grant)
+
+    def _analyze(self, link: Link) -> None:
+        operation, statement = "collect statistics", SQL("ANALYZE").format()
+        if has("upgrade.statistics", link.version.major):
+            found = link.all(operation, WITHOUT_STATISTICS)
+            if not found:
+                return
+            tables = [Identifier(record["schema"], record["name"]) for record in found]
+            statement = SQL("ANALYZE {}").format(SQL(", ").join(tables))
+        link.run_alone(operation, statement, timeout=_ANALYZES, grant="the owner")
 
     def _copy_server(self, slot: str) -> None:
         copy = self.host.copy

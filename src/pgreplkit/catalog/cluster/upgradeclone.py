@@ -53,3 +53,27 @@ IDENT_MAPPINGS = """
     SELECT map_name, sys_name, pg_username FROM pg_ident_file_mappings WHERE error IS NULL
 """
 """The lines of pg_ident.conf and of the files that it includes, which it can from 16 on."""
+WITHOUT_STATISTICS = """
+    SELECT nspname AS schema, relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'm') AND reltuples <> 0
+        AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+        AND (
+            -- pg_upgrade leaves out those of CREATE STATISTICS.
+            EXISTS (SELECT FROM pg_statistic_ext WHERE stxrelid = c.oid)
+            OR EXISTS (
+                -- Also the expressions of indexes have some.
+                SELECT FROM pg_attribute a JOIN pg_class r ON r.oid = attrelid
+                LEFT JOIN pg_index i ON indexrelid = attrelid AND indrelid = c.oid
+                WHERE (attrelid = c.oid OR indkey[attnum - 1] = 0) AND attnum > 0
+                    AND NOT attisdropped AND attgenerated <> 'v'
+                    AND attstattarget IS DISTINCT FROM 0
+                    AND NOT EXISTS (
+                        SELECT FROM pg_stats s WHERE s.schemaname = nspname
+                            AND s.tablename = r.relname AND s.attname = a.attname
+                    )
+            )
+        )
+    ORDER BY 1, 2
+"""
+"""The tables of an upgraded server that lack statistics of a column or an expression."""

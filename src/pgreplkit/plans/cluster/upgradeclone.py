@@ -320,7 +320,7 @@ def clone_journal(
         do.FenceTables(NEW, names.fence, tables, hint),
         *(do.SubscribeAt(NEW, name) for name in forward),
         do.RemoveCopy(NEW, copy),
-        do.Analyze(NEW),
+        do.AnalyzeUpgraded(NEW),
         do.KeepSchema(NEW, forward[0]),
     )
     return Journal(operation=f"{CLONING} {names.upgrade}", steps=steps)

@@ -339,6 +339,14 @@ class SubscribeAt(Step):
 
 
 @attrs.frozen
+class AnalyzeUpgraded(Step):
+    """Collect the statistics that pg_upgrade has not kept; before 18 it keeps none."""
+
+    _description = "collect the statistics that pg_upgrade has not kept"
+    _action = "ANALYZE"
+
+
+@attrs.frozen
 class RemoveCopy(Step):
     """Remove the copy; the new server has its files, or links to them."""
 
