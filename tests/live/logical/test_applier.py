@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from pgreplkit.apply import (
     FailureDecision,
     KeepLocal,
     MergeWith,
+    ParkedTransaction,
     RefusedChange,
     TableRule,
 )
@@ -57,9 +58,11 @@ from pgreplkit.errors import (
     RoleNotFound,
     SchemaMismatch,
     ServerError,
+    SlotLost,
     SlotNotFound,
     WaitTimeout,
 )
+from pgreplkit.rows import Severity
 from pgreplkit.supervised import DONE, MISCONFIGURED, STUCK
 
 NEWEST = pytest.mark.pg(">=18")
@@ -497,6 +500,22 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@NEWEST
+def test_statements_are_forgotten_with_their_parked_transaction(two: Pair) -> None:
+    one = applier(two, on_error="park")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    forget: tuple[Callable[[ParkedTransaction], None], ...]
+    forget = (one.apply_parked, one.drop_parked, lambda _: one.drop())
+    for number, use in enumerate(forget):
+        two.subscriber.run("ALTER TABLE t ADD CONSTRAINT refused CHECK (n < 0) NOT VALID")
+        two.publisher.run(f"INSERT INTO t VALUES ({number}, 'a', {number})")
+        one.run(stop_at=end(two.publisher), timeout=20)
+        two.subscriber.run("ALTER TABLE t DROP CONSTRAINT refused")
+        [parked] = one.parked()
+        use(parked)
+        assert two.subscriber.all("SELECT number FROM pgreplkit.parked_step") == []
 
 
 @pytest.mark.pg(">=10")
@@ -1459,6 +1478,36 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
         drop_origins(connection)
     with pytest.raises(ApplyError, match="position is unknown"):
         one.run(timeout=20)
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+@pytest.mark.matrix
+def test_a_slot_that_is_lost_or_missing_is_reported(clusters: Clusters, major: int) -> None:
+    limited = {"wal_level": "logical", "max_slot_wal_keep_size": "1MB"}
+    node = clusters.lab.primary(version=major, settings=limited)
+    with publishing(node, "CREATE TABLE t (id int PRIMARY KEY)") as pair:
+        one = applier(pair)
+        assert "slot" not in [finding.check for finding in one.check().findings]
+        one.run(stop_at=end(pair.publisher), timeout=20)
+
+        def is_lost() -> bool:
+            pair.publisher.run("SELECT pg_switch_wal()", "CHECKPOINT")
+            return one.status().state == "lost"
+
+        wait_until(is_lost)
+        for state, error in (("lost", SlotLost), ("missing", SlotNotFound)):
+            assert one.status().state == state
+            finding = one.check()["slot"]
+            assert finding.severity is Severity.CRITICAL
+            assert "copy the tables again" in finding.remedy
+            with pytest.raises(error):
+                one.run(timeout=20)
+            if state == "lost":
+                pair.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+        one.drop()
+        assert "slot" not in [finding.check for finding in one.check().findings]
+    clusters.lab.remove(node)
 
 
 @NEWEST

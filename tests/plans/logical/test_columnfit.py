@@ -244,6 +244,30 @@ def test_a_label_that_is_missing_comes_with_its_alter() -> None:
     assert ddl[0].startswith("ALTER TYPE public.mood ADD VALUE")
 
 
+def test_an_enum_may_have_another_name_here() -> None:
+    theirs = attrs.evolve(mood("sad", "ok"), name="sales.mood", oid=70007)
+    array = attrs.evolve(mood(), name="public.mood[]", oid=70008, kind="a", element=70000)
+    their_array = attrs.evolve(array, name="sales.mood[]", oid=70009, element=70007)
+    for their, here in ((theirs, mood("ok", "sad")), (their_array, array)):
+        there = shape(theirs, their_array, type=their.name, type_oid=their.oid)
+        own: dict[str, Any] = {"type": here.name, "type_oid": here.oid}
+        assert not found(there, shape(mood("ok", "new", "sad"), array, **own))
+        [[problem, ddl]] = found(there, shape(mood("ok"), array, **own))
+        assert problem.startswith("enum public.mood lacks the label 'sad'")
+        assert ddl == ("ALTER TYPE public.mood ADD VALUE IF NOT EXISTS 'sad' BEFORE 'ok'",)
+
+
+def test_a_composite_type_may_have_another_name_here_if_it_has_the_same_attributes() -> None:
+    here = attrs.evolve(mood(), kind="c", name="public.pair", attributes=[["x", "text", "25"]])
+    own: dict[str, Any] = {"type": here.name, "type_oid": here.oid}
+    for attribute, problems in ((["x", "text", "25"], 0), (["x", "integer", "23"], 1)):
+        theirs = attrs.evolve(mood(), kind="c", name="sales.pair", attributes=[attribute])
+        there = shape(theirs, type=theirs.name, type_oid=theirs.oid)
+        assert len(found(there, shape(here, **own))) == problems
+    enum = shape(mood("x"), type="public.mood", type_oid=70000)
+    assert len(found(enum, shape(here, **own))) == 1
+
+
 def test_a_column_that_takes_no_null_comes_with_its_alter() -> None:
     [one] = missing_nulls(shape(), shape(not_null=True), {"n": "n"})
     assert one.ddl == ("ALTER TABLE public.t ALTER COLUMN n DROP NOT NULL",)

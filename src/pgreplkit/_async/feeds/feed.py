@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
-from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import Runner, sleep
@@ -24,15 +23,13 @@ from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
-from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.opening import opening
-from pgreplkit._async.wire.session import use_own_settings
+from pgreplkit._async.wire.sidelink import side_link
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import complete
 from pgreplkit.errors import (
     ConnectionFailed,
     FeedError,
@@ -211,15 +208,9 @@ class AsyncFeed(AsyncClosing):
         """
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
-        conninfo = self._conninfo
-        async with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
-        try:
-            await use_own_settings(connection)
-            register(connection)
-            return await check_feed(AsyncLink(connection), self._settings)
-        finally:
-            await connection.close()
+        async with side_link(self._conninfo) as link:
+            register(link.connection)
+            return await check_feed(link, self._settings)
 
     def stop(self) -> None:
         """Let ``run`` end after the current batch; may be called from a signal handler.

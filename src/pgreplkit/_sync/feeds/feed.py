@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
-from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Runner, sleep
@@ -25,15 +24,13 @@ from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
-from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.opening import opening
-from pgreplkit._sync.wire.session import use_own_settings
+from pgreplkit._sync.wire.sidelink import side_link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit._text import one_line
 from pgreplkit.catalog.features import has
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import complete
 from pgreplkit.errors import (
     ConnectionFailed,
     FeedError,
@@ -210,15 +207,9 @@ class Feed(Closing):
         """
         if self._is_running:
             raise FeedError(f"check the feed {self.slot!r}", "it runs")
-        conninfo = self._conninfo
-        with opening(conninfo, f"connect to {address(conninfo)}"):
-            connection = Connection[object].connect(conninfo, autocommit=True)
-        try:
-            use_own_settings(connection)
-            register(connection)
-            return check_feed(Link(connection), self._settings)
-        finally:
-            connection.close()
+        with side_link(self._conninfo) as link:
+            register(link.connection)
+            return check_feed(link, self._settings)
 
     def stop(self) -> None:
         """Let ``run`` end after the current batch; may be called from a signal handler.

@@ -128,7 +128,17 @@ DROP_APPLIER = """
     DELETE FROM pgreplkit.progress AS p USING dropped WHERE p.name = dropped.name RETURNING p.name
 """
 DROP_COPIED = "DELETE FROM pgreplkit.copied WHERE applier = %s RETURNING lsn"
-DROP_PARKED = "DELETE FROM pgreplkit.parked WHERE applier = %s RETURNING id"
+_DROP_PARKED = """
+    WITH dropped AS (DELETE FROM pgreplkit.parked WHERE {} RETURNING id),
+    steps AS (
+        DELETE FROM pgreplkit.parked_step AS step USING dropped WHERE step.parked = dropped.id
+    )
+    SELECT id FROM dropped
+"""
+"""A session of an applier does not cascade: its session_replication_role is replica."""
+DROP_PARKED = _DROP_PARKED.format("applier = %s")
+DROP_ONE_PARKED = _DROP_PARKED.format("id = %s AND applier = %s AND lsn = %s")
+"""On another subscriber, another transaction may have the same number."""
 DROP_CONFLICTS = "DELETE FROM pgreplkit.conflict WHERE applier = %s RETURNING id"
 
 # The advisory lock that one session of an applier holds.
@@ -342,10 +352,6 @@ PARKED_STEPS = """
     FROM pgreplkit.parked_step AS step JOIN pgreplkit.parked ON parked.id = step.parked
     WHERE parked.id = %s AND applier = %s AND lsn = %s ORDER BY number
 """
-DROP_ONE_PARKED = """
-    DELETE FROM pgreplkit.parked WHERE id = %s AND applier = %s AND lsn = %s RETURNING id
-"""
-"""On another subscriber, another transaction may have the same number."""
 
 
 def rights() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Mapping
 import attrs
 
 from pgreplkit.catalog.logical.drift import TableColumn, TableShape
+from pgreplkit.catalog.logical.types import Types
 from pgreplkit.plans.logical.typedrift import type_differences
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.tablename import quoted
@@ -77,8 +78,9 @@ def misfits(theirs: TableShape, ours: TableShape, names: Mapping[str, str]) -> I
         if there is None or here is None or here.generated:
             continue
         alter = f"ALTER TABLE {ours.table} ALTER COLUMN {quoted(own)}"
-        (own_type, _), (their_type, oid) = _base(here, ours), _base(there, theirs)
-        if not takes(own_type, their_type):
+        (own_type, own_oid), (their_type, oid) = _base(here, ours), _base(there, theirs)
+        is_renamed = _is_renamed(oid, theirs.types, own_oid, ours.types)
+        if not is_renamed and not takes(own_type, their_type):
             found = f"the column {own!r} is {here.type}, and {there.type} on the publisher"
             # A type of the same name may not exist here.
             if oid < _FIRST_OWN_OID and is_widening(own_type, their_type):
@@ -246,6 +248,21 @@ def _last_field(kind: str) -> str:
 
 def _digits(limits: list[int]) -> int:
     return limits[0] if limits else _FINEST
+
+
+def _is_renamed(there: int, theirs: Types, here: int, ours: Types) -> bool:
+    """Return whether one type may have the other's values under another name.
+
+    So it is with two enums, whose labels ``type_differences`` compares, with composite types of
+    the same attributes, and with arrays of these.
+    """
+    own, other = theirs.get(there), ours.get(here)
+    if own is None or other is None or own.kind != other.kind:
+        return False
+    if own.kind == "a" and own.element is not None and other.element is not None:
+        return _is_renamed(own.element, theirs, other.element, ours)
+    attributes = [[(a.name, a.type) for a in shape.attributes] for shape in (own, other)]
+    return own.kind == "e" or (own.kind == "c" and attributes[0] == attributes[1])
 
 
 def _parts(name: str) -> tuple[str, *tuple[int, ...]]:
