@@ -265,6 +265,11 @@ class ApplySettings:
         return self.lost_slot_remedy
 
     @property
+    def slot_remedies(self) -> dict[str, str]:
+        """What to do in the states of an applier that has no slot with its changes."""
+        return {"lost": self.lost_slot_remedy, "missing": self.missing_slot_remedy}
+
+    @property
     def lost_source_remedy(self) -> str:
         """What to do if the publisher has lost changes that the subscriber has."""
         if self.membership is not None:

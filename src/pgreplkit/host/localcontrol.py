@@ -70,8 +70,9 @@ class LocalControl:
             self._pg_ctl = self._ctl.pg_ctl
         except OSError as error:
             operation = f"control the server in {self._data_dir}"
+            where = "" if bindir is None else f" in {os.fspath(bindir)}"
             raise ControlFailed(
-                operation, f"{error}", remedy="pass its directory as bindir="
+                operation, f"{error}{where}", remedy="pass the directory of PostgreSQL's programs"
             ) from error
 
     @property

@@ -136,7 +136,7 @@ def test_failures_contain_the_servers_message(clusters: Clusters, cluster: Pair)
     node.configure({"no_such_setting": "1"})
     with pytest.raises(ControlFailed, match="no_such_setting"):
         node.control.start()
-    with pytest.raises(ControlFailed, match="bindir="):
+    with pytest.raises(ControlFailed, match="not found in /nowhere; pass the directory of"):
         LocalControl(node.data_directory, bindir="/nowhere")
     with pytest.raises(ControlFailed, match="directory"):
         LocalControl(node.data_directory / "no", bindir=node.installation.bindir).start()

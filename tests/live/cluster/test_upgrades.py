@@ -128,7 +128,13 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         new.run("ALTER TABLE people RENAME TO customers")
         made_before = await upgrade.plan_rollback(moved.append)
         new.run("ALTER PUBLICATION shop_1_back ADD TABLE late")
-        old.run(late, "ALTER SUBSCRIPTION shop_1_back REFRESH PUBLICATION")
+        old.run(late)
+        # Until then, no rows of it are sent.
+        with pytest.raises(
+            PlanRefused, match=r"without a subscription: public\.late; .* on the old"
+        ):
+            await (await upgrade.plan_rollback(moved.append)).run()
+        old.run("ALTER SUBSCRIPTION shop_1_back REFRESH PUBLICATION")
         await soon(upgrade.status, lambda status: all(one.is_synced for one in status.back))
         # It would not fence that table.
         with pytest.raises(PlanRefused, match="plan: altered since: shop_1_back"):
@@ -139,7 +145,11 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         made_before = await upgrade.plan_cutover(moved.append)
         later = "CREATE TABLE later (id int PRIMARY KEY)"
         old.run(later, "ALTER PUBLICATION shop_1 ADD TABLE late, later")
-        new.run(later, "ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
+        new.run(later)
+        found = r"without a subscription: public\.late, public\.later; .* on the new"
+        with pytest.raises(PlanRefused, match=found):
+            await (await upgrade.plan_cutover(moved.append)).run()
+        new.run("ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION WITH (copy_data = false)")
         # The rollback has fenced the other one.
         with pytest.raises(PlanRefused, match=r"fence: missing or disabled on public\.later"):
             await (await upgrade.plan_cutover(moved.append)).run()

@@ -58,9 +58,11 @@ from pgreplkit.errors import (
     RoleNotFound,
     SchemaMismatch,
     ServerError,
+    SlotLost,
     SlotNotFound,
     WaitTimeout,
 )
+from pgreplkit.rows import Severity
 from pgreplkit.supervised import DONE, MISCONFIGURED, STUCK
 
 NEWEST = pytest.mark.pg(">=18")
@@ -1476,6 +1478,36 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
         drop_origins(connection)
     with pytest.raises(ApplyError, match="position is unknown"):
         one.run(timeout=20)
+
+
+@pytest.mark.pg(">=13")
+@pytest.mark.one_colour
+@pytest.mark.matrix
+def test_a_slot_that_is_lost_or_missing_is_reported(clusters: Clusters, major: int) -> None:
+    limited = {"wal_level": "logical", "max_slot_wal_keep_size": "1MB"}
+    node = clusters.lab.primary(version=major, settings=limited)
+    with publishing(node, "CREATE TABLE t (id int PRIMARY KEY)") as pair:
+        one = applier(pair)
+        assert "slot" not in [finding.check for finding in one.check().findings]
+        one.run(stop_at=end(pair.publisher), timeout=20)
+
+        def is_lost() -> bool:
+            pair.publisher.run("SELECT pg_switch_wal()", "CHECKPOINT")
+            return one.status().state == "lost"
+
+        wait_until(is_lost)
+        for state, error in (("lost", SlotLost), ("missing", SlotNotFound)):
+            assert one.status().state == state
+            finding = one.check()["slot"]
+            assert finding.severity is Severity.CRITICAL
+            assert "copy the tables again" in finding.remedy
+            with pytest.raises(error):
+                one.run(timeout=20)
+            if state == "lost":
+                pair.publisher.run("SELECT pg_drop_replication_slot('pgreplkit_one')")
+        one.drop()
+        assert "slot" not in [finding.check for finding in one.check().findings]
+    clusters.lab.remove(node)
 
 
 @NEWEST

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
     planned_finding,
+    read_by_none,
     rollback_findings,
     views_finding,
     way_back_findings,
@@ -44,6 +46,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "drift": SchemaDrift(drifts=()),
         "unsubscribed": (),
         "unpublished": (),
+        "unrefreshed": {},
         "sequences": (),
         "writers": (),
         "subscriptions": (),
@@ -75,6 +78,12 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         ("missing subscriptions", Severity.CRITICAL, "shop_2", gate(unsubscribed=["shop_2"])),
         ("schema", Severity.CRITICAL, "ADD x int", gate(drift=drift(Severity.CRITICAL))),
         ("new tables", Severity.CRITICAL, "late", gate(unpublished=[TableName("public", "late")])),
+        (
+            "tables without a subscription",
+            Severity.CRITICAL,
+            "ALTER SUBSCRIPTION shop_1 REFRESH PUBLICATION on the new server",
+            gate(unrefreshed={"shop_1": [TableName("public", "late")]}),
+        ),
         ("other subscriptions", Severity.CRITICAL, "feed", gate(subscriptions=["feed"])),
         ("event triggers that write", Severity.CRITICAL, "audit", gate(writing_triggers=["audit"])),
         ("rows after TRUNCATE", Severity.CRITICAL, "public.a", gate(truncated=["public.a"])),
@@ -98,6 +107,15 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         assert shown in f"{found[check].found} {found[check].remedy}"
 
 
+def test_a_table_of_a_publication_that_its_subscription_has_not_got_is_found() -> None:
+    one = following()
+    [has], name = [str(table.table) for table in one.tables], one.state.subname
+    assert read_by_none({name: [has]}, [one]) == {}
+    assert read_by_none({name: [has, "public.late"], "other": ["public.b"]}, [one]) == {
+        name: [TableName("public", "late")]
+    }
+
+
 def bad(findings: object) -> list[str]:
     return [one.check for one in findings if one.severity > Severity.OK]  # type: ignore[attr-defined]
 
@@ -111,12 +129,14 @@ def rollback(
     unfenced_roles: Sequence[str] = (),
     truncated: Sequence[str] = (),
     gone: Sequence[TableName] = (),
+    unrefreshed: Mapping[str, Sequence[TableName]] = MappingProxyType({}),
 ) -> list[str]:
     findings = rollback_findings(
         status,
         stuck,
         gone=gone,
         unpublished=unpublished,
+        unrefreshed=unrefreshed,
         subscriptions=subscriptions,
         writing_triggers=writing_triggers,
         unfenced_roles=unfenced_roles,
@@ -144,7 +164,10 @@ def test_a_rollback_needs_a_way_back_that_was_never_interrupted() -> None:
     assert rollback(attrs.evolve(CUT_OVER, new_disabled=disabled)) == []
     assert rollback(CUT_OVER, gone=[TableName("public", "a")]) == ["missing tables"]
     # Its rows would be on the new server only.
-    assert rollback(CUT_OVER, unpublished=[TableName("public", "late")]) == ["new tables"]
+    late = [TableName("public", "late")]
+    assert rollback(CUT_OVER, unpublished=late) == ["new tables"]
+    unrefreshed = {"shop_1_back": late}
+    assert rollback(CUT_OVER, unrefreshed=unrefreshed) == ["tables without a subscription"]
 
 
 @pytest.mark.parametrize(

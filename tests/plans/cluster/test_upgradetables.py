@@ -117,8 +117,8 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     (
         "late constraints",
         WARNING,
-        'ALTER TABLE public.a DROP CONSTRAINT "x"',
-        facts_of(tables=(table("a", late_constraints=("x",)),)),
+        'ALTER TABLE public.a DROP CONSTRAINT "x"; ALTER TABLE public.a DROP CONSTRAINT "y"',
+        facts_of(tables=(table("a", late_constraints=("x", "y")),)),
     ),
     (
         "large values",

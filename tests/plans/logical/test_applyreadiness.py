@@ -103,6 +103,8 @@ def test_everything_is_found() -> None:
         ({"unsent": {T: ("made",)}}, "table public.t, its replica identity"),
         ({"targets": {T: attrs.evolve(OWN, lacks=("DELETE",))}}, "table public.t"),
         ({"unreadable": [T]}, "table public.t on the publisher"),
+        ({"state": "lost", "remedies": {"lost": "copy again"}}, "slot"),
+        ({"state": "missing", "remedies": {"missing": "copy again"}}, "slot"),
         ({"targets": {T: attrs.evolve(OWN, is_out_of_reach=True)}}, "table public.t"),
         ({"targets": {T: attrs.evolve(OWN, hides_rows=True)}}, "table public.t"),
     ],

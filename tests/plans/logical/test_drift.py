@@ -91,6 +91,23 @@ def test_a_missing_column_comes_with_ddl_for_its_quoted_name() -> None:
     assert found.ddl == ('ALTER TABLE public.t ADD COLUMN "Big" numeric(5,2)',)
 
 
+@pytest.mark.parametrize(
+    ("facts_of", "definition"),
+    [
+        ({"default": "5"}, "integer DEFAULT 5"),
+        ({"default": "5", "not_null": True}, "integer DEFAULT 5 NOT NULL"),
+        ({"not_null": True}, "integer"),
+        # The publisher sends its values.
+        ({"default": "a + 1", "generated": "s"}, "integer"),
+    ],
+)
+def test_a_missing_column_gets_the_default_that_older_rows_have(
+    facts_of: dict[str, object], definition: str
+) -> None:
+    found = drift(shape(column("a"), column("b", **facts_of)), shape(column("a")), ["a", "b"])
+    assert found.ddl == (f"ALTER TABLE public.t ADD COLUMN b {definition}",)
+
+
 def test_only_published_columns_are_compared() -> None:
     theirs = shape(column("a"), column("b"), column("c", type="text"))
     ours = shape(column("a"), column("c", type="integer"))

@@ -49,6 +49,7 @@ from pgreplkit.plans.logical.applying import (
     ParkedStatement,
     ParkedTransaction,
     SetupStatements,
+    state_of,
 )
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.retries import may_succeed_later
@@ -328,7 +329,7 @@ class AsyncApplier(AsyncClosing):
             slots = await publisher.link.all("read the slot", sql.SLOT_BEHIND, [self.slot])
             slot = slots[0] if slots else None
             return ApplierStatus(
-                state=state.state,
+                state=state_of(state.state, slot),
                 position=state.position,
                 is_active=bool(slot and slot["active"]),
                 confirmed=None if slot is None else slot["confirmed"],

@@ -28,7 +28,7 @@ from pgreplkit.catalog.logical.replicaidentity import PARTIAL_IDENTITIES
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import RoleNotFound, SchemaMismatch
-from pgreplkit.plans.logical.applying import SetupStatements
+from pgreplkit.plans.logical.applying import SetupStatements, state_of
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, apply_readiness
 from pgreplkit.plans.logical.applyrights import ApplyRights
 from pgreplkit.plans.logical.snapshot import TableCopy
@@ -68,6 +68,8 @@ def check_apply(
             publisher_role=there["role"],
             slots=there["slots"],
             has_slot=there["has_slot"],
+            state=_state(publisher, link, settings, rights),
+            remedies=settings.slot_remedies,
             copies_slots=publisher.has("slot.copy"),
             is_same_database=feeds_itself(source, here),
             tables=tables,
@@ -112,6 +114,19 @@ def read_rights(link: Link, operation: str) -> ApplyRights:
     if has("settings.grantable", link.version.major):
         record |= link.one(operation, sql.MAY_SET_ROLE)
     return ApplyRights(**record)
+
+
+def _state(publisher: Link, link: Link, settings: ApplySettings, rights: ApplyRights) -> str:
+    """Return the state of the applier; empty if it was never run."""
+    operation = "check an applier"
+    # Without the rights, which are findings of their own, it cannot be read.
+    if not (rights.has_schema and rights.may_create and rights.may_write):
+        return ""
+    if not (link.one(operation, sql.HAS_TABLES))["has_tables"]:
+        return ""
+    stored = link.all(operation, sql.READ_APPLIER, [settings.name])
+    slots = publisher.all(operation, sql.SLOT_BEHIND, [settings.slot])
+    return state_of(stored[0]["state"], slots[0] if slots else None) if stored else ""
 
 
 def _unreadable(publisher: Link, tables: Sequence[TableName]) -> list[TableName]:

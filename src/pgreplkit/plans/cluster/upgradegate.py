@@ -35,6 +35,7 @@ def cutover_findings(
     *,
     unsubscribed: Sequence[str],
     unpublished: Sequence[TableName],
+    unrefreshed: Mapping[str, Sequence[TableName]],
     sequences: Sequence[Finding],
     writers: Sequence[str],
     subscriptions: Sequence[str],
@@ -71,14 +72,13 @@ def cutover_findings(
         needed="no DDL since the preparation",
         remedy="; ".join(drift.ddl) or "align the schemas",
     )
-    yield checked(
-        "new tables",
-        ok=not unpublished,
-        observed=names_of([str(table) for table in unpublished]),
+    yield _unpublished_finding(
+        unpublished,
         needed="no tables that were created since the preparation",
-        remedy="add them to a publication, refresh its subscription, and complete the fence of the"
-        " new server",
+        publisher=OLD,
+        publication=Names(upgrade=status.name).forward(1),
     )
+    yield _unrefreshed_finding(NEW, unrefreshed)
     yield checked(
         "long writers",
         ok=not writers,
@@ -89,6 +89,23 @@ def cutover_findings(
         otherwise=Severity.WARNING,
     )
     yield from sequences
+
+
+def read_by_none(
+    groups: Mapping[str, Sequence[str]], subscriptions: Sequence[SubscriptionStatus]
+) -> dict[str, list[TableName]]:
+    """Return the tables that are published, and that the subscription has not got, by its name.
+
+    ``groups`` are the tables of the publications, which have the names of the subscriptions. A
+    table that is added to a publication is replicated after REFRESH PUBLICATION.
+    """
+    found = {}
+    for one in subscriptions:
+        subscribed = {each.table for each in one.tables}
+        published = map(TableName.parse, groups.get(one.state.subname, ()))
+        if missing := [table for table in published if table not in subscribed]:
+            found[one.state.subname] = missing
+    return found
 
 
 def views_finding(unfilled: Sequence[TableName]) -> Finding:
@@ -159,6 +176,31 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
         needed="none enabled: the fence does not refuse their rows, and no one replicates them",
         remedy=f"ALTER SUBSCRIPTION … DISABLE for {{}} on the {node} server, and subscribe on the"
         " other one where their origins stopped",
+    )
+
+
+def _unpublished_finding(
+    tables: Sequence[TableName], *, needed: str, publisher: str, publication: str
+) -> Finding:
+    """Return the finding about tables that no publication of a direction has."""
+    return named(
+        "new tables",
+        [str(table) for table in tables],
+        needed=needed,
+        remedy=f"create them on the {OLD if publisher == NEW else NEW} server too, then ALTER"
+        f" PUBLICATION {publication} ADD TABLE ONLY {{}} on the {publisher} one, and check again",
+    )
+
+
+def _unrefreshed_finding(node: str, tables: Mapping[str, Sequence[TableName]]) -> Finding:
+    """Return the finding about tables of publications whose subscriptions do not have them."""
+    return checked(
+        "tables without a subscription",
+        ok=not tables,
+        observed=names_of([str(table) for group in tables.values() for table in group]),
+        needed="all tables of the publications in their subscriptions",
+        remedy="; ".join(f"ALTER SUBSCRIPTION {name} REFRESH PUBLICATION" for name in tables)
+        + f" on the {node} server",
     )
 
 
@@ -242,12 +284,14 @@ def rollback_findings(
     *,
     gone: Sequence[TableName],
     unpublished: Sequence[TableName],
+    unrefreshed: Mapping[str, Sequence[TableName]],
     subscriptions: Sequence[str],
     writing_triggers: Sequence[str],
     unfenced_roles: Sequence[str],
     truncated: Sequence[str],
 ) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
+    names = Names(upgrade=status.name)
     yield phase_finding(status, UpgradeOperation.ROLLBACK)
     yield _fence_finding(status, OLD, status.old_disabled)
     yield _roles_finding(unfenced_roles)
@@ -267,14 +311,13 @@ def rollback_findings(
         needed="all tables of the old server on the new one, under the same names",
         remedy="rename or drop them on the old server too, as on the new one",
     )
-    yield checked(
-        "new tables",
-        ok=not unpublished,
-        observed=names_of([str(table) for table in unpublished]),
+    yield _unpublished_finding(
+        unpublished,
         needed="no rows in tables that the way back does not replicate",
-        remedy="create them on the old server, add them to a publication of the way back, and"
-        " refresh its subscription",
+        publisher=NEW,
+        publication=names.back(names.forward(1)),
     )
+    yield _unrefreshed_finding(OLD, unrefreshed)
     yield _others_finding(NEW, subscriptions)
     yield _truncated_finding(OLD, truncated)
     yield event_triggers_finding(writing_triggers)

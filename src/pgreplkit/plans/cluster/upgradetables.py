@@ -209,10 +209,13 @@ def _slow_or_large(copied: Sequence[UserTable], new_major: int) -> Iterator[Find
     yield listed(
         "late constraints",
         {
-            one.table: f"ALTER TABLE {one.table} DROP CONSTRAINT {quote_identifier(name)}"
-            " on the new server until the cutover"
+            one.table: "; ".join(
+                f"ALTER TABLE {one.table} DROP CONSTRAINT {quote_identifier(name)}"
+                for name in one.late_constraints
+            )
+            + " on the new server until the cutover"
             for one in copied
-            for name in one.late_constraints
+            if one.late_constraints
         },
         needed="no exclusion or deferrable constraints: applying can collide where the old server"
         " did not",

@@ -123,7 +123,8 @@ class ApplierStatus(Record):
     """
 
     state: str
-    """``creating``, ``copying`` or ``streaming``."""
+    """``creating``, ``copying`` or ``streaming``; ``lost`` or ``missing`` if the publisher no longer
+    has the changes: its slot is lost, or does not exist."""
     position: LSN
     """The end of the last transaction that was applied."""
     is_active: bool
@@ -132,6 +133,14 @@ class ApplierStatus(Record):
     """The position up to which the slot was acknowledged; None if the slot does not exist."""
     behind_bytes: int | None
     """The bytes of WAL that the publisher has written since."""
+
+
+def state_of(state: str, slot: Mapping[str, object] | None) -> str:
+    """Return the state of an applier, whose ``slot`` is None if it does not exist."""
+    if slot is None:
+        # Before, the slot is still to be created.
+        return "missing" if state == "streaming" else state
+    return "lost" if slot["is_lost"] else state
 
 
 @attrs.frozen(kw_only=True)

@@ -98,6 +98,10 @@ class ApplyFacts:
     """The published tables whose rows INSERT … ON CONFLICT writes."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
+    state: str = ""
+    """The applier's state, as ApplierStatus has it; empty if it was never run."""
+    remedies: Mapping[str, str] = attrs.field(factory=dict)
+    """What to do in the states in which it has no slot with its changes."""
     reads_commits: bool = False
     """Whether they depend on who wrote a row last, or when."""
 
@@ -128,6 +132,14 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
     if not facts.has_slot:
         wanted = 2 if facts.copies_slots else 1
         yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=wanted)
+    if facts.state in facts.remedies:
+        yield checked(
+            "slot",
+            ok=False,
+            observed="it is lost" if facts.state == "lost" else "it does not exist",
+            needed="the applier's slot, which has the changes since its last run",
+            remedy=facts.remedies[facts.state],
+        )
     yield replication_found(
         "role of the publisher", facts.publisher_role, facts.setup, ok=facts.may_replicate
     )

@@ -199,7 +199,7 @@ def _columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Itera
                 name,
                 Severity.CRITICAL,
                 "the subscriber does not have it",
-                (f"ALTER TABLE {theirs.table} ADD COLUMN {quoted(name)} {there.type}",),
+                (f"ALTER TABLE {theirs.table} ADD COLUMN {_definition(there)}",),
             )
             continue
         differences = _differences(there, here)
@@ -207,6 +207,18 @@ def _columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Itera
             worst = max(severity for severity, _ in differences)
             found = "; ".join(text for _, text in differences)
             yield _drift(theirs, DriftKind.COLUMN_DIFFERS, name, worst, found)
+
+
+def _definition(column: TableColumn) -> str:
+    """Return a column for ADD COLUMN.
+
+    The publisher's rows that are older than the column have its default, which is not replicated.
+    """
+    definition = f"{quoted(column.name)} {column.type}"
+    if column.default is None or column.generated:
+        return definition
+    # Without a default, rows that exist would violate NOT NULL.
+    return f"{definition} DEFAULT {column.default}{' NOT NULL' if column.not_null else ''}"
 
 
 def _extra_columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
