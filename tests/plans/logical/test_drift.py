@@ -108,6 +108,15 @@ def test_a_missing_column_gets_the_default_that_older_rows_have(
     assert found.ddl == (f"ALTER TABLE public.t ADD COLUMN b {definition}",)
 
 
+def test_a_column_is_not_added_to_a_partition_alone() -> None:
+    ours = shape(column("a"), bound="a > 5")
+    [one] = drift(shape(column("a"), column("b", default="5"), bound="a > 5"), ours)[
+        DriftKind.COLUMN_MISSING
+    ]
+    assert one.ddl == ()
+    assert one.found.endswith("; add b integer DEFAULT 5 to the partitioned table")
+
+
 def test_only_published_columns_are_compared() -> None:
     theirs = shape(column("a"), column("b"), column("c", type="text"))
     ours = shape(column("a"), column("c", type="integer"))

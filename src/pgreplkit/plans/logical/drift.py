@@ -193,14 +193,14 @@ def _columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Itera
     for name in sent:
         there, here = theirs.columns[name], ours.columns.get(name)
         if here is None:
-            yield _drift(
-                theirs,
-                DriftKind.COLUMN_MISSING,
-                name,
-                Severity.CRITICAL,
-                "the subscriber does not have it",
-                (f"ALTER TABLE {theirs.table} ADD COLUMN {_definition(there)}",),
-            )
+            found = "the subscriber does not have it"
+            ddl: tuple[str, ...] = ()
+            if ours.bound is None:
+                ddl = (f"ALTER TABLE {theirs.table} ADD COLUMN {_definition(there)}",)
+            else:
+                # The server adds no column to a partition alone.
+                found += f"; add {_definition(there)} to the partitioned table"
+            yield _drift(theirs, DriftKind.COLUMN_MISSING, name, Severity.CRITICAL, found, ddl)
             continue
         differences = _differences(there, here)
         if differences:
