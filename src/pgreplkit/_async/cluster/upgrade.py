@@ -336,11 +336,11 @@ class AsyncUpgrade:
     ) -> AsyncPlan:
         """Return the plan that was interrupted; its ``resume()`` continues it.
 
-        It is read from the journal file. If that is lost, it is rebuilt from the objects on both
+        It is read from the journal file, also if all of its steps are done. If that is lost, it is rebuilt from the objects on both
         servers: steps that leave no trace are repeated, such as the call of ``redirect``.
 
-        Raises: ValueError if nothing was interrupted, the journal belongs to another upgrade, or
-        it is lost and the new server was not filled by a copy of rows; HostFileError.
+        Raises: ValueError if the journal belongs to another upgrade, or is lost and nothing was
+        interrupted, or the new server was not filled by a copy of rows; HostFileError.
         """
         checked_flags(owners=owners)
         journal = await self._journal()
