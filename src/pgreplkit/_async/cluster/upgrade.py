@@ -336,8 +336,9 @@ class AsyncUpgrade:
     ) -> AsyncPlan:
         """Return the plan that was interrupted; its ``resume()`` continues it.
 
-        It is read from the journal file, also if all of its steps are done. If that is lost, it is rebuilt from the objects on both
-        servers: steps that leave no trace are repeated, such as the call of ``redirect``.
+        It is read from the journal file, also if all of its steps are done. If that is lost, it is
+        rebuilt from the objects on both servers: steps that leave no trace are repeated, such as
+        the call of ``redirect``.
 
         Raises: ValueError if the journal belongs to another upgrade, or is lost and nothing was
         interrupted, or the new server was not filled by a copy of rows; HostFileError.
