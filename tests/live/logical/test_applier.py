@@ -1074,7 +1074,7 @@ def test_the_rows_of_a_large_transaction_share_statements(two: Pair) -> None:
     two.publisher.run("INSERT INTO u SELECT generate_series(1, 60000)")
     one.run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two, "u")
-    # Of 600 rows each; the first eight batches are not usual yet: 512, 64, 16 and 8 rows.
+    # 100 batches of 600 rows; each of the first eight is split into 512, 64, 16 and 8 rows.
     assert two.subscriber.one("SELECT last_value FROM statements") == 92 + 8 * 4
 
 

@@ -17,8 +17,8 @@ from pgreplkit.plans.cluster.upgradegate import (
     cutover_findings,
     finish_findings,
     planned_finding,
-    read_by_none,
     rollback_findings,
+    unsubscribed_tables,
     views_finding,
     way_back_findings,
 )
@@ -69,6 +69,16 @@ def test_views_that_only_the_old_server_has_filled_have_the_statements_in_order(
     )
 
 
+def test_the_statements_for_new_tables_have_quoted_names_and_add_no_children() -> None:
+    status = attrs.evolve(STATUS, name="18")
+    late = [TableName("public", "late"), TableName("public", "Order")]
+    added = gate(status, unpublished=late)["new tables"].remedy
+    assert added is not None
+    assert 'ALTER PUBLICATION "18_1" ADD TABLE ONLY public.late, ONLY public."Order" on' in added
+    refreshed = gate(status, unrefreshed={"18_1": late})["tables without a subscription"].remedy
+    assert refreshed == 'ALTER SUBSCRIPTION "18_1" REFRESH PUBLICATION on the new server'
+
+
 def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
     assert gate() == {}
     assert gate(drift=drift(Severity.WARNING)) == {}
@@ -107,11 +117,11 @@ def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
         assert shown in f"{found[check].found} {found[check].remedy}"
 
 
-def test_a_table_of_a_publication_that_its_subscription_has_not_got_is_found() -> None:
+def test_a_published_table_that_its_subscription_lacks_is_found() -> None:
     one = following()
     [has], name = [str(table.table) for table in one.tables], one.state.subname
-    assert read_by_none({name: [has]}, [one]) == {}
-    assert read_by_none({name: [has, "public.late"], "other": ["public.b"]}, [one]) == {
+    assert unsubscribed_tables({name: [has]}, [one]) == {}
+    assert unsubscribed_tables({name: [has, "public.late"], "other": ["public.b"]}, [one]) == {
         name: [TableName("public", "late")]
     }
 

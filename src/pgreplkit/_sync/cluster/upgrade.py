@@ -61,8 +61,8 @@ from pgreplkit.plans.cluster.upgradechecks import programs_finding, upgrade_find
 from pgreplkit.plans.cluster.upgradegate import (
     finish_findings,
     planned_finding,
-    read_by_none,
     rollback_findings,
+    unsubscribed_tables,
 )
 from pgreplkit.plans.cluster.upgradegroups import (
     TableGroup,
@@ -515,7 +515,7 @@ class _RollbackChecks:
                 stuck,
                 gone=read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
-                unrefreshed=read_by_none(returned, status.back if is_over else ()),
+                unrefreshed=unsubscribed_tables(returned, status.back if is_over else ()),
                 subscriptions=others,
                 truncated=read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),

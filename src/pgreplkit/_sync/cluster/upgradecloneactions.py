@@ -33,7 +33,6 @@ from pgreplkit.catalog.cluster.upgradeclone import (
     ClusterFacts,
 )
 from pgreplkit.catalog.cluster.upgradeschema import KEEP
-from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
@@ -227,11 +226,13 @@ class CloneActor:
 
     def _analyze(self, link: Link) -> None:
         operation, statement = "collect statistics", SQL("ANALYZE").format()
-        if has("upgrade.statistics", link.version.major):
+        if link.has("upgrade.statistics"):
             found = link.all(operation, WITHOUT_STATISTICS)
             if not found:
                 return
-            tables = [Identifier(record["schema"], record["name"]) for record in found]
+            # Without ONLY, a partitioned table would be analyzed with all of its partitions.
+            only = SQL("ONLY {}")
+            tables = [only.format(Identifier(one["schema"], one["name"])) for one in found]
             statement = SQL("ANALYZE {}").format(SQL(", ").join(tables))
         link.run_alone(operation, statement, timeout=_ANALYZES, grant="the owner")
 

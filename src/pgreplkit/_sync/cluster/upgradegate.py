@@ -27,7 +27,7 @@ from pgreplkit.plans.cluster.upgrade import Names
 from pgreplkit.plans.cluster.upgradegate import (
     blocking,
     cutover_findings,
-    read_by_none,
+    unsubscribed_tables,
     views_finding,
     way_back_findings,
 )
@@ -74,7 +74,7 @@ def read_gate(
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
-            unrefreshed=read_by_none(groups, status.forward if is_prepared else ()),
+            unrefreshed=unsubscribed_tables(groups, status.forward if is_prepared else ()),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(read_blockers(old._link, published)),
             subscriptions=read_others(old, names),

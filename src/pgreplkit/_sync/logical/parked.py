@@ -12,7 +12,7 @@ from pgreplkit._sync.wire.rawvalues import find_problem, read_texts
 from pgreplkit.apply.failures import is_of_a_set
 from pgreplkit.apply.statements import TIMESTAMPTZ
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.logical.compare import UNIFORM_OUTPUT
+from pgreplkit.catalog.logical.compare import QUALIFIED_OUTPUT
 from pgreplkit.driver.failures import translate_errors, without_values
 from pgreplkit.errors import ApplyError, ApplyFailed
 from pgreplkit.plans.logical.applying import ParkedStatement, ParkedTransaction
@@ -47,22 +47,21 @@ def show_parked(
     if not steps:
         raise _gone(operation, applier)
     shown = []
-    with link.qualified(operation) as within:
-        within.all(operation, UNIFORM_OUTPUT)
-        with translate_errors(operation, connection=link.connection, hides_values=True):
-            for step in steps:
-                given, types = step["parameters"], step["types"]
-                # Where no types are declared, only the commit time is binary.
-                known = types or [TIMESTAMPTZ] * len(given)
-                shown.append(
-                    ParkedStatement(
-                        number=step["number"],
-                        table=step["table"],
-                        statement=step["statement"],
-                        parameters=tuple(read_texts(within, given, step["formats"], known)),
-                        problem=find_problem(within, step["statement"], types),
-                    )
+    with link.transaction(operation, timeout=60.0, hides_values=True) as within:
+        within.all(operation, QUALIFIED_OUTPUT)
+        for step in steps:
+            given, types = step["parameters"], step["types"]
+            # Where no types are declared, only the commit time is binary.
+            known = types or [TIMESTAMPTZ] * len(given)
+            shown.append(
+                ParkedStatement(
+                    number=step["number"],
+                    table=step["table"],
+                    statement=step["statement"],
+                    parameters=tuple(read_texts(within, given, step["formats"], known)),
+                    problem=find_problem(within, step["statement"], types),
                 )
+            )
     return shown
 
 

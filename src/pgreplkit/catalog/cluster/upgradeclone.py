@@ -58,21 +58,19 @@ WITHOUT_STATISTICS = """
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'm') AND reltuples <> 0
         AND nspname !~ '^pg_' AND nspname <> 'information_schema'
-        AND (
+        AND c.oid IN (
             -- pg_upgrade leaves out those of CREATE STATISTICS.
-            EXISTS (SELECT FROM pg_statistic_ext WHERE stxrelid = c.oid)
-            OR EXISTS (
-                -- Also the expressions of indexes have some.
-                SELECT FROM pg_attribute a JOIN pg_class r ON r.oid = attrelid
-                LEFT JOIN pg_index i ON indexrelid = attrelid AND indrelid = c.oid
-                WHERE (attrelid = c.oid OR indkey[attnum - 1] = 0) AND attnum > 0
-                    AND NOT attisdropped AND attgenerated <> 'v'
-                    AND attstattarget IS DISTINCT FROM 0
-                    AND NOT EXISTS (
-                        SELECT FROM pg_stats s WHERE s.schemaname = nspname
-                            AND s.tablename = r.relname AND s.attname = a.attname
-                    )
-            )
+            SELECT stxrelid FROM pg_statistic_ext
+            -- Also the expressions of indexes have some.
+            UNION ALL SELECT coalesce(indrelid, attrelid)
+            FROM pg_attribute a JOIN pg_class r ON r.oid = attrelid
+            JOIN pg_namespace rn ON rn.oid = r.relnamespace
+            LEFT JOIN pg_index ON indexrelid = attrelid
+            LEFT JOIN pg_stats s ON s.schemaname = rn.nspname AND s.tablename = r.relname
+                AND s.attname = a.attname
+            WHERE coalesce(indkey[attnum - 1], 0) = 0 AND attnum > 0 AND NOT attisdropped
+                AND attgenerated <> 'v' AND attstattarget IS DISTINCT FROM 0
+                AND s.attname IS NULL
         )
     ORDER BY 1, 2
 """

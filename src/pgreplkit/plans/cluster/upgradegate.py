@@ -23,7 +23,7 @@ from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked, free_places, names_of
 from pgreplkit.values.finding import Finding, Severity
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import TableName, quoted
 
 _LONG = timedelta(seconds=1)
 """The age of a transaction for which a fence waits, and which a check reports."""
@@ -91,13 +91,13 @@ def cutover_findings(
     yield from sequences
 
 
-def read_by_none(
+def unsubscribed_tables(
     groups: Mapping[str, Sequence[str]], subscriptions: Sequence[SubscriptionStatus]
 ) -> dict[str, list[TableName]]:
-    """Return the tables that are published, and that the subscription has not got, by its name.
+    """Return the published tables that each subscription lacks, by the subscription's name.
 
     ``groups`` are the tables of the publications, which have the names of the subscriptions. A
-    table that is added to a publication is replicated after REFRESH PUBLICATION.
+    table that was added to a publication is replicated only after REFRESH PUBLICATION.
     """
     found = {}
     for one in subscriptions:
@@ -183,12 +183,15 @@ def _unpublished_finding(
     tables: Sequence[TableName], *, needed: str, publisher: str, publication: str
 ) -> Finding:
     """Return the finding about tables that no publication of a direction has."""
-    return named(
+    added = ", ".join(f"ONLY {table}" for table in tables)
+    return checked(
         "new tables",
-        [str(table) for table in tables],
+        ok=not tables,
+        observed=names_of([str(table) for table in tables]),
         needed=needed,
         remedy=f"create them on the {OLD if publisher == NEW else NEW} server too, then ALTER"
-        f" PUBLICATION {publication} ADD TABLE ONLY {{}} on the {publisher} one, and check again",
+        f" PUBLICATION {quoted(publication)} ADD TABLE {added} on the {publisher} one, and check"
+        " again",
     )
 
 
@@ -199,7 +202,9 @@ def _unrefreshed_finding(node: str, tables: Mapping[str, Sequence[TableName]]) -
         ok=not tables,
         observed=names_of([str(table) for group in tables.values() for table in group]),
         needed="all tables of the publications in their subscriptions",
-        remedy="; ".join(f"ALTER SUBSCRIPTION {name} REFRESH PUBLICATION" for name in tables)
+        remedy="; ".join(
+            f"ALTER SUBSCRIPTION {quoted(name)} REFRESH PUBLICATION" for name in tables
+        )
         + f" on the {node} server",
     )
 

@@ -138,7 +138,7 @@ class ApplierStatus(Record):
 def state_of(state: str, slot: Mapping[str, object] | None) -> str:
     """Return the state of an applier, whose ``slot`` is None if it does not exist."""
     if slot is None:
-        # Before, the slot is still to be created.
+        # Before, the next run creates the slot, or refuses if tables were copied.
         return "missing" if state == "streaming" else state
     return "lost" if slot["is_lost"] else state
 

@@ -98,12 +98,12 @@ class ApplyFacts:
     """The published tables whose rows INSERT … ON CONFLICT writes."""
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
+    reads_commits: bool = False
+    """Whether they depend on who wrote a row last, or when."""
     state: str = ""
     """The applier's state, as ApplierStatus has it; empty if it was never run."""
     remedies: Mapping[str, str] = attrs.field(factory=dict)
     """What to do in the states in which it has no slot with its changes."""
-    reads_commits: bool = False
-    """Whether they depend on who wrote a row last, or when."""
 
 
 def apply_readiness(facts: ApplyFacts) -> Readiness:

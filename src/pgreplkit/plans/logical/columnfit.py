@@ -251,10 +251,10 @@ def _digits(limits: list[int]) -> int:
 
 
 def _is_renamed(there: int, theirs: Types, here: int, ours: Types) -> bool:
-    """Return whether one type may have the other's values under another name.
+    """Return whether two types may differ in their names only.
 
-    So it is with two enums, whose labels ``type_differences`` compares, with composite types of
-    the same attributes, and with arrays of these.
+    True for two enums, whose labels ``type_differences`` compares, for composite types with the
+    same attributes, and for arrays of these.
     """
     own, other = theirs.get(there), ours.get(here)
     if own is None or other is None or own.kind != other.kind:

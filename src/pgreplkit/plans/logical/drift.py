@@ -215,7 +215,8 @@ def _definition(column: TableColumn) -> str:
     The publisher's rows that are older than the column have its default, which is not replicated.
     """
     definition = f"{quoted(column.name)} {column.type}"
-    if column.default is None or column.generated:
+    # nextval() returns other numbers here, and its sequence may not exist.
+    if column.default is None or column.generated or "nextval(" in column.default:
         return definition
     # Without a default, rows that exist would violate NOT NULL.
     return f"{definition} DEFAULT {column.default}{' NOT NULL' if column.not_null else ''}"
