@@ -123,8 +123,8 @@ class ApplierStatus(Record):
     """
 
     state: str
-    """``creating``, ``copying`` or ``streaming``; ``lost`` or ``missing`` if the publisher no longer
-    has the changes: its slot is lost, or does not exist."""
+    """``creating``, ``copying`` or ``streaming``; ``lost`` or ``missing`` if the publisher has no
+    slot with the changes."""
     position: LSN
     """The end of the last transaction that was applied."""
     is_active: bool
