@@ -43,6 +43,7 @@ SAMPLES: list[Error] = [
     ),
     errors.NotAPrimary("Primary.connect", "it is in recovery"),
     errors.NotAStandby("Standby.connect", "it is not in recovery", None),
+    errors.InvalidSlotName("a" * 41, "it has 41 characters", "at most 40 characters"),
     errors.UnsupportedByServer("slot.failover", 17, "16.4"),
     errors.UnsupportedByServer("a trigger file", 10, "18.4", until=15),
     errors.InsufficientPrivilege("pg_stat_replication", "joe", "pg_monitor"),

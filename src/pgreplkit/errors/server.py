@@ -122,8 +122,9 @@ class InsufficientPrivilege(ServerError):
         name = quote_identifier(role) if role else "the role"
         if not grant:
             self.remedy = (
-                "no privilege of the role is missing: on the server's host, check the permissions"
-                " of the file or directory for the operating-system account of the server"
+                "no privilege of the role is missing: if the message names a file or directory,"
+                " check its permissions for the operating-system account of the server; otherwise"
+                " the server permits this to no one"
             )
             return
         if grant.startswith(_OWNERSHIP):

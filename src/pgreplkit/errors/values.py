@@ -29,10 +29,12 @@ class InvalidValue(Error, ValueError):
     value: str
     reason: str
 
-    def __init__(self, value: object, reason: str) -> None:
+    def __init__(self, value: object, reason: str, expected: str = "") -> None:
         self.value = value if isinstance(value, _Shown) else _Shown(_show(value))
         self.reason = reason
-        super().__init__(self.value, reason)
+        if expected:
+            self.expected = expected
+        super().__init__(self.value, reason, expected)
 
     def __str__(self) -> str:
         expected = f"; expected {self.expected}" if self.expected else ""

@@ -39,11 +39,12 @@ from pgreplkit.values.timeline import TimelineHistory
 
 DEFAULT_PORT = "5432"
 _CONTROL = "global/pg_control"
+_SCRIPT = "../delete_old_cluster.sh"
 _LIBRARIES = ("", ".so", ".dylib")
 """The suffixes of a library, which a function may leave out."""
 
 
-@attrs.frozen
+@attrs.define
 class CloneDirectories:
     """The data directories of the copy and of the new server, on this machine.
 
@@ -55,6 +56,8 @@ class CloneDirectories:
     bindir: str
     old_bindir: str
     settings: Mapping[str, str]
+    _is_unused: bool = attrs.field(default=False, init=False)
+    """Whether this object has created the new data directory, and no server has used it yet."""
 
     @classmethod
     def at(
@@ -196,16 +199,31 @@ class CloneDirectories:
         timeline = control_file(copy).timeline
         return last_switch(copy.read_file(f"pg_wal/{timeline:08X}.history"), timeline=timeline)
 
+    def create_new(self, cluster: ClusterFacts) -> None:
+        """Create the new data directory, with initdb."""
+        self.remove_new()
+        new = self.new
+        major = program_major(new, "initdb")
+        new.run("initdb", initdb_arguments(cluster, new.data_directory, major=major))
+        self._is_unused = True
+
+    def remove_new(self) -> None:
+        """Remove the content of the new data directory."""
+        self._is_unused = False
+        empty(self.new)
+        self._remove_script()
+
     def upgrade(self, cluster: ClusterFacts, transfer: str) -> None:
-        """Create the new data directory from the copy, with initdb and pg_upgrade."""
+        """Upgrade the copy into the new data directory, with pg_upgrade."""
         copy, new = self.copy, self.new
         if copy.read_file(_CONTROL) is None:
             # With links, pg_upgrade renames it, so that the copy cannot be started. The new
             # server was never started, and so has not changed the files.
             copy.write_file(_CONTROL, copy.read_file(f"{_CONTROL}.old"))
-        empty(new)
-        major = program_major(new, "initdb")
-        new.run("initdb", initdb_arguments(cluster, new.data_directory, major=major))
+        # An attempt that was killed may have left anything.
+        if not self._is_unused:
+            self.create_new(cluster)
+        self._is_unused = False
         arguments = upgrade_arguments(
             cluster,
             old_bindir=self.old_bindir,
@@ -215,9 +233,16 @@ class CloneDirectories:
         )
         # It checks both clusters before it changes anything: --check would do so twice.
         new.run("pg_upgrade", arguments)
-        # The options with which pg_upgrade started it, and its script, which removes the copy.
+        # The options with which pg_upgrade started it.
         new.write_file("postmaster.opts", None)
-        new.write_file("../delete_old_cluster.sh", None)
+        self._remove_script()
+
+    def _remove_script(self) -> None:
+        """Remove the script of pg_upgrade, which would remove the copy."""
+        script = self.new.read_file(_SCRIPT)
+        # Not that of another upgrade.
+        if script is not None and os.fsencode(self.copy.data_directory) in script:
+            self.new.write_file(_SCRIPT, None)
 
     def start_new(self, cluster: ClusterFacts) -> None:
         """Configure the new server, and start it."""

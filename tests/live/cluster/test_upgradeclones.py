@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary
 from pgreplkit.catalog.server.access import HBA_RULES
-from pgreplkit.errors import ConnectionFailed, PlanRefused, ServerError
+from pgreplkit.errors import ConnectionFailed, PlanFailed, PlanRefused, ServerError
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import reserved_port
@@ -227,6 +227,64 @@ async def insist_that_a_stale_journal_is_refused(clone: AsyncUpgradeClone, folde
     # That of the second preparation is not stale.
     undone = await (await clone.plan_resume()).undo()
     assert type(undone[-1]).__name__ == "PublishTables"
+
+
+async def test_initdb_runs_during_the_copy_and_its_failure_ends_it(
+    clusters: Clusters, major: int, colour: Colour, tmp_path: Path
+) -> None:
+    lab = clusters.lab
+    old = lab.primary(version=major, settings={"wal_level": "logical"})
+    run(old, "CREATE TABLE notes (id int PRIMARY KEY)")
+    directory = lab.root / f"{old.name}.new"
+    programs = lab.root / f"{old.name}.programs"
+    programs.mkdir()
+    for program in complete(lab, 18).bindir.iterdir():
+        (programs / program.name).symlink_to(program)
+    initdb = programs / "initdb"
+    real = initdb.resolve()
+
+    def write(command: str) -> None:
+        initdb.unlink()
+        initdb.write_text(f"#!/bin/sh\n{command}\n")
+        initdb.chmod(0o755)
+
+    created: list[bool] = []
+
+    def watch(progress: StepProgress) -> None:
+        if type(progress.step).__name__ == "CopyServer" and progress.elapsed is not None:
+            created.append(directory.joinpath("global/pg_control").exists())
+        if type(progress.step).__name__ == "KeepSchema":
+            raise RuntimeError("stopped")
+
+    def left() -> tuple[object, list[Path]]:
+        files = [*directory.glob("*"), *Path(f"{directory}.copy").glob("*")]
+        return one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there"), files
+
+    async with await colour.primary(old.conninfo) as primary:
+        clone = colour.bound(
+            (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
+                inner(primary),  # type: ignore[arg-type]
+                make_conninfo(old.conninfo, port="1"),
+                name="shop",
+                directory=directory,
+                bindir=programs,
+                old_bindir=complete(lab, major).bindir,
+                settings={"port": "1"},
+            )
+        )
+        write("echo no such locale >&2; exit 1")
+        plan = await clone.plan_prepare()
+        with pytest.raises(PlanFailed, match=r"copy the server into .*no such locale"):
+            await plan.run()
+        await plan.undo()
+        assert left() == (0, [])
+        write(f'exec {real} "$@"')
+        plan = await clone.plan_prepare()
+        with pytest.raises(RuntimeError, match="stopped"):
+            await plan.run(watch)
+        assert created == [True]
+        await plan.undo()
+        assert left() == (0, [])
 
 
 @pytest.mark.parametrize(

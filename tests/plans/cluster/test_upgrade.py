@@ -67,6 +67,9 @@ def test_a_name_leaves_room_for_suffixes() -> None:
     for name in ("", "Shop", "a" * 41, "a-b", "pg_shop"):
         with pytest.raises(InvalidSlotName):
             checked_upgrade_name(name)
+    with pytest.raises(InvalidSlotName, match="it has 41 characters; expected at most 40") as long:
+        checked_upgrade_name("a" * 41)
+    assert "63" not in str(long.value)
 
 
 def test_the_objects_of_an_upgrade_are_found_by_their_names() -> None:

@@ -234,7 +234,7 @@ class AsyncClonePlan(AsyncClosing):
                 yield progress
                 if is_over:
                     break
-                await sleep(_PROGRESS_INTERVAL)
+                await group.wait([job], _PROGRESS_INTERVAL)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
             await to_thread(lambda: self._configure(config))

@@ -9,7 +9,7 @@ from uuid import uuid4
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async._io import sleep, to_thread
+from pgreplkit._async._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._async.cluster.clone import aplan_clone
 from pgreplkit._async.cluster.upgradeactions import (
     AsyncUpgradeActor,
@@ -186,7 +186,7 @@ class AsyncCloneActor:
                 pass  # It is removed with the new server.
             case steps.UpgradeCopy():
                 await self._end_programs()
-                await to_thread(lambda: empty(self.host.new))
+                await to_thread(self.host.remove_new)
             case steps.MakeForwardSlots():
                 await self._drop_slots(step.slots)
             case steps.PublishTables():
@@ -194,6 +194,7 @@ class AsyncCloneActor:
                     await (await self.old.publication(step.publication)).drop()
             case steps.CopyServer():
                 await self._end_programs()
+                await to_thread(self.host.remove_new)
                 await to_thread(lambda: empty(self.host.copy))
                 await self._drop_slots([step.slot])
             case _:
@@ -250,7 +251,21 @@ class AsyncCloneActor:
             checkpoint="fast",
             start_server=False,
         )
-        await plan.run()
+        cluster = await self.cluster()
+        # Both at the same time: initdb takes as long as 100 MB, and its error is found early.
+        group = TaskGroup(1)
+        creating = group.start(lambda: to_thread_shielded(lambda: self.host.create_new(cluster)))
+        try:
+            async with plan:
+                async for _ in plan:
+                    if creating.done():
+                        creating.result()
+        finally:
+            await group.wait([creating], self.timeout)
+            await group.close()
+            if creating.done() and not creating.cancelled():
+                creating.exception()  # Retrieved, as asyncio logs those that nothing retrieves.
+        creating.result()
 
     async def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""

@@ -233,7 +233,7 @@ class ClonePlan(Closing):
                 yield progress
                 if is_over:
                     break
-                sleep(_PROGRESS_INTERVAL)
+                group.wait([job], _PROGRESS_INTERVAL)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
             to_thread(lambda: self._configure(config))

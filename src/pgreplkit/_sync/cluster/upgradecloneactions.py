@@ -10,7 +10,7 @@ from uuid import uuid4
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync._io import sleep, to_thread
+from pgreplkit._sync._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._sync.cluster.clone import plan_clone
 from pgreplkit._sync.cluster.upgradeactions import (
     UpgradeActor,
@@ -187,7 +187,7 @@ class CloneActor:
                 pass  # It is removed with the new server.
             case steps.UpgradeCopy():
                 self._end_programs()
-                to_thread(lambda: empty(self.host.new))
+                to_thread(self.host.remove_new)
             case steps.MakeForwardSlots():
                 self._drop_slots(step.slots)
             case steps.PublishTables():
@@ -195,6 +195,7 @@ class CloneActor:
                     (self.old.publication(step.publication)).drop()
             case steps.CopyServer():
                 self._end_programs()
+                to_thread(self.host.remove_new)
                 to_thread(lambda: empty(self.host.copy))
                 self._drop_slots([step.slot])
             case _:
@@ -251,7 +252,21 @@ class CloneActor:
             checkpoint="fast",
             start_server=False,
         )
-        plan.run()
+        cluster = self.cluster()
+        # Both at the same time: initdb takes as long as 100 MB, and its error is found early.
+        group = TaskGroup(1)
+        creating = group.start(lambda: to_thread_shielded(lambda: self.host.create_new(cluster)))
+        try:
+            with plan:
+                for _ in plan:
+                    if creating.done():
+                        creating.result()
+        finally:
+            group.wait([creating], self.timeout)
+            group.close()
+            if creating.done() and not creating.cancelled():
+                creating.exception()  # Retrieved, as asyncio logs those that nothing retrieves.
+        creating.result()
 
     def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""

@@ -74,10 +74,11 @@ def checked_upgrade_name(name: str) -> str:
             ``pg_``.
     """
     checked_slot_name(name)
+    expected = f"at most {_LONGEST} characters, since suffixes are added, not beginning with pg_"
     if name.startswith("pg_"):
-        raise InvalidSlotName(name, "it begins with pg_, which no schema of a fence may")
+        raise InvalidSlotName(name, "no schema of a fence may begin with pg_", expected)
     if len(name) > _LONGEST:
-        raise InvalidSlotName(name, f"it is longer than {_LONGEST} characters; suffixes are added")
+        raise InvalidSlotName(name, f"it has {len(name)} characters", expected)
     return name
 
 

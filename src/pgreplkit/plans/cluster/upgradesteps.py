@@ -256,12 +256,12 @@ class DropPublications(Step):
 
 @attrs.frozen
 class CopyServer(Step):
-    """Copy the server as a standby that is not started yet."""
+    """Copy the server as a standby that is not started yet, while initdb creates the new one."""
 
-    check = "the directory is missing or empty"
-    undo = "remove the copy, and its slot"
+    check = "both directories are missing or empty"
+    undo = "remove both directories' files, and the slot of the copy"
     _description = "copy the server into {directory}"
-    _action = "pg_basebackup --pgdata={directory} --slot={slot}"
+    _action = "pg_basebackup --pgdata={directory} --slot={slot}; at the same time, initdb"
 
     directory: str
     slot: str
@@ -296,12 +296,12 @@ class RecoverCopy(Step):
 
 @attrs.frozen
 class UpgradeCopy(Step):
-    """Create the new server's data directory from the copy."""
+    """Upgrade the copy into the new server's data directory."""
 
     check = "pg_upgrade finds both clusters compatible"
     undo = "stop the new server, and remove its data directory"
     _description = "upgrade {copy} into {directory}"
-    _action = "initdb --pgdata={directory}; pg_upgrade --{transfer}"
+    _action = "pg_upgrade --new-datadir={directory} --{transfer}"
 
     directory: str
     copy: str
