@@ -34,7 +34,7 @@ class InvalidValue(Error, ValueError):
         self.reason = reason
         if expected:
             self.expected = expected
-        super().__init__(self.value, reason, expected)
+        super().__init__(self.value, reason)
 
     def __str__(self) -> str:
         expected = f"; expected {self.expected}" if self.expected else ""

@@ -48,6 +48,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.recoveryfiles import is_standby
 from pgreplkit.host.upgradeclone import CloneDirectories, empty
 from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.clone import CloneProgress
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import DropSlots, Step
@@ -256,11 +257,13 @@ class CloneActor:
         # Both at the same time: initdb takes as long as 100 MB, and its error is found early.
         group = TaskGroup(1)
         creating = group.start(lambda: to_thread_shielded(lambda: self.host.create_new(cluster)))
+
+        def look(_: CloneProgress) -> None:
+            if creating.done():
+                creating.result()
+
         try:
-            with plan:
-                for _ in plan:
-                    if creating.done():
-                        creating.result()
+            plan.run(look)
         finally:
             group.wait([creating], self.timeout)
             group.close()
