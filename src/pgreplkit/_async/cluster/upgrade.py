@@ -78,6 +78,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradeslots import forward_slots_findings
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -523,6 +524,11 @@ class _RollbackChecks:
                 truncated=await read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=await read_writing_triggers(old=old, new=new),
                 unfenced_roles=await read_unfenced_roles(old=old, new=new),
+            ),
+            *forward_slots_findings(
+                status.forward if is_over else (),
+                old.connection.info.dbname,
+                can_advance=old._link.has("slot.advance"),
             ),
         ]
 
