@@ -134,10 +134,8 @@ def aplan_clone(
         compression=compression,
     )
     acting = control or LocalControl(folder, bindir=bindir)
-    start_timeout = timeout if start_server else None
-    return AsyncClonePlan(
-        conninfo, acting, options, texts_by_name(settings, "settings"), start_timeout
-    )
+    texts, start_timeout = texts_by_name(settings, "settings"), timeout if start_server else None
+    return AsyncClonePlan(conninfo, acting, options, texts, start_timeout)
 
 
 @made_by("plan_clone(conninfo, directory) or aplan_clone(conninfo, directory)")
