@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,32 @@ async def test_two_hosts_do_not_run_plans_of_one_upgrade_at_a_time(
             # A session frees its lock some milliseconds after its client has closed it.
             held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
             wait_until(lambda: old.one(held) == 0)
+
+
+@pytest.mark.pg(">=11")
+@pytest.mark.matrix
+async def test_a_refused_second_call_on_one_plan_leaves_the_locks_of_the_first(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    def holders() -> list[object]:
+        return [side.one(HOLDER) for side in (sides.publisher, sides.subscriber)]
+
+    async def again(node: str) -> None:
+        before = holders()
+        with pytest.raises(UpgradeActive, match="of the old server runs a plan"):
+            await plan.resume()
+        assert holders() == before
+
+    def at_once(node: str) -> None:
+        # Calls of the sync colour never suspend.
+        with suppress(StopIteration):
+            again(node).send(None)
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        plan = await upgrade.plan_cutover(again if colour.name == "async" else at_once)
+        await plan.run()
+        assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER
 
 
 @pytest.mark.pg(">=18")

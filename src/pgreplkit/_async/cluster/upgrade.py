@@ -34,6 +34,7 @@ from pgreplkit._async.cluster.upgradegroups import (
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.cluster.upgraderebuild import read_objects
+from pgreplkit._async.cluster.upgradereplication import read_replication
 from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.cluster.upgradestatus import read_state
 from pgreplkit._async.logical.compare import acompare
@@ -525,8 +526,24 @@ class _RollbackChecks:
                 writing_triggers=await read_writing_triggers(old=old, new=new),
                 unfenced_roles=await read_unfenced_roles(old=old, new=new),
             ),
+            *(await self._replication(status, forward, returned) if is_over else ()),
+        ]
+
+    async def _replication(
+        self,
+        status: UpgradeStatus,
+        forward: Mapping[str, Sequence[str]],
+        returned: Mapping[str, Sequence[str]],
+    ) -> list[Finding]:
+        """Return the findings about both directions: afterwards the new server follows again."""
+        old, new = self.upgrade._sides
+        return [
+            *await read_replication(old, new, returned, status.back, publisher=NEW),
+            *await read_replication(
+                old, new, forward, status.forward, publisher=OLD, is_running=False
+            ),
             *forward_slots_findings(
-                status.forward if is_over else (),
+                status.forward,
                 old.connection.info.dbname,
                 can_advance=old._link.has("slot.advance"),
             ),

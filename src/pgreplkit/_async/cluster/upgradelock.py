@@ -68,23 +68,23 @@ class AsyncUpgradeLock:
 
         Raises: UpgradeActive; ConnectionFailed; ServerError for the connection of a pooler.
         """
+        # A second call on the same plan is refused, and must not release the locks of the first.
+        taken: dict[str, AsyncServer] = {}
         try:
-            await self._take_all(operation, resumes=resumes)
+            lost: ConnectionFailed | None = None
+            for node in self._servers:
+                try:
+                    taken[node] = await self._take(operation, node)
+                except ConnectionFailed as error:
+                    lost = error
+            if lost is not None and not (resumes and taken):
+                raise lost
+            self._sessions = taken
             yield
         finally:
-            for session in self._sessions.values():
+            for session in taken.values():
                 await session.close()
-            self._sessions.clear()
-
-    async def _take_all(self, operation: str, *, resumes: bool) -> None:
-        lost: ConnectionFailed | None = None
-        for node in self._servers:
-            try:
-                await self._take(operation, node)
-            except ConnectionFailed as error:
-                lost = error
-        if lost is not None and not (resumes and self._sessions):
-            raise lost
+            taken.clear()
 
     async def verify(self, operation: str, node: str) -> None:
         """Insist that a server's lock is held, before a step changes something there.
@@ -98,7 +98,7 @@ class AsyncUpgradeLock:
             ):
                 await session.connection.execute(sql.ANSWERS)
         elif node in self._servers:
-            await self._take(operation, node)
+            self._sessions[node] = await self._take(operation, node)
 
     async def marked(self, journal: Journal) -> Journal:
         """Return a journal that begins, with the identities of the fences."""
@@ -166,7 +166,7 @@ class AsyncUpgradeLock:
                         remedy=unfenced_remedy(journal, node, tables, fence),
                     )
 
-    async def _take(self, operation: str, node: str) -> None:
+    async def _take(self, operation: str, node: str) -> AsyncServer:
         session = await AsyncServer.connect(self._addresses[node])
         try:
             link = session._link
@@ -184,7 +184,7 @@ class AsyncUpgradeLock:
         except BaseException:
             await session.close()
             raise
-        self._sessions[node] = session
+        return session
 
 
 async def _changed(server: AsyncPrimary, step: Step) -> str:

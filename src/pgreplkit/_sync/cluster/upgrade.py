@@ -35,6 +35,7 @@ from pgreplkit._sync.cluster.upgradegroups import (
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.cluster.upgraderebuild import read_objects
+from pgreplkit._sync.cluster.upgradereplication import read_replication
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._sync.cluster.upgradestatus import read_state
 from pgreplkit._sync.logical.compare import compare
@@ -522,8 +523,22 @@ class _RollbackChecks:
                 writing_triggers=read_writing_triggers(old=old, new=new),
                 unfenced_roles=read_unfenced_roles(old=old, new=new),
             ),
+            *(self._replication(status, forward, returned) if is_over else ()),
+        ]
+
+    def _replication(
+        self,
+        status: UpgradeStatus,
+        forward: Mapping[str, Sequence[str]],
+        returned: Mapping[str, Sequence[str]],
+    ) -> list[Finding]:
+        """Return the findings about both directions: afterwards the new server follows again."""
+        old, new = self.upgrade._sides
+        return [
+            *read_replication(old, new, returned, status.back, publisher=NEW),
+            *read_replication(old, new, forward, status.forward, publisher=OLD, is_running=False),
             *forward_slots_findings(
-                status.forward if is_over else (),
+                status.forward,
                 old.connection.info.dbname,
                 can_advance=old._link.has("slot.advance"),
             ),

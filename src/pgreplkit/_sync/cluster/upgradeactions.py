@@ -29,7 +29,6 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.slot import Slot
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
-from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -54,6 +53,7 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
+from pgreplkit.plans.cluster.upgradereplication import published_operations
 from pgreplkit.plans.cluster.upgradeschema import uncopied
 from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
@@ -178,19 +178,21 @@ class UpgradeActor:
 
     def _publish(self, step: steps.PublishTables) -> None:
         server = self._server(step.node)
+        published = published_operations(truncates=self.old._link.has("publication.truncate"))
         try:
-            server.create_publication(step.publication, tables=step.tables, publish=self._published)
+            server.create_publication(step.publication, tables=step.tables, publish=published)
         except AlreadyExists:
             # The step may be repeated after a crash, and tables may have been added since.
             publication = server.publication(step.publication)
             publication.set_tables(*step.tables, timeout=self.timeout)
-
-    @property
-    def _published(self) -> tuple[Operation, ...] | None:
-        """The published operations: the apply worker of 10 fails at a TRUNCATE."""
-        if self.old._link.has("publication.truncate"):
-            return None
-        return (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
+            is_rooted = publication.state.pubviaroot
+            if {*publication.state.publish} != {*published} or is_rooted:
+                # Someone has created or altered it.
+                publication.set_options(
+                    publish=published,
+                    via_partition_root=False if is_rooted else None,
+                    timeout=self.timeout,
+                )
 
     def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""

@@ -13,6 +13,7 @@ from pgreplkit._sync.cluster.upgradefences import (
 )
 from pgreplkit._sync.cluster.upgradegroups import read_unpublished
 from pgreplkit._sync.cluster.upgradeprivileges import read_missing_privileges
+from pgreplkit._sync.cluster.upgradereplication import read_replication
 from pgreplkit._sync.cluster.upgraderows import read_truncated
 from pgreplkit._sync.cluster.upgradeschema import read_fingerprint, read_kept_schema
 from pgreplkit._sync.logical.drift import schema_drift
@@ -23,7 +24,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
-from pgreplkit.plans.cluster.upgrade import Names
+from pgreplkit.plans.cluster.upgrade import OLD, Names
 from pgreplkit.plans.cluster.upgradegate import (
     blocking,
     cutover_findings,
@@ -63,25 +64,27 @@ def read_gate(
     kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
+    followers = status.forward if is_prepared else ()
     return [
         privileges_finding(
             read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
         ),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         views_finding(_unfilled_views(old._link, new._link)),
+        *read_replication(old, new, groups, followers, publisher=OLD),
         *cutover_findings(
             status,
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
-            unrefreshed=unsubscribed_tables(groups, status.forward if is_prepared else ()),
+            unrefreshed=unsubscribed_tables(groups, followers),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(read_blockers(old._link, published)),
             subscriptions=read_others(old, names),
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),
             truncated=read_truncated(old, new, groups, files),
-            stuck=read_stuck(old, new, status.forward if is_prepared else ()),
+            stuck=read_stuck(old, new, followers),
         ),
     ]
 
@@ -113,6 +116,9 @@ def read_stuck(
     """Return why subscriptions do not catch up."""
     found = []
     for one in states:
+        if one.state.subslotname is None:
+            # Another finding says so.
+            continue
         subscription = subscriber.subscription(one.state.subname)
         try:
             subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)

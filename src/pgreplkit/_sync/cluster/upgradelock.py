@@ -69,23 +69,23 @@ class UpgradeLock:
 
         Raises: UpgradeActive; ConnectionFailed; ServerError for the connection of a pooler.
         """
+        # A second call on the same plan is refused, and must not release the locks of the first.
+        taken: dict[str, Server] = {}
         try:
-            self._take_all(operation, resumes=resumes)
+            lost: ConnectionFailed | None = None
+            for node in self._servers:
+                try:
+                    taken[node] = self._take(operation, node)
+                except ConnectionFailed as error:
+                    lost = error
+            if lost is not None and not (resumes and taken):
+                raise lost
+            self._sessions = taken
             yield
         finally:
-            for session in self._sessions.values():
+            for session in taken.values():
                 session.close()
-            self._sessions.clear()
-
-    def _take_all(self, operation: str, *, resumes: bool) -> None:
-        lost: ConnectionFailed | None = None
-        for node in self._servers:
-            try:
-                self._take(operation, node)
-            except ConnectionFailed as error:
-                lost = error
-        if lost is not None and not (resumes and self._sessions):
-            raise lost
+            taken.clear()
 
     def verify(self, operation: str, node: str) -> None:
         """Insist that a server's lock is held, before a step changes something there.
@@ -99,7 +99,7 @@ class UpgradeLock:
             ):
                 session.connection.execute(sql.ANSWERS)
         elif node in self._servers:
-            self._take(operation, node)
+            self._sessions[node] = self._take(operation, node)
 
     def marked(self, journal: Journal) -> Journal:
         """Return a journal that begins, with the identities of the fences."""
@@ -167,7 +167,7 @@ class UpgradeLock:
                         remedy=unfenced_remedy(journal, node, tables, fence),
                     )
 
-    def _take(self, operation: str, node: str) -> None:
+    def _take(self, operation: str, node: str) -> Server:
         session = Server.connect(self._addresses[node])
         try:
             link = session._link
@@ -185,7 +185,7 @@ class UpgradeLock:
         except BaseException:
             session.close()
             raise
-        self._sessions[node] = session
+        return session
 
 
 def _changed(server: Primary, step: Step) -> str:
