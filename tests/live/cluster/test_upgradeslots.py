@@ -10,12 +10,13 @@ from colours import Colour
 from databases import Database, Pair
 from upgrading import LEFT, TABLES, opened, order, orders, prepare
 
+from pgreplkit.errors import PlanFailed, PlanRefused
 from pgreplkit.rows import Severity
 from pgreplkit.upgrade import AsyncUpgrade
 
 pytestmark = pytest.mark.one_colour
-SLOTS = "SELECT slot_name::text FROM pg_replication_slots ORDER BY 1"
 SHOP_1 = "SELECT {} FROM pg_replication_slots WHERE slot_name = 'shop_1'"
+BACK = "SELECT {} FROM pg_replication_slots WHERE slot_name = 'shop_1_back'"
 
 
 async def roll_back_without_a_slot(upgrade: AsyncUpgrade, sides: Pair) -> None:
@@ -82,3 +83,57 @@ async def test_a_rollback_creates_a_slot_that_exceeded_the_limit_of_retained_wal
         assert orders(sides) == (3, 3)
     for node in nodes:
         clusters.lab.remove(node)
+
+
+@pytest.mark.pg(">=11")
+async def test_a_slot_of_a_standby_with_a_name_of_the_upgrade_is_reported_and_never_dropped(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    new.run(*TABLES)
+
+    def insist_on_slots(*names: str) -> None:
+        physical = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name ~ '^shop'"
+        assert old.all(f"{physical} AND slot_type = 'physical' ORDER BY 1") == [
+            (name,) for name in names
+        ]
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        old.run("SELECT pg_create_physical_replication_slot('shop_1')")
+        prepare_it = await upgrade.plan_prepare(copy_schema=False)
+        with pytest.raises(PlanRefused, match=r"slot shop_1 \(physical\)"):
+            await prepare_it.run()
+        with pytest.raises(PlanFailed, match="already exists"):
+            await prepare_it.run(force=True)
+        await prepare_it.undo()
+        insist_on_slots("shop_1")
+        old.run("SELECT pg_drop_replication_slot('shop_1')")
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        new.run("SELECT pg_create_physical_replication_slot('shop_1_back')")
+        cutover = await upgrade.plan_cutover()
+        with pytest.raises(PlanRefused, match=r"way back: shop_1_back \(physical\)"):
+            await cutover.run()
+        with pytest.raises(PlanFailed, match="already exists"):
+            await cutover.run(force=True)
+        await cutover.undo()
+        insist_on_slots("shop_1_back")
+        new.run("SELECT pg_drop_replication_slot('shop_1_back')")
+        await (await upgrade.plan_cutover()).run()
+        # Both were replaced since.
+        old.run(
+            "ALTER SUBSCRIPTION shop_1_back DISABLE",
+            "SELECT pg_drop_replication_slot('shop_1')",
+            "SELECT pg_create_physical_replication_slot('shop_1')",
+        )
+        wait_until(lambda: old.one(BACK.format("active")) is False)
+        new.run(
+            "SELECT pg_drop_replication_slot('shop_1_back')",
+            "SELECT pg_create_physical_replication_slot('shop_1_back')",
+        )
+        finding = (await (await upgrade.plan_rollback()).check())["slots of others"]
+        assert (finding.severity, finding.found) == (Severity.CRITICAL, "shop_1 (physical)")
+        await (await upgrade.plan_finish()).run(force=True)
+        assert (old.all(LEFT), new.all(LEFT)) == ([("shop_fence",)], [])
+        insist_on_slots("shop_1", "shop_1_back")
+        for name in ("shop_1", "shop_1_back"):
+            old.run(f"SELECT pg_drop_replication_slot('{name}')")

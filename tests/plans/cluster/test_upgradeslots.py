@@ -7,7 +7,12 @@ import pytest
 from logicalfacts import slot_state
 from upgradefacts import following
 
-from pgreplkit.plans.cluster.upgradeslots import forward_slots_findings, is_own, slot_text
+from pgreplkit.plans.cluster.upgradeslots import (
+    back_slots_finding,
+    forward_slots_findings,
+    is_own,
+    slot_text,
+)
 from pgreplkit.rows import SlotState
 from pgreplkit.values.finding import Severity
 
@@ -27,6 +32,12 @@ def test_slots_of_others_are_known_by_their_kind(changed: dict[str, object], tex
     slot = slot_state(**changed)
     assert slot_text(slot, "app") == text
     assert is_own(slot, "app") is (text == "s")
+
+
+def test_a_cutover_is_refused_if_a_slot_of_the_way_back_exists() -> None:
+    assert back_slots_finding([]).severity is Severity.OK
+    found = back_slots_finding([slot_text(slot_state(**PHYSICAL), "app")])
+    assert (found.severity, found.found) == (Severity.CRITICAL, "s (physical)")
 
 
 @pytest.mark.parametrize(

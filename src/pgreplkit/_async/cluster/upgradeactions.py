@@ -394,13 +394,17 @@ class AsyncUpgradeActor:
 
     async def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)
+        database = publisher.connection.info.dbname
+        foreign = {one.name for one in await publisher.slots() if not is_own(one.state, database)}
         for name in names:
             # DROP SUBSCRIPTION drops its slot too, unless the subscription was never created.
             slots = [name]
             with suppress(SubscriptionNotFound):
                 subscription = await server.subscription(name)
                 try:
-                    await subscription.drop(timeout=self.timeout)
+                    # It would also drop a slot of others, such as that of a standby.
+                    is_foreign = subscription.state.subslotname in foreign
+                    await subscription.drop(publisher_gone=is_foreign, timeout=self.timeout)
                 except PublisherUnreachable:
                     # As after a failover of the publisher: this process reaches it elsewhere.
                     dropped = await subscription.drop(publisher_gone=True, timeout=self.timeout)

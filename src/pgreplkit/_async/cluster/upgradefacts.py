@@ -49,6 +49,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgradechecks import lack_rights, rights_finding
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradeschema import colliding, definitions
+from pgreplkit.plans.cluster.upgradeslots import slot_text
 from pgreplkit.values.finding import Finding, Severity
 
 _CONNECT = 10.0
@@ -170,8 +171,9 @@ async def read_side(
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
-    slots = [slot.name for slot in await server.slots()]
-    leftovers = [f"slot {name}" for name in names.own_in(slots)]
+    slots = {slot.name: slot.state for slot in await server.slots()}
+    database = str(record["database"])
+    leftovers = [f"slot {slot_text(slots[name], database)}" for name in names.own_in(slots)]
     # A subscription of another database has a slot with a name that the upgrade needs, too.
     there = {"publication": record["publications"], "subscription": record.pop("all_subscriptions")}
     for kind, found in there.items():

@@ -34,6 +34,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradeslots import back_slots_finding, slot_text
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -108,7 +109,12 @@ async def read_way_back(
 ) -> list[Finding]:
     """Return the findings about the replication to the old server after a cutover."""
     here = await read_side(old, names, unreached=await read_unreached(old, new, conninfo))
-    return [*way_back_findings(here, await read_side(new, names), groups)]
+    slots, database = await new.slots(), new.connection.info.dbname
+    own = names.back_in([one.name for one in slots])
+    return [
+        back_slots_finding([slot_text(one.state, database) for one in slots if one.name in own]),
+        *way_back_findings(here, await read_side(new, names), groups),
+    ]
 
 
 async def read_stuck(

@@ -16,6 +16,7 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.cluster.upgradestatus import UpgradeStatus
 from pgreplkit.values.tablename import TableName
 
@@ -24,7 +25,8 @@ async def read_objects(
     old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
-    slots = await new.slots()
+    database = new.connection.info.dbname
+    slots = {one.name for one in await new.slots() if is_own(one.state, database)}
     kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
     fences, identities, since, unfenced = {}, {}, {}, []
@@ -39,7 +41,7 @@ async def read_objects(
         phase=status.phase,
         publications=groups,
         back_publications=returned,
-        back_slots=names.back_in({slot.name for slot in slots}),
+        back_slots=names.back_in(slots),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
         is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),

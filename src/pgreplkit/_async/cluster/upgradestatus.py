@@ -8,6 +8,7 @@ from pgreplkit._async.logical.fence import read_fence
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit.plans.cluster.upgrade import Names
 from pgreplkit.plans.cluster.upgradepairing import NamedObjects, WrongServers, wrong_servers
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus, is_ending, phase_of
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.tablename import TableName
@@ -70,7 +71,7 @@ async def _read_named(server: AsyncPrimary, *, has_fence: bool) -> NamedObjects:
     return NamedObjects(
         publications=[one.name for one in await server.publications()],
         subscriptions=[one.name for one in await server.subscriptions()],
-        slots=[one.name for one in await server.slots() if one.state.database == database],
+        slots=[one.name for one in await server.slots() if is_own(one.state, database)],
         has_fence=has_fence,
     )
 

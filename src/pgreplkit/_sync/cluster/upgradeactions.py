@@ -391,13 +391,17 @@ class UpgradeActor:
 
     def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
         server, (_, publisher) = self._server(node), self._other(node)
+        database = publisher.connection.info.dbname
+        foreign = {one.name for one in publisher.slots() if not is_own(one.state, database)}
         for name in names:
             # DROP SUBSCRIPTION drops its slot too, unless the subscription was never created.
             slots = [name]
             with suppress(SubscriptionNotFound):
                 subscription = server.subscription(name)
                 try:
-                    subscription.drop(timeout=self.timeout)
+                    # It would also drop a slot of others, such as that of a standby.
+                    is_foreign = subscription.state.subslotname in foreign
+                    subscription.drop(publisher_gone=is_foreign, timeout=self.timeout)
                 except PublisherUnreachable:
                     # As after a failover of the publisher: this process reaches it elsewhere.
                     dropped = subscription.drop(publisher_gone=True, timeout=self.timeout)

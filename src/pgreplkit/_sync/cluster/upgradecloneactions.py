@@ -35,6 +35,7 @@ from pgreplkit.catalog.cluster.upgradeclone import (
 from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.catalog.server.slot import SlotType
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import (
@@ -56,6 +57,7 @@ from pgreplkit.plans.cluster.steps import DropSlots, Step
 from pgreplkit.plans.cluster.upgrade import OLD
 from pgreplkit.plans.cluster.upgradeclone import has_includes, written_mappings, written_rules
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.identity import is_one_server
 from pgreplkit.values.lsn import LSN
@@ -160,7 +162,7 @@ class CloneActor:
             case steps.RecoverCopy():
                 self._recover(self._position(step.slots[0]))
             case DropSlots():
-                self._drop_slots(step.slots)
+                self._drop_slots(step.slots, of_copy=True)
             case steps.UpgradeCopy():
                 self._upgrade(step.transfer)
             case steps.StartUpgraded():
@@ -207,7 +209,7 @@ class CloneActor:
                 self._end_programs()
                 to_thread(self.host.remove_new)
                 to_thread(lambda: empty(self.host.copy))
-                self._drop_slots([step.slot])
+                self._drop_slots([step.slot], of_copy=True)
             case _:
                 raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
 
@@ -215,11 +217,21 @@ class CloneActor:
         """Return the missing evidence that a primary is lost: an upgrade needs none."""
         return ""
 
-    def _drop_slots(self, names: Sequence[str]) -> None:
-        """Drop slots whose walsenders may not have noticed yet that their client has ended."""
+    def _drop_slots(self, names: Sequence[str], *, of_copy: bool = False) -> None:
+        """Drop slots whose walsenders may not have noticed yet that their client has ended.
+
+        Slots of others that have the names stay.
+        """
         for name in names:
             with suppress(SlotNotFound):
-                (self.old.slot(name)).drop(force=True, timeout=self.timeout)
+                slot = self.old.slot(name)
+                is_ours = (
+                    slot.state.slot_type is SlotType.PHYSICAL
+                    if of_copy
+                    else is_own(slot.state, self.old.connection.info.dbname)
+                )
+                if is_ours:
+                    slot.drop(force=True, timeout=self.timeout)
 
     def _publish(self, step: steps.PublishTables) -> None:
         name, link = step.publication, self.old._link

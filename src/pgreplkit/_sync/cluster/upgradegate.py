@@ -35,6 +35,7 @@ from pgreplkit.plans.cluster.upgradegate import (
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
 from pgreplkit.plans.cluster.upgradeprivileges import privileges_finding
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_findings
+from pgreplkit.plans.cluster.upgradeslots import back_slots_finding, slot_text
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -107,7 +108,12 @@ def read_way_back(
 ) -> list[Finding]:
     """Return the findings about the replication to the old server after a cutover."""
     here = read_side(old, names, unreached=read_unreached(old, new, conninfo))
-    return [*way_back_findings(here, read_side(new, names), groups)]
+    slots, database = new.slots(), new.connection.info.dbname
+    own = names.back_in([one.name for one in slots])
+    return [
+        back_slots_finding([slot_text(one.state, database) for one in slots if one.name in own]),
+        *way_back_findings(here, read_side(new, names), groups),
+    ]
 
 
 def read_stuck(

@@ -9,6 +9,7 @@ from pgreplkit._sync.logical.fence import read_fence
 from pgreplkit._sync.primary import Primary
 from pgreplkit.plans.cluster.upgrade import Names
 from pgreplkit.plans.cluster.upgradepairing import NamedObjects, WrongServers, wrong_servers
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus, is_ending, phase_of
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.tablename import TableName
@@ -71,7 +72,7 @@ def _read_named(server: Primary, *, has_fence: bool) -> NamedObjects:
     return NamedObjects(
         publications=[one.name for one in server.publications()],
         subscriptions=[one.name for one in server.subscriptions()],
-        slots=[one.name for one in server.slots() if one.state.database == database],
+        slots=[one.name for one in server.slots() if is_own(one.state, database)],
         has_fence=has_fence,
     )
 

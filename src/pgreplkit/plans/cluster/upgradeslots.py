@@ -30,6 +30,19 @@ def slot_text(slot: SlotState, database: str) -> str:
     return f"{slot.slot_name}{kind}"
 
 
+def back_slots_finding(slots: Sequence[str]) -> Finding:
+    """Return the finding about slots of the new server, before a cutover has created any.
+
+    One of the same kind would send the old server its own changes, if it is older than they are.
+    """
+    return named(
+        "new: slots of the way back",
+        slots,
+        needed="none: the cutover creates them while no one can write",
+        remedy="remove {} from the new server, or cut over with way_back=False",
+    )
+
+
 def forward_slots_findings(
     forward: Sequence[SubscriptionStatus], database: str, *, can_advance: bool
 ) -> Iterator[Finding]:
