@@ -12,10 +12,11 @@ from upgrading import LEFT, TABLES, opened, order, orders, prepare
 
 from pgreplkit.errors import PlanFailed, PlanRefused
 from pgreplkit.rows import Severity
-from pgreplkit.upgrade import AsyncUpgrade
+from pgreplkit.upgrade import AsyncUpgrade, UpgradePhase
 
 pytestmark = pytest.mark.one_colour
 SHOP_1 = "SELECT {} FROM pg_replication_slots WHERE slot_name = 'shop_1'"
+SLOTS = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name ~ '^shop'"
 BACK = "SELECT {} FROM pg_replication_slots WHERE slot_name = 'shop_1_back'"
 
 
@@ -137,3 +138,30 @@ async def test_a_slot_of_a_standby_with_a_name_of_the_upgrade_is_reported_and_ne
         insist_on_slots("shop_1", "shop_1_back")
         for name in ("shop_1", "shop_1_back"):
             old.run(f"SELECT pg_drop_replication_slot('{name}')")
+
+
+@pytest.mark.pg(">=11")
+async def test_an_end_drops_slots_whose_subscriptions_someone_has_dropped(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+
+    async def insist_on_no_slots(dropped: Database, name: str) -> None:
+        dropped.run(
+            f"ALTER SUBSCRIPTION {name} DISABLE",
+            f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+            f"DROP SUBSCRIPTION {name}",
+        )
+        await (await upgrade.plan_finish()).run(force=name == "shop_1")
+        assert old.all(SLOTS) == []
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        # Someone has begun to give the upgrade up by hand.
+        old.run("DROP PUBLICATION shop_1")
+        await insist_on_no_slots(new, "shop_1")
+        new.run("DROP SCHEMA shop_fence CASCADE", "DELETE FROM orders", "DELETE FROM customers")
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        await (await upgrade.plan_cutover()).run()
+        await insist_on_no_slots(old, "shop_1_back")
+        assert (await upgrade.status()).phase is UpgradePhase.FINISHED

@@ -70,6 +70,15 @@ def test_each_interruption_is_recognized_by_the_objects(
     assert found
 
 
+def test_an_end_without_its_journal_drops_slots_whose_subscriptions_are_gone() -> None:
+    # After the first step of an end.
+    ending = attrs.evolve(all_of(PREPARE, CUTOVER), forward={}, back={})
+    found = rebuilt(ending)
+    assert found is not None
+    dropped = [one for one in found.steps if isinstance(one, do.DropSubscriptions)]
+    assert dropped[-1] == do.DropSubscriptions("old", ["shop_1_back", "shop_2_back"])
+
+
 def test_an_upgrade_without_objects_and_a_complete_one_have_no_journal() -> None:
     assert rebuilt(NOTHING) is None
     for complete in (all_of(PREPARE), all_of(PREPARE, CUTOVER), all_of(PREPARE, CUTOVER, ROLLBACK)):

@@ -36,7 +36,7 @@ from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.cluster.upgraderebuild import read_objects
 from pgreplkit._async.cluster.upgradereplication import read_replication
 from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
-from pgreplkit._async.cluster.upgradestatus import read_state
+from pgreplkit._async.cluster.upgradestatus import read_slots, read_state
 from pgreplkit._async.logical.compare import acompare
 from pgreplkit._async.logical.drift import other_relations
 from pgreplkit._async.primary import AsyncPrimary, insist_on_primaries
@@ -323,9 +323,12 @@ class AsyncUpgrade:
         groups = await published_groups(self._old, self._names)
         returned = await returned_groups(self._new, self._names)
         status = await self.status()
+        # A slot remains if someone has dropped its subscription.
+        slots = [*await read_slots(self._old), *await read_slots(self._new)]
+        forward = self._names.forward_in([*forward_of(groups, returned), *slots])
         # Only those that exist: after a cutover without a way back there are none.
-        back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, forward_of(groups, returned), back=back)
+        back = self._names.back_in([*(one.state.subname for one in status.back), *slots])
+        journal = finish_journal(self._names, forward, back=back)
         checks = _FinishChecks(self, {**groups, **returned}, status.phase)
         return await self._plan(journal, checks, None)
 

@@ -8,6 +8,7 @@ from pgreplkit._async.cluster.upgradefences import read_unfenced
 from pgreplkit._async.cluster.upgradegroups import published_groups, read_tables, returned_groups
 from pgreplkit._async.cluster.upgraderows import read_nonempty
 from pgreplkit._async.cluster.upgradeschema import read_kept_schema
+from pgreplkit._async.cluster.upgradestatus import read_slots
 from pgreplkit._async.logical.fence import read_fence
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.wire.link import AsyncLink
@@ -16,7 +17,6 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema
-from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.cluster.upgradestatus import UpgradeStatus
 from pgreplkit.values.tablename import TableName
 
@@ -25,8 +25,6 @@ async def read_objects(
     old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
-    database = new.connection.info.dbname
-    slots = {one.name for one in await new.slots() if is_own(one.state, database)}
     kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
     groups, returned = await published_groups(old, names), await returned_groups(new, names)
     fences, identities, since, unfenced = {}, {}, {}, []
@@ -41,7 +39,7 @@ async def read_objects(
         phase=status.phase,
         publications=groups,
         back_publications=returned,
-        back_slots=names.back_in(slots),
+        back_slots=names.back_in(await read_slots(new)),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
         is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),

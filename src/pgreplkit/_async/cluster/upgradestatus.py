@@ -67,13 +67,18 @@ async def read_state(
 
 async def _read_named(server: AsyncPrimary, *, has_fence: bool) -> NamedObjects:
     """Return the names of the objects of a server's database."""
-    database = server.connection.info.dbname
     return NamedObjects(
         publications=[one.name for one in await server.publications()],
         subscriptions=[one.name for one in await server.subscriptions()],
-        slots=[one.name for one in await server.slots() if is_own(one.state, database)],
+        slots=await read_slots(server),
         has_fence=has_fence,
     )
+
+
+async def read_slots(server: AsyncPrimary) -> list[str]:
+    """Return the names of the slots that an upgrade of a server's database may have created."""
+    database = server.connection.info.dbname
+    return [one.name for one in await server.slots() if is_own(one.state, database)]
 
 
 async def _statuses(

@@ -37,7 +37,7 @@ from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.cluster.upgraderebuild import read_objects
 from pgreplkit._sync.cluster.upgradereplication import read_replication
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
-from pgreplkit._sync.cluster.upgradestatus import read_state
+from pgreplkit._sync.cluster.upgradestatus import read_slots, read_state
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.logical.drift import other_relations
 from pgreplkit._sync.primary import Primary, insist_on_primaries
@@ -322,9 +322,12 @@ class Upgrade:
         groups = published_groups(self._old, self._names)
         returned = returned_groups(self._new, self._names)
         status = self.status()
+        # A slot remains if someone has dropped its subscription.
+        slots = [*read_slots(self._old), *read_slots(self._new)]
+        forward = self._names.forward_in([*forward_of(groups, returned), *slots])
         # Only those that exist: after a cutover without a way back there are none.
-        back = [one.state.subname for one in status.back]
-        journal = finish_journal(self._names, forward_of(groups, returned), back=back)
+        back = self._names.back_in([*(one.state.subname for one in status.back), *slots])
+        journal = finish_journal(self._names, forward, back=back)
         checks = _FinishChecks(self, {**groups, **returned}, status.phase)
         return self._plan(journal, checks, None)
 

@@ -9,6 +9,7 @@ from pgreplkit._sync.cluster.upgradefences import read_unfenced
 from pgreplkit._sync.cluster.upgradegroups import published_groups, read_tables, returned_groups
 from pgreplkit._sync.cluster.upgraderows import read_nonempty
 from pgreplkit._sync.cluster.upgradeschema import read_kept_schema
+from pgreplkit._sync.cluster.upgradestatus import read_slots
 from pgreplkit._sync.logical.fence import read_fence
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.wire.link import Link
@@ -17,15 +18,12 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names
 from pgreplkit.plans.cluster.upgraderebuild import UpgradeObjects
 from pgreplkit.plans.cluster.upgradeschema import KeptSchema
-from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.cluster.upgradestatus import UpgradeStatus
 from pgreplkit.values.tablename import TableName
 
 
 def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> UpgradeObjects:
     """Return the objects of an upgrade, from which a lost journal is rebuilt."""
-    database = new.connection.info.dbname
-    slots = {one.name for one in new.slots() if is_own(one.state, database)}
     kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     groups, returned = published_groups(old, names), returned_groups(new, names)
     fences, identities, since, unfenced = {}, {}, {}, []
@@ -40,7 +38,7 @@ def read_objects(old: Primary, new: Primary, status: UpgradeStatus, names: Names
         phase=status.phase,
         publications=groups,
         back_publications=returned,
-        back_slots=names.back_in(slots),
+        back_slots=names.back_in(read_slots(new)),
         forward={one.state.subname: one.state.subenabled for one in status.forward},
         back={one.state.subname: one.state.subenabled for one in status.back},
         is_copied=bool(status.forward) and all(one.is_synced for one in status.forward),

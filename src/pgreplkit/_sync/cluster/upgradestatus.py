@@ -68,13 +68,18 @@ def read_state(
 
 def _read_named(server: Primary, *, has_fence: bool) -> NamedObjects:
     """Return the names of the objects of a server's database."""
-    database = server.connection.info.dbname
     return NamedObjects(
         publications=[one.name for one in server.publications()],
         subscriptions=[one.name for one in server.subscriptions()],
-        slots=[one.name for one in server.slots() if is_own(one.state, database)],
+        slots=read_slots(server),
         has_fence=has_fence,
     )
+
+
+def read_slots(server: Primary) -> list[str]:
+    """Return the names of the slots that an upgrade of a server's database may have created."""
+    database = server.connection.info.dbname
+    return [one.name for one in server.slots() if is_own(one.state, database)]
 
 
 def _statuses(

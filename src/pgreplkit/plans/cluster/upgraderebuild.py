@@ -103,7 +103,9 @@ def _operation(
         return None
     # The publications of the old server are dropped before those of the new one.
     forward = forward_of(groups, objects.back_publications)
-    finish = finish_journal(names, forward, back=[*objects.back])
+    # A slot remains if someone has dropped its subscription.
+    back = names.back_in([*objects.back, *objects.back_slots])
+    finish = finish_journal(names, forward, back=back)
     # A preparation by rows begins with the fence, and one by clone adds it to filled tables.
     if not objects.fences and NEW not in objects.kept:
         raise _unknown(names)
