@@ -14,7 +14,6 @@ from pgreplkit._async._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._async.cluster.clone import aplan_clone
 from pgreplkit._async.cluster.upgradeactions import (
     AsyncUpgradeActor,
-    drop_slots,
     make_slots,
     move_origin,
 )
@@ -160,7 +159,7 @@ class AsyncCloneActor:
             case steps.RecoverCopy():
                 await self._recover(await self._position(step.slots[0]))
             case DropSlots():
-                await drop_slots(self.old, step.slots)
+                await self._drop_slots(step.slots)
             case steps.UpgradeCopy():
                 await self._upgrade(step.transfer)
             case steps.StartUpgraded():

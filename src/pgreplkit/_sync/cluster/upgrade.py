@@ -80,6 +80,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradeslots import forward_slots_findings
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -538,6 +539,11 @@ class _RollbackChecks:
         return [
             *read_replication(old, new, returned, status.back, publisher=NEW),
             *read_replication(old, new, forward, status.forward, publisher=OLD, is_running=False),
+            *forward_slots_findings(
+                status.forward,
+                old.connection.info.dbname,
+                can_advance=old._link.has("slot.advance"),
+            ),
         ]
 
 

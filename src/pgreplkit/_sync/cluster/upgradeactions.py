@@ -28,6 +28,7 @@ from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.positions import write_marker
+from pgreplkit._sync.server.slot import Slot
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -56,6 +57,7 @@ from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
 from pgreplkit.plans.cluster.upgradereplication import published_operations
 from pgreplkit.plans.cluster.upgradeschema import uncopied
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -414,13 +416,15 @@ class UpgradeActor:
         All that is skipped came from the subscriber's own side.
         """
         old, name = self.old, subscription.name
-        if old._link.has("slot.advance"):
-            slot = old.slot(name)
+        slot = _own_slot(old, name)
+        if slot is not None and not slot.state.is_lost and old._link.has("slot.advance"):
             reached = slot.advance(old.write_marker())
         else:
-            # Before 11 only a new slot has another position.
+            # A new slot skips as much: no one can write. Before 11 there is no other way.
             drop_slots(old, [name])
-            slot = old.create_logical_slot(name, timeout=self.timeout)
+            slot = old.create_logical_slot(
+                name, failover=bool(subscription.state.subfailover), timeout=self.timeout
+            )
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
         move_origin(self.new, subscription, reached)
 
@@ -509,24 +513,29 @@ def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> No
 def make_slots(server: Primary, names: Iterable[str], timeout: float) -> None:
     """Create the slots that do not exist.
 
-    Raises: AlreadyExists for a slot of another database: all databases of a server share the names.
+    Raises: AlreadyExists for a slot of others, such as another database: all databases of a server
+    share the names.
     """
     for name in names:
         try:
             server.create_logical_slot(name, timeout=timeout)
         except AlreadyExists:
-            if not _is_of_this_database(server, name):
+            if _own_slot(server, name) is None:
                 raise
 
 
 def drop_slots(server: Primary, names: Iterable[str]) -> None:
-    """Drop the slots that exist, without those of other databases."""
+    """Drop the slots that exist, without those of others."""
     for name in names:
         with suppress(SlotNotFound):
-            if _is_of_this_database(server, name):
-                (server.slot(name)).drop()
+            if (slot := _own_slot(server, name)) is not None:
+                slot.drop()
 
 
-def _is_of_this_database(server: Primary, slot: str) -> bool:
-    """Return whether a slot is of no other database, as that of a standby is."""
-    return (server.slot(slot)).state.database in (None, server.connection.info.dbname)
+def _own_slot(server: Primary, name: str) -> Slot | None:
+    """Return a slot of the upgrade; None if it does not exist, or is one of others."""
+    with suppress(SlotNotFound):
+        slot = server.slot(name)
+        if is_own(slot.state, server.connection.info.dbname):
+            return slot
+    return None

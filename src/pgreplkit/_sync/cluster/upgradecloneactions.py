@@ -15,7 +15,6 @@ from pgreplkit._sync._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._sync.cluster.clone import plan_clone
 from pgreplkit._sync.cluster.upgradeactions import (
     UpgradeActor,
-    drop_slots,
     make_slots,
     move_origin,
 )
@@ -161,7 +160,7 @@ class CloneActor:
             case steps.RecoverCopy():
                 self._recover(self._position(step.slots[0]))
             case DropSlots():
-                drop_slots(self.old, step.slots)
+                self._drop_slots(step.slots)
             case steps.UpgradeCopy():
                 self._upgrade(step.transfer)
             case steps.StartUpgraded():
