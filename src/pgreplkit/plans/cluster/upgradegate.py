@@ -82,7 +82,12 @@ def cutover_findings(
         publication=Names(upgrade=status.name).forward(1),
     )
     yield _unrefreshed_finding(NEW, unrefreshed, nonempty)
-    yield checked(
+    yield _writers_finding(writers)
+    yield from sequences
+
+
+def _writers_finding(writers: Sequence[str]) -> Finding:
+    return checked(
         "long writers",
         ok=not writers,
         observed=names_of(writers),
@@ -91,7 +96,6 @@ def cutover_findings(
         # They may end before the cutover; if not, the fence times out, and is removed.
         otherwise=Severity.WARNING,
     )
-    yield from sequences
 
 
 def unsubscribed_tables(
