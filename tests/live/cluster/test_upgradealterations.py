@@ -167,6 +167,57 @@ async def test_a_table_that_is_published_again_is_copied_again_in_both_direction
         await (await upgrade.plan_finish()).run()
 
 
+NOTE = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+TRIGGER = "CREATE TRIGGER {0} {1} ON orders FOR EACH ROW EXECUTE PROCEDURE note()"
+
+
+async def test_triggers_and_unlogged_tables_that_lose_applied_rows_are_found(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    check = "{}: triggers that fire on apply".format
+    new.run(*TABLES)
+    for database in (old, new):
+        database.run(
+            NOTE,
+            TRIGGER.format("audit", "AFTER INSERT"),
+            TRIGGER.format("late", "BEFORE INSERT"),
+            "ALTER TABLE orders ENABLE ALWAYS TRIGGER audit",
+            "ALTER TABLE orders DISABLE TRIGGER late",
+        )
+
+    async def firing(plan: AsyncPlan, node: str, database: Database) -> None:
+        # That of the preparation is meant.
+        warning = (await plan.check())[check(node)]
+        assert (warning.severity, warning.found) == (Severity.WARNING, "audit of public.orders")
+        for kind in ("ALWAYS", "REPLICA"):
+            database.run(f"ALTER TABLE orders ENABLE {kind} TRIGGER late")
+            remedies = await critical(plan)
+            # Of the old server, a cutover finds all DDL.
+            assert {*remedies} - {"DDL since the preparation"} == {check(node)}
+            statement, _, _ = remedies[check(node)].partition(" on the ")
+            assert statement == "ALTER TABLE public.orders ENABLE TRIGGER late"
+            database.run(statement)
+            assert await critical(plan) == {}
+        database.run("ALTER TABLE orders DISABLE TRIGGER late")
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        cutover = await upgrade.plan_cutover(way_back=False)
+        await firing(cutover, "new", new)
+        new.run("ALTER TABLE orders SET UNLOGGED")
+        remedies = await critical(cutover)
+        assert [*remedies] == ["new: unlogged tables"]
+        follow(remedies["new: unlogged tables"], sides)
+        assert await critical(cutover) == {}
+        await (await upgrade.plan_cutover()).run()
+        rollback = await upgrade.plan_rollback()
+        await firing(rollback, "old", old)
+        await firing(rollback, "new", new)
+        await (await upgrade.plan_rollback()).run()
+        await (await upgrade.plan_finish()).run()
+
+
 @pytest.mark.matrix
 async def test_a_subscription_that_is_connected_to_another_server_is_found(
     sides: Pair, colour: Colour, tmp_path: Path, clusters: Clusters, major: int

@@ -13,6 +13,7 @@ from pgreplkit.catalog.logical.publication import Operation, PublicationState
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradereplication import (
     Direction,
+    FiringTrigger,
     published_operations,
     replication_findings,
 )
@@ -167,3 +168,33 @@ def test_a_subscription_that_is_connected_elsewhere_needs_a_new_preparation() ->
     assert "prepare it again" in finding.remedy
     [back] = found(misled=["Shop_1"], publisher=NEW).values()
     assert (back.check, "no way back" in back.remedy) == ("old: subscriptions", True)
+
+
+def test_replicated_tables_of_the_subscriber_must_be_logged() -> None:
+    [finding] = found(unlogged=[TableName("public", "a")]).values()
+    assert (finding.check, finding.severity) == ("new: unlogged tables", Severity.CRITICAL)
+    assert finding.remedy == "ALTER TABLE public.a SET LOGGED on the new server"
+    [back] = found(unlogged=[TableName("public", "a")], publisher=NEW).values()
+    assert (back.check, back.remedy) == (
+        "old: unlogged tables",
+        "ALTER TABLE public.a SET LOGGED on the old server",
+    )
+
+
+def test_triggers_that_fire_on_apply_since_the_preparation_are_critical() -> None:
+    table = TableName("public", "a")
+    audit = FiringTrigger(table=table, trigger='"Audit"', is_kept=True)
+    late = FiringTrigger(table=table, trigger="late", is_kept=False)
+    statement = "ALTER TABLE public.a ENABLE TRIGGER {} on the new server".format
+    [finding] = found(firing=[audit]).values()
+    assert (finding.check, finding.severity, finding.found) == (
+        "new: triggers that fire on apply",
+        Severity.WARNING,
+        '"Audit" of public.a',
+    )
+    assert finding.remedy.startswith("none if they are meant")
+    assert finding.remedy.endswith(statement('"Audit"'))
+    # It has fired since then, and another one since the preparation.
+    [finding] = found(firing=[audit, late]).values()
+    assert (finding.severity, finding.found) == (Severity.CRITICAL, "late of public.a")
+    assert finding.remedy.startswith(f"{statement('late')}; then remove the differences")

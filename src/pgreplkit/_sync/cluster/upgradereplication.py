@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.cluster.upgradeschema import read_copies, read_kept_schema
+from pgreplkit._sync.cluster.upgradeschema import read_copies, read_fingerprint, read_kept_schema
 from pgreplkit._sync.primary import Primary
-from pgreplkit.catalog.cluster.upgradereplication import ADDED_LATER, LIMITED
+from pgreplkit.catalog.cluster.upgradereplication import ADDED_LATER, FIRING, LIMITED, UNLOGGED
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.plans.cluster.upgrade import OLD, Names
 from pgreplkit.plans.cluster.upgradereplication import (
     Direction,
+    FiringTrigger,
     published_operations,
     replication_findings,
 )
@@ -50,6 +51,8 @@ def read_replication(
         subscriptions=subscriptions,
         misled=_misled(source, target, subscriptions) if is_running else (),
         uncopied=uncopied,
+        unlogged=_unlogged(target, groups),
+        firing=_firing(old, target, groups, is_old=publisher != OLD),
         operations=published_operations(truncates=old._link.has("publication.truncate")),
         is_running=is_running,
     )
@@ -84,9 +87,9 @@ def _uncopied_forward(
     old: Primary, new: Primary, groups: Mapping[str, Sequence[str]]
 ) -> dict[str, list[TableName]]:
     """Return the tables of the old server that were added again, and not copied since."""
-    if not (forward := [*groups]):
+    if not groups:
         return {}
-    names = Names(upgrade=forward[0].rpartition("_")[0])
+    names = _names(groups)
     kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     found = {*uncopied_tables(kept, read_copies(old, names), read_copies(new, names))}
     return {
@@ -112,3 +115,46 @@ def _uncopied_back(
         for name, tables in later.items()
         if (lost := [table for table in tables if table in uncopied])
     }
+
+
+def _all_tables(groups: Mapping[str, Sequence[str]]) -> set[TableName]:
+    return {TableName.parse(table) for tables in groups.values() for table in tables}
+
+
+def _unlogged(subscriber: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
+    """Return the replicated tables that a crash of the subscriber would empty."""
+    records = subscriber._link.all("read the unlogged tables", UNLOGGED)
+    return [table for one in records if (table := table_in(one)) in _all_tables(groups)]
+
+
+def _firing(
+    old: Primary,
+    subscriber: Primary,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    is_old: bool,
+) -> list[FiringTrigger]:
+    """Return the triggers of replicated tables that fire for replicated changes."""
+    tables = _all_tables(groups)
+    records = subscriber._link.all("read the triggers", FIRING)
+    found = [(table_in(record), record) for record in records]
+    found = [(table, record) for table, record in found if table in tables]
+    # Most databases have none, and the fingerprint takes longer.
+    if not found:
+        return []
+    kept = read_kept_schema(old, _names(groups).forward(1)) or KeptSchema()
+    before, now = kept.old if is_old else kept.new, read_fingerprint(subscriber._link)
+    return [
+        FiringTrigger(
+            table=table,
+            trigger=record["trigger"],
+            is_kept=before.get(record["object"], "") == now.get(record["object"]),
+        )
+        for table, record in found
+    ]
+
+
+def _names(groups: Mapping[str, Sequence[str]]) -> Names:
+    """Return the names of the upgrade with these publications, of either direction."""
+    first = next(iter(groups)).removesuffix("_back")
+    return Names(upgrade=first.rpartition("_")[0])

@@ -1,5 +1,7 @@
 """The tables of an upgrade's publications and subscriptions: filters, and marks of their copies."""
 
+from pgreplkit.catalog.logical.fence import FUNCTION
+
 LIMITED = """
     SELECT pubname::text AS publication, nspname AS schema, relname AS name
     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = prpubid
@@ -31,3 +33,17 @@ ADDED_LATER = """
     WHERE pubname = ANY (%s::text[]) AND r.xmin <> p.xmin ORDER BY 1, 2, 3
 """
 """The tables of publications that were added since they were created, or altered."""
+UNLOGGED = """
+    SELECT nspname AS schema, relname AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'r' AND relpersistence = 'u' ORDER BY 1, 2
+"""
+FIRING = f"""
+    SELECT nspname AS schema, relname AS name, quote_ident(tgname) AS trigger,
+        -- As in the fingerprint of the schema.
+        format('trigger %I of %I.%I', tgname, nspname, relname) AS object
+    FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+    JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE tgenabled IN ('A', 'R') AND NOT tgisinternal AND proname <> '{FUNCTION}' ORDER BY 1, 2, 3
+"""
+"""Triggers that fire for replicated changes, without those of a fence."""

@@ -7,12 +7,24 @@ import attrs
 from pgreplkit.catalog.logical.publication import Operation, PublicationState
 from pgreplkit.catalog.logical.subscription import SubscriptionState
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.cluster.upgradefindings import listed
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName, quoted
 
 _DELETE = "DELETE FROM ONLY {}".format
+
+
+@attrs.frozen(kw_only=True)
+class FiringTrigger:
+    """A trigger of the subscriber that fires for replicated changes."""
+
+    table: TableName
+    trigger: str
+    """Its name, quoted for SQL."""
+    is_kept: bool
+    """Whether it fired for them at the preparation already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +42,9 @@ class Direction:
     """The subscriptions whose workers are connected to another publisher."""
     uncopied: Mapping[str, Sequence[TableName]] = attrs.field(factory=dict)
     """By publication, the tables that were added to it again, and not copied since."""
+    unlogged: Sequence[TableName] = ()
+    """The tables of the subscriber that a crash would empty."""
+    firing: Sequence[FiringTrigger] = ()
     operations: Sequence[Operation]
     """The kinds of changes that the upgrade publishes."""
     is_running: bool
@@ -60,6 +75,8 @@ def replication_findings(direction: Direction) -> Iterator[Finding]:
     # Rows that are copied before it is mended may be lost again.
     if publications.severity is Severity.OK:
         yield _copies_finding(direction)
+    yield _unlogged_finding(direction)
+    yield _triggers_finding(direction)
 
 
 def copied_again(
@@ -110,6 +127,34 @@ def _copies_finding(direction: Direction) -> Finding:
         needed="rows that were copied since their table was published",
         remedy="; then ".join(remedies)
         + "; if compare() finds no difference, run the plan with force=True instead",
+    )
+
+
+def _unlogged_finding(direction: Direction) -> Finding:
+    here = f"on the {direction.subscriber} server"
+    return listed(
+        f"{direction.subscriber}: unlogged tables",
+        {table: f"ALTER TABLE {table} SET LOGGED {here}" for table in direction.unlogged},
+        needed="none that are replicated: a crash of the server empties them, without an error",
+    )
+
+
+def _triggers_finding(direction: Direction) -> Finding:
+    new = [one for one in direction.firing if not one.is_kept]
+    statements = [
+        f"ALTER TABLE {one.table} ENABLE TRIGGER {one.trigger} on the {direction.subscriber} server"
+        for one in new or direction.firing
+    ]
+    return checked(
+        f"{direction.subscriber}: triggers that fire on apply",
+        ok=not direction.firing,
+        observed=", ".join(f"{one.trigger} of {one.table}" for one in new or direction.firing)
+        or "none",
+        needed="none since the preparation: they may change or discard replicated rows",
+        remedy=f"{'; '.join(statements)}; then remove the differences that compare() finds"
+        if new
+        else f"none if they are meant, such as for an audit; otherwise {'; '.join(statements)}",
+        otherwise=Severity.CRITICAL if new else Severity.WARNING,
     )
 
 
