@@ -74,4 +74,4 @@ def test_both_sides_of_a_bound_have_the_same_form() -> None:
 def test_texts_of_one_encoding_have_hashes_of_the_server() -> None:
     everything = KeyRange(None, None)
     assert "hashtextextended" in text(scan(WORD).digest(everything))
-    assert "md5(convert_to(" in text(scan(WORD, encoding="UTF8").digest(everything))
+    assert "md5(pg_catalog.convert_to(" in text(scan(WORD, encoding="UTF8").digest(everything))

@@ -142,13 +142,14 @@ def published_tables(major: int) -> str:
     is_sent = "true" if has("publication.generated", major) else "attgenerated = ''"
     return f"""
         SELECT schemaname AS schema, tablename AS name,
-            ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
+            ARRAY(SELECT sent FROM pg_catalog.unnest(pg_catalog.min(attnames::text[])) WITH
+                ORDINALITY AS _ (sent, place)
                 JOIN pg_attribute ON attname = sent AND attrelid = (SELECT pg_class.oid
                     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                     WHERE nspname = schemaname AND relname = tablename)
                 WHERE {is_sent} ORDER BY place) AS columns,
             CASE WHEN bool_and(rowfilter IS NOT NULL)
-                THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where
+                THEN pg_catalog.string_agg(DISTINCT rowfilter, ' OR ') END AS where
         FROM pg_publication_tables WHERE pubname = ANY (%s::text[])
         GROUP BY 1, 2 ORDER BY 1, 2
     """

@@ -111,7 +111,7 @@ GRANTS = f"""
     WHERE grantee <> relowner AND {_WRITES}
     GROUP BY 1, 2, 3, 4
     UNION ALL
-    SELECT nspname, relname, rolname, privilege_type, array_agg(DISTINCT attname::text),
+    SELECT nspname, relname, rolname, privilege_type, pg_catalog.array_agg(DISTINCT attname::text),
         bool_or(is_grantable)
     FROM {ASKED_TABLES} JOIN pg_attribute ON attrelid = pg_class.oid
     CROSS JOIN aclexplode(attacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
@@ -136,10 +136,11 @@ def unstoppable(major: int) -> str:
     """Return the statement for login roles that may write to the tables without a grant."""
     member = ""
     if has("role.write_all_data", major):
-        member = "OR pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')"
+        member = "OR pg_catalog.pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')"
     return f"""
         SELECT rolname AS role FROM pg_roles
         WHERE rolcanlogin AND (rolsuper {member} OR EXISTS (
-            SELECT FROM {ASKED_TABLES} WHERE pg_has_role(pg_roles.oid, relowner, 'MEMBER')))
+            SELECT FROM {ASKED_TABLES} WHERE pg_catalog.pg_has_role(pg_roles.oid, relowner,
+                'MEMBER')))
         ORDER BY 1
     """

@@ -42,7 +42,8 @@ TAKE_ROWS = """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
     SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
-        to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
+        pg_catalog.to_regclass(pg_catalog.quote_ident(schema) || '.' ||
+            pg_catalog.quote_ident(name)) AS relation
     WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
