@@ -47,16 +47,19 @@ def test_a_key_of_any_bytes_is_read_again_by_the_same_bytes(raw: bytes) -> None:
     assert table.named(key)["word"] == raw.decode(errors="backslashreplace")
 
 
+CONVERTED = """pg_catalog.convert_to("public"."words"."{}"::text, 'UTF8') OFFSET"""
+
+
 @pytest.mark.parametrize(
     ("column", "encoding", "alike", "order"),
     [
         (NUMBER, "UTF8", False, '"public"."words"."n" OFFSET'),
         (WORD, None, True, '"public"."words"."word" OFFSET'),
         (WORD, None, False, '"public"."words"."word" COLLATE "C" OFFSET'),
-        (WORD, "UTF8", False, """convert_to("public"."words"."word"::text, 'UTF8') OFFSET"""),
+        (WORD, "UTF8", False, CONVERTED.format("word")),
         (WORD, "SQL_ASCII", True, '"public"."words"."word" OFFSET'),
         (PAIR, None, True, '"public"."words"."pair"::text COLLATE "C" OFFSET'),
-        (PAIR, "UTF8", True, """convert_to("public"."words"."pair"::text, 'UTF8') OFFSET"""),
+        (PAIR, "UTF8", True, CONVERTED.format("pair")),
     ],
 )
 def test_a_key_has_one_order_on_servers_with_other_locales(

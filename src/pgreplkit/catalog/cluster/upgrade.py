@@ -281,8 +281,8 @@ FACTS = """
             FROM pg_auth_members JOIN pg_roles g ON g.oid = roleid
             JOIN pg_roles m ON m.oid = member WHERE m.rolname::text !~ '^pg_' ORDER BY 1)
                 AS memberships,
-        ARRAY(SELECT filled::regclass::text FROM pg_extension, pg_catalog.unnest(extconfig)
-            AS filled
+        ARRAY(SELECT filled::regclass::text FROM pg_extension,
+            pg_catalog.unnest(extconfig) AS filled
             WHERE pg_catalog.pg_relation_size(filled) > 0 ORDER BY 1) AS filled_extensions,
         ARRAY(SELECT spcname::text FROM pg_tablespace) AS tablespaces,
         ARRAY(SELECT DISTINCT spcname::text FROM pg_class
@@ -293,15 +293,15 @@ FACTS = """
                     ELSE pg_catalog.format('ROLE %I', rolname) END,
                 CASE WHEN setrole <> 0::oid AND setdatabase <> 0::oid THEN ' IN DATABASE {}' END,
                 ' SET ', pg_catalog.split_part(entry, '=', 1), ' TO ',
-                CASE WHEN pg_catalog.split_part(entry, '=', 1) IN ('search_path',
-                    'temp_tablespaces',
+                CASE WHEN pg_catalog.split_part(entry, '=', 1) IN (
+                    'search_path', 'temp_tablespaces',
                         'local_preload_libraries', 'session_preload_libraries')
                     -- Lists of names, which are quoted already; no identifier is empty.
-                    THEN pg_catalog.regexp_replace(pg_catalog.substr(entry,
-                        pg_catalog.strpos(entry, '=') + 1),
+                    THEN pg_catalog.regexp_replace(
+                        pg_catalog.substr(entry, pg_catalog.strpos(entry, '=') + 1),
                         '(^|, )""(?=,|$)', '\\1''''', 'g')
-                    ELSE pg_catalog.quote_literal(pg_catalog.substr(entry, pg_catalog.strpos(entry,
-                        '=') + 1)) END)
+                    ELSE pg_catalog.quote_literal(
+                        pg_catalog.substr(entry, pg_catalog.strpos(entry, '=') + 1)) END)
             FROM pg_db_role_setting CROSS JOIN pg_catalog.unnest(setconfig) AS entry
             LEFT JOIN pg_roles ON pg_roles.oid = setrole
             WHERE setdatabase = pg_database.oid OR setdatabase = 0::oid
@@ -374,8 +374,8 @@ RIGHTS = f"""
                     me.rolname)
                 WHERE NOT pg_catalog.has_database_privilege(current_database(), 'CREATE')
             -- The position of a subscription; by default only superusers read and set it.
-            UNION ALL SELECT 3, pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', called,
-                me.rolname)
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT EXECUTE ON FUNCTION %s TO %I', called, me.rolname)
                 FROM pg_catalog.unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
                 WHERE NOT pg_catalog.has_function_privilege(called, 'EXECUTE')
@@ -383,13 +383,13 @@ RIGHTS = f"""
             UNION ALL SELECT 3, pg_catalog.format('GRANT pg_monitor TO %I', me.rolname)
                 WHERE NOT pg_catalog.pg_has_role('pg_monitor', 'USAGE')
             -- Before 14, not all columns of a subscription without its password are readable.
-            UNION ALL SELECT 3, pg_catalog.format('GRANT SELECT ON pg_subscription TO %I',
-                me.rolname)
-                WHERE NOT pg_catalog.has_column_privilege('pg_subscription', 'subsynccommit',
-                    'SELECT')
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT SELECT ON pg_subscription TO %I', me.rolname)
+                WHERE NOT pg_catalog.has_column_privilege(
+                    'pg_subscription', 'subsynccommit', 'SELECT')
             -- Read for the fingerprint of the schema.
-            UNION ALL SELECT 3, pg_catalog.format('GRANT SELECT ON pg_user_mapping TO %I',
-                me.rolname)
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
                 WHERE NOT pg_catalog.has_table_privilege('pg_user_mapping', 'SELECT')
             -- Only its owner publishes and fences a table, and reads and sets every sequence.
             UNION ALL SELECT DISTINCT 4, CASE WHEN r.rolsuper
@@ -413,8 +413,8 @@ RIGHTS = f"""
     FROM pg_roles me WHERE me.rolname = current_user
 """
 NOT_OWNED = """
-    SELECT kind, name, CASE WHEN rolsuper THEN pg_catalog.format('ALTER ROLE %I SUPERUSER',
-        current_user)
+    SELECT kind, name, CASE WHEN rolsuper THEN
+        pg_catalog.format('ALTER ROLE %I SUPERUSER', current_user)
         ELSE pg_catalog.format('GRANT %I TO %I', rolname, current_user) END AS statement
     FROM (SELECT 'publication' AS kind, pubname::text AS name, pubowner AS owner FROM pg_publication
         UNION ALL SELECT 'subscription', subname, subowner FROM pg_subscription
@@ -467,8 +467,8 @@ CREATOR = """
 """
 """Whether a role may create subscriptions on a copy of this server of a newer version."""
 NOT_A_MEMBER = """
-    SELECT CASE WHEN rolsuper THEN NULL ELSE pg_catalog.format('GRANT %%I TO %%I', rolname,
-        current_user) END
+    SELECT CASE WHEN rolsuper THEN NULL ELSE
+        pg_catalog.format('GRANT %%I TO %%I', rolname, current_user) END
         AS statement, rolname::text AS name
     FROM pg_roles WHERE rolname = ANY (%s::text[])
         AND NOT pg_catalog.pg_has_role(oid, 'MEMBER') ORDER BY 2

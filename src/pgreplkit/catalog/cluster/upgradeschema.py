@@ -160,16 +160,16 @@ FINGERPRINT = f"""
                 pg_catalog.to_jsonb(pg_attribute) ->> 'attgenerated'::text, attidentity, collname,
                     attoptions,
                 -- Defaults name no columns: see catalog/logical/drift.py.
-                attfdwoptions, pg_catalog.pg_get_expr(adbin, CASE WHEN
-                    pg_catalog.to_jsonb(pg_attribute)
-                    ->> 'attgenerated'::text <> '' THEN adrelid ELSE 0 END)), ',' ORDER BY attname)
+                attfdwoptions, pg_catalog.pg_get_expr(adbin,
+                    CASE WHEN pg_catalog.to_jsonb(pg_attribute) ->> 'attgenerated'::text <> ''
+                        THEN adrelid ELSE 0 END)), ',' ORDER BY attname)
         FROM relations JOIN pg_attribute ON attrelid = relations.relid AND attnum > 0
             AND NOT attisdropped
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
         LEFT JOIN pg_collation ON pg_collation.oid = attcollation
         WHERE relkind IN ('r', 'p', 'f', 'c', 'v', 'm') GROUP BY 1
-        UNION ALL SELECT 'options of ' || full_name, pg_catalog.concat_ws(' ', relpersistence,
-            relreplident,
+        UNION ALL SELECT 'options of ' || full_name, pg_catalog.concat_ws(' ',
+            relpersistence, relreplident,
             reloptions, (SELECT ftoptions FROM pg_foreign_table WHERE ftrelid = relid))
         FROM relations WHERE relkind IN ('r', 'p', 'f', 'v', 'm')
         UNION ALL SELECT 'parents of ' || full_name, pg_catalog.concat_ws(' ',
@@ -196,9 +196,8 @@ FINGERPRINT = f"""
             pg_get_userbyid(relowner),
             {_privileges("relacl", "s", "relowner")}) FROM relations WHERE relkind = 'S'
         UNION ALL SELECT 'schema ' || pg_catalog.quote_ident(n.nspname),
-            pg_catalog.concat_ws(' ', pg_get_userbyid(nspowner), {
-    _privileges("nspacl", "n", "nspowner")
-})
+            pg_catalog.concat_ws(' ', pg_get_userbyid(nspowner),
+                {_privileges("nspacl", "n", "nspowner")})
         FROM pg_namespace n
         -- The schema public is older.
         WHERE {OURS} AND (n.nspname = 'public' OR {_own("pg_namespace", "n.oid")})
@@ -224,8 +223,8 @@ FINGERPRINT = f"""
         WHERE NOT tgisinternal AND tgfoid NOT IN (SELECT oid FROM pg_proc
             WHERE proname = '{FUNCTION}')
         UNION ALL SELECT pg_catalog.format('policy %I of %s', polname, full_name),
-            pg_catalog.concat_ws(' ', polcmd, polroles::regrole[], pg_catalog.pg_get_expr(polqual,
-                polrelid),
+            pg_catalog.concat_ws(' ', polcmd, polroles::regrole[],
+                pg_catalog.pg_get_expr(polqual, polrelid),
                 pg_catalog.pg_get_expr(polwithcheck, polrelid))
         FROM pg_policy JOIN relations ON relations.relid = polrelid
         UNION ALL SELECT 'sequence ' || full_name, pg_catalog.concat_ws(' ',
@@ -238,8 +237,8 @@ FINGERPRINT = f"""
         UNION ALL SELECT 'function ' || p.oid::regprocedure::text, pg_catalog.concat_ws(' ',
             pg_get_userbyid(proowner), pg_catalog.format_type(prorettype, NULL),
             pg_get_function_arguments(p.oid), provolatile, prosecdef, proisstrict, proparallel,
-            proleakproof, procost, prorows, proconfig, prosrc, pg_catalog.to_jsonb(p) ->>
-                'prosqlbody'::text,
+            proleakproof, procost, prorows, proconfig, prosrc,
+            pg_catalog.to_jsonb(p) ->> 'prosqlbody'::text,
             (SELECT pg_catalog.concat_ws(' ', aggtransfn, aggfinalfn, aggtranstype::regtype,
                 agginitval)
                 FROM pg_aggregate WHERE aggfnoid = p.oid),
