@@ -117,7 +117,7 @@ TABLES = f"""
                 AS generated,
         ARRAY(SELECT conname::text FROM pg_constraint WHERE conrelid = c.oid
             AND (contype = 'x' OR contype = 'u' AND condeferrable) ORDER BY 1) AS late_constraints,
-        CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}
+        CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}::float4
             THEN n_tup_upd + n_tup_del ELSE 0 END AS slow_changes,
         relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles
             WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls)) AS hides_rows,

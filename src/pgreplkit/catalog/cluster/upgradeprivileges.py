@@ -17,7 +17,7 @@ def _global(catalog: str, kind: str, granted: str, prefix: str, acl: str) -> str
     return f"""
         UNION ALL SELECT '{catalog}'::regclass::oid, o.oid, '{kind}', '{granted}',
             pg_catalog.quote_ident({prefix}name), {prefix}owner, {prefix}acl, {acl},
-            o.oid >= 16384 AND NOT {_depends(catalog, "'e'")}, true
+            o.oid >= 16384::oid AND NOT {_depends(catalog, "'e'")}, true
         FROM {catalog} AS o
     """
 
@@ -50,7 +50,8 @@ _OBJECTS = f"""
     FROM pg_namespace n WHERE {OURS}
     UNION ALL
     SELECT 'pg_proc'::regclass::oid, o.oid, kind, kind, o.oid::regprocedure::text, proowner, proacl,
-        acldefault('f', proowner), {OURS} AND NOT {_depends("pg_proc", "'e', 'i'")}, {OURS}
+        pg_catalog.acldefault('f', proowner), {OURS}
+            AND NOT {_depends("pg_proc", "'e', 'i'")}, {OURS}
     FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace, LATERAL (SELECT
         -- FUNCTION stands for aggregates too; procedures exist from version 11 on.
         CASE pg_catalog.to_jsonb(o) ->> 'prokind'::text WHEN 'p' THEN 'PROCEDURE'
@@ -60,12 +61,12 @@ _OBJECTS = f"""
     UNION ALL
     SELECT 'pg_type'::regclass::oid, o.oid, 'TYPE', 'TYPE', pg_catalog.format('%I.%I', nspname,
         typname), typowner,
-        typacl, acldefault('T', typowner), NOT {_depends("pg_type", "'e'")}, true
+        typacl, pg_catalog.acldefault('T', typowner), NOT {_depends("pg_type", "'e'")}, true
     FROM pg_type o JOIN pg_namespace n ON n.oid = typnamespace
     -- The types of rows and arrays have the privileges of others.
     WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass::oid
         AND objid = o.oid AND deptype = 'i')
-    {_global("pg_language", "LANGUAGE", "LANGUAGE", "lan", "acldefault('l', lanowner)")}
+    {_global("pg_language", "LANGUAGE", "LANGUAGE", "lan", "pg_catalog.acldefault('l', lanowner)")}
     {_global("pg_foreign_server", "SERVER", "FOREIGN SERVER", "srv", "NULL")}
     {_global("pg_foreign_data_wrapper", _WRAPPER, _WRAPPER, "fdw", "NULL")}
     {_global("pg_tablespace", "TABLESPACE", "TABLESPACE", "spc", "NULL")}
@@ -85,7 +86,7 @@ _LISTS = f"""
         UNION ALL
         SELECT 'pg_database'::regclass::oid, d.oid, 'DATABASE', 'DATABASE', '{{}}', datdba, datacl,
             -- A superuser has the rights of an owner of any database.
-            acldefault('d', datdba), NOT rolsuper, true
+            pg_catalog.acldefault('d', datdba), NOT rolsuper, true
         FROM pg_database d JOIN pg_roles r ON r.oid = datdba WHERE datname = current_database()
     ), lists AS (
         SELECT granted, object, owner, '' AS columns, coalesce(acl, defaults) AS acl, defaults,
@@ -112,8 +113,9 @@ _GRANTS = """
             CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
                 WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS'
                 WHEN 'L' THEN 'LARGE OBJECTS' END AS objects, defaclacl AS acl,
-            CASE WHEN defaclnamespace = 0 THEN
-                acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, r.oid)
+            CASE WHEN defaclnamespace = 0::oid THEN
+                pg_catalog.acldefault(CASE defaclobjtype WHEN 'S' THEN 's'
+                    ELSE defaclobjtype END, r.oid)
                 END AS defaults
         FROM pg_default_acl JOIN pg_roles r ON r.oid = defaclrole
         LEFT JOIN pg_namespace n ON n.oid = defaclnamespace
@@ -121,18 +123,18 @@ _GRANTS = """
         SELECT pg_catalog.concat_ws(' ', granted, object) AS object,
             pg_catalog.format('GRANT %s%s ON %s %s TO ', privilege_type, columns, granted, object)
                 AS statement, grantee, NULL::text AS role, is_grantable,
-            EXISTS (SELECT FROM aclexplode(defaults) d WHERE d.grantee = a.grantee
+            EXISTS (SELECT FROM pg_catalog.aclexplode(defaults) d WHERE d.grantee = a.grantee
                 AND d.privilege_type = a.privilege_type) AS is_default,
-            EXISTS (SELECT FROM aclexplode(initprivs) i WHERE i.grantee = a.grantee
+            EXISTS (SELECT FROM pg_catalog.aclexplode(initprivs) i WHERE i.grantee = a.grantee
                 AND i.privilege_type = a.privilege_type AND i.is_grantable >= a.is_grantable)
                 AS is_initial
-        FROM lists CROSS JOIN aclexplode(acl) a WHERE a.grantee <> owner
+        FROM lists CROSS JOIN pg_catalog.aclexplode(acl) a WHERE a.grantee <> owner
         UNION ALL
         SELECT NULL, pg_catalog.format('%s GRANT %s ON %s TO ', prefix, privilege_type, objects),
             grantee,
             rolname, is_grantable, is_default, is_default
-        FROM globals CROSS JOIN aclexplode(acl) a, LATERAL (SELECT EXISTS (
-            SELECT FROM aclexplode(defaults) d WHERE d.grantee = a.grantee
+        FROM globals CROSS JOIN pg_catalog.aclexplode(acl) a, LATERAL (SELECT EXISTS (
+            SELECT FROM pg_catalog.aclexplode(defaults) d WHERE d.grantee = a.grantee
                 AND d.privilege_type = a.privilege_type) AS is_default) AS _
         WHERE a.grantee <> owner
     )
@@ -154,15 +156,15 @@ _GRANTS = """
     SELECT pg_catalog.concat_ws(' ', granted, object),
         pg_catalog.format('REVOKE %s ON %s %s FROM PUBLIC', privilege_type, granted, object), '{}',
         false, false, false
-    FROM lists CROSS JOIN aclexplode(defaults) d WHERE is_ours AND grantee = 0::oid
-        AND NOT EXISTS (SELECT FROM aclexplode(acl) a WHERE a.grantee = 0::oid
+    FROM lists CROSS JOIN pg_catalog.aclexplode(defaults) d WHERE is_ours AND grantee = 0::oid
+        AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(acl) a WHERE a.grantee = 0::oid
             AND a.privilege_type = d.privilege_type)
     UNION ALL
     SELECT NULL, pg_catalog.format('%s REVOKE %s ON %s FROM PUBLIC', prefix, privilege_type,
         objects),
         ARRAY[rolname]::text[], false, false, false
-    FROM globals CROSS JOIN aclexplode(defaults) d WHERE grantee = 0::oid
-        AND NOT EXISTS (SELECT FROM aclexplode(acl) a WHERE a.grantee = 0::oid
+    FROM globals CROSS JOIN pg_catalog.aclexplode(defaults) d WHERE grantee = 0::oid
+        AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(acl) a WHERE a.grantee = 0::oid
             AND a.privilege_type = d.privilege_type)
 """
 ROLES = "SELECT rolname::text AS name FROM pg_roles"

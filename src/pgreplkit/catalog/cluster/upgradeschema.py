@@ -8,7 +8,7 @@ from pgreplkit.catalog.view import description_of
 def _own(catalog: str, oid: str) -> str:
     # The objects of initdb have smaller numbers, and may be in no schema.
     return f"""
-        {oid} >= 16384 AND NOT EXISTS (SELECT FROM pg_depend
+        {oid} >= 16384::oid AND NOT EXISTS (SELECT FROM pg_depend
             WHERE classid = '{catalog}'::regclass::oid AND pg_depend.objid = {oid}
                 AND deptype = 'e')
     """
@@ -20,9 +20,10 @@ def _privileges(acl: str, kind: str, owner: str) -> str:
     After a GRANT and its REVOKE, the default ones are written out; and they depend on the major
     version.
     """
-    given = f"SELECT grantee, privilege_type, is_grantable FROM aclexplode({acl})"
+    given = f"SELECT grantee, privilege_type, is_grantable FROM pg_catalog.aclexplode({acl})"
     default = f"""
-        SELECT grantee, privilege_type, is_grantable FROM aclexplode(acldefault('{kind}', {owner}))
+        SELECT grantee, privilege_type, is_grantable
+            FROM pg_catalog.aclexplode(pg_catalog.acldefault('{kind}', {owner}))
     """
     shown = (
         "pg_catalog.concat_ws(' ', sign, pg_get_userbyid(grantee), privilege_type, is_grantable)"
@@ -241,7 +242,7 @@ FINGERPRINT = f"""
             pg_catalog.to_jsonb(p) ->> 'prosqlbody'::text,
             (SELECT pg_catalog.concat_ws(' ', aggtransfn, aggfinalfn, aggtranstype::regtype,
                 agginitval)
-                FROM pg_aggregate WHERE aggfnoid = p.oid),
+                FROM pg_aggregate WHERE aggfnoid::oid = p.oid),
             {_privileges("proacl", "f", "proowner")})
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
         WHERE {OURS} AND {_own("pg_proc", "p.oid")}

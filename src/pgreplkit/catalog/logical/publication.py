@@ -174,7 +174,8 @@ LIMITED_TABLES = """
         AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a'
         ORDER BY attnum LIMIT 1) AS settable ON true
     WHERE EXISTS (SELECT FROM pg_publication_rel WHERE (prqual IS NOT NULL OR prattrs IS NOT NULL)
-        AND prrelid IN (SELECT written.oid UNION ALL SELECT pg_partition_ancestors(written.oid)))
+        AND prrelid IN (
+            SELECT written.oid UNION ALL SELECT pg_catalog.pg_partition_ancestors(written.oid)))
     ORDER BY 1, 2
 """
 """Tables with a row filter or a column list (15 on), each with a column that can be set."""

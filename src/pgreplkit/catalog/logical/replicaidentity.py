@@ -144,6 +144,7 @@ def written_tables(major: int) -> str:
         return published
     return f"""
         SELECT coalesce(relid, published.oid) FROM ({published}) AS published
-        LEFT JOIN LATERAL (SELECT * FROM pg_partition_tree(published.oid)) AS part ON true
+        LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_partition_tree(published.oid))
+            AS part ON true
         WHERE coalesce(isleaf, true)
     """

@@ -98,7 +98,7 @@ TRIGGERS = f"""
     SELECT count(*) AS number, coalesce(bool_or(tgname = 'pgreplkit_no_reuse'), false) AS is_final
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_trigger ON tgrelid = c.oid
         OR tgname = 'pgreplkit_no_truncate' AND tgrelid IN (SELECT oid FROM ({PARTITIONS}) AS part)
-    WHERE c.oid = %s::regclass AND tgfoid = pg_catalog.to_regprocedure(%s)::oid
+    WHERE c.oid = %s::regclass::oid AND tgfoid = pg_catalog.to_regprocedure(%s)::oid
 """
 """Of their own function: the one in a restored dump has another table's OID."""
 FINAL_TABLES = """

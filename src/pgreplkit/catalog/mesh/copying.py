@@ -58,7 +58,7 @@ STAMPED_TABLES = """
 """
 STAMPS = """
     SELECT s.key, s.at, s.rank FROM pgreplkit.stamp AS s JOIN {}{} AS t
-        ON s.relation = {}::regclass AND s.key = {} AND s.xid = t.xmin
+        ON s.relation::oid = {}::regclass::oid AND s.key = {} AND s.xid = t.xmin
 """
 STAGE_STAMPS = "CREATE TEMP TABLE pgreplkit_young (key jsonb, at timestamptz, rank int)"
 TAKE_STAMPS = """
