@@ -28,8 +28,12 @@ def test_as_root_the_parent_directory_must_belong_to_another_account(tmp_path: P
     tmp_path.joinpath("pg_ctl").touch(0o755)
     parent, bindir, is_root = tmp_path / "18", tmp_path, os.geteuid() == 0
     clone = CloneDirectories.at(parent / "shop", bindir=bindir, old_bindir=bindir, settings=None)
-    assert clone.root_folder() == (str(parent) if is_root else "")
+    assert clone.unusable_parent() == f"{parent} is missing"
+    parent.touch()
+    assert clone.unusable_parent() == f"{parent} is no directory"
+    parent.unlink()
     parent.mkdir()
+    assert clone.unusable_parent() == ""
     assert clone.root_folder() == (str(parent) if is_root else "")
     if is_root:
         os.chown(parent, 65534, 65534)

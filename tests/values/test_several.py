@@ -11,7 +11,7 @@ import pgreplkit
 from pgreplkit import CommandControl, PublishedTable, SyncStandbyNames, TableName, Watch
 from pgreplkit.feeds import PlainJson
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.values.several import by_name, several
+from pgreplkit.values.several import by_name, several, texts_by_name
 
 
 @given(st.lists(st.text()))
@@ -103,3 +103,15 @@ def test_no_values_by_name_are_an_empty_mapping() -> None:
 def test_functions_that_ask_servers_refuse_an_empty_list(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="is empty"):
         call()
+
+
+def test_texts_by_name_are_texts() -> None:
+    assert texts_by_name(None, "settings") == {}
+    assert texts_by_name({"port": "5433"}, "settings") == {"port": "5433"}
+    for wrong, found in (
+        ({"port": 5433}, r"settings\['port'\] must be a str, not int"),
+        ({5433: "port"}, "a name in settings must be a str, not int"),
+        ("port=5433", "settings takes values by name, not one str"),
+    ):
+        with pytest.raises(TypeError, match=found):
+            texts_by_name(wrong, "settings")  # type: ignore[arg-type]

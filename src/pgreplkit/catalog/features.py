@@ -22,6 +22,7 @@ FEATURES = {
     "archive.library": Feature("archive_library", 15),
     "archive.statusdir": Feature("pg_ls_archive_statusdir()", 12),
     "initdb.no_checksums": Feature("initdb --no-data-checksums (before, the default)", 18),
+    "upgrade.socketdir": Feature("pg_upgrade --socketdir", 12),
     "upgrade.statistics": Feature("statistics that pg_upgrade keeps", 18),
     "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
     "settings.grantable": Feature("GRANT ALTER SYSTEM ON PARAMETER", 15),

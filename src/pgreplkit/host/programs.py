@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -134,13 +135,17 @@ def _terminated_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # The whole process group, to include the child of pg_basebackup that receives WAL.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        _terminate(process)
         # After Ctrl-C, Popen itself would wait for a quarter of a second only.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_ENDING)
         raise
+
+
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    """Terminate the process group, to include the child of pg_basebackup that receives WAL."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -151,6 +156,10 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     rest = b""
     while True:
         if not select.select([output], [], [], _POLL)[0]:
+            if process.poll() is not None:
+                # It was killed alone: a child, which keeps the output open, would run without end.
+                _terminate(process)
+                return
             yield ""
             continue
         read = os.read(output.fileno(), 1 << 16)
@@ -184,9 +193,23 @@ def program_major(control: NodeControl, program: str) -> int:
 
 def running_with(*arguments: str) -> list[int]:
     """Return the processes of this machine with one of the arguments; empty without /proc."""
-    found, wanted = [], {*map(os.fsencode, arguments)}
+    wanted = {*map(os.fsencode, arguments)}
+    return [pid for pid, words in _processes() if not wanted.isdisjoint(words)]
+
+
+def servers_in(*directories: str) -> list[int]:
+    """Return the servers of this machine with one of the data directories; empty without /proc."""
+    wanted = {*map(os.fsencode, directories)}
+    return [
+        pid
+        for pid, (program, *words) in _processes()
+        if Path(os.fsdecode(program)).name == "postgres"
+        and any(option == b"-D" and path in wanted for option, path in pairwise(words))
+    ]
+
+
+def _processes() -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the processes of this machine, with the words of their command lines."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # It has ended.
-            if not wanted.isdisjoint(file.read_bytes().split(b"\0")):
-                found.append(int(file.parent.name))
-    return found
+            yield int(file.parent.name), file.read_bytes().split(b"\0")

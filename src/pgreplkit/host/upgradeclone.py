@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -14,7 +14,7 @@ from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.host.programs import program_major, running_with
+from pgreplkit.host.programs import program_major, running_with, servers_in
 from pgreplkit.host.recoveryfiles import (
     control_file,
     is_standby,
@@ -40,6 +40,14 @@ from pgreplkit.values.timeline import TimelineHistory
 DEFAULT_PORT = "5432"
 _CONTROL = "global/pg_control"
 _SCRIPT = "../delete_old_cluster.sh"
+_PROGRAMS = {
+    "bindir": (
+        *("initdb", "pg_controldata", "pg_ctl", "pg_dump", "pg_dumpall", "pg_resetwal"),
+        *("pg_restore", "pg_upgrade", "postgres", "psql", "vacuumdb"),
+    ),
+    "old_bindir": ("pg_basebackup", "pg_controldata", "pg_ctl", "pg_resetwal", "postgres"),
+}
+"""The programs that the steps and pg_upgrade run."""
 _LIBRARIES = ("", ".so", ".dylib")
 """The suffixes of a library, which a function may leave out."""
 
@@ -82,6 +90,34 @@ class CloneDirectories:
         """The port of the new server; the names of settings have no case."""
         ports = [value for name, value in self.settings.items() if name.lower() == "port"]
         return ports[-1].strip() if ports else DEFAULT_PORT
+
+    def unusable_parent(self) -> str:
+        """Return why the parent of both directories is unusable, else nothing."""
+        parent = Path(self.new.data_directory).parent
+        if not parent.is_dir():
+            return f"{parent} is no directory" if parent.exists() else f"{parent} is missing"
+        unwritable = self.new.unwritable(str(parent), recursive=False)
+        return f"the server's account cannot write to {parent}" if unwritable else ""
+
+    def refused_paths(self) -> list[str]:
+        """Return why no server would start in the directories."""
+        found = []
+        for one in (self.copy, self.new):
+            try:
+                one.insist_on_startable("use the directory", program_major(one, "postgres"))
+            except ControlFailed as error:
+                found.append(error.found)
+        return found
+
+    def missing_programs(self) -> list[str]:
+        """Return the programs that are missing."""
+        folders = {"bindir": self.bindir, "old_bindir": self.old_bindir}
+        return [
+            f"{program} in {name}"
+            for name, programs in _PROGRAMS.items()
+            for program in programs
+            if not os.access(Path(folders[name], program), os.X_OK)
+        ]
 
     def majors(self) -> dict[str, int]:
         """Return the major versions of the programs of both directories."""
@@ -129,8 +165,7 @@ class CloneDirectories:
         They run under the account of its owner, and refuse to run as root.
         """
         parent = Path(self.new.data_directory).parent
-        is_root = os.geteuid() == 0 and (not parent.exists() or parent.stat().st_uid == 0)
-        return str(parent) if is_root else ""
+        return str(parent) if os.geteuid() == 0 and parent.stat().st_uid == 0 else ""
 
     def contents(self) -> dict[str, list[str]]:
         """Return the files in both directories."""
@@ -139,15 +174,25 @@ class CloneDirectories:
             for one in (self.new, self.copy)
         }
 
+    def servers(self) -> list[int]:
+        """Return the servers that run in both directories, also if their files were removed."""
+        return servers_in(self.copy.data_directory, self.new.data_directory)
+
     def stop_servers(self) -> list[int]:
         """Stop both servers; return the processes that an attempt left and that still run."""
-        for one in (self.new, self.copy):
-            stop(one)
-        return running_with(
+        programs = (
             f"--pgdata={self.copy.data_directory}",
             f"--pgdata={self.new.data_directory}",
             f"--new-datadir={self.new.data_directory}",
         )
+        for one in (self.new, self.copy):
+            try:
+                stop(one)
+            except ControlFailed:
+                # pg_ctl does not stop the server of initdb, which ends with it.
+                if not running_with(*programs):
+                    raise
+        return running_with(*programs)
 
     def begin_recovery(self, target: LSN, *, major: int, settings: Settings) -> None:
         """Start the copy with a configuration of its own, as a standby that promotes itself."""
@@ -199,12 +244,17 @@ class CloneDirectories:
         timeline = control_file(copy).timeline
         return last_switch(copy.read_file(f"pg_wal/{timeline:08X}.history"), timeline=timeline)
 
-    def create_new(self, cluster: ClusterFacts) -> None:
-        """Create the new data directory, with initdb."""
+    def create_new(self, cluster: ClusterFacts, is_wanted: Callable[[], bool]) -> None:
+        """Create the new data directory with initdb, which ends if it is no longer wanted."""
         self.remove_new()
         new = self.new
-        major = program_major(new, "initdb")
-        new.run("initdb", initdb_arguments(cluster, new.data_directory, major=major))
+        arguments = initdb_arguments(
+            cluster, new.data_directory, major=program_major(new, "initdb")
+        )
+        new.run("initdb", arguments, is_wanted=is_wanted)
+        # -C only reads the settings: wrong ones would be found after pg_upgrade.
+        options = [f"--{name}={value}" for name, value in self.settings.items()]
+        new.run("postgres", ["-D", new.data_directory, *options, "-C", "port"])
         self._is_unused = True
 
     def remove_new(self) -> None:
@@ -213,8 +263,11 @@ class CloneDirectories:
         empty(self.new)
         self._remove_script()
 
-    def upgrade(self, cluster: ClusterFacts, transfer: str) -> None:
-        """Upgrade the copy into the new data directory, with pg_upgrade."""
+    def upgrade(self, cluster: ClusterFacts, transfer: str, is_wanted: Callable[[], bool]) -> None:
+        """Upgrade the copy into the new data directory with pg_upgrade.
+
+        It ends if it is no longer wanted; the servers that it has started do not.
+        """
         copy, new = self.copy, self.new
         if copy.read_file(_CONTROL) is None:
             # With links, pg_upgrade renames it, so that the copy cannot be started. The new
@@ -222,17 +275,18 @@ class CloneDirectories:
             copy.write_file(_CONTROL, copy.read_file(f"{_CONTROL}.old"))
         # An attempt that was killed may have left anything.
         if not self._is_unused:
-            self.create_new(cluster)
+            self.create_new(cluster, is_wanted)
         self._is_unused = False
         arguments = upgrade_arguments(
             cluster,
+            major=program_major(new, "pg_upgrade"),
             old_bindir=self.old_bindir,
             copy=copy.data_directory,
             directory=new.data_directory,
             transfer=transfer,
         )
         # It checks both clusters before it changes anything: --check would do so twice.
-        new.run("pg_upgrade", arguments)
+        new.run("pg_upgrade", arguments, is_wanted=is_wanted)
         # The options with which pg_upgrade started it.
         new.write_file("postmaster.opts", None)
         self._remove_script()

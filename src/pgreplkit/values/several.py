@@ -49,3 +49,18 @@ def by_name(given: Mapping[K, T] | None, argument: str) -> Mapping[K, T]:
         kind = type(given).__name__
         raise TypeError(f"{argument} takes values by name, not one {kind}: pass a dict")
     return given
+
+
+def texts_by_name(given: Mapping[str, str] | None, argument: str) -> Mapping[str, str]:
+    """Return an argument that takes texts by name, such as settings; it is empty if None is given.
+
+    Raises:
+        TypeError: For anything but a mapping of texts; a value is not repeated.
+    """
+    texts = by_name(given, argument)
+    for name, text in texts.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a name in {argument} must be a str, not {type(name).__name__}")
+        if not isinstance(text, str):
+            raise TypeError(f"{argument}[{name!r}] must be a str, not {type(text).__name__}")
+    return texts

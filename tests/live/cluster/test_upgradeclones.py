@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit import Primary
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.errors import ConnectionFailed, PlanFailed, PlanRefused, ServerError
+from pgreplkit.host.programs import servers_in
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import Installation
 from pgreplkit.lab.node import reserved_port
@@ -229,7 +230,7 @@ async def insist_that_a_stale_journal_is_refused(clone: AsyncUpgradeClone, folde
     assert type(undone[-1]).__name__ == "PublishTables"
 
 
-async def test_initdb_runs_during_the_copy_and_its_failure_ends_it(
+async def test_programs_that_fail_leave_no_server_and_no_file(
     clusters: Clusters, major: int, colour: Colour, tmp_path: Path
 ) -> None:
     lab = clusters.lab
@@ -240,13 +241,13 @@ async def test_initdb_runs_during_the_copy_and_its_failure_ends_it(
     programs.mkdir()
     for program in complete(lab, 18).bindir.iterdir():
         (programs / program.name).symlink_to(program)
-    initdb = programs / "initdb"
-    real = initdb.resolve()
+    initdb = (programs / "initdb").resolve()
 
-    def write(command: str) -> None:
-        initdb.unlink()
-        initdb.write_text(f"#!/bin/sh\n{command}\n")
-        initdb.chmod(0o755)
+    def write(program: str, command: str) -> None:
+        path = programs / program
+        path.unlink()
+        path.write_text(f"#!/bin/sh\n{command}\n")
+        path.chmod(0o755)
 
     created: list[bool] = []
 
@@ -256,35 +257,65 @@ async def test_initdb_runs_during_the_copy_and_its_failure_ends_it(
         if type(progress.step).__name__ == "KeepSchema":
             raise RuntimeError("stopped")
 
-    def left() -> tuple[object, list[Path]]:
-        files = [*directory.glob("*"), *Path(f"{directory}.copy").glob("*")]
-        return one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there"), files
+    copy = Path(f"{directory}.copy")
+
+    def left() -> tuple[object, list[int], list[Path]]:
+        files = [*directory.glob("*"), *copy.glob("*")]
+        objects = one(old, f"SELECT count(*) FROM ({LEFT}) AS left_there")
+        return objects, servers_in(str(copy), str(directory)), files
 
     async with await colour.primary(old.conninfo) as primary:
-        clone = colour.bound(
-            (UpgradeClone if colour.name == "sync" else AsyncUpgradeClone)(
-                inner(primary),  # type: ignore[arg-type]
-                make_conninfo(old.conninfo, port="1"),
-                name="shop",
-                directory=directory,
-                bindir=programs,
-                old_bindir=complete(lab, major).bindir,
-                settings={"port": "1"},
+
+        def clone_with(settings: dict[str, str]) -> AsyncUpgradeClone:
+            kind = UpgradeClone if colour.name == "sync" else AsyncUpgradeClone
+            clone: AsyncUpgradeClone = colour.bound(
+                kind(
+                    inner(primary),  # type: ignore[arg-type]
+                    make_conninfo(old.conninfo, port="1"),
+                    name="shop",
+                    directory=directory,
+                    bindir=programs,
+                    old_bindir=complete(lab, major).bindir,
+                    settings=settings,
+                )
             )
-        )
-        write("echo no such locale >&2; exit 1")
+            return clone
+
+        clone = clone_with({"port": "1"})
+        write("initdb", "echo no such locale >&2; exit 1")
         plan = await clone.plan_prepare()
         with pytest.raises(PlanFailed, match=r"copy the server into .*no such locale"):
             await plan.run()
         await plan.undo()
-        assert left() == (0, [])
-        write(f'exec {real} "$@"')
+        assert left() == (0, [], [])
+        write("initdb", f'exec {initdb} "$@"')
+        with pytest.raises(TypeError, match=r"settings\['port'\] must be a str, not int"):
+            clone_with({"port": 1})  # type: ignore[dict-item]
+        misspelt = await clone_with({"port": "1", "shared_bufers": "1GB"}).plan_prepare()
+        with pytest.raises(PlanFailed, match=r'copy the server .*parameter "shared_bufers"'):
+            await misspelt.run()
+        await misspelt.undo()
+        assert left() == (0, [], [])
         plan = await clone.plan_prepare()
         with pytest.raises(RuntimeError, match="stopped"):
             await plan.run(watch)
         assert created == [True]
         await plan.undo()
-        assert left() == (0, [])
+        assert left() == (0, [], [])
+        start = f'{complete(lab, major).bindir}/pg_ctl -D {copy} -o "-k {copy}" -w start'
+        script = f"[ $1 = --version ] && exec echo 18; {start} > /dev/null 2>&1; exit 1"
+        write("pg_upgrade", script)
+        plan = await clone.plan_prepare()
+        with pytest.raises(PlanFailed, match=r"upgrade .*run pg_upgrade"):
+            await plan.run()
+        assert left()[:2] == (2, [])
+        await plan.undo()
+        assert left() == (0, [], [])
+        (programs / "vacuumdb").unlink()
+        [finding] = await clone.check()
+        assert (finding.check, finding.found) == ("programs", "vacuumdb in bindir")
+    pid = int((old.data_directory / "postmaster.pid").read_text().split()[0])
+    assert servers_in(str(old.data_directory)) == [pid]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
     clone_journal,
     has_includes,
     initdb_arguments,
+    obstacles,
     recovery_configuration,
     upgrade_arguments,
     written_mappings,
@@ -120,6 +121,16 @@ def test_an_ordinary_server_is_ready_for_a_clone() -> None:
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 
+def test_what_all_checks_need_is_found_first() -> None:
+    assert [*obstacles("", [])] == []
+    found = [*obstacles("/d is missing", ["initdb in bindir", "psql in bindir"])]
+    assert {finding.severity for finding in found} == {CRITICAL}
+    assert [finding.found for finding in found] == [
+        "/d is missing",
+        "initdb in bindir, psql in bindir",
+    ]
+
+
 @pytest.mark.parametrize(
     ("check", "severity", "shown", "facts"),
     [
@@ -158,11 +169,13 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
         ),
         ("database", CRITICAL, "crm", facts_of(database="crm")),
         ("account", CRITICAL, "chown postgres /d", facts_of(root_folder="/d")),
+        ("paths", CRITICAL, "quotes", facts_of(refused_paths=["/d has quotes"])),
+        ("servers", CRITICAL, "process 17", facts_of(servers=[17])),
         (
             "socket",
             CRITICAL,
             "108 bytes",
-            facts_of(contents={"/d": [], f"/{'d' * 88}.copy": []}),
+            facts_of(contents={"/d": [], f"/{'d' * 87}.copy": []}),
         ),
         ("old: wal_level", CRITICAL, "r", facts_of(old={"settings": {"wal_level": "replica"}})),
         (
@@ -273,11 +286,18 @@ def test_initdb_gets_what_pg_upgrade_compares() -> None:
 
 def test_the_mode_of_pg_upgrade_is_one_of_three() -> None:
     for transfer, option in (("link", ["--link"]), ("clone", ["--clone"]), ("copy", [])):
-        arguments = upgrade_arguments(
-            CLUSTER, old_bindir="/14", copy="/d.copy", directory="/d", transfer=transfer
-        )
-        assert arguments[:3] == ["--old-bindir=/14", "--old-datadir=/d.copy", "--new-datadir=/d"]
-        assert arguments[4:] == ["--jobs=4", *option]
+        for major, sockets in ((11, []), (12, ["--socketdir=/d.copy"])):
+            arguments = upgrade_arguments(
+                CLUSTER,
+                major=major,
+                old_bindir="/10",
+                copy="/d.copy",
+                directory="/d",
+                transfer=transfer,
+            )
+            directories = ["--old-bindir=/10", "--old-datadir=/d.copy", "--new-datadir=/d"]
+            assert arguments[:3] == directories
+            assert arguments[4:] == ["--jobs=4", *sockets, *option]
         assert checked_transfer(transfer) == transfer
     assert {*get_args(UpgradeTransfer)} == {"link", "clone", "copy"}
     with pytest.raises(ValueError, match="one of link, copy, clone, got 'swap'"):

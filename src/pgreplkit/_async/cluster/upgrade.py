@@ -23,7 +23,7 @@ from pgreplkit._async.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._async.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._async.cluster.upgradegate import read_filled, read_gate, read_stuck, read_way_back
 from pgreplkit._async.cluster.upgradegroups import (
     compared_groups,
     published_groups,
@@ -34,6 +34,7 @@ from pgreplkit._async.cluster.upgradegroups import (
 )
 from pgreplkit._async.cluster.upgradelock import AsyncUpgradeLock
 from pgreplkit._async.cluster.upgraderebuild import read_objects
+from pgreplkit._async.cluster.upgradereplication import read_replication
 from pgreplkit._async.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._async.cluster.upgradestatus import read_state
 from pgreplkit._async.logical.compare import acompare
@@ -78,6 +79,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradeslots import forward_slots_findings
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -511,6 +513,7 @@ class _RollbackChecks:
         if is_over and returned:
             unpublished = await read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
+        unrefreshed = unsubscribed_tables(returned, status.back if is_over else ())
         return [
             planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
@@ -518,11 +521,33 @@ class _RollbackChecks:
                 stuck,
                 gone=await read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
-                unrefreshed=unsubscribed_tables(returned, status.back if is_over else ()),
+                unrefreshed=unrefreshed,
+                nonempty=await read_filled(old, unrefreshed),
                 subscriptions=others,
                 truncated=await read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=await read_writing_triggers(old=old, new=new),
                 unfenced_roles=await read_unfenced_roles(old=old, new=new),
+            ),
+            *(await self._replication(status, forward, returned) if is_over else ()),
+        ]
+
+    async def _replication(
+        self,
+        status: UpgradeStatus,
+        forward: Mapping[str, Sequence[str]],
+        returned: Mapping[str, Sequence[str]],
+    ) -> list[Finding]:
+        """Return the findings about both directions: afterwards the new server follows again."""
+        old, new = self.upgrade._sides
+        return [
+            *await read_replication(old, new, returned, status.back, publisher=NEW),
+            *await read_replication(
+                old, new, forward, status.forward, publisher=OLD, is_running=False
+            ),
+            *forward_slots_findings(
+                status.forward,
+                old.connection.info.dbname,
+                can_advance=old._link.has("slot.advance"),
             ),
         ]
 

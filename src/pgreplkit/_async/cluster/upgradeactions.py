@@ -21,13 +21,14 @@ from pgreplkit._async.cluster.upgraderows import truncated_since
 from pgreplkit._async.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
 from pgreplkit._async.logical.fence import lift, make_fence, permit, read_fence_function
+from pgreplkit._async.logical.publication import AsyncPublication, make_publication
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.positions import write_marker
+from pgreplkit._async.server.slot import AsyncSlot
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
-from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -36,6 +37,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.statements import publication_options
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
@@ -52,7 +54,9 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
+from pgreplkit.plans.cluster.upgradereplication import published_operations
 from pgreplkit.plans.cluster.upgradeschema import uncopied
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -175,21 +179,25 @@ class AsyncUpgradeActor:
 
     async def _publish(self, step: steps.PublishTables) -> None:
         server = self._server(step.node)
+        published = published_operations(truncates=self.old._link.has("publication.truncate"))
         try:
-            await server.create_publication(
-                step.publication, tables=step.tables, publish=self._published
-            )
+            await server.create_publication(step.publication, tables=step.tables, publish=published)
         except AlreadyExists:
             # The step may be repeated after a crash, and tables may have been added since.
             publication = await server.publication(step.publication)
-            await publication.set_tables(*step.tables, timeout=self.timeout)
-
-    @property
-    def _published(self) -> tuple[Operation, ...] | None:
-        """The published operations: the apply worker of 10 fails at a TRUNCATE."""
-        if self.old._link.has("publication.truncate"):
-            return None
-        return (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
+            if step.node == OLD:
+                await publication.set_tables(*step.tables, timeout=self.timeout)
+                return
+            # No one follows the new server yet: someone may have created it with other options.
+            async with server._link.transaction("publish the tables", timeout=self.timeout) as link:
+                await AsyncPublication(link, publication.state).drop()
+                await make_publication(
+                    link,
+                    step.publication,
+                    tables=step.tables,
+                    options=publication_options(link.require, published, None, None),
+                    timeout=self.timeout,
+                )
 
     async def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
@@ -411,13 +419,15 @@ class AsyncUpgradeActor:
         All that is skipped came from the subscriber's own side.
         """
         old, name = self.old, subscription.name
-        if old._link.has("slot.advance"):
-            slot = await old.slot(name)
+        slot = await _own_slot(old, name)
+        if slot is not None and not slot.state.is_lost and old._link.has("slot.advance"):
             reached = await slot.advance(await old.write_marker())
         else:
-            # Before 11 only a new slot has another position.
+            # A new slot skips as much: no one can write. Before 11 there is no other way.
             await drop_slots(old, [name])
-            slot = await old.create_logical_slot(name, timeout=self.timeout)
+            slot = await old.create_logical_slot(
+                name, failover=bool(subscription.state.subfailover), timeout=self.timeout
+            )
             reached = slot.state.confirmed_flush_lsn or await old.write_marker()
         await move_origin(self.new, subscription, reached)
 
@@ -506,24 +516,29 @@ async def move_origin(subscriber: AsyncPrimary, subscription: AsyncSubscription,
 async def make_slots(server: AsyncPrimary, names: Iterable[str], timeout: float) -> None:
     """Create the slots that do not exist.
 
-    Raises: AlreadyExists for a slot of another database: all databases of a server share the names.
+    Raises: AlreadyExists for a slot of others, such as another database: all databases of a server
+    share the names.
     """
     for name in names:
         try:
             await server.create_logical_slot(name, timeout=timeout)
         except AlreadyExists:
-            if not await _is_of_this_database(server, name):
+            if await _own_slot(server, name) is None:
                 raise
 
 
 async def drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:
-    """Drop the slots that exist, without those of other databases."""
+    """Drop the slots that exist, without those of others."""
     for name in names:
         with suppress(SlotNotFound):
-            if await _is_of_this_database(server, name):
-                await (await server.slot(name)).drop()
+            if (slot := await _own_slot(server, name)) is not None:
+                await slot.drop()
 
 
-async def _is_of_this_database(server: AsyncPrimary, slot: str) -> bool:
-    """Return whether a slot is of no other database, as that of a standby is."""
-    return (await server.slot(slot)).state.database in (None, server.connection.info.dbname)
+async def _own_slot(server: AsyncPrimary, name: str) -> AsyncSlot | None:
+    """Return a slot of the upgrade; None if it does not exist, or is one of others."""
+    with suppress(SlotNotFound):
+        slot = await server.slot(name)
+        if is_own(slot.state, server.connection.info.dbname):
+            return slot
+    return None

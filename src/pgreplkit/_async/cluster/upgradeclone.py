@@ -34,6 +34,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
     checked_transfer,
     clone_findings,
     clone_journal,
+    obstacles,
 )
 from pgreplkit.plans.cluster.upgradegroups import (
     TableGroup,
@@ -46,7 +47,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
-from pgreplkit.values.several import by_name
+from pgreplkit.values.several import by_name, texts_by_name
 
 
 class AsyncUpgradeClone:
@@ -96,7 +97,10 @@ class AsyncUpgradeClone:
             checked_conninfo(conninfo, f"replication[{OLD!r}]")
         self._old = old
         self._host = CloneDirectories.at(
-            directory, bindir=bindir, old_bindir=old_bindir, settings=by_name(settings, "settings")
+            directory,
+            bindir=bindir,
+            old_bindir=old_bindir,
+            settings=texts_by_name(settings, "settings"),
         )
         self._actor = AsyncCloneActor(
             old=old,
@@ -127,11 +131,17 @@ class AsyncUpgradeClone:
 
         pg_upgrade checks more, as a part of the plan.
 
-        If the role lacks rights, only these are reported.
+        If the role lacks rights, a program is missing or the parent directory unusable, only this
+        is reported.
 
         Raises: ControlFailed if a program cannot be run.
         """
-        facts = await self._facts(checked_count(groups, "groups"))
+        count = checked_count(groups, "groups")
+        parent = await to_thread(self._host.unusable_parent)
+        programs = await to_thread(self._host.missing_programs)
+        if parent or programs:
+            return Readiness(findings=tuple(obstacles(parent, programs)))
+        facts = await self._facts(count)
         return Readiness(findings=tuple(clone_findings(facts)))
 
     async def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> AsyncPlan:
@@ -207,6 +217,8 @@ class AsyncUpgradeClone:
             majors=await to_thread(self._host.majors),
             contents=await to_thread(self._host.contents),
             root_folder=await to_thread(self._host.root_folder),
+            refused_paths=await to_thread(self._host.refused_paths),
+            servers=await to_thread(self._host.servers),
             missing_libraries=await to_thread(
                 lambda: self._host.missing_libraries(cluster.libraries)
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Event
 from uuid import uuid4
 
 import attrs
@@ -13,7 +14,6 @@ from pgreplkit._async._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._async.cluster.clone import aplan_clone
 from pgreplkit._async.cluster.upgradeactions import (
     AsyncUpgradeActor,
-    drop_slots,
     make_slots,
     move_origin,
 )
@@ -40,6 +40,7 @@ from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
     ControlFailed,
+    Error,
     PublicationNotFound,
     ServerError,
     SlotNotFound,
@@ -136,6 +137,17 @@ class AsyncCloneActor:
 
     async def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""
+        try:
+            await self._perform(step)
+        except BaseException:
+            if isinstance(step, steps.RecoverCopy | steps.UpgradeCopy):
+                # No one would know of the servers that its programs have started.
+                with suppress(Error):
+                    await self._end_programs()
+            raise
+        return None
+
+    async def _perform(self, step: Step) -> None:
         host = self.host
         match step:
             case steps.CopyServer():
@@ -147,11 +159,9 @@ class AsyncCloneActor:
             case steps.RecoverCopy():
                 await self._recover(await self._position(step.slots[0]))
             case DropSlots():
-                await drop_slots(self.old, step.slots)
+                await self._drop_slots(step.slots)
             case steps.UpgradeCopy():
-                await self._end_programs()
-                cluster = await self.cluster()
-                await to_thread(lambda: host.upgrade(cluster, step.transfer))
+                await self._upgrade(step.transfer)
             case steps.StartUpgraded():
                 cluster = await self.cluster()
                 await to_thread(lambda: host.start_new(cluster))
@@ -162,7 +172,6 @@ class AsyncCloneActor:
             case _:
                 async with await AsyncPrimary.connect(self.new) as new:
                     await self._perform_on(new, step)
-        return None
 
     async def _perform_on(self, new: AsyncPrimary, step: Step) -> None:
         """Perform a step that needs a connection to the new server."""
@@ -252,10 +261,14 @@ class AsyncCloneActor:
             checkpoint="fast",
             start_server=False,
         )
-        cluster = await self.cluster()
+        cluster, given_up = await self.cluster(), Event()
         # Both at the same time: initdb takes as long as 100 MB, and its error is found early.
         group = TaskGroup(1)
-        creating = group.start(lambda: to_thread_shielded(lambda: self.host.create_new(cluster)))
+        creating = group.start(
+            lambda: to_thread_shielded(
+                lambda: self.host.create_new(cluster, lambda: not given_up.is_set())
+            )
+        )
 
         def look(_: CloneProgress) -> None:
             if creating.done():
@@ -263,12 +276,28 @@ class AsyncCloneActor:
 
         try:
             await plan.run(look)
-        finally:
+            while not creating.done():
+                await group.wait([creating], self.timeout)
+            creating.result()
+        except BaseException:
+            given_up.set()
             await group.wait([creating], self.timeout)
-            await group.close()
             if creating.done() and not creating.cancelled():
                 creating.exception()  # Retrieved, as asyncio logs those that nothing retrieves.
-        creating.result()
+            raise
+        finally:
+            await group.close()
+
+    async def _upgrade(self, transfer: str) -> None:
+        await self._end_programs()
+        cluster, given_up = await self.cluster(), Event()
+        try:
+            await to_thread(
+                lambda: self.host.upgrade(cluster, transfer, lambda: not given_up.is_set())
+            )
+        finally:
+            # A cancelled task leaves its thread behind.
+            given_up.set()
 
     async def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""

@@ -10,9 +10,10 @@ from pgreplkit._async.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._async.cluster.upgradegroups import read_unpublished
+from pgreplkit._async.cluster.upgradegroups import read_tables, read_unpublished
 from pgreplkit._async.cluster.upgradeprivileges import read_missing_privileges
-from pgreplkit._async.cluster.upgraderows import read_truncated
+from pgreplkit._async.cluster.upgradereplication import read_replication
+from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.cluster.upgradeschema import read_fingerprint, read_kept_schema
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_blockers
@@ -22,7 +23,7 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
-from pgreplkit.plans.cluster.upgrade import Names
+from pgreplkit.plans.cluster.upgrade import OLD, Names
 from pgreplkit.plans.cluster.upgradegate import (
     blocking,
     cutover_findings,
@@ -62,6 +63,7 @@ async def read_gate(
     kept = await read_kept_schema(old, names.forward(1)) or KeptSchema()
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
+    followers = status.forward if is_prepared else ()
     return [
         privileges_finding(
             await read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
@@ -70,21 +72,34 @@ async def read_gate(
             kept, await read_fingerprint(old._link), await read_fingerprint(new._link)
         ),
         views_finding(await _unfilled_views(old._link, new._link)),
+        *await read_replication(old, new, groups, followers, publisher=OLD),
         *cutover_findings(
             status,
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=await read_unpublished(old, groups),
-            unrefreshed=unsubscribed_tables(groups, status.forward if is_prepared else ()),
+            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            nonempty=await read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(await read_blockers(old._link, published)),
             subscriptions=await read_others(old, names),
             writing_triggers=await read_writing_triggers(old=old, new=new),
             unfenced_roles=await read_unfenced_roles(old=old, new=new),
             truncated=await read_truncated(old, new, groups, files),
-            stuck=await read_stuck(old, new, status.forward if is_prepared else ()),
+            stuck=await read_stuck(old, new, followers),
         ),
     ]
+
+
+async def read_filled(
+    subscriber: AsyncPrimary, groups: Mapping[str, Sequence[TableName]]
+) -> list[TableName]:
+    """Return those of the tables that a subscriber has, with rows."""
+    tables = [table for group in groups.values() for table in group]
+    if not tables:
+        return []
+    there = {one.table for one in await read_tables(subscriber._link)}
+    return await read_nonempty(subscriber._link, [one for one in tables if one in there])
 
 
 async def _unfilled_views(old: AsyncLink, new: AsyncLink) -> list[TableName]:
@@ -114,6 +129,9 @@ async def read_stuck(
     """Return why subscriptions do not catch up."""
     found = []
     for one in states:
+        if one.state.subslotname is None:
+            # Another finding says so.
+            continue
         subscription = await subscriber.subscription(one.state.subname)
         try:
             await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)

@@ -67,7 +67,7 @@ from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.madeby import made_by
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.several import by_name
+from pgreplkit.values.several import by_name, texts_by_name
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -135,8 +135,8 @@ def plan_clone(
         compression=compression,
     )
     acting = control or LocalControl(folder, bindir=bindir)
-    start_timeout = timeout if start_server else None
-    return ClonePlan(conninfo, acting, options, by_name(settings, "settings"), start_timeout)
+    texts, start_timeout = texts_by_name(settings, "settings"), timeout if start_server else None
+    return ClonePlan(conninfo, acting, options, texts, start_timeout)
 
 
 @made_by("plan_clone(conninfo, directory) or aplan_clone(conninfo, directory)")

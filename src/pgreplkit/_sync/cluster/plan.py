@@ -211,8 +211,9 @@ class Plan:
         before = journal_at(kept, remedy="make it readable, remove it or use another path")
         if before is not None and before.is_unfinished:
             raise ValueError(
-                f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
-                " resume that operation, or remove the file"
+                f"could not run the {self.operation}: {kept} belongs to an unfinished operation:"
+                f" {before.operation}; call plan_resume(), and then resume() or undo(), which may"
+                " be impossible without this file"
             )
         self._version = _version_of(kept)
         readiness = self.check()

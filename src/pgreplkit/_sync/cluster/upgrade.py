@@ -24,7 +24,7 @@ from pgreplkit._sync.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._sync.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._sync.cluster.upgradegate import read_filled, read_gate, read_stuck, read_way_back
 from pgreplkit._sync.cluster.upgradegroups import (
     compared_groups,
     published_groups,
@@ -35,6 +35,7 @@ from pgreplkit._sync.cluster.upgradegroups import (
 )
 from pgreplkit._sync.cluster.upgradelock import UpgradeLock
 from pgreplkit._sync.cluster.upgraderebuild import read_objects
+from pgreplkit._sync.cluster.upgradereplication import read_replication
 from pgreplkit._sync.cluster.upgraderows import read_files, read_truncated
 from pgreplkit._sync.cluster.upgradestatus import read_state
 from pgreplkit._sync.logical.compare import compare
@@ -79,6 +80,7 @@ from pgreplkit.plans.cluster.upgradephases import (
     phase_finding,
 )
 from pgreplkit.plans.cluster.upgraderebuild import rebuilt_journal
+from pgreplkit.plans.cluster.upgradeslots import forward_slots_findings
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
@@ -508,6 +510,7 @@ class _RollbackChecks:
         if is_over and returned:
             unpublished = read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
+        unrefreshed = unsubscribed_tables(returned, status.back if is_over else ())
         return [
             planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
@@ -515,11 +518,31 @@ class _RollbackChecks:
                 stuck,
                 gone=read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
-                unrefreshed=unsubscribed_tables(returned, status.back if is_over else ()),
+                unrefreshed=unrefreshed,
+                nonempty=read_filled(old, unrefreshed),
                 subscriptions=others,
                 truncated=read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),
                 unfenced_roles=read_unfenced_roles(old=old, new=new),
+            ),
+            *(self._replication(status, forward, returned) if is_over else ()),
+        ]
+
+    def _replication(
+        self,
+        status: UpgradeStatus,
+        forward: Mapping[str, Sequence[str]],
+        returned: Mapping[str, Sequence[str]],
+    ) -> list[Finding]:
+        """Return the findings about both directions: afterwards the new server follows again."""
+        old, new = self.upgrade._sides
+        return [
+            *read_replication(old, new, returned, status.back, publisher=NEW),
+            *read_replication(old, new, forward, status.forward, publisher=OLD, is_running=False),
+            *forward_slots_findings(
+                status.forward,
+                old.connection.info.dbname,
+                can_advance=old._link.has("slot.advance"),
             ),
         ]
 

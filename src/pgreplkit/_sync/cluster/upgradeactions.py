@@ -22,13 +22,14 @@ from pgreplkit._sync.cluster.upgraderows import truncated_since
 from pgreplkit._sync.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, make_fence, permit, read_fence_function
+from pgreplkit._sync.logical.publication import Publication, make_publication
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.positions import write_marker
+from pgreplkit._sync.server.slot import Slot
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
-from pgreplkit.catalog.logical.publication import Operation
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -37,6 +38,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.statements import publication_options
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
@@ -53,7 +55,9 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradecopy import CopyLook
+from pgreplkit.plans.cluster.upgradereplication import published_operations
 from pgreplkit.plans.cluster.upgradeschema import uncopied
+from pgreplkit.plans.cluster.upgradeslots import is_own
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.finding import Severity
@@ -176,19 +180,25 @@ class UpgradeActor:
 
     def _publish(self, step: steps.PublishTables) -> None:
         server = self._server(step.node)
+        published = published_operations(truncates=self.old._link.has("publication.truncate"))
         try:
-            server.create_publication(step.publication, tables=step.tables, publish=self._published)
+            server.create_publication(step.publication, tables=step.tables, publish=published)
         except AlreadyExists:
             # The step may be repeated after a crash, and tables may have been added since.
             publication = server.publication(step.publication)
-            publication.set_tables(*step.tables, timeout=self.timeout)
-
-    @property
-    def _published(self) -> tuple[Operation, ...] | None:
-        """The published operations: the apply worker of 10 fails at a TRUNCATE."""
-        if self.old._link.has("publication.truncate"):
-            return None
-        return (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
+            if step.node == OLD:
+                publication.set_tables(*step.tables, timeout=self.timeout)
+                return
+            # No one follows the new server yet: someone may have created it with other options.
+            with server._link.transaction("publish the tables", timeout=self.timeout) as link:
+                Publication(link, publication.state).drop()
+                make_publication(
+                    link,
+                    step.publication,
+                    tables=step.tables,
+                    options=publication_options(link.require, published, None, None),
+                    timeout=self.timeout,
+                )
 
     def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
@@ -406,13 +416,15 @@ class UpgradeActor:
         All that is skipped came from the subscriber's own side.
         """
         old, name = self.old, subscription.name
-        if old._link.has("slot.advance"):
-            slot = old.slot(name)
+        slot = _own_slot(old, name)
+        if slot is not None and not slot.state.is_lost and old._link.has("slot.advance"):
             reached = slot.advance(old.write_marker())
         else:
-            # Before 11 only a new slot has another position.
+            # A new slot skips as much: no one can write. Before 11 there is no other way.
             drop_slots(old, [name])
-            slot = old.create_logical_slot(name, timeout=self.timeout)
+            slot = old.create_logical_slot(
+                name, failover=bool(subscription.state.subfailover), timeout=self.timeout
+            )
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
         move_origin(self.new, subscription, reached)
 
@@ -501,24 +513,29 @@ def move_origin(subscriber: Primary, subscription: Subscription, lsn: LSN) -> No
 def make_slots(server: Primary, names: Iterable[str], timeout: float) -> None:
     """Create the slots that do not exist.
 
-    Raises: AlreadyExists for a slot of another database: all databases of a server share the names.
+    Raises: AlreadyExists for a slot of others, such as another database: all databases of a server
+    share the names.
     """
     for name in names:
         try:
             server.create_logical_slot(name, timeout=timeout)
         except AlreadyExists:
-            if not _is_of_this_database(server, name):
+            if _own_slot(server, name) is None:
                 raise
 
 
 def drop_slots(server: Primary, names: Iterable[str]) -> None:
-    """Drop the slots that exist, without those of other databases."""
+    """Drop the slots that exist, without those of others."""
     for name in names:
         with suppress(SlotNotFound):
-            if _is_of_this_database(server, name):
-                (server.slot(name)).drop()
+            if (slot := _own_slot(server, name)) is not None:
+                slot.drop()
 
 
-def _is_of_this_database(server: Primary, slot: str) -> bool:
-    """Return whether a slot is of no other database, as that of a standby is."""
-    return (server.slot(slot)).state.database in (None, server.connection.info.dbname)
+def _own_slot(server: Primary, name: str) -> Slot | None:
+    """Return a slot of the upgrade; None if it does not exist, or is one of others."""
+    with suppress(SlotNotFound):
+        slot = server.slot(name)
+        if is_own(slot.state, server.connection.info.dbname):
+            return slot
+    return None

@@ -35,6 +35,7 @@ from pgreplkit.plans.cluster.upgradeclone import (
     checked_transfer,
     clone_findings,
     clone_journal,
+    obstacles,
 )
 from pgreplkit.plans.cluster.upgradegroups import (
     TableGroup,
@@ -47,7 +48,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
-from pgreplkit.values.several import by_name
+from pgreplkit.values.several import by_name, texts_by_name
 
 
 class UpgradeClone:
@@ -97,7 +98,10 @@ class UpgradeClone:
             checked_conninfo(conninfo, f"replication[{OLD!r}]")
         self._old = old
         self._host = CloneDirectories.at(
-            directory, bindir=bindir, old_bindir=old_bindir, settings=by_name(settings, "settings")
+            directory,
+            bindir=bindir,
+            old_bindir=old_bindir,
+            settings=texts_by_name(settings, "settings"),
         )
         self._actor = CloneActor(
             old=old,
@@ -128,11 +132,17 @@ class UpgradeClone:
 
         pg_upgrade checks more, as a part of the plan.
 
-        If the role lacks rights, only these are reported.
+        If the role lacks rights, a program is missing or the parent directory unusable, only this
+        is reported.
 
         Raises: ControlFailed if a program cannot be run.
         """
-        facts = self._facts(checked_count(groups, "groups"))
+        count = checked_count(groups, "groups")
+        parent = to_thread(self._host.unusable_parent)
+        programs = to_thread(self._host.missing_programs)
+        if parent or programs:
+            return Readiness(findings=tuple(obstacles(parent, programs)))
+        facts = self._facts(count)
         return Readiness(findings=tuple(clone_findings(facts)))
 
     def plan_prepare(self, groups: Sequence[TableGroup] | None = None) -> Plan:
@@ -208,6 +218,8 @@ class UpgradeClone:
             majors=to_thread(self._host.majors),
             contents=to_thread(self._host.contents),
             root_folder=to_thread(self._host.root_folder),
+            refused_paths=to_thread(self._host.refused_paths),
+            servers=to_thread(self._host.servers),
             missing_libraries=to_thread(lambda: self._host.missing_libraries(cluster.libraries)),
             new_reads_xml=not is_xml or to_thread(self._host.reads_xml),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Event
 from uuid import uuid4
 
 import attrs
@@ -14,7 +15,6 @@ from pgreplkit._sync._io import TaskGroup, sleep, to_thread, to_thread_shielded
 from pgreplkit._sync.cluster.clone import plan_clone
 from pgreplkit._sync.cluster.upgradeactions import (
     UpgradeActor,
-    drop_slots,
     make_slots,
     move_origin,
 )
@@ -41,6 +41,7 @@ from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
     ControlFailed,
+    Error,
     PublicationNotFound,
     ServerError,
     SlotNotFound,
@@ -137,6 +138,17 @@ class CloneActor:
 
     def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""
+        try:
+            self._perform(step)
+        except BaseException:
+            if isinstance(step, steps.RecoverCopy | steps.UpgradeCopy):
+                # No one would know of the servers that its programs have started.
+                with suppress(Error):
+                    self._end_programs()
+            raise
+        return None
+
+    def _perform(self, step: Step) -> None:
         host = self.host
         match step:
             case steps.CopyServer():
@@ -148,11 +160,9 @@ class CloneActor:
             case steps.RecoverCopy():
                 self._recover(self._position(step.slots[0]))
             case DropSlots():
-                drop_slots(self.old, step.slots)
+                self._drop_slots(step.slots)
             case steps.UpgradeCopy():
-                self._end_programs()
-                cluster = self.cluster()
-                to_thread(lambda: host.upgrade(cluster, step.transfer))
+                self._upgrade(step.transfer)
             case steps.StartUpgraded():
                 cluster = self.cluster()
                 to_thread(lambda: host.start_new(cluster))
@@ -163,7 +173,6 @@ class CloneActor:
             case _:
                 with Primary.connect(self.new) as new:
                     self._perform_on(new, step)
-        return None
 
     def _perform_on(self, new: Primary, step: Step) -> None:
         """Perform a step that needs a connection to the new server."""
@@ -253,10 +262,14 @@ class CloneActor:
             checkpoint="fast",
             start_server=False,
         )
-        cluster = self.cluster()
+        cluster, given_up = self.cluster(), Event()
         # Both at the same time: initdb takes as long as 100 MB, and its error is found early.
         group = TaskGroup(1)
-        creating = group.start(lambda: to_thread_shielded(lambda: self.host.create_new(cluster)))
+        creating = group.start(
+            lambda: to_thread_shielded(
+                lambda: self.host.create_new(cluster, lambda: not given_up.is_set())
+            )
+        )
 
         def look(_: CloneProgress) -> None:
             if creating.done():
@@ -264,12 +277,26 @@ class CloneActor:
 
         try:
             plan.run(look)
-        finally:
+            while not creating.done():
+                group.wait([creating], self.timeout)
+            creating.result()
+        except BaseException:
+            given_up.set()
             group.wait([creating], self.timeout)
-            group.close()
             if creating.done() and not creating.cancelled():
                 creating.exception()  # Retrieved, as asyncio logs those that nothing retrieves.
-        creating.result()
+            raise
+        finally:
+            group.close()
+
+    def _upgrade(self, transfer: str) -> None:
+        self._end_programs()
+        cluster, given_up = self.cluster(), Event()
+        try:
+            to_thread(lambda: self.host.upgrade(cluster, transfer, lambda: not given_up.is_set()))
+        finally:
+            # A cancelled task leaves its thread behind.
+            given_up.set()
 
     def _end_programs(self) -> None:
         """Wait for programs of an attempt that was killed: they would write to the same files."""

@@ -11,9 +11,10 @@ from pgreplkit._sync.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._sync.cluster.upgradegroups import read_unpublished
+from pgreplkit._sync.cluster.upgradegroups import read_tables, read_unpublished
 from pgreplkit._sync.cluster.upgradeprivileges import read_missing_privileges
-from pgreplkit._sync.cluster.upgraderows import read_truncated
+from pgreplkit._sync.cluster.upgradereplication import read_replication
+from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.cluster.upgradeschema import read_fingerprint, read_kept_schema
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers
@@ -23,7 +24,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import FILLED_VIEWS
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import SlotLost, SlotNotFound, SubscriptionStuck
-from pgreplkit.plans.cluster.upgrade import Names
+from pgreplkit.plans.cluster.upgrade import OLD, Names
 from pgreplkit.plans.cluster.upgradegate import (
     blocking,
     cutover_findings,
@@ -63,27 +64,39 @@ def read_gate(
     kept = read_kept_schema(old, names.forward(1)) or KeptSchema()
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
+    followers = status.forward if is_prepared else ()
     return [
         privileges_finding(
             read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
         ),
         *schema_findings(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         views_finding(_unfilled_views(old._link, new._link)),
+        *read_replication(old, new, groups, followers, publisher=OLD),
         *cutover_findings(
             status,
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
-            unrefreshed=unsubscribed_tables(groups, status.forward if is_prepared else ()),
+            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            nonempty=read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(read_blockers(old._link, published)),
             subscriptions=read_others(old, names),
             writing_triggers=read_writing_triggers(old=old, new=new),
             unfenced_roles=read_unfenced_roles(old=old, new=new),
             truncated=read_truncated(old, new, groups, files),
-            stuck=read_stuck(old, new, status.forward if is_prepared else ()),
+            stuck=read_stuck(old, new, followers),
         ),
     ]
+
+
+def read_filled(subscriber: Primary, groups: Mapping[str, Sequence[TableName]]) -> list[TableName]:
+    """Return those of the tables that a subscriber has, with rows."""
+    tables = [table for group in groups.values() for table in group]
+    if not tables:
+        return []
+    there = {one.table for one in read_tables(subscriber._link)}
+    return read_nonempty(subscriber._link, [one for one in tables if one in there])
 
 
 def _unfilled_views(old: Link, new: Link) -> list[TableName]:
@@ -113,6 +126,9 @@ def read_stuck(
     """Return why subscriptions do not catch up."""
     found = []
     for one in states:
+        if one.state.subslotname is None:
+            # Another finding says so.
+            continue
         subscription = subscriber.subscription(one.state.subname)
         try:
             subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)

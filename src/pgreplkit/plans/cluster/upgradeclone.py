@@ -88,6 +88,29 @@ class CloneFacts:
     """Libraries of functions that the new version lacks; None if its directory is unknown."""
     root_folder: str = ""
     """The parent of the directories if the programs would run as root; otherwise empty."""
+    refused_paths: Sequence[str] = ()
+    """Why no server would start in the directories."""
+    servers: Sequence[int] = ()
+    """The processes of servers that run in the directories."""
+
+
+def obstacles(unusable_parent: str, missing_programs: Sequence[str]) -> Iterator[Finding]:
+    """Return the findings about what all other checks need, if it is missing."""
+    if unusable_parent:
+        yield checked(
+            "parent directory",
+            ok=False,
+            observed=unusable_parent,
+            needed="a parent of directory= that belongs to the account of the new server",
+            remedy="create it, owned by this account: postgres in most packages",
+        )
+    if missing_programs:
+        yield named(
+            "programs",
+            missing_programs,
+            needed="the programs of both versions",
+            remedy="install the packages with {}, or pass the directories that have them",
+        )
 
 
 def clone_findings(facts: CloneFacts) -> Iterator[Finding]:
@@ -169,12 +192,10 @@ def _directory_findings(facts: CloneFacts) -> Iterator[Finding]:
     yield checked(
         "account",
         ok=not facts.root_folder,
-        observed=f"{facts.root_folder} is missing or belongs to root"
-        if facts.root_folder
-        else "not root",
+        observed=f"{facts.root_folder} belongs to root" if facts.root_folder else "not root",
         needed="a parent of directory= that belongs to the account of the new server: PostgreSQL's"
         " programs refuse to run as root",
-        remedy=f"create it, and run chown postgres {facts.root_folder}",
+        remedy=f"run chown postgres {facts.root_folder}",
     )
     for directory, content in facts.contents.items():
         yield checked(
@@ -184,8 +205,21 @@ def _directory_findings(facts: CloneFacts) -> Iterator[Finding]:
             needed="a directory that is missing or empty",
             remedy="pass another directory, or remove its files",
         )
-    # The copy, which has the longer path of the two, gets a socket in its own directory.
-    socket = max(len(f"{directory}/.s.PGSQL.5432".encode()) for directory in facts.contents)
+    yield named(
+        "paths",
+        facts.refused_paths,
+        needed="directories in which the programs start a server",
+        remedy="pass another directory",
+        separator="; ",
+    )
+    yield named(
+        "servers",
+        [f"process {pid}" for pid in facts.servers],
+        needed="none in both directories, even if their files were removed",
+        remedy="run resume() or undo() of their preparation, or stop {} with SIGINT",
+    )
+    # The copy, which has the longer path of the two, gets sockets in its own directory.
+    socket = max(len(f"{directory}/.s.PGSQL.50432".encode()) for directory in facts.contents)
     yield checked(
         "socket",
         ok=socket <= _LONGEST_SOCKET,
@@ -427,15 +461,18 @@ _JOBS = 4
 
 
 def upgrade_arguments(
-    cluster: ClusterFacts, *, old_bindir: str, copy: str, directory: str, transfer: str
+    cluster: ClusterFacts, *, major: int, old_bindir: str, copy: str, directory: str, transfer: str
 ) -> list[str]:
-    """Return the arguments of pg_upgrade."""
+    """Return the arguments of pg_upgrade of that major version."""
+    # By default they are in the parent directory, which may have those of another upgrade.
+    sockets = [f"--socketdir={copy}"] if has("upgrade.socketdir", major) else []
     return [
         f"--old-bindir={old_bindir}",
         f"--old-datadir={copy}",
         f"--new-datadir={directory}",
         f"--username={cluster.superuser}",
         f"--jobs={_JOBS}",
+        *sockets,
         # The default has no option of its own before 17.
         *([] if transfer == "copy" else [f"--{transfer}"]),
     ]

@@ -31,6 +31,7 @@ class UpgradePhase(OpenEnum):
 
 
 _LOST_FORWARD = "changes are lost; give the upgrade up with plan_finish(), and prepare it again"
+_LOST_UNUSED = "a rollback creates it again"
 _LOST_BACK = "there is no way back any longer; plan_finish() with run(force=True) ends the upgrade"
 
 
@@ -56,31 +57,33 @@ class UpgradeStatus(Record):
     def lost_slots(self) -> tuple[str, ...]:
         """The slots without which replication cannot continue: dropped, or invalidated.
 
-        First those of the old server, then those of the new one for the way back.
+        First those of the old server, then those of the new one for the way back. After a cutover,
+        a rollback creates those of the old server again.
         """
-        return tuple(slot for slots in self._lost.values() for slot in slots)
+        return tuple(slot for _, slot, _ in self._lost)
 
     @property
-    def _lost(self) -> dict[str, list[str]]:
-        """The lost slots of each server."""
-        # After a cutover the old server needs no slots for the new one.
-        forward = [one for one in self.forward if one.state.subenabled]
-        return {
-            node: [
-                one.state.subslotname
-                for one in subscriptions
-                if one.state.subslotname is not None and (one.slot is None or one.slot.is_lost)
-            ]
-            for node, subscriptions in ((OLD, forward), (NEW, self.back))
-        }
+    def _lost(self) -> list[tuple[str, str, str]]:
+        """The servers and names of the lost slots, and what to do."""
+        found = []
+        for node, subscriptions in ((OLD, self.forward), (NEW, self.back)):
+            for one in subscriptions:
+                name, is_enabled = one.state.subslotname, one.state.subenabled
+                # Without a way back, the old server needs no slots for the new one.
+                is_needed = node == NEW or is_enabled or bool(self.back)
+                if name is None or not is_needed:
+                    continue
+                if one.slot is None or one.slot.is_lost:
+                    forward = _LOST_FORWARD if is_enabled else _LOST_UNUSED
+                    found.append((node, name, _LOST_BACK if node == NEW else forward))
+        return found
 
     def __str__(self) -> str:
         """Return the phase, the servers that accept writes, and a line for each subscription."""
         lines = wrapped(f"{self.name}: {self.phase}", then="    ")
-        for node, remedy in ((OLD, _LOST_FORWARD), (NEW, _LOST_BACK)):
-            for name in self._lost[node]:
-                text = f"slot {name} of the {node} server is missing or lost: {remedy}"
-                lines += wrapped(text, first="  ", then="    ")
+        for node, name, remedy in self._lost:
+            text = f"slot {name} of the {node} server is missing or lost: {remedy}"
+            lines += wrapped(text, first="  ", then="    ")
         for node, is_fenced, disabled, subscriptions in (
             (OLD, self.old_is_fenced, self.old_disabled, self.back),
             (NEW, self.new_is_fenced, self.new_disabled, self.forward),
