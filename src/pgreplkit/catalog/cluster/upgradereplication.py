@@ -8,14 +8,15 @@ LIMITED = """
     JOIN pg_class c ON c.oid = prrelid JOIN pg_namespace n ON n.oid = relnamespace
     WHERE pubname = ANY (%s::text[])
         -- These columns exist from version 15 on.
-        AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)
+        AND (pg_catalog.to_jsonb(r) ->> 'prqual'::text IS NOT NULL
+            OR pg_catalog.to_jsonb(r) ->> 'prattrs'::text IS NOT NULL)
     ORDER BY 1, 2, 3
 """
 """The tables of publications with a row filter or a column list."""
 COPIES = """
     SELECT nspname AS schema, relname AS name, mark FROM (
         -- Before 12, oid is a hidden column.
-        SELECT prrelid AS relid, concat_ws(' ', r.oid, p.xmin) AS mark
+        SELECT prrelid AS relid, pg_catalog.concat_ws(' ', r.oid, p.xmin) AS mark
         FROM pg_publication_rel r JOIN pg_publication p ON p.oid = prpubid
         WHERE pubname = ANY (%s::text[])
         UNION ALL SELECT srrelid, coalesce(srsublsn::text, '')
