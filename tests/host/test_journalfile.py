@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def test_a_journal_that_does_not_exist_may_be_new(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (None, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "file" / "b"):
         assert journal_at(path, remedy="") is None
+
+
+def test_a_pipe_and_a_device_are_no_journal(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(HostFileError, match="it is not a regular file; pass the path"):
+            read_journal(path)
+        with pytest.raises(HostFileError, match="it is not a regular file; remove it"):
+            journal_at(path, remedy="remove it")
 
 
 def test_the_error_about_an_unreadable_journal_says_what_to_do(tmp_path: Path) -> None:

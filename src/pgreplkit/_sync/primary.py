@@ -545,15 +545,17 @@ class Primary(StreamingServer):
         The trigger refuses superusers, COPY, MERGE and TRUNCATE too, with SQLSTATE 25006 and the
         ``hint``. Apply workers of subscriptions still write. By default the tables are those of all
         subscriptions; in a database without subscriptions, all published tables. Their partitions
-        and partitioned tables are fenced too. ``unfenced()`` of the result lists what it does not
-        cover.
+        and partitioned tables are fenced too, also partitions that are attached until the fence
+        stands. One that is attached later accepts its own writes until ``fence_writes`` is called
+        again. ``unfenced()`` of the result lists what it does not cover.
 
         A fence that exists is completed, and its triggers that someone has disabled are enabled.
         Writers queue behind an attempt to lock a table, or to let no other writer begin, for 0.02
         to 0.3 seconds, and have as much time before the next one, until the ``timeout``.
         Autovacuums of the tables are cancelled, if the role may; otherwise they keep writers
         waiting for deadlock_timeout. After an error, a new fence is removed again, one that
-        permitted writes permits them again, and from others the added tables are removed.
+        permitted writes permits them again, and from others the added tables are removed; if other
+        transactions keep the triggers for another second, a note of the exception says so.
 
         Raises: WaitTimeout with the sessions that hold locks; TableNotFound if a table does not
         exist, or there is none to fence; AlreadyExists if a schema of that ``name`` exists;

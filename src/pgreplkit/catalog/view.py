@@ -44,6 +44,15 @@ ASKED_TABLES = """
 view or a sequence of such a name is not a table."""
 
 
+def description_of(oid: str, catalog: str) -> str:
+    """Return the expression for the comment of an object, whose oid is an expression.
+
+    Before 14, obj_description() itself calls operators that the search_path may replace.
+    """
+    return f"""(SELECT description FROM pg_description WHERE objoid = {oid}
+        AND classoid = '{catalog}'::regclass::oid AND objsubid = 0)"""
+
+
 def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:
     """Take a table's name out of a record; ``schema`` and ``name`` are its two columns."""
     return TableName(str(record.pop(schema)), str(record.pop(name)))

@@ -82,8 +82,8 @@ def _array(value: Composable, shape: TypeShape, types: Types, depth: int) -> Com
     # database where the type is not a built-in one.
     item = Identifier(f"item{depth}")
     return SQL(
-        "CASE WHEN {0} IS NOT NULL THEN concat(array_dims({0}),"
-        " ARRAY(SELECT {1} FROM (SELECT unnest({0}) AS {2}) AS {3})::text) END"
+        "CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat(pg_catalog.array_dims({0}),"
+        " ARRAY(SELECT {1} FROM (SELECT pg_catalog.unnest({0}) AS {2}) AS {3})::text) END"
     ).format(
         value,
         exact_value(item, element, types, depth=depth + 1),

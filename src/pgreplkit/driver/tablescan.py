@@ -210,21 +210,22 @@ class TableScan:
         raw = Literal(text.encode(*_BYTES))
         if self._is_in_bytes(column):
             return raw
-        return SQL("convert_from({}, {})::").format(raw, Literal(self.encoding)) + SQL(column.type)
+        decoded = SQL("pg_catalog.convert_from({}, {})::").format(raw, Literal(self.encoding))
+        return decoded + SQL(column.type)
 
     def _text(self, value: Composable) -> Composable:
         """Return an expression for a text, or for its bytes where the servers' texts differ."""
         text = SQL("{}::text").format(value)
         if self.encoding is None:
             return text
-        return SQL("convert_to({}, {})").format(text, Literal(self.encoding))
+        return SQL("pg_catalog.convert_to({}, {})").format(text, Literal(self.encoding))
 
     @property
     def _hash(self) -> Composed:
         values = SQL(", ").join([self._value(column) for column in self.columns])
         row = self._text(SQL("ROW({})").format(values))
         if self.has_hash64 and self.encoding is None:
-            return SQL('hashtextextended({} COLLATE "C", 0)').format(row)
+            return SQL('pg_catalog.hashtextextended({} COLLATE "C", 0)').format(row)
         # The server has no hash function of 64 bits for bytes, and before 11 none for texts.
         return SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(row)
 

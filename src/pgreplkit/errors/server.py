@@ -200,6 +200,8 @@ class SlotActive(ServerError):
 class AlreadyExists(ServerError):
     """An object of that name already exists."""
 
+    remedy = "choose another name"
+
 
 class RoleNotFound(ServerError, LookupError):
     """A role that does not exist."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from pgreplkit.host.configfiles import replace_file, translate_os_errors
@@ -16,7 +17,7 @@ def read_journal(path: Path, *, remedy: str = _REMEDY) -> Journal:
     Raises: HostFileError; ValueError if it is not a journal.
     """
     with translate_os_errors(f"read the journal {str(path)!r}", remedy=remedy):
-        text = path.read_bytes()
+        text = _content(path)
     return _journal_in(path, text, remedy)
 
 
@@ -29,10 +30,17 @@ def journal_at(path: Path | None, *, remedy: str) -> Journal | None:
         return None
     with translate_os_errors(f"read the journal {str(path)!r}", remedy=remedy):
         try:
-            text = path.read_bytes()
+            text = _content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
     return _journal_in(path, text, remedy)
+
+
+def _content(path: Path) -> bytes:
+    # The content of a device may never end, nor the wait for that of a pipe.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    return path.read_bytes()
 
 
 def _journal_in(path: Path, text: bytes, remedy: str) -> Journal:

@@ -16,6 +16,8 @@ from pgreplkit.upgrade import UpgradePhase
 
 pytestmark = pytest.mark.one_colour
 
+ROWS = "SELECT * FROM orders ORDER BY id"
+
 
 async def critical(plan: AsyncPlan) -> dict[str, str]:
     """Return the remedies of a plan's critical findings, by check."""
@@ -27,10 +29,36 @@ async def altered(plan: AsyncPlan, check: str, database: Database, change: str) 
     """Insist that a check finds a change, and that its statement reverts it."""
     database.run(change)
     remedies = await critical(plan)
-    assert [*remedies] == [check], change
+    # What was not published since must be copied again, as another finding says.
+    assert [one for one in remedies if "copied rows" not in one] == [check], change
     statement, _, _ = remedies[check].partition(" on the ")
     database.run(statement)
-    assert await critical(plan) == {}, change
+    assert check not in await critical(plan), change
+
+
+def follow(remedy: str, sides: Pair) -> None:
+    """Execute the statements of a remedy, each on its server."""
+    servers = {"old": sides.publisher, "new": sides.subscriber}
+    for part in remedy.partition("; if compare()")[0].split("; then "):
+        statements, _, node = part.rpartition(" on the ")
+        servers[node.removesuffix(" server")].run(statements)
+
+
+def are_same(sides: Pair) -> bool:
+    """Return whether both servers have the same orders, and no table is being copied."""
+    both = (sides.publisher, sides.subscriber)
+    copying = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'"
+    here, there = [database.all(ROWS) for database in both]
+    return here == there and not any(database.one(copying) for database in both)
+
+
+async def copied(plan: AsyncPlan, check: str, sides: Pair) -> None:
+    """Follow the one remedy of a plan, with which tables are copied again."""
+    remedies = await critical(plan)
+    assert [*remedies] == [check]
+    follow(remedies[check], sides)
+    wait_until(lambda: are_same(sides))
+    assert await critical(plan) == {}
 
 
 def publications(database: Database, name: str) -> list[str]:
@@ -55,12 +83,16 @@ async def test_altered_publications_and_subscriptions_are_found(
         assert await critical(cutover) == {}
         for change in publications(old, "shop_1"):
             await altered(cutover, "old: publications", old, change)
+        await copied(cutover, "new: copied rows", sides)
         old.run("CREATE PUBLICATION other")
         elsewhere = "ALTER SUBSCRIPTION shop_1 SET PUBLICATION other WITH (refresh = false)"
-        await altered(cutover, "new: subscriptions", new, elsewhere)
+        new.run(elsewhere)
+        order(old)
+        await copied(cutover, "new: subscriptions", sides)
         if new.node.major >= 16:
             origin = "ALTER SUBSCRIPTION shop_1 SET (origin = none)"
-            await altered(cutover, "new: subscriptions", new, origin)
+            new.run(origin)
+            await copied(cutover, "new: subscriptions", sides)
         # Left there, it would not replicate back all that is written.
         new.run("CREATE PUBLICATION shop_1_back WITH (publish = 'insert')")
         await (await upgrade.plan_cutover()).run()
@@ -68,6 +100,7 @@ async def test_altered_publications_and_subscriptions_are_found(
         assert await critical(rollback) == {}
         for change in publications(new, "shop_1_back"):
             await altered(rollback, "new: publications", new, change)
+        await copied(rollback, "old: copied rows", sides)
         # The next operation relies on the other direction.
         for change in publications(old, "shop_1"):
             await altered(rollback, "old: publications", old, change)
@@ -77,10 +110,111 @@ async def test_altered_publications_and_subscriptions_are_found(
         order(new)
         new.run("DELETE FROM orders WHERE id = 1")
         await (await upgrade.plan_rollback()).run()
-        assert orders(sides) == (100, 100)
+        assert orders(sides) == (101, 101)
         order(old)
-        wait_until(lambda: orders(sides) == (101, 101))
+        wait_until(lambda: orders(sides) == (102, 102))
         assert (await upgrade.status()).phase is UpgradePhase.PREPARED
+        await (await upgrade.plan_finish()).run()
+
+
+async def test_a_table_that_is_published_again_is_copied_again_in_both_directions(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        cutover = await upgrade.plan_cutover()
+        for database, plan, name, check in (
+            (old, cutover, "shop_1", "new: copied rows"),
+            (new, None, "shop_1_back", "old: copied rows"),
+        ):
+            if plan is None:
+                await (await upgrade.plan_cutover()).run()
+                plan = await upgrade.plan_rollback()
+            assert await critical(plan) == {}
+            # Neither the row nor the removal of another one is sent.
+            database.run(
+                f"ALTER PUBLICATION {name} DROP TABLE orders",
+                "INSERT INTO orders (customer) VALUES (1)",
+                "DELETE FROM orders WHERE id = (SELECT min(id) FROM orders)",
+            )
+            fresh = await (upgrade.plan_cutover() if database is old else upgrade.plan_rollback())
+            remedies = await critical(fresh)
+            assert [*remedies] == ["new tables"]
+            assert remedies["new tables"].startswith("ALTER SUBSCRIPTION")
+            # As someone does who does not read it.
+            database.run(f"ALTER PUBLICATION {name} ADD TABLE ONLY orders")
+            await copied(plan, check, sides)
+            database.run(
+                f"ALTER PUBLICATION {name} DROP TABLE orders",
+                "INSERT INTO orders (customer) VALUES (1)",
+                "DELETE FROM orders WHERE id = (SELECT min(id) FROM orders)",
+            )
+            fresh = await (upgrade.plan_cutover() if database is old else upgrade.plan_rollback())
+            follow((await critical(fresh))["new tables"], sides)
+            wait_until(lambda: are_same(sides))
+            assert await critical(plan) == {}
+            # A subscription that has forgotten it, and a table that has rows.
+            subscriber = new if database is old else old
+            database.run(f"ALTER PUBLICATION {name} DROP TABLE orders")
+            subscriber.run(f"ALTER SUBSCRIPTION {name} REFRESH PUBLICATION")
+            database.run(f"ALTER PUBLICATION {name} ADD TABLE ONLY orders")
+            remedies = await critical(plan)
+            follow(remedies["tables without a subscription"], sides)
+            wait_until(lambda: are_same(sides))
+            assert await critical(plan) == {}
+        await (await upgrade.plan_rollback()).run()
+        await (await upgrade.plan_finish()).run()
+
+
+NOTE = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+TRIGGER = "CREATE TRIGGER {0} {1} ON orders FOR EACH ROW EXECUTE PROCEDURE note()"
+
+
+async def test_triggers_and_unlogged_tables_that_lose_applied_rows_are_found(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    old, new = sides.publisher, sides.subscriber
+    check = "{}: triggers that fire on apply".format
+    new.run(*TABLES)
+    for database in (old, new):
+        database.run(
+            NOTE,
+            TRIGGER.format("audit", "AFTER INSERT"),
+            TRIGGER.format("late", "BEFORE INSERT"),
+            "ALTER TABLE orders ENABLE ALWAYS TRIGGER audit",
+            "ALTER TABLE orders DISABLE TRIGGER late",
+        )
+
+    async def firing(plan: AsyncPlan, node: str, database: Database) -> None:
+        # That of the preparation is meant.
+        warning = (await plan.check())[check(node)]
+        assert (warning.severity, warning.found) == (Severity.WARNING, "audit of public.orders")
+        for kind in ("ALWAYS", "REPLICA"):
+            database.run(f"ALTER TABLE orders ENABLE {kind} TRIGGER late")
+            remedies = await critical(plan)
+            # Of the old server, a cutover finds all DDL.
+            assert {*remedies} - {"DDL since the preparation"} == {check(node)}
+            statement, _, _ = remedies[check(node)].partition(" on the ")
+            assert statement == "ALTER TABLE public.orders ENABLE TRIGGER late"
+            database.run(statement)
+            assert await critical(plan) == {}
+        database.run("ALTER TABLE orders DISABLE TRIGGER late")
+
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await (await upgrade.plan_prepare(copy_schema=False)).run()
+        cutover = await upgrade.plan_cutover(way_back=False)
+        await firing(cutover, "new", new)
+        new.run("ALTER TABLE orders SET UNLOGGED")
+        remedies = await critical(cutover)
+        assert [*remedies] == ["new: unlogged tables"]
+        follow(remedies["new: unlogged tables"], sides)
+        assert await critical(cutover) == {}
+        await (await upgrade.plan_cutover()).run()
+        rollback = await upgrade.plan_rollback()
+        await firing(rollback, "old", old)
+        await firing(rollback, "new", new)
+        await (await upgrade.plan_rollback()).run()
         await (await upgrade.plan_finish()).run()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clusters import wait_until
-from colours import Colour
+from colours import Colour, inner
 from databases import Pair
 from upgrading import opened, order, prepare, stopped_at
 
@@ -109,6 +109,24 @@ async def test_a_refused_second_call_on_one_plan_leaves_the_locks_of_the_first(
         plan = await upgrade.plan_cutover(again if colour.name == "async" else at_once)
         await plan.run()
         assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER
+
+
+@pytest.mark.pg(">=11")
+@pytest.mark.matrix
+async def test_a_redirect_that_closes_a_connection_fails_the_plan(
+    sides: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with opened(sides, colour, tmp_path) as upgrade:
+        await prepare(upgrade, sides)
+        new = inner(upgrade)._new  # type: ignore[attr-defined]
+        # As when the server ends it.
+        plan = await upgrade.plan_cutover(lambda _: new.connection.pgconn.finish())
+        with pytest.raises(PlanFailed, match=r"subscribe to .*connection is closed") as caught:
+            await plan.run()
+        assert caught.value.state == "the new server accepts writes"
+    async with opened(sides, colour, tmp_path) as again:
+        await (await again.plan_resume(lambda _: None)).resume()
+        assert (await again.status()).phase is UpgradePhase.CUT_OVER
 
 
 @pytest.mark.pg(">=18")

@@ -168,6 +168,68 @@ async def test_tables_that_cannot_be_added_to_a_fence_leave_it_as_it_was(
 
 
 @pytest.mark.one_colour
+async def test_partitions_that_are_attached_while_a_fence_waits_are_fenced_too(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED, "CREATE TABLE late (id int, v text)")
+
+    def attach() -> None:
+        # It waits for the writer, and knows the partitions.
+        wait_until(lambda: has_trigger(database, "leaf"))
+        database.run("ALTER TABLE parent ATTACH PARTITION late FOR VALUES FROM (100) TO (200)")
+        app.commit()
+
+    async with await colour.primary(database.conninfo) as primary:
+        with psycopg.connect(database.conninfo) as app, ThreadPoolExecutor() as pool:
+            app.execute("INSERT INTO other VALUES (7)")
+            attaching = pool.submit(attach)
+            fence = await primary.fence_writes(["other", "parent"])
+            attaching.result()
+        assert [table.name for table in fence.tables] == ["late", "leaf", "other", "parent"]
+        refused(database, "INSERT INTO late VALUES (150)")
+        await fence.lift()
+        database.run("INSERT INTO late VALUES (150)")
+
+
+@pytest.mark.one_colour
+async def test_the_error_of_a_fence_that_is_not_removed_says_so(
+    database: Database, colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run(*PARTITIONED)
+    for room in ("_async", "_sync"):
+        monkeypatch.setattr(f"pgreplkit.{room}.logical.fence._REMOVED_WITHIN", 0.1)
+    async with await colour.primary(database.conninfo) as primary:
+        with (
+            psycopg.connect(database.conninfo) as writer,
+            psycopg.connect(database.conninfo) as reader,
+        ):
+            writer.execute("INSERT INTO other VALUES (7)")
+            # A trigger is added while others read, but not dropped.
+            reader.execute("SELECT FROM leaf")
+            with pytest.raises(WaitTimeout, match="other") as caught:
+                await primary.fence_writes(["other", "parent"], timeout=0.5)
+        [note] = caught.value.__notes__
+        assert note.startswith(
+            "could not remove the fence 'pgreplkit_fence' either: could not lift"
+        )
+        assert note.endswith("; lift() the one that write_fences() returns")
+        [fence] = await primary.write_fences()
+        database.run("INSERT INTO leaf VALUES (1)")
+        await fence.lift()
+        assert await primary.write_fences() == []
+
+
+@pytest.mark.one_colour
+async def test_a_fence_with_the_name_of_a_schema_is_refused_with_a_remedy(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    async with await colour.primary(database.conninfo) as primary:
+        with pytest.raises(AlreadyExists, match=r'"public" already exists.*; choose another name'):
+            await primary.fence_writes(["other"], name="public")
+
+
+@pytest.mark.one_colour
 async def test_a_fence_keeps_the_identity_of_the_run_that_created_it(
     database: Database, colour: Colour
 ) -> None:

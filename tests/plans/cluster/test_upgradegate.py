@@ -47,6 +47,7 @@ def gate(status: UpgradeStatus = STATUS, **changed: object) -> dict[str, Finding
         "unsubscribed": (),
         "unpublished": (),
         "unrefreshed": {},
+        "nonempty": (),
         "sequences": (),
         "writers": (),
         "subscriptions": (),
@@ -76,7 +77,24 @@ def test_the_statements_for_new_tables_have_quoted_names_and_add_no_children() -
     assert added is not None
     assert 'ALTER PUBLICATION "18_1" ADD TABLE ONLY public.late, ONLY public."Order" on' in added
     refreshed = gate(status, unrefreshed={"18_1": late})["tables without a subscription"].remedy
-    assert refreshed == 'ALTER SUBSCRIPTION "18_1" REFRESH PUBLICATION on the new server'
+    statement = 'ALTER SUBSCRIPTION "18_1" REFRESH PUBLICATION on the new server'
+    assert refreshed == statement
+    # The copy would collide with these rows, or repeat them.
+    filled = gate(status, unrefreshed={"18_1": late}, nonempty=late[:1])
+    assert filled["tables without a subscription"].remedy == (
+        "SET session_replication_role = replica; DELETE FROM ONLY public.late;"
+        f" RESET session_replication_role on the new server; then {statement}"
+    )
+
+
+def test_a_table_that_was_removed_from_a_publication_is_copied_again() -> None:
+    removed, late = following().tables[0].table, TableName("public", "late")
+    remedy = gate(STATUS, unpublished=[removed, late])["new tables"].remedy
+    first, _, rest = remedy.partition("; then ")
+    assert first == "ALTER SUBSCRIPTION sub REFRESH PUBLICATION on the new server"
+    assert f"DELETE FROM ONLY {removed};" in rest
+    assert f"ALTER PUBLICATION sub ADD TABLE ONLY {removed} on the old server" in rest
+    assert "ADD TABLE ONLY public.late on the old one" in rest
 
 
 def test_a_cutover_is_refused_before_anything_is_fenced() -> None:
@@ -147,6 +165,7 @@ def rollback(
         gone=gone,
         unpublished=unpublished,
         unrefreshed=unrefreshed,
+        nonempty=(),
         subscriptions=subscriptions,
         writing_triggers=writing_triggers,
         unfenced_roles=unfenced_roles,

@@ -13,6 +13,7 @@ from pgreplkit.catalog.logical.publication import Operation, PublicationState
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.cluster.upgradereplication import (
     Direction,
+    FiringTrigger,
     published_operations,
     replication_findings,
 )
@@ -103,33 +104,62 @@ def test_row_filters_and_column_lists_are_found() -> None:
     [finding] = found(limited={"Shop_1": [TableName("public", "a")]}).values()
     assert finding.found == "Shop_1: some rows or columns of public.a"
     whole = 'ALTER PUBLICATION "Shop_1" SET TABLE ONLY public.a, ONLY public.b on the old server'
-    assert finding.remedy == f"{whole}; then remove the differences that compare() finds"
+    assert finding.remedy == f"{whole}; then check again"
+
+
+AGAIN = (
+    'SUBSCRIPTION "Shop_1" {} on the new server; then SET session_replication_role = replica;'
+    " DELETE FROM ONLY public.a; DELETE FROM ONLY public.b; RESET session_replication_role on the"
+    ' new server; then ALTER PUBLICATION "Shop_1" ADD TABLE ONLY public.a, ONLY public.b on the old'
+    ' server; then ALTER SUBSCRIPTION "Shop_1" REFRESH PUBLICATION on the new server'
+)
+REMOVED = 'ALTER PUBLICATION "Shop_1" DROP TABLE ONLY public.a, ONLY public.b on the old server'
+SET = 'SET PUBLICATION "Shop_1"'
+SLOT = "ALTER SUBSCRIPTION \"Shop_1\" SET (slot_name = 'Shop_1') on the new server"
+ORIGIN = 'ALTER SUBSCRIPTION "Shop_1" SET (origin = any) on the new server'
 
 
 @pytest.mark.parametrize(
-    ("changed", "observed", "remedy"),
+    ("changed", "observed", "running", "stopped"),
     [
-        ({"subslotname": None}, "slot_name = NONE", "SET (slot_name = 'Shop_1')"),
-        ({"subslotname": "other"}, "slot_name = other", "SET (slot_name = 'Shop_1')"),
+        ({"subslotname": None}, "slot_name = NONE", SLOT, SLOT),
+        ({"subslotname": "other"}, "slot_name = other", SLOT, SLOT),
         (
             {"subpublications": ("p", "q")},
             "publications p, q",
-            'SET PUBLICATION "Shop_1" WITH (refresh = false)',
+            f"{REMOVED}; then ALTER {AGAIN.format(SET)}",
+            'ALTER SUBSCRIPTION "Shop_1" SET PUBLICATION "Shop_1" WITH (refresh = false) on the new'
+            " server",
         ),
-        ({"suborigin": "none"}, "origin = none", "SET (origin = any)"),
+        (
+            {"suborigin": "none"},
+            "origin = none",
+            f"{ORIGIN}; then {REMOVED}; then ALTER {AGAIN.format('REFRESH PUBLICATION')}",
+            ORIGIN,
+        ),
     ],
 )
-def test_altered_subscriptions_are_found(
-    changed: dict[str, object], observed: str, remedy: str
+def test_altered_subscriptions_are_found_with_statements_that_lose_no_row(
+    changed: dict[str, object], observed: str, running: str, stopped: str
 ) -> None:
     [finding] = found(subscription=MappingProxyType(changed)).values()
     assert (finding.check, finding.severity) == ("new: subscriptions", Severity.CRITICAL)
-    assert finding.found == f"Shop_1: {observed}"
-    statement = f'ALTER SUBSCRIPTION "Shop_1" {remedy} on the new server'
-    assert finding.remedy == f"{statement}; then remove the differences that compare() finds"
-    # The forward subscription after a cutover: it has missed nothing.
-    [stopped] = found(subscription=MappingProxyType(changed), is_running=False).values()
-    assert stopped.remedy == statement
+    assert (finding.found, finding.remedy) == (f"Shop_1: {observed}", running)
+    # The forward subscription after a cutover has missed nothing.
+    [finding] = found(subscription=MappingProxyType(changed), is_running=False).values()
+    assert finding.remedy == stopped
+
+
+def test_tables_that_were_published_again_are_copied_again() -> None:
+    uncopied = {"Shop_1": [TableName("public", "a"), TableName("public", "b")]}
+    [finding] = found(uncopied=uncopied).values()
+    assert (finding.check, finding.severity) == ("new: copied rows", Severity.CRITICAL)
+    assert finding.found == "older than the publication of public.a, public.b"
+    statements = f"{REMOVED}; then ALTER {AGAIN.format('REFRESH PUBLICATION')}"
+    assert finding.remedy.startswith(f"{statements}; if compare()")
+    # What is copied before the publication is as created may be lost again.
+    filtered = {"Shop_1": [TableName("public", "a")]}
+    assert [*found(uncopied=uncopied, limited=filtered)] == ["old: publications"]
 
 
 def test_a_subscription_that_is_connected_elsewhere_needs_a_new_preparation() -> None:
@@ -138,3 +168,33 @@ def test_a_subscription_that_is_connected_elsewhere_needs_a_new_preparation() ->
     assert "prepare it again" in finding.remedy
     [back] = found(misled=["Shop_1"], publisher=NEW).values()
     assert (back.check, "no way back" in back.remedy) == ("old: subscriptions", True)
+
+
+def test_replicated_tables_of_the_subscriber_must_be_logged() -> None:
+    [finding] = found(unlogged=[TableName("public", "a")]).values()
+    assert (finding.check, finding.severity) == ("new: unlogged tables", Severity.CRITICAL)
+    assert finding.remedy == "ALTER TABLE public.a SET LOGGED on the new server"
+    [back] = found(unlogged=[TableName("public", "a")], publisher=NEW).values()
+    assert (back.check, back.remedy) == (
+        "old: unlogged tables",
+        "ALTER TABLE public.a SET LOGGED on the old server",
+    )
+
+
+def test_triggers_that_fire_on_apply_since_the_preparation_are_critical() -> None:
+    table = TableName("public", "a")
+    audit = FiringTrigger(table=table, trigger='"Audit"', is_kept=True)
+    late = FiringTrigger(table=table, trigger="late", is_kept=False)
+    statement = "ALTER TABLE public.a ENABLE TRIGGER {} on the new server".format
+    [finding] = found(firing=[audit]).values()
+    assert (finding.check, finding.severity, finding.found) == (
+        "new: triggers that fire on apply",
+        Severity.WARNING,
+        '"Audit" of public.a',
+    )
+    assert finding.remedy.startswith("none if they are meant")
+    assert finding.remedy.endswith(statement('"Audit"'))
+    # It has fired since then, and another one since the preparation.
+    [finding] = found(firing=[audit, late]).values()
+    assert (finding.severity, finding.found) == (Severity.CRITICAL, "late of public.a")
+    assert finding.remedy.startswith(f"{statement('late')}; then remove the differences")

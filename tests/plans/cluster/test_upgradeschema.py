@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pgreplkit.plans.cluster.upgradeschema import (
+    COPY,
     KeptSchema,
     colliding,
     schema_findings,
     uncopied,
+    uncopied_tables,
 )
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.finding import Severity
@@ -120,3 +122,28 @@ def test_objects_of_the_new_server_collide_with_a_copy_unless_it_has_all(
     new: list[str], found: list[str]
 ) -> None:
     assert colliding(COPIED, dict.fromkeys(new, "2")) == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("1", "0/1", []),
+        ("2", "0/1", ["public.a"]),
+        # Copied again, or not after all.
+        ("2", "0/2", []),
+        ("2", "", ["public.a"]),
+    ],
+)
+def test_a_table_that_was_published_again_is_found_until_it_is_copied(
+    old: str, new: str, found: list[str]
+) -> None:
+    name = f"{COPY}public.a"
+    kept = KeptSchema(old={name: "1"}, new={name: "0/1"})
+    assert uncopied_tables(kept, {name: old}, {name: new}) == found
+    assert uncopied_tables(KeptSchema(), {name: old}, {name: new}) == []
+    # No publication or subscription has it: other findings.
+    assert uncopied_tables(kept, {}, {name: new}) == uncopied_tables(kept, {name: old}, {}) == []
+    # These are no definitions.
+    one = KeptSchema(old={name: "1", "x": "1"}, new={name: "0/1", "x": "1"})
+    findings = schema_findings(one, {name: old, "x": "1"}, {name: new, "x": "1"})
+    assert {finding.severity for finding in findings} == {Severity.OK}

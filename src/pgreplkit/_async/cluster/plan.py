@@ -20,6 +20,7 @@ from pgreplkit._hooks import html_of
 from pgreplkit._text import counted, one_line
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, Error, HostFileError, ServerError, UpgradeActive
 from pgreplkit.errors.base import OperationError
 from pgreplkit.host.journalfile import journal_at, write_journal
@@ -292,7 +293,7 @@ class AsyncPlan:
         undone = Rows[Step]()
         for before, step in self._journal.undoable:
             self._insist_on_version()
-            with self._reported(f"undo: {step}"):
+            with self._reported(f"undo: {step}"), translate_errors(self._act):
                 await self._verify_lock(step)
                 # Before the step: a process that is killed while it undoes it, or a full disk, must
                 # not leave a journal that says that an undone step is done.
@@ -388,7 +389,8 @@ class AsyncPlan:
             with self._reported(str(step)):
                 _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
-            with self._reported(str(step)):
+            # A redirect may have closed a connection.
+            with self._reported(str(step)), translate_errors(self._act):
                 await self._verify_lock(step)
                 step = await self._looked_at(step)
                 outcome = await self._actor.perform(step)

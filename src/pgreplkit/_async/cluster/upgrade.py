@@ -23,7 +23,7 @@ from pgreplkit._async.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._async.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._async.cluster.upgradegate import read_filled, read_gate, read_stuck, read_way_back
 from pgreplkit._async.cluster.upgradegroups import (
     compared_groups,
     published_groups,
@@ -516,6 +516,7 @@ class _RollbackChecks:
         if is_over and returned:
             unpublished = await read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
+        unrefreshed = unsubscribed_tables(returned, status.back if is_over else ())
         return [
             planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
@@ -523,7 +524,8 @@ class _RollbackChecks:
                 stuck,
                 gone=await read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
-                unrefreshed=unsubscribed_tables(returned, status.back if is_over else ()),
+                unrefreshed=unrefreshed,
+                nonempty=await read_filled(old, unrefreshed),
                 subscriptions=others,
                 truncated=await read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=await read_writing_triggers(old=old, new=new),

@@ -21,6 +21,7 @@ from pgreplkit._async.cluster.upgraderows import truncated_since
 from pgreplkit._async.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift
 from pgreplkit._async.logical.fence import lift, make_fence, permit, read_fence_function
+from pgreplkit._async.logical.publication import AsyncPublication, make_publication
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
@@ -36,6 +37,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.statements import publication_options
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
@@ -183,13 +185,17 @@ class AsyncUpgradeActor:
         except AlreadyExists:
             # The step may be repeated after a crash, and tables may have been added since.
             publication = await server.publication(step.publication)
-            await publication.set_tables(*step.tables, timeout=self.timeout)
-            is_rooted = publication.state.pubviaroot
-            if {*publication.state.publish} != {*published} or is_rooted:
-                # Someone has created or altered it.
-                await publication.set_options(
-                    publish=published,
-                    via_partition_root=False if is_rooted else None,
+            if step.node == OLD:
+                await publication.set_tables(*step.tables, timeout=self.timeout)
+                return
+            # No one follows the new server yet: someone may have created it with other options.
+            async with server._link.transaction("publish the tables", timeout=self.timeout) as link:
+                await AsyncPublication(link, publication.state).drop()
+                await make_publication(
+                    link,
+                    step.publication,
+                    tables=step.tables,
+                    options=publication_options(link.require, published, None, None),
                     timeout=self.timeout,
                 )
 

@@ -10,10 +10,10 @@ from pgreplkit._async.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._async.cluster.upgradegroups import read_unpublished
+from pgreplkit._async.cluster.upgradegroups import read_tables, read_unpublished
 from pgreplkit._async.cluster.upgradeprivileges import read_missing_privileges
 from pgreplkit._async.cluster.upgradereplication import read_replication
-from pgreplkit._async.cluster.upgraderows import read_truncated
+from pgreplkit._async.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._async.cluster.upgradeschema import read_fingerprint, read_kept_schema
 from pgreplkit._async.logical.drift import aschema_drift
 from pgreplkit._async.logical.fence import read_blockers
@@ -79,7 +79,8 @@ async def read_gate(
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=await read_unpublished(old, groups),
-            unrefreshed=unsubscribed_tables(groups, followers),
+            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            nonempty=await read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(await read_blockers(old._link, published)),
             subscriptions=await read_others(old, names),
@@ -89,6 +90,17 @@ async def read_gate(
             stuck=await read_stuck(old, new, followers),
         ),
     ]
+
+
+async def read_filled(
+    subscriber: AsyncPrimary, groups: Mapping[str, Sequence[TableName]]
+) -> list[TableName]:
+    """Return those of the tables that a subscriber has, with rows."""
+    tables = [table for group in groups.values() for table in group]
+    if not tables:
+        return []
+    there = {one.table for one in await read_tables(subscriber._link)}
+    return await read_nonempty(subscriber._link, [one for one in tables if one in there])
 
 
 async def _unfilled_views(old: AsyncLink, new: AsyncLink) -> list[TableName]:

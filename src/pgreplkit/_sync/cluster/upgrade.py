@@ -24,7 +24,7 @@ from pgreplkit._sync.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._sync.cluster.upgradegate import read_gate, read_stuck, read_way_back
+from pgreplkit._sync.cluster.upgradegate import read_filled, read_gate, read_stuck, read_way_back
 from pgreplkit._sync.cluster.upgradegroups import (
     compared_groups,
     published_groups,
@@ -513,6 +513,7 @@ class _RollbackChecks:
         if is_over and returned:
             unpublished = read_unpublished(new, returned, with_rows=True)
         back = [one.state.subname for one in status.back]
+        unrefreshed = unsubscribed_tables(returned, status.back if is_over else ())
         return [
             planned_finding(self.planned, {**forward, **returned}),
             *rollback_findings(
@@ -520,7 +521,8 @@ class _RollbackChecks:
                 stuck,
                 gone=read_gone(new, forward) if is_over else [],
                 unpublished=unpublished,
-                unrefreshed=unsubscribed_tables(returned, status.back if is_over else ()),
+                unrefreshed=unrefreshed,
+                nonempty=read_filled(old, unrefreshed),
                 subscriptions=others,
                 truncated=read_truncated(new, old, back, self.files) if is_over else [],
                 writing_triggers=read_writing_triggers(old=old, new=new),

@@ -22,6 +22,7 @@ from pgreplkit._sync.cluster.upgraderows import truncated_since
 from pgreplkit._sync.cluster.upgradeschema import keep_schema, read_fingerprint
 from pgreplkit._sync.logical.drift import copy_schema, schema_drift
 from pgreplkit._sync.logical.fence import lift, make_fence, permit, read_fence_function
+from pgreplkit._sync.logical.publication import Publication, make_publication
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
@@ -37,6 +38,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.positions import IS_ASYNCHRONOUS
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.statements import publication_options
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
@@ -184,13 +186,17 @@ class UpgradeActor:
         except AlreadyExists:
             # The step may be repeated after a crash, and tables may have been added since.
             publication = server.publication(step.publication)
-            publication.set_tables(*step.tables, timeout=self.timeout)
-            is_rooted = publication.state.pubviaroot
-            if {*publication.state.publish} != {*published} or is_rooted:
-                # Someone has created or altered it.
-                publication.set_options(
-                    publish=published,
-                    via_partition_root=False if is_rooted else None,
+            if step.node == OLD:
+                publication.set_tables(*step.tables, timeout=self.timeout)
+                return
+            # No one follows the new server yet: someone may have created it with other options.
+            with server._link.transaction("publish the tables", timeout=self.timeout) as link:
+                Publication(link, publication.state).drop()
+                make_publication(
+                    link,
+                    step.publication,
+                    tables=step.tables,
+                    options=publication_options(link.require, published, None, None),
                     timeout=self.timeout,
                 )
 

@@ -11,10 +11,10 @@ from pgreplkit._sync.cluster.upgradefences import (
     read_unfenced_roles,
     read_writing_triggers,
 )
-from pgreplkit._sync.cluster.upgradegroups import read_unpublished
+from pgreplkit._sync.cluster.upgradegroups import read_tables, read_unpublished
 from pgreplkit._sync.cluster.upgradeprivileges import read_missing_privileges
 from pgreplkit._sync.cluster.upgradereplication import read_replication
-from pgreplkit._sync.cluster.upgraderows import read_truncated
+from pgreplkit._sync.cluster.upgraderows import read_nonempty, read_truncated
 from pgreplkit._sync.cluster.upgradeschema import read_fingerprint, read_kept_schema
 from pgreplkit._sync.logical.drift import schema_drift
 from pgreplkit._sync.logical.fence import read_blockers
@@ -78,7 +78,8 @@ def read_gate(
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
-            unrefreshed=unsubscribed_tables(groups, followers),
+            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            nonempty=read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(read_blockers(old._link, published)),
             subscriptions=read_others(old, names),
@@ -88,6 +89,15 @@ def read_gate(
             stuck=read_stuck(old, new, followers),
         ),
     ]
+
+
+def read_filled(subscriber: Primary, groups: Mapping[str, Sequence[TableName]]) -> list[TableName]:
+    """Return those of the tables that a subscriber has, with rows."""
+    tables = [table for group in groups.values() for table in group]
+    if not tables:
+        return []
+    there = {one.table for one in read_tables(subscriber._link)}
+    return read_nonempty(subscriber._link, [one for one in tables if one in there])
 
 
 def _unfilled_views(old: Link, new: Link) -> list[TableName]:

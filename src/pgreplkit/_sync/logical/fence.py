@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import cycle
@@ -56,6 +55,10 @@ from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import TableName, quoted, schemas_and_names
 
 _GRANT = "the tables' owner; CREATE ON DATABASE …"
+_REMOVED_WITHIN = 1.0
+"""Seconds for removing a fence after an error. It permits writes at once, but its triggers are
+removed only when the transactions that use the tables have ended; most are short."""
+_LIFT = "lift() the one that write_fences() returns"
 _MEANING = {
     READ_ONLY_TRANSACTION: NotAPrimary,
     UNDEFINED_TABLE: TableNotFound,
@@ -158,8 +161,7 @@ def make_fence(
     operation = "fence writes"
     # Within a transaction of the caller's, the fence would refuse no one before the commit.
     link.insist_on_autocommit(operation)
-    given = [*schemas_and_names(tables)]
-    covered = [_table(record) for record in link.all(operation, WITH_PARTITIONS, given)]
+    covered = _read_covered(link, operation, tables)
     insist_on_all(operation, "this database", tables, covered)
     before = read_fence(link, name)
     state = before or FenceState(name=name, tables=(), is_gated=True)
@@ -174,23 +176,24 @@ def make_fence(
         function = Identifier(name, FUNCTION)
         creating.append(SQL(sql.IDENTIFY).format(function, Literal(identity)))
     link.run(operation, SQL(";\n").join(creating), grant=_GRANT, meaning=_MEANING)
+    fencing = partial(_fencing, state)
     try:
-        _in_turn(link, operation, covered, partial(_fencing, state), backoff)
+        _in_turn(link, operation, covered, fencing, backoff)
         if not refuses:
             gate = Identifier(name, GATE)
             closing = [refusal, SQL(sql.DROP_GATE).format(gate)]
             locking = [SQL(sql.LOCK_GATE).format(gate)]
             since = _patiently(link, operation, locking, closing, covered, backoff, stamped=name)
-    except BaseException:
-        # Half a fence would refuse writes that no one is waiting to stop.
-        with suppress(Error):
-            if before is None:
-                lift(link, name, timeout)
-            elif not refuses:
-                permit(link, name)
-            else:
-                added = [table for table in covered if table not in before.tables]
-                _drop_triggers(link, operation, name, added, Backoff(timeout))
+        # Partitions that were attached since then have no trigger.
+        while late := {*_read_covered(link, operation, tables)}.difference(covered):
+            covered += sorted(late)
+            _in_turn(link, operation, sorted(late), fencing, backoff)
+    except BaseException as error:
+        try:
+            limit = min(backoff.limit, _REMOVED_WITHIN)
+            _take_back(link, name, before, covered, limit, refuses=refuses)
+        except Error as left:
+            error.add_note(f"could not remove the fence {name!r} either: {left}; {_LIFT}")
         raise
     fenced = FenceState(
         name=name,
@@ -200,6 +203,31 @@ def make_fence(
         identity=identity or state.identity,
     )
     return WriteFence(link, fenced, timedelta(seconds=time.monotonic() - began))
+
+
+def _read_covered(link: Link, operation: str, tables: Sequence[TableName]) -> list[TableName]:
+    """Return the tables with their partitions and parents."""
+    given = [*schemas_and_names(tables)]
+    return [_table(record) for record in link.all(operation, WITH_PARTITIONS, given)]
+
+
+def _take_back(
+    link: Link,
+    name: str,
+    before: FenceState | None,
+    covered: Sequence[TableName],
+    timeout: Timeout,
+    *,
+    refuses: bool,
+) -> None:
+    """Restore the fence as it was: half a one would refuse writes that no one waits to stop."""
+    if before is None:
+        lift(link, name, timeout)
+    elif not refuses:
+        permit(link, name)
+    else:
+        added = [table for table in covered if table not in before.tables]
+        _drop_triggers(link, "fence writes", name, added, Backoff(timeout))
 
 
 def read_fence_function(link: Link, name: str) -> FenceFunction:

@@ -15,8 +15,8 @@ ALLOWED = """
 """
 """The first setting exists from 17 on, those of recovery from 12 on."""
 PRIVILEGES = """
-    SELECT name FROM unnest(%s::text[]) AS name
-    WHERE NOT has_parameter_privilege(name, 'ALTER SYSTEM')
-        OR NOT has_function_privilege('pg_reload_conf()', 'EXECUTE')
+    SELECT name FROM pg_catalog.unnest(%s::text[]) AS name
+    WHERE NOT pg_catalog.has_parameter_privilege(name, 'ALTER SYSTEM')
+        OR NOT pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE')
 """
 """From 15 on the right can be granted; before, only superusers have it."""

@@ -59,5 +59,6 @@ REPMGR_EVENTS = View(RepmgrEvent, "repmgr.events ORDER BY event_timestamp DESC L
 HAS_REPMGR = """
     SELECT count(*) = 2 AS is_so FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname = 'repmgr' AND relname IN ('nodes', 'events')
-        AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+            AND pg_catalog.has_table_privilege(pg_class.oid, 'SELECT')
 """

@@ -10,12 +10,12 @@ from pgreplkit.catalog.view import names_in, table_in
 from pgreplkit.values.tablename import TableName
 
 OURS = f"""
-    (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    (n.nspname::text !~ '^pg_' AND n.nspname <> 'information_schema'
     AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = '{FUNCTION}'))
 """
 """The condition for a schema ``n`` of the users: not of the server, nor of a fence."""
 _OF_EXTENSION = """
-    EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
+    EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass::oid AND objid = c.oid
         AND deptype = 'e')
 """
 MANY_ROWS = 10_000
@@ -69,7 +69,7 @@ _UNEQUAL = """
     ), inside AS (
         SELECT oid AS type, typbasetype AS part FROM pg_type WHERE typtype = 'd'
         -- Types of fixed length, such as point, have elements without being arrays.
-        UNION ALL SELECT oid, typelem FROM pg_type WHERE typelem <> 0 AND typlen = -1
+        UNION ALL SELECT oid, typelem FROM pg_type WHERE typelem <> 0::oid AND typlen = -1
         UNION ALL SELECT reltype, atttypid
         FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
         WHERE reltype <> 0 AND attnum > 0 AND NOT attisdropped
@@ -80,10 +80,10 @@ _UNEQUAL = """
         SELECT opcintype AS type FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod
         WHERE amname IN ('btree', 'hash') AND opcdefault
     )
-    SELECT attrelid, array_agg(attname::text ORDER BY attnum) AS names FROM compared
+    SELECT attrelid, pg_catalog.array_agg(attname::text ORDER BY attnum) AS names FROM compared
     WHERE atttypid IN (SELECT whole FROM parts JOIN pg_type ON pg_type.oid = part
         -- Enums, ranges and multiranges have one.
-        WHERE typtype = 'b' AND NOT (typelem <> 0 AND typlen = -1)
+        WHERE typtype = 'b' AND NOT (typelem <> 0::oid AND typlen = -1)
             AND part NOT IN (SELECT type FROM comparable
                 -- varchar has that of text.
                 UNION ALL SELECT castsource FROM pg_cast JOIN comparable ON casttarget = type
@@ -96,7 +96,7 @@ would seem so expensive to the planner that a server with JIT compiles the query
 TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
         c.relpersistence::text AS persistence, c.relispopulated AS is_populated,
-        pg_table_size(c.oid) AS bytes,
+        pg_catalog.pg_table_size(c.oid) AS bytes,
         {_OF_EXTENSION} AS of_extension,
         ARRAY(SELECT ARRAY[rn.nspname, r.relname]::text[] FROM (
             SELECT confrelid AS other FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f'
@@ -113,18 +113,19 @@ TABLES = f"""
             AND tgenabled IN ('A', 'R') ORDER BY 1) AS firing,
         -- pg_attribute.attgenerated exists from version 12 on.
         ARRAY(SELECT attname::text FROM pg_attribute a WHERE attrelid = c.oid AND attnum > 0
-            AND NOT attisdropped AND to_jsonb(a) ->> 'attgenerated' <> '') AS generated,
+            AND NOT attisdropped AND pg_catalog.to_jsonb(a) ->> 'attgenerated'::text <> '')
+                AS generated,
         ARRAY(SELECT conname::text FROM pg_constraint WHERE conrelid = c.oid
             AND (contype = 'x' OR contype = 'u' AND condeferrable) ORDER BY 1) AS late_constraints,
-        CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}
+        CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}::float4
             THEN n_tup_upd + n_tup_del ELSE 0 END AS slow_changes,
         relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles
             WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls)) AS hides_rows,
         ARRAY(SELECT DISTINCT amname::text FROM pg_index JOIN pg_class i ON i.oid = indexrelid
             JOIN pg_am ON pg_am.oid = i.relam WHERE indrelid = c.oid
             AND indpred IS NULL AND indkey[0] <> 0) AS index_methods,
-        coalesce(pg_relation_size(nullif(c.reltoastrelid, 0))
-            / greatest(c.reltuples, 1), 0)::bigint AS value_bytes
+        coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0::oid))::float8
+            / greatest(c.reltuples, 1)::float8, 0)::bigint AS value_bytes
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_stat_user_tables ON relid = c.oid
     LEFT JOIN ({_UNEQUAL}) AS unequal ON unequal.attrelid = c.oid
@@ -152,7 +153,7 @@ FILLED_VIEWS = f"""
 """
 """The materialized views that have rows, each after those that it reads."""
 UNFENCED = f"""
-    WITH RECURSIVE names AS (SELECT unnest(%s::text[]) AS name), given AS (
+    WITH RECURSIVE names AS (SELECT pg_catalog.unnest(%s::text[]) AS name), given AS (
         -- Each subscription has the name of the other server's publication.
         (SELECT prrelid AS relid FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
         JOIN names ON name = pubname
@@ -168,7 +169,7 @@ UNFENCED = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     -- NOT EXISTS would compare each table with each trigger.
     WHERE c.oid IN ((SELECT relid FROM given
-            UNION SELECT tgrelid FROM fenced WHERE pronamespace = to_regnamespace(%s::text))
+            UNION SELECT tgrelid FROM fenced WHERE pronamespace = to_regnamespace(%s::text)::oid)
         EXCEPT SELECT tgrelid FROM fenced WHERE refuses)
     ORDER BY 1, 2
 """
@@ -257,84 +258,92 @@ FACTS = """
         pg_postmaster_start_time() AS started_at, current_database()::text AS database,
         pg_encoding_to_char(encoding)::text AS encoding,
         -- These columns got their names in 15 and 17.
-        concat_ws(' ', datcollate, nullif(datctype, datcollate),
-            nullif(to_jsonb(pg_database) ->> 'datlocprovider', 'c'),
-            coalesce(to_jsonb(pg_database) ->> 'datlocale',
-                to_jsonb(pg_database) ->> 'daticulocale')) AS collation,
-        to_jsonb(pg_database) ->> 'datcollversion' AS collation_version,
+        pg_catalog.concat_ws(' ', datcollate, nullif(datctype, datcollate),
+            nullif(pg_catalog.to_jsonb(pg_database) ->> 'datlocprovider'::text, 'c'),
+            coalesce(pg_catalog.to_jsonb(pg_database) ->> 'datlocale'::text,
+                pg_catalog.to_jsonb(pg_database) ->> 'daticulocale'::text)) AS collation,
+        pg_catalog.to_jsonb(pg_database) ->> 'datcollversion'::text AS collation_version,
         (SELECT count(*) FROM pg_largeobject_metadata) AS large_objects,
-        ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_') AS roles,
+        ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname::text !~ '^pg_') AS roles,
         ARRAY(SELECT pg_get_userbyid(relowner)::text FROM pg_class
             JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            WHERE nspname::text !~ '^pg_' AND nspname <> 'information_schema'
             -- The superuser of initdb is in none of these rows.
             UNION SELECT rolname::text FROM pg_shdepend s JOIN pg_roles r ON r.oid = refobjid
-            WHERE dbid = pg_database.oid AND refclassid = 'pg_authid'::regclass
-                AND s.deptype IN ('o', 'a', 'r') AND rolname !~ '^pg_'
+            WHERE dbid = pg_database.oid AND refclassid = 'pg_authid'::regclass::oid
+                AND s.deptype IN ('o', 'a', 'r') AND rolname::text !~ '^pg_'
                 -- CREATE EXTENSION makes the role that restores the owner of these.
-                AND s.classid <> 'pg_extension'::regclass
+                AND s.classid <> 'pg_extension'::regclass::oid
                 AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = s.classid
                     AND e.objid = s.objid AND e.deptype = 'e')) AS owners,
         ARRAY(SELECT ARRAY[extname, extversion]::text[] FROM pg_extension) AS extensions,
-        ARRAY(SELECT DISTINCT format('GRANT %I TO %I', g.rolname, m.rolname)
+        ARRAY(SELECT DISTINCT pg_catalog.format('GRANT %I TO %I', g.rolname, m.rolname)
             FROM pg_auth_members JOIN pg_roles g ON g.oid = roleid
-            JOIN pg_roles m ON m.oid = member WHERE m.rolname !~ '^pg_' ORDER BY 1) AS memberships,
-        ARRAY(SELECT filled::regclass::text FROM pg_extension, unnest(extconfig) AS filled
-            WHERE pg_relation_size(filled) > 0 ORDER BY 1) AS filled_extensions,
+            JOIN pg_roles m ON m.oid = member WHERE m.rolname::text !~ '^pg_' ORDER BY 1)
+                AS memberships,
+        ARRAY(SELECT filled::regclass::text FROM pg_extension,
+            pg_catalog.unnest(extconfig) AS filled
+            WHERE pg_catalog.pg_relation_size(filled) > 0 ORDER BY 1) AS filled_extensions,
         ARRAY(SELECT spcname::text FROM pg_tablespace) AS tablespaces,
         ARRAY(SELECT DISTINCT spcname::text FROM pg_class
             JOIN pg_tablespace ON pg_tablespace.oid = reltablespace
-            WHERE spcname !~ '^pg_') AS used_tablespaces,
-        ARRAY(SELECT concat('ALTER ',
-                CASE WHEN setrole = 0 THEN 'DATABASE {}' ELSE format('ROLE %I', rolname) END,
-                CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN ' IN DATABASE {}' END,
-                ' SET ', split_part(entry, '=', 1), ' TO ',
-                CASE WHEN split_part(entry, '=', 1) IN ('search_path', 'temp_tablespaces',
+            WHERE spcname::text !~ '^pg_') AS used_tablespaces,
+        ARRAY(SELECT pg_catalog.concat('ALTER ',
+                CASE WHEN setrole = 0::oid THEN 'DATABASE {}'
+                    ELSE pg_catalog.format('ROLE %I', rolname) END,
+                CASE WHEN setrole <> 0::oid AND setdatabase <> 0::oid THEN ' IN DATABASE {}' END,
+                ' SET ', pg_catalog.split_part(entry, '=', 1), ' TO ',
+                CASE WHEN pg_catalog.split_part(entry, '=', 1) IN (
+                    'search_path', 'temp_tablespaces',
                         'local_preload_libraries', 'session_preload_libraries')
                     -- Lists of names, which are quoted already; no identifier is empty.
-                    THEN regexp_replace(substr(entry, strpos(entry, '=') + 1),
+                    THEN pg_catalog.regexp_replace(
+                        pg_catalog.substr(entry, pg_catalog.strpos(entry, '=') + 1),
                         '(^|, )""(?=,|$)', '\\1''''', 'g')
-                    ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
-            FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS entry
+                    ELSE pg_catalog.quote_literal(
+                        pg_catalog.substr(entry, pg_catalog.strpos(entry, '=') + 1)) END)
+            FROM pg_db_role_setting CROSS JOIN pg_catalog.unnest(setconfig) AS entry
             LEFT JOIN pg_roles ON pg_roles.oid = setrole
-            WHERE setdatabase = pg_database.oid OR setdatabase = 0 AND setrole <> 0 ORDER BY 1)
+            WHERE setdatabase = pg_database.oid OR setdatabase = 0::oid
+                AND setrole <> 0::oid ORDER BY 1)
             AS database_settings,
         ARRAY(SELECT evtname::text FROM pg_event_trigger) AS event_triggers,
         ARRAY(SELECT pubname::text FROM pg_publication ORDER BY 1) AS publications,
         ARRAY(SELECT subname::text FROM pg_subscription WHERE subdbid = pg_database.oid ORDER BY 1)
             AS subscriptions,
         ARRAY(SELECT subname::text FROM pg_subscription ORDER BY 1) AS all_subscriptions,
-        ARRAY(SELECT quote_literal(gid) || ' in ' || quote_ident(database)
+        ARRAY(SELECT pg_catalog.quote_literal(gid) || ' in ' || pg_catalog.quote_ident(database)
             FROM pg_prepared_xacts ORDER BY 1) AS prepared,
-        ARRAY(SELECT pid || ' (' || application_name || '), '
-                || date_trunc('second', clock_timestamp() - xact_start)
+        ARRAY(SELECT pid::text || ' (' || application_name || '), '
+                || date_trunc('second', clock_timestamp() - xact_start)::text
             FROM pg_stat_activity
             WHERE xact_start < clock_timestamp() - interval '1 minute'
                 AND backend_type = 'client backend') AS old_transactions,
         ARRAY(SELECT DISTINCT pg_proc.oid::regprocedure::text FROM pg_depend
-            LEFT JOIN pg_operator ON refclassid = 'pg_operator'::regclass
+            LEFT JOIN pg_operator ON refclassid = 'pg_operator'::regclass::oid
                 AND pg_operator.oid = refobjid
-            JOIN pg_proc ON pg_proc.oid = CASE WHEN refclassid = 'pg_proc'::regclass
+            JOIN pg_proc ON pg_proc.oid = CASE WHEN refclassid = 'pg_proc'::regclass::oid
                 THEN refobjid ELSE oprcode::oid END
             JOIN pg_language ON pg_language.oid = prolang
             -- IN is hashed on every version; a server with JIT would compile as many EXISTS.
             WHERE (
-                    classid = 'pg_class'::regclass AND objid IN (
+                    classid = 'pg_class'::regclass::oid AND objid IN (
                         SELECT indexrelid FROM pg_index
                         UNION ALL SELECT partrelid FROM pg_partitioned_table)
-                    OR classid = 'pg_statistic_ext'::regclass
-                    OR classid = 'pg_constraint'::regclass AND objid IN (
+                    OR classid = 'pg_statistic_ext'::regclass::oid
+                    OR classid = 'pg_constraint'::regclass::oid AND objid IN (
                         SELECT oid FROM pg_constraint WHERE contype = 'c')
-                    OR classid = 'pg_attrdef'::regclass AND objid IN (
+                    OR classid = 'pg_attrdef'::regclass::oid AND objid IN (
                         SELECT pg_attrdef.oid FROM pg_attrdef JOIN pg_attribute a
                             ON attrelid = adrelid AND attnum = adnum
-                        WHERE to_jsonb(a) ->> 'attgenerated' <> '')
-                    OR classid = 'pg_rewrite'::regclass AND objid IN (
+                        WHERE pg_catalog.to_jsonb(a) ->> 'attgenerated'::text <> '')
+                    OR classid = 'pg_rewrite'::regclass::oid AND objid IN (
                         SELECT pg_rewrite.oid FROM pg_rewrite JOIN pg_class
                             ON pg_class.oid = ev_class WHERE relkind = 'm'))
-                AND lanname IN ('sql', 'plpgsql') AND NOT coalesce(array_to_string(proconfig, ',')
+                AND lanname IN ('sql', 'plpgsql')
+                    AND NOT coalesce(pg_catalog.array_to_string(proconfig, ',')
                 ~ '(^|,)search_path=', false)
-                AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass
+                AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass::oid
                     AND e.objid = pg_proc.oid AND e.deptype = 'e')
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
@@ -357,65 +366,73 @@ class RoleRights:
 RIGHTS = f"""
     SELECT me.rolname::text AS role, me.rolsuper AS is_superuser,
         CASE WHEN me.rolsuper THEN '{{}}' ELSE ARRAY(SELECT statement
-            FROM (SELECT 1 AS place, format('ALTER ROLE %I REPLICATION', me.rolname) AS statement
+            FROM (SELECT 1 AS place, pg_catalog.format('ALTER ROLE %I REPLICATION', me.rolname)
+                AS statement
                 WHERE NOT me.rolreplication
             UNION ALL SELECT 2,
-                format('GRANT CREATE ON DATABASE %I TO %I', current_database(), me.rolname)
-                WHERE NOT has_database_privilege(current_database(), 'CREATE')
+                pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', current_database(),
+                    me.rolname)
+                WHERE NOT pg_catalog.has_database_privilege(current_database(), 'CREATE')
             -- The position of a subscription; by default only superusers read and set it.
-            UNION ALL SELECT 3, format('GRANT EXECUTE ON FUNCTION %s TO %I', called, me.rolname)
-                FROM unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT EXECUTE ON FUNCTION %s TO %I', called, me.rolname)
+                FROM pg_catalog.unnest(ARRAY['pg_replication_origin_progress(text, boolean)',
                     'pg_replication_origin_advance(text, pg_lsn)']) AS called
-                WHERE NOT has_function_privilege(called, 'EXECUTE')
+                WHERE NOT pg_catalog.has_function_privilege(called, 'EXECUTE')
             -- Without it, sessions and walsenders of other roles are hidden.
-            UNION ALL SELECT 3, format('GRANT pg_monitor TO %I', me.rolname)
-                WHERE NOT pg_has_role('pg_monitor', 'USAGE')
+            UNION ALL SELECT 3, pg_catalog.format('GRANT pg_monitor TO %I', me.rolname)
+                WHERE NOT pg_catalog.pg_has_role('pg_monitor', 'USAGE')
             -- Before 14, not all columns of a subscription without its password are readable.
-            UNION ALL SELECT 3, format('GRANT SELECT ON pg_subscription TO %I', me.rolname)
-                WHERE NOT has_column_privilege('pg_subscription', 'subsynccommit', 'SELECT')
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT SELECT ON pg_subscription TO %I', me.rolname)
+                WHERE NOT pg_catalog.has_column_privilege(
+                    'pg_subscription', 'subsynccommit', 'SELECT')
             -- Read for the fingerprint of the schema.
-            UNION ALL SELECT 3, format('GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
-                WHERE NOT has_table_privilege('pg_user_mapping', 'SELECT')
+            UNION ALL SELECT 3, pg_catalog.format(
+                'GRANT SELECT ON pg_user_mapping TO %I', me.rolname)
+                WHERE NOT pg_catalog.has_table_privilege('pg_user_mapping', 'SELECT')
             -- Only its owner publishes and fences a table, and reads and sets every sequence.
             UNION ALL SELECT DISTINCT 4, CASE WHEN r.rolsuper
-                    THEN format('ALTER ROLE %I SUPERUSER', me.rolname)
-                    ELSE format('GRANT %I TO %I', r.rolname, me.rolname) END
+                    THEN pg_catalog.format('ALTER ROLE %I SUPERUSER', me.rolname)
+                    ELSE pg_catalog.format('GRANT %I TO %I', r.rolname, me.rolname) END
                 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                 JOIN pg_roles r ON r.oid = relowner
                 WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
-                    AND NOT {_OF_EXTENSION} AND NOT pg_has_role(relowner, 'USAGE')) AS needed
+                    AND NOT {_OF_EXTENSION} AND NOT pg_catalog.pg_has_role(relowner, 'USAGE'))
+                        AS needed
             ORDER BY place, statement) END AS missing,
-        ARRAY(SELECT format('%I.%I', nspname, relname) FROM pg_class c
+        ARRAY(SELECT pg_catalog.format('%I.%I', nspname, relname) FROM pg_class c
             JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
             WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't' AND {OURS}
                 AND NOT {_OF_EXTENSION} AND r.rolsuper AND NOT me.rolsuper
                 -- A sequence of a column gets the owner of its table; a partition does not.
                 AND NOT (relkind = 'S' AND EXISTS (SELECT FROM pg_depend
-                    WHERE classid = 'pg_class'::regclass AND objid = c.oid
+                    WHERE classid = 'pg_class'::regclass::oid AND objid = c.oid
                         AND refclassid = classid AND deptype IN ('a', 'i')))
             ORDER BY 1) AS of_superusers
     FROM pg_roles me WHERE me.rolname = current_user
 """
 NOT_OWNED = """
-    SELECT kind, name, CASE WHEN rolsuper THEN format('ALTER ROLE %I SUPERUSER', current_user)
-        ELSE format('GRANT %I TO %I', rolname, current_user) END AS statement
+    SELECT kind, name, CASE WHEN rolsuper THEN
+        pg_catalog.format('ALTER ROLE %I SUPERUSER', current_user)
+        ELSE pg_catalog.format('GRANT %I TO %I', rolname, current_user) END AS statement
     FROM (SELECT 'publication' AS kind, pubname::text AS name, pubowner AS owner FROM pg_publication
         UNION ALL SELECT 'subscription', subname, subowner FROM pg_subscription
             WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
         UNION ALL SELECT 'schema', nspname, nspowner FROM pg_namespace) AS owned
     JOIN pg_roles ON pg_roles.oid = owner
-    WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY 1, 2
+    WHERE NOT pg_catalog.pg_has_role(owner, 'USAGE') ORDER BY 1, 2
 """
 """The objects that the connecting role may neither alter nor drop, of the kinds that an upgrade
 creates, with the statements that permit it."""
 OWNERS = f"""
     SELECT DISTINCT pg_get_userbyid(owner)::text AS name FROM (
-        SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS place, relowner AS owner
+        SELECT 'pg_class'::regclass::oid AS catalog, oid, relnamespace AS place, relowner AS owner
             FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
-        UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proowner FROM pg_proc
-        UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, typowner FROM pg_type
-            WHERE typrelid = 0 AND typtype <> 'b'
-        UNION ALL SELECT 'pg_namespace'::regclass, oid, oid, nspowner FROM pg_namespace
+        UNION ALL SELECT 'pg_proc'::regclass::oid, oid, pronamespace, proowner FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass::oid, oid, typnamespace, typowner FROM pg_type
+            WHERE typrelid = 0::oid AND typtype <> 'b'
+        UNION ALL SELECT 'pg_namespace'::regclass::oid, oid, oid, nspowner FROM pg_namespace
     ) AS c JOIN pg_namespace n ON n.oid = place
     WHERE {OURS} AND pg_get_userbyid(owner) <> 'pg_database_owner'
         AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = catalog AND e.objid = c.oid
@@ -428,30 +445,33 @@ FILLED_SCHEMAS = f"""
             WHERE relnamespace = n.oid AND relpersistence <> 't' AND NOT {_OF_EXTENSION}
         UNION ALL SELECT FROM pg_proc
             WHERE pronamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
-                WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+                WHERE classid = 'pg_proc'::regclass::oid AND objid = pg_proc.oid AND deptype = 'e')
         -- Not the types of rows and arrays, which depend on tables and on other types.
         UNION ALL SELECT FROM pg_type
             WHERE typnamespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend
-                WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid
+                WHERE classid = 'pg_type'::regclass::oid AND objid = pg_type.oid
                     AND deptype IN ('e', 'i')))
 """
 """The schemas in which a copy of the schema creates objects."""
 CLOSED_SCHEMAS = """
     SELECT nspname::text AS name FROM pg_namespace
-    WHERE nspname = ANY (%s::text[]) AND NOT has_schema_privilege(oid, 'CREATE') ORDER BY 1
+    WHERE nspname = ANY (%s::text[]) AND NOT pg_catalog.has_schema_privilege(oid, 'CREATE')
+        ORDER BY 1
 """
 """Those of them that exist, and in which the connecting role may not create any."""
 CREATOR = """
-    SELECT rolsuper OR has_database_privilege(r.oid, current_database(), 'CREATE')
+    SELECT rolsuper OR pg_catalog.has_database_privilege(r.oid, current_database(), 'CREATE')
         AND EXISTS (SELECT FROM pg_roles AS g WHERE g.rolname = 'pg_create_subscription'
-            AND pg_has_role(r.oid, g.oid, 'USAGE')) AS may
+            AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')) AS may
     FROM pg_roles AS r WHERE rolname = %s
 """
 """Whether a role may create subscriptions on a copy of this server of a newer version."""
 NOT_A_MEMBER = """
-    SELECT CASE WHEN rolsuper THEN NULL ELSE format('GRANT %%I TO %%I', rolname, current_user) END
+    SELECT CASE WHEN rolsuper THEN NULL ELSE
+        pg_catalog.format('GRANT %%I TO %%I', rolname, current_user) END
         AS statement, rolname::text AS name
-    FROM pg_roles WHERE rolname = ANY (%s::text[]) AND NOT pg_has_role(oid, 'MEMBER') ORDER BY 2
+    FROM pg_roles WHERE rolname = ANY (%s::text[])
+        AND NOT pg_catalog.pg_has_role(oid, 'MEMBER') ORDER BY 2
 """
 """The roles to which the connecting role cannot give objects; no statement for a superuser."""
 FOR_SUPERUSERS = """
@@ -459,7 +479,8 @@ FOR_SUPERUSERS = """
         USING (name)
     WHERE version = default_version AND superuser AND installed_version IS NULL
         -- Before 13, each of them is for superusers.
-        AND to_jsonb(v) ->> 'trusted' IS DISTINCT FROM 'true' AND name = ANY (%s::text[])
+        AND pg_catalog.to_jsonb(v) ->> 'trusted'::text IS DISTINCT FROM 'true'
+            AND name = ANY (%s::text[])
         AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1
 """
 """The extensions that the connecting role cannot create."""
@@ -470,16 +491,18 @@ WRITING_EVENT_TRIGGERS = r"""
 """
 """Event triggers that record DDL in tables: on a fenced server, they refuse all DDL."""
 UNFENCED_ROLES = """
-    SELECT concat('ALTER ',
-        CASE WHEN setrole <> 0 THEN format('ROLE %I', rolname)
-            WHEN setdatabase <> 0 THEN format('DATABASE %I', datname) ELSE 'ROLE ALL' END,
-        CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN format(' IN DATABASE %I', datname) END,
+    SELECT pg_catalog.concat('ALTER ',
+        CASE WHEN setrole <> 0::oid THEN pg_catalog.format('ROLE %I', rolname)
+            WHEN setdatabase <> 0::oid THEN pg_catalog.format('DATABASE %I', datname)
+                ELSE 'ROLE ALL' END,
+        CASE WHEN setrole <> 0::oid AND setdatabase <> 0::oid
+            THEN pg_catalog.format(' IN DATABASE %I', datname) END,
         ' RESET session_replication_role') AS statement
-    FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS entry
+    FROM pg_db_role_setting CROSS JOIN pg_catalog.unnest(setconfig) AS entry
     LEFT JOIN pg_roles ON pg_roles.oid = setrole
     LEFT JOIN pg_database ON pg_database.oid = setdatabase
-    WHERE lower(entry) = 'session_replication_role=replica'
-        AND (setdatabase = 0 OR datname = current_database())
+    WHERE pg_catalog.lower(entry) = 'session_replication_role=replica'
+        AND (setdatabase = 0::oid OR datname = current_database())
     UNION ALL SELECT 'ALTER SYSTEM RESET session_replication_role'
     FROM pg_settings WHERE name = 'session_replication_role' AND setting = 'replica'
         AND source IN ('configuration file', 'command line')
@@ -489,9 +512,9 @@ UNFENCED_ROLES = """
 not fire."""
 READ_XML = "SELECT xml '<a/>' IS NOT NULL AS is_so"
 """SQLSTATE 0A000 on a server that was built without libxml."""
-HAS_SCHEMA = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL AS is_so"
+HAS_SCHEMA = "SELECT to_regnamespace(pg_catalog.quote_ident(%s)) IS NOT NULL AS is_so"
 OTHER_TRIGGERS = f"""
-    SELECT format('trigger %%I on %%s', tgname, tgrelid::regclass) AS name
+    SELECT pg_catalog.format('trigger %%I on %%s', tgname, tgrelid::regclass) AS name
     FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
     WHERE tgname = %s::text AND NOT tgisinternal AND proname <> '{FUNCTION}' ORDER BY 1
 """
@@ -522,5 +545,5 @@ FILES = f"{_PUBLISHED} ORDER BY 1, 2"
 does. The first one has the number of the table."""
 REWRITTEN = f"{_PUBLISHED} AND age(c.xmin) < age(r.xmin) ORDER BY 1, 2"
 """Tables whose row of pg_class is newer than their publication: after TRUNCATE, and some DDL."""
-MAY_READ_PASSWORDS = "SELECT has_table_privilege('pg_authid', 'SELECT') AS is_so"
+MAY_READ_PASSWORDS = "SELECT pg_catalog.has_table_privilege('pg_authid', 'SELECT') AS is_so"
 MD5_ROLES = "SELECT rolname::text AS role FROM pg_authid WHERE rolpassword ~ '^md5' ORDER BY 1"

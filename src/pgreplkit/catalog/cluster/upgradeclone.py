@@ -35,11 +35,11 @@ CLUSTER = """
         pg_size_bytes(current_setting('wal_segment_size')) >> 20 AS segment_megabytes,
         ARRAY(SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datallowconn
             AND datname NOT IN ('postgres', current_database()) ORDER BY 1) AS other_databases,
-        ARRAY(SELECT spcname::text FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1)
+        ARRAY(SELECT spcname::text FROM pg_tablespace WHERE spcname::text !~ '^pg_' ORDER BY 1)
             AS tablespaces,
         -- Those that pg_upgrade looks for, in the database that is connected.
         ARRAY(SELECT DISTINCT probin::text FROM pg_proc JOIN pg_language l ON l.oid = prolang
-            WHERE lanname = 'c' AND probin IS NOT NULL AND pg_proc.oid >= 16384 ORDER BY 1)
+            WHERE lanname = 'c' AND probin IS NOT NULL AND pg_proc.oid >= 16384::oid ORDER BY 1)
             AS libraries
     FROM pg_database WHERE datname = 'template0'
 """
@@ -56,8 +56,8 @@ IDENT_MAPPINGS = """
 WITHOUT_STATISTICS = """
     SELECT nspname AS schema, relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'm') AND reltuples <> 0
-        AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    WHERE relkind IN ('r', 'p', 'm') AND reltuples <> 0::float4
+        AND nspname::text !~ '^pg_' AND nspname <> 'information_schema'
         AND c.oid IN (
             -- pg_upgrade leaves out those of CREATE STATISTICS.
             SELECT stxrelid FROM pg_statistic_ext

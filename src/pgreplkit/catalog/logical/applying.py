@@ -93,9 +93,9 @@ CREATE_TABLES = (
     )
     """,
 )
-LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(1885697650)"
+LOCK_SCHEMA = "SELECT pg_catalog.pg_advisory_xact_lock(1885697650)"
 """Held while the tables are created: IF NOT EXISTS alone fails if two sessions do so at once."""
-HAS_TABLES = "SELECT to_regclass('pgreplkit.copied') IS NOT NULL AS has_tables"
+HAS_TABLES = "SELECT pg_catalog.to_regclass('pgreplkit.copied') IS NOT NULL AS has_tables"
 STATE_GRANT = (
     "USAGE, CREATE ON SCHEMA pgreplkit"
     "; SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgreplkit"
@@ -252,7 +252,7 @@ def ended_names(origin: int) -> tuple[str, str]:
     return f"pgreplkit.ended_at_{origin}", f"pgreplkit.ended_{origin}"
 
 
-HAS_ENDED = "SELECT to_regclass(%s) IS NOT NULL AS has_ended"
+HAS_ENDED = "SELECT pg_catalog.to_regclass(%s) IS NOT NULL AS has_ended"
 
 
 def was_rolled_back(origin: int) -> str:
@@ -281,7 +281,8 @@ TRACKS_COMMITS = "SELECT current_setting('track_commit_timestamp')::boolean AS i
 CLOCK_GUARD = """
     WHERE CASE WHEN clock_timestamp() > $2 THEN true
         WHEN $2 - clock_timestamp() > interval '50 ms' THEN 1 / (clock_timestamp() > $2)::int = 1
-        ELSE pg_sleep(extract(epoch FROM $2 - clock_timestamp()) + 0.001)::text = '' END
+        ELSE pg_sleep(
+            extract(epoch FROM $2 - clock_timestamp())::float8 + 0.001::float8)::text = '' END
 """
 """Appended to ``ending``: waits until the clock has passed the commit time, and fails if that takes
 longer: the rows would be locked for that time. A division of constants would fail at once."""
@@ -370,7 +371,8 @@ def _may_call(schema: str, names: Sequence[str]) -> str:
         SELECT count(*) = {len(names)} FROM pg_catalog.pg_proc AS p
         JOIN pg_catalog.pg_namespace AS n ON n.oid = pronamespace
         WHERE nspname = '{schema}' AND proname = ANY (ARRAY{[*names]})
-            AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+            AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')
     )"""
 
 
@@ -378,18 +380,19 @@ _RIGHTS = """
     SELECT current_user AS role, rolsuper AS is_superuser,
         to_regnamespace('pgreplkit') IS NOT NULL AS has_schema,
         CASE WHEN to_regnamespace('pgreplkit') IS NULL
-            THEN has_database_privilege(current_database(), 'CREATE')
-            ELSE has_schema_privilege('pgreplkit', 'CREATE')
-                AND has_schema_privilege('pgreplkit', 'USAGE') END AS may_create,
+            THEN pg_catalog.has_database_privilege(current_database(), 'CREATE')
+            ELSE pg_catalog.has_schema_privilege('pgreplkit', 'CREATE')
+                AND pg_catalog.has_schema_privilege('pgreplkit', 'USAGE') END AS may_create,
         coalesce((
             SELECT bool_and(CASE relkind
-                WHEN 'r' THEN has_table_privilege(oid, 'SELECT')
-                    AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
-                    AND has_table_privilege(oid, 'DELETE')
-                ELSE has_sequence_privilege(oid, 'SELECT')
-                    AND has_sequence_privilege(oid, 'UPDATE') END)
+                WHEN 'r' THEN pg_catalog.has_table_privilege(oid, 'SELECT')
+                    AND pg_catalog.has_table_privilege(oid, 'INSERT')
+                        AND pg_catalog.has_table_privilege(oid, 'UPDATE')
+                    AND pg_catalog.has_table_privilege(oid, 'DELETE')
+                ELSE pg_catalog.has_sequence_privilege(oid, 'SELECT')
+                    AND pg_catalog.has_sequence_privilege(oid, 'UPDATE') END)
             FROM pg_catalog.pg_class
-            WHERE relnamespace = to_regnamespace('pgreplkit') AND relkind IN ('r', 'S')
+            WHERE relnamespace = to_regnamespace('pgreplkit')::oid AND relkind IN ('r', 'S')
         ), true) AS may_write,
         pg_is_in_recovery() AS is_standby,
         current_setting('default_transaction_read_only')::boolean AS is_read_only,
@@ -407,7 +410,7 @@ def advance_rights() -> str:
 
 
 MAY_SET_ROLE = """
-    SELECT has_parameter_privilege('session_replication_role', 'SET') AS may_set_role
+    SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET') AS may_set_role
 """
 """From 15 on."""
 ORIGINS_USED = """
@@ -419,8 +422,8 @@ UNREADABLE = """
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
         ON n.nspname = asked.schema AND c.relname = asked.name
-    WHERE NOT has_schema_privilege(n.oid, 'USAGE')
-        OR NOT has_any_column_privilege(c.oid, 'SELECT')
+    WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+        OR NOT pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
 """
 """The privilege for some columns may do: not all of them need be published."""
 PUBLISHER = """
@@ -431,7 +434,7 @@ PUBLISHER = """
 """
 SLOT_BEHIND = """
     SELECT active, confirmed_flush_lsn AS confirmed,
-        coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false) AS is_lost,
+        coalesce(pg_catalog.to_jsonb(s) ->> 'wal_status'::text = 'lost', false) AS is_lost,
         (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
     FROM pg_catalog.pg_replication_slots AS s WHERE slot_name = %s
@@ -451,14 +454,15 @@ _ORIGIN_FUNCTIONS: Sequence[_Function] = (
 
 
 TO_HAND_OVER = """
-    SELECT 'FUNCTION pgreplkit.' || quote_ident(proname) || '()' AS object
+    SELECT 'FUNCTION pgreplkit.' || pg_catalog.quote_ident(proname) || '()' AS object
     FROM pg_catalog.pg_proc JOIN pg_catalog.pg_roles AS r ON r.oid = proowner
-    WHERE pronamespace = to_regnamespace('pgreplkit') AND left(proname, 5) = 'bury_' AND rolsuper
+    WHERE pronamespace = to_regnamespace('pgreplkit')::oid
+        AND pg_catalog.left(proname, 5) = 'bury_' AND rolsuper
     UNION ALL
-    SELECT 'SEQUENCE pgreplkit.' || quote_ident(relname)
+    SELECT 'SEQUENCE pgreplkit.' || pg_catalog.quote_ident(relname)
     FROM pg_catalog.pg_class JOIN pg_catalog.pg_roles AS r ON r.oid = relowner
-    WHERE relnamespace = to_regnamespace('pgreplkit') AND relkind = 'S'
-        AND left(relname, 6) = 'ended_' AND rolsuper
+    WHERE relnamespace = to_regnamespace('pgreplkit')::oid AND relkind = 'S'
+        AND pg_catalog.left(relname, 6) = 'ended_' AND rolsuper
     ORDER BY object
 """
 """What only its owner may drop, and superusers have created: drop() of an applier removes the

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pgreplkit.catalog.features import has
 
 READABLE = """
-    SELECT bool_and(has_schema_privilege(relnamespace, 'USAGE')
-        AND has_table_privilege(c.oid, 'SELECT')) AS is_readable
+    SELECT bool_and(pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
+        AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) AS is_readable
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname = 'pgreplkit' AND relname = 'applier'
 """
@@ -21,9 +21,9 @@ SENDERS = """
 """
 """The slots of this database by which others stream its changes."""
 SUBSCRIPTIONS_READABLE = """
-    SELECT has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT')
+    SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT')
         AS is_readable,
-        has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT')
+        pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT')
         AS shows_connection
 """
 """Before 14, only superusers can read any of them."""

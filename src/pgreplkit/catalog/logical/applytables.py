@@ -132,7 +132,7 @@ PARTITIONS = """
         UNION ALL
         SELECT inhrelid FROM part JOIN pg_catalog.pg_inherits ON inhparent = part.oid
     ) SELECT p.oid, p.relkind, p.relreplident, p.relpersistence,
-        pn.nspname, p.relname, format('%%I.%%I', pn.nspname, p.relname) AS quoted
+        pn.nspname, p.relname, pg_catalog.format('%%I.%%I', pn.nspname, p.relname) AS quoted
     FROM part JOIN pg_catalog.pg_class AS p ON p.oid = part.oid
     JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
 """
@@ -140,15 +140,17 @@ PARTITIONS = """
 TARGET_TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
         row_security_active(c.oid) AS hides_rows,
-        ARRAY(SELECT p FROM unnest(ARRAY{[*_PRIVILEGES]}) AS p
-            WHERE NOT has_table_privilege(c.oid, p) OR p = 'TRIGGER' AND EXISTS (
-                SELECT FROM ({PARTITIONS}) AS part WHERE NOT has_table_privilege(part.oid, p)
+        ARRAY(SELECT p FROM pg_catalog.unnest(ARRAY{[*_PRIVILEGES]}) AS p
+            WHERE NOT pg_catalog.has_table_privilege(c.oid, p) OR p = 'TRIGGER' AND EXISTS (
+                SELECT FROM ({PARTITIONS}) AS part
+                    WHERE NOT pg_catalog.has_table_privilege(part.oid, p)
             )) AS lacks,
         ARRAY(SELECT quoted FROM ({PARTITIONS}) AS part ORDER BY quoted) AS partitions,
-        ARRAY(SELECT format('%%I.%%I', n.nspname, c.relname) WHERE c.relpersistence <> 'p'
+        ARRAY(SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+            WHERE c.relpersistence <> 'p'
             UNION ALL SELECT quoted FROM ({PARTITIONS}) AS part WHERE relpersistence <> 'p'
             ORDER BY 1) AS unlogged,
-        NOT has_schema_privilege(n.oid, 'USAGE') AS is_out_of_reach,
+        NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS is_out_of_reach,
         ARRAY(SELECT i.relname::text FROM pg_catalog.pg_index
             JOIN pg_catalog.pg_class AS i ON i.oid = indexrelid
             WHERE indrelid = c.oid AND (indisexclusion OR indisunique AND NOT
@@ -168,7 +170,7 @@ TARGET_TABLES = f"""
 
 _EQUALITY = """
     SELECT CASE WHEN s.nspname = 'pg_catalog' AND oprname = '=' THEN '='
-            ELSE format('OPERATOR(%%I.%%s)', s.nspname, oprname) END AS equality
+            ELSE pg_catalog.format('OPERATOR(%%I.%%s)', s.nspname, oprname) END AS equality
     FROM pg_catalog.pg_opclass AS class JOIN pg_catalog.pg_am AS method ON method.oid = opcmethod
     JOIN pg_catalog.pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype
         AND amoprighttype = opcintype
@@ -196,7 +198,7 @@ def target_columns(major: int) -> str:
         )
     return f"""
         SELECT n.nspname AS schema, c.relname AS name, attname AS column,
-            format_type(atttypid, atttypmod) AS type, atttypid::bigint AS type_oid,
+            pg_catalog.format_type(atttypid, atttypmod) AS type, atttypid::bigint AS type_oid,
             attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_type AS t
                 WHERE t.oid = atttypid AND typnotnull) AS not_null,
             atthasdef AS has_default, {generated} AS is_generated, attidentity::text AS identity,
@@ -208,13 +210,15 @@ def target_columns(major: int) -> str:
                 '='
             ) AS equality,
             CASE WHEN keyed.coll <> attcollation THEN
-                (SELECT format('%%I.%%I', s.nspname, collname) FROM pg_catalog.pg_collation AS k
+                (SELECT pg_catalog.format('%%I.%%I', s.nspname, collname)
+                    FROM pg_catalog.pg_collation AS k
                 JOIN pg_catalog.pg_namespace AS s ON s.oid = collnamespace
                 WHERE k.oid = keyed.coll) END AS collation,
-            base.oid::bigint AS base_oid, format_type(base.oid, base.modifier) AS base_type,
+            base.oid::bigint AS base_oid, pg_catalog.format_type(base.oid, base.modifier)
+                AS base_type,
             base.is_enum,
             CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_opclass
-                WHERE opcintype = base.oid AND opcdefault) THEN format_type(base.oid, -1)
+                WHERE opcintype = base.oid AND opcdefault) THEN pg_catalog.format_type(base.oid, -1)
             END AS reads_as,
             {deterministic} AS is_deterministic
         {ASKED} JOIN pg_catalog.pg_attribute ON attrelid = c.oid AND attnum > 0
@@ -244,7 +248,8 @@ def target_keys(major: int) -> str:
     keys = "indnkeyatts" if has("index.include", major) else "indnatts"
     return f"""
         SELECT n.nspname AS schema, c.relname AS name,
-            ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+            ARRAY(SELECT attname::text FROM pg_catalog.unnest(indkey::int2[]) WITH ORDINALITY k
+                (number, place)
                 JOIN pg_catalog.pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} ORDER BY place) AS columns
         {ASKED} JOIN pg_catalog.pg_index ON indrelid = c.oid

@@ -43,15 +43,15 @@ def columns_of(major: int) -> str:
     database = f"{provider}, ' ', {locale.format('dat')}, ' ', {rules.format('dat')}, ' ', true"
     own = f"collprovider, ' ', {locale.format('coll')}, ' ', {rules.format('coll')}, ' '"
     return f"""
-        SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
+        SELECT attname AS name, pg_catalog.format_type(atttypid, atttypmod) AS type,
             atttypid::bigint AS type_oid,
-            CASE WHEN attcollation = 0 THEN NULL
-                ELSE concat(CASE collprovider WHEN 'd' THEN concat({database})
-                    ELSE concat({own}, {deterministic}) END,
+            CASE WHEN attcollation = 0::oid THEN NULL
+                ELSE pg_catalog.concat(CASE collprovider WHEN 'd' THEN pg_catalog.concat({database})
+                    ELSE pg_catalog.concat({own}, {deterministic}) END,
                     ' ', pg_collation_actual_version(attcollation), ' ', getdatabaseencoding())
                 END AS collation,
             coalesce(element.typcategory, pg_type.typcategory) = 'C' OR EXISTS (
-                SELECT FROM pg_range WHERE rngcollation <> 0
+                SELECT FROM pg_range WHERE rngcollation <> 0::oid
                     AND rngtypid IN (pg_type.oid, pg_type.typbasetype, element.oid)
             ) AS sorts_parts,
             {generated} AS is_generated
@@ -75,14 +75,16 @@ def key_of(major: int) -> str:
     keys = "indnkeyatts" if has("index.include", major) else "indnatts"
     return f"""
         SELECT ARRAY(
-            SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+            SELECT attname::text FROM pg_catalog.unnest(indkey::int2[]) WITH ORDINALITY k (number,
+                place)
             JOIN pg_attribute ON attrelid = indrelid AND attnum = number
             WHERE place <= {keys} ORDER BY place) AS columns
         FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE nspname = %s AND relname = %s
             AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL
-            AND NOT EXISTS (SELECT FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+            AND NOT EXISTS (SELECT FROM pg_catalog.unnest(indkey::int2[]) WITH ORDINALITY k
+                (number, place)
                 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} AND NOT attnotnull)
         ORDER BY indisprimary DESC, indisreplident DESC, indexrelid LIMIT 1

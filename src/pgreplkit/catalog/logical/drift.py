@@ -113,7 +113,8 @@ class TableShape:
 # The condition of a hash partition contains the OID of its parent.
 TABLES = f"""
     SELECT nspname, relname, relkind = 'p' AS is_partitioned, relpersistence = 'u' AS is_unlogged,
-        regexp_replace(pg_get_partition_constraintdef(pg_class.oid), '''\\d+''::oid, ', '', 'g')
+        pg_catalog.regexp_replace(pg_get_partition_constraintdef(pg_class.oid), '''\\d+''::oid, ',
+            '', 'g')
             AS bound
     FROM {ASKED_TABLES}
 """
@@ -131,7 +132,8 @@ OTHER_RELATIONS = """
 _IS_KEY = """EXISTS (
     SELECT FROM pg_index AS i WHERE indrelid = pg_class.oid AND (indisprimary OR indisreplident)
         AND attnum = ANY (
-            (indkey::int2[])[0:coalesce((to_jsonb(i)->>'indnkeyatts')::int, indnatts) - 1]
+            (indkey::int2[])[0:coalesce((pg_catalog.to_jsonb(i)->>'indnkeyatts'::text)::int,
+                indnatts) - 1]
         )
 )"""
 # From 18 on, NOT NULL is a constraint, which each child inherits.
@@ -151,11 +153,13 @@ def table_columns(major: int) -> str:
     """Return the statement for the columns of tables, in their order."""
     generated = "attgenerated" if has("table.generated", major) else "''"
     return f"""
-        SELECT nspname, relname, attname AS name, format_type(atttypid, atttypmod) AS type,
+        SELECT nspname, relname, attname AS name, pg_catalog.format_type(atttypid, atttypmod)
+            AS type,
             atttypid::bigint AS type_oid, attnotnull AS not_null,
             -- Defaults name no columns. Before 18, with the table each call takes milliseconds
             -- if it has a thousand columns.
-            pg_get_expr(adbin, CASE WHEN {generated} = '' THEN 0 ELSE adrelid END) AS default,
+            pg_catalog.pg_get_expr(adbin, CASE WHEN {generated} = '' THEN 0 ELSE adrelid END)
+                AS default,
             {generated}::text AS generated, attidentity::text AS identity,
             CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation,
             {_IS_KEY} AS is_key, {_INHERITS_NOT_NULL} AS inherits_not_null
@@ -189,7 +193,7 @@ TRIGGERS = f"""
 """
 PARTITIONS = f"""
     SELECT own.nspname, own.relname, inhrelid::regclass::text AS name,
-        pg_get_expr(part.relpartbound, part.oid) AS bound
+        pg_catalog.pg_get_expr(part.relpartbound, part.oid) AS bound
     FROM (SELECT pg_class.oid, nspname, relname FROM {ASKED_TABLES}) AS own
     JOIN pg_inherits ON inhparent = own.oid
     JOIN pg_class part ON part.oid = inhrelid AND part.relispartition

@@ -4,9 +4,9 @@ START = """
     SELECT pg_is_in_recovery() AS is_standby, current_database() AS database,
         slot_name IS NOT NULL AS has_slot, confirmed_flush_lsn AS confirmed,
         plugin::text AS plugin, database::text AS slot_database, active_pid,
-        coalesce((to_jsonb(s) ->> 'two_phase')::bool, false) AS is_two_phase,
-        to_jsonb(s) ->> 'wal_status' AS wal_status,
-        to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason
+        coalesce((pg_catalog.to_jsonb(s) ->> 'two_phase'::text)::bool, false) AS is_two_phase,
+        pg_catalog.to_jsonb(s) ->> 'wal_status'::text AS wal_status,
+        pg_catalog.to_jsonb(s) ->> 'invalidation_reason'::text AS invalidation_reason
     FROM (SELECT %s::name AS wanted) AS w
         LEFT JOIN pg_replication_slots AS s ON slot_name = wanted
 """

@@ -6,7 +6,7 @@ import attrs
 
 from pgreplkit._text import quote_literal
 from pgreplkit.catalog.features import has
-from pgreplkit.catalog.view import ASKED_TABLES
+from pgreplkit.catalog.view import ASKED_TABLES, description_of
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
@@ -70,7 +70,7 @@ class FenceFunction:
 class UnfencedKind(OpenEnum):
     """A kind of change that a write fence does not refuse."""
 
-    SEQUENCES = "nextval() and setval() of sequences"
+    SEQUENCES = "pg_catalog.nextval() and pg_catalog.setval() of sequences"
     LARGE_OBJECTS = "large objects"
     DDL = "DDL on the fenced tables"
     REPLICA_ROLE = "writes with session_replication_role = replica"
@@ -186,8 +186,10 @@ WITHIN = """
     DECLARE statement text;
     BEGIN
         FOREACH statement IN ARRAY {statements}::text[] LOOP
-            PERFORM set_config('lock_timeout', greatest(1, {limit} - 1000 * extract(
-                epoch FROM clock_timestamp() - transaction_timestamp()))::int::text, true);
+            PERFORM set_config('lock_timeout', greatest(
+                1::float8, {limit}::float8 - 1000::float8 * extract(
+                    epoch FROM clock_timestamp() - transaction_timestamp())::float8)::int::text,
+                true);
             EXECUTE statement;
         END LOOP;
     END
@@ -200,10 +202,10 @@ REFUSES = "prosrc ~ '^BEGIN RAISE EXCEPTION'"
 _GATED = "prosrc ~ '^BEGIN LOCK TABLE'"
 FENCE_FUNCTION = f"""
     SELECT coalesce(bool_or({REFUSES} OR {_GATED}), false) AS refuses,
-        coalesce(max(obj_description(oid, 'pg_proc')), '') AS identity
-    FROM pg_proc WHERE oid = to_regprocedure(%s::text)
+        coalesce(pg_catalog.max({description_of("pg_proc.oid", "pg_proc")}), '') AS identity
+    FROM pg_proc WHERE oid = pg_catalog.to_regprocedure(%s::text)::oid
 """
-EXISTS = "SELECT to_regprocedure(%s::text) IS NOT NULL AS is_so"
+EXISTS = "SELECT pg_catalog.to_regprocedure(%s::text) IS NOT NULL AS is_so"
 CANCEL_VACUUMS = """
     SELECT pid, pg_cancel_backend(pid) AS is_cancelled FROM pg_stat_activity
     WHERE pid = ANY (%s::int[]) AND backend_type = 'autovacuum worker'
@@ -217,12 +219,14 @@ DEADLOCK_TIMEOUT = (
 
 FENCES = f"""
     SELECT p.nspname AS name, NOT ({REFUSES} OR {_GATED}) AS is_lifted, {_GATED} AS is_gated,
-        coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
+        coalesce(pg_catalog.array_agg(ARRAY[t.nspname, c.relname]::text[]
+            ORDER BY t.nspname, c.relname)
             FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables,
-        coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
+        coalesce(pg_catalog.array_agg(ARRAY[t.nspname, c.relname]::text[]
+            ORDER BY t.nspname, c.relname)
             FILTER (WHERE tgenabled <> 'O'), '{{}}') AS disabled,
-        obj_description(p.oid, 'pg_namespace') AS comment,
-        coalesce(obj_description(pg_proc.oid, 'pg_proc'), '') AS identity
+        {description_of("p.oid", "pg_namespace")} AS comment,
+        coalesce({description_of("pg_proc.oid", "pg_proc")}, '') AS identity
     FROM pg_proc JOIN pg_namespace p ON p.oid = pronamespace
     LEFT JOIN pg_trigger ON tgfoid = pg_proc.oid
     LEFT JOIN pg_class c ON c.oid = tgrelid
@@ -254,7 +258,9 @@ def unfenced(major: int) -> str:
     """Return the statement for the sessions that could change what the fence does not cover."""
     may_replicate = "rolsuper"
     if has("settings.grantable", major):
-        may_replicate += " OR has_parameter_privilege(role, 'session_replication_role', 'SET')"
+        may_replicate += (
+            " OR pg_catalog.has_parameter_privilege(role, 'session_replication_role', 'SET')"
+        )
     return f"""
         WITH sessions AS (
             SELECT pid, usesysid AS role, rolname, rolsuper, application_name,
@@ -265,14 +271,15 @@ def unfenced(major: int) -> str:
         ), possible AS (
             SELECT '{UnfencedKind.SEQUENCES}' AS kind, sessions.* FROM sessions
             WHERE EXISTS (SELECT FROM pg_class WHERE relkind = 'S' AND relpersistence = 'p'
-                AND has_sequence_privilege(role, oid, 'USAGE, UPDATE'))
+                AND pg_catalog.has_sequence_privilege(role, oid, 'USAGE, UPDATE'))
             UNION ALL
             SELECT '{UnfencedKind.LARGE_OBJECTS}', sessions.* FROM sessions
             WHERE EXISTS (SELECT FROM pg_largeobject_metadata
-                WHERE pg_has_role(role, lomowner, 'MEMBER'))
+                WHERE pg_catalog.pg_has_role(role, lomowner, 'MEMBER'))
             UNION ALL
             SELECT '{UnfencedKind.DDL}', sessions.* FROM sessions
-            WHERE EXISTS (SELECT FROM {ASKED_TABLES} WHERE pg_has_role(role, relowner, 'MEMBER'))
+            WHERE EXISTS (SELECT FROM {ASKED_TABLES}
+                WHERE pg_catalog.pg_has_role(role, relowner, 'MEMBER'))
             UNION ALL
             SELECT '{UnfencedKind.REPLICA_ROLE}', sessions.* FROM sessions WHERE {may_replicate}
         )

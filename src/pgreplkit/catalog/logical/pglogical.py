@@ -106,7 +106,7 @@ SYNC = """
 """
 SET_TABLES = """
     SELECT nspname AS schema, relname AS name, set_att_list AS columns,
-        pg_get_expr(set_row_filter, set_reloid) AS where
+        pg_catalog.pg_get_expr(set_row_filter, set_reloid) AS where
     FROM pglogical.replication_set_table JOIN pglogical.replication_set USING (set_id)
     JOIN pg_class ON pg_class.oid = set_reloid JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE set_name = %s::name ORDER BY 1, 2

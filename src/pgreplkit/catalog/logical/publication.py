@@ -142,13 +142,14 @@ def published_tables(major: int) -> str:
     is_sent = "true" if has("publication.generated", major) else "attgenerated = ''"
     return f"""
         SELECT schemaname AS schema, tablename AS name,
-            ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
+            ARRAY(SELECT sent FROM pg_catalog.unnest(pg_catalog.min(attnames::text[])) WITH
+                ORDINALITY AS _ (sent, place)
                 JOIN pg_attribute ON attname = sent AND attrelid = (SELECT pg_class.oid
                     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                     WHERE nspname = schemaname AND relname = tablename)
                 WHERE {is_sent} ORDER BY place) AS columns,
             CASE WHEN bool_and(rowfilter IS NOT NULL)
-                THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where
+                THEN pg_catalog.string_agg(DISTINCT rowfilter, ' OR ') END AS where
         FROM pg_publication_tables WHERE pubname = ANY (%s::text[])
         GROUP BY 1, 2 ORDER BY 1, 2
     """
@@ -173,7 +174,8 @@ LIMITED_TABLES = """
         AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a'
         ORDER BY attnum LIMIT 1) AS settable ON true
     WHERE EXISTS (SELECT FROM pg_publication_rel WHERE (prqual IS NOT NULL OR prattrs IS NOT NULL)
-        AND prrelid IN (SELECT written.oid UNION ALL SELECT pg_partition_ancestors(written.oid)))
+        AND prrelid IN (
+            SELECT written.oid UNION ALL SELECT pg_catalog.pg_partition_ancestors(written.oid)))
     ORDER BY 1, 2
 """
 """Tables with a row filter or a column list (15 on), each with a column that can be set."""

@@ -51,10 +51,12 @@ def identities(major: int, source: str) -> str:
     return f"""
     WITH usable AS (
         SELECT indrelid, indexrelid, indisprimary, indisreplident, relname,
-            ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+            ARRAY(SELECT attname::text FROM pg_catalog.unnest(indkey::int2[]) WITH ORDINALITY k
+                (number, place)
                 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} ORDER BY place) AS columns,
-            NOT EXISTS (SELECT FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+            NOT EXISTS (SELECT FROM pg_catalog.unnest(indkey::int2[]) WITH ORDINALITY k (number,
+                place)
                 JOIN pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} AND NOT attnotnull) AS fits
         FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -63,10 +65,12 @@ def identities(major: int, source: str) -> str:
     SELECT nspname AS schema, c.relname AS name, relreplident AS kind, own.relname AS index,
         coalesce(own.columns, '{{}}') AS columns,
         CASE WHEN own.relname IS NOT NULL OR relreplident = 'f' THEN ''
-        ELSE concat('ALTER TABLE ', quote_ident(nspname), '.', quote_ident(c.relname),
+        ELSE pg_catalog.concat('ALTER TABLE ', pg_catalog.quote_ident(nspname), '.',
+            pg_catalog.quote_ident(c.relname),
             ' REPLICA IDENTITY ',
             coalesce((SELECT CASE WHEN indisprimary THEN 'DEFAULT'
-                ELSE concat('USING INDEX ', quote_ident(relname)) END FROM usable
+                ELSE pg_catalog.concat('USING INDEX ', pg_catalog.quote_ident(relname)) END
+                    FROM usable
                 WHERE indrelid = c.oid AND fits ORDER BY indisprimary DESC, relname LIMIT 1),
                 'FULL'))
         END AS remedy
@@ -88,13 +92,14 @@ NAMED_TABLES = f"SELECT pg_class.oid FROM {ASKED_TABLES} WHERE relkind IN ('r', 
 ALL_TABLES = """
     SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence = 'p' AND nspname <> 'information_schema'
-        AND nspname !~ '^pg_'
+        AND nspname::text !~ '^pg_'
 """
 
 
 NOT_FULL = f"""
     ARRAY(SELECT quoted FROM (
-        SELECT c.relreplident AS identity, format('%%I.%%I', n.nspname, c.relname) AS quoted
+        SELECT c.relreplident AS identity, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+            AS quoted
         UNION ALL
         SELECT relreplident, quoted FROM ({PARTITIONS}) AS part WHERE relkind IN ('r', 'p')
     ) AS written WHERE identity <> 'f' ORDER BY quoted) AS not_full
@@ -139,6 +144,7 @@ def written_tables(major: int) -> str:
         return published
     return f"""
         SELECT coalesce(relid, published.oid) FROM ({published}) AS published
-        LEFT JOIN LATERAL (SELECT * FROM pg_partition_tree(published.oid)) AS part ON true
+        LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_partition_tree(published.oid))
+            AS part ON true
         WHERE coalesce(isleaf, true)
     """

@@ -40,25 +40,26 @@ class SequenceState(Record):
 
 # The owner's names come from a function: planning with three more relations takes thrice as long.
 DEFINITIONS = """
-    SELECT nspname AS schema, relname AS name, format_type(seqtypid, NULL) AS data_type,
+    SELECT nspname AS schema, relname AS name, pg_catalog.format_type(seqtypid, NULL) AS data_type,
         seqstart AS start, seqmin AS minimum, seqmax AS maximum, seqincrement AS increment,
         seqcycle AS cycle, seqcache AS cache,
         CASE WHEN deptype IS NOT NULL THEN
             (pg_identify_object_as_address(refclassid, refobjid, refobjsubid)).object_names END
             AS owner, coalesce(deptype = 'i', false) AS is_identity,
-        CASE WHEN has_sequence_privilege(c.oid, 'SELECT') THEN pg_sequence_last_value(c.oid) END
+        CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+            THEN pg_catalog.pg_sequence_last_value(c.oid) END
             AS last_value
     FROM pg_sequence JOIN pg_class c ON c.oid = seqrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = c.oid AND objsubid = 0
-        AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i')
+    LEFT JOIN pg_depend ON classid = 'pg_class'::regclass::oid AND objid = c.oid AND objsubid = 0
+        AND refclassid = 'pg_class'::regclass::oid AND refobjsubid > 0 AND deptype IN ('a', 'i')
     WHERE c.relpersistence <> 't'
     ORDER BY 1, 2
 """
 """All sequences; ``last_value`` is None for one that has not returned a value."""
 POSITION_OF = "SELECT {} AS place, last_value, is_called FROM {}"
 SETVAL = """
-    SELECT setval(name::regclass, last_value, is_called)
+    SELECT pg_catalog.setval(name::regclass, last_value, is_called)
     FROM unnest(%s::text[], %s::bigint[], %s::boolean[]) AS due (name, last_value, is_called)
 """
 

@@ -55,7 +55,7 @@ ONLY = "ONLY "
 WHERE = " WHERE "
 HAS_ROWS = """
     SELECT EXISTS (SELECT FROM ONLY {0}) OR (
-        SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = {1}::regclass
+        SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = {1}::regclass::oid
     ) AND EXISTS (SELECT FROM {0}) AS has_rows
 """
 """The rows of tables that inherit from it are not its own."""

@@ -61,7 +61,7 @@ COPIED_NOW = f"""
 """
 
 MISSING_COLUMNS = """
-    SELECT asked.schema, asked.name, array_agg(DISTINCT asked.column) AS columns
+    SELECT asked.schema, asked.name, pg_catalog.array_agg(DISTINCT asked.column) AS columns
     FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (schema, name, "column")
     JOIN pg_namespace ON nspname = asked.schema
     JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = asked.name
@@ -91,8 +91,8 @@ def published(major: int) -> str:
     listed = "AND attname = ANY (attnames)" if has("publication.columns", major) else ""
     return f"""
         SELECT schemaname AS schema, tablename AS name,
-            has_schema_privilege(relnamespace, 'USAGE')
-                AND has_table_privilege(own.oid, 'SELECT') AS is_readable,
+            pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
+                AND pg_catalog.has_table_privilege(own.oid, 'SELECT') AS is_readable,
             ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = own.oid AND attnum > 0
                 AND NOT attisdropped {generated} {listed}) AS columns
         FROM pg_publication_tables JOIN pg_namespace ON nspname = schemaname
@@ -103,7 +103,8 @@ def published(major: int) -> str:
 
 SLOTS_BEING_MADE = """
     SELECT slot_name::text AS name FROM pg_replication_slots
-    WHERE confirmed_flush_lsn IS NULL AND slot_name ~ concat('_', %s::oid, '_sync_')
+    WHERE confirmed_flush_lsn IS NULL AND slot_name::text ~ pg_catalog.concat('_', %s::oid,
+        '_sync_')
 """
 """Slots for copies of a subscription; they have no position until transactions end."""
 PLACES = """
@@ -170,7 +171,7 @@ class LockHolder:
 LOCK_HOLDERS = """
     SELECT DISTINCT holder AS pid, usename::text AS user, state
     FROM pg_stat_subscription AS waiting
-    CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS holder
+    CROSS JOIN pg_catalog.unnest(pg_blocking_pids(waiting.pid)) AS holder
     LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = holder
     WHERE subid = %s::oid
         -- Workers also wait for each other.
@@ -184,13 +185,13 @@ def forbidden_tables(major: int) -> str:
 
     It writes as its owner, or as the table's owner.
     """
-    forbidden = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
+    forbidden = """NOT pg_catalog.has_table_privilege(subowner, srrelid, 'INSERT')
         OR (relrowsecurity AND NOT own.rolbypassrls)"""
     applied = f"NOT own.rolsuper AND ({forbidden})"
     if has("subscription.run_as_owner", major):
         # Row level security applies to a table's owner only where it is forced.
         applied = f"""CASE WHEN subrunasowner THEN {applied}
-            ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
+            ELSE NOT pg_catalog.pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
                 AND relforcerowsecurity AND NOT theirs.rolsuper AND NOT theirs.rolbypassrls) END"""
     return f"""
         SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES}

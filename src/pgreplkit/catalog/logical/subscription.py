@@ -108,7 +108,8 @@ PASSED = """
     SELECT latest_end_lsn AS lsn FROM pg_stat_subscription, pg_roles
     WHERE subid = %s::oid AND relid IS NULL AND latest_end_lsn IS NOT NULL
         AND rolname = current_user AND (rolsuper OR
-            current_setting('server_version_num')::int >= 140000 AND has_function_privilege(
+            current_setting('server_version_num')::int >= 140000
+                AND pg_catalog.has_function_privilege(
                 'pg_replication_origin_progress(text, boolean)', 'EXECUTE'))
 """
 """The publisher's position in the last keepalive of the apply worker, which has applied all that
@@ -156,7 +157,7 @@ class SubscriptionWorker(Record):
             sql="worker_type",
             before=17,
             older_sql="""CASE WHEN relid IS NOT NULL THEN 'table synchronization'
-                WHEN (to_jsonb(pg_stat_subscription) ->> 'leader_pid') IS NOT NULL
+                WHEN (pg_catalog.to_jsonb(pg_stat_subscription) ->> 'leader_pid'::text) IS NOT NULL
                 THEN 'parallel apply' ELSE 'apply' END""",
         ),
     )
@@ -247,7 +248,8 @@ class SubscriptionStats(Record):
     apply_error_count: int
     sync_error_count: int = attrs.field(
         metadata=column(
-            sql="(to_jsonb(pg_stat_subscription_stats) ->> 'sync_table_error_count')::bigint",
+            sql="(pg_catalog.to_jsonb(pg_stat_subscription_stats)"
+            " ->> 'sync_table_error_count'::text)::bigint",
             before=19,
             older_sql="sync_error_count",
         )

@@ -98,7 +98,7 @@ TRIGGERS = f"""
     SELECT count(*) AS number, coalesce(bool_or(tgname = 'pgreplkit_no_reuse'), false) AS is_final
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_trigger ON tgrelid = c.oid
         OR tgname = 'pgreplkit_no_truncate' AND tgrelid IN (SELECT oid FROM ({PARTITIONS}) AS part)
-    WHERE c.oid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
+    WHERE c.oid = %s::regclass::oid AND tgfoid = pg_catalog.to_regprocedure(%s)::oid
 """
 """Of their own function: the one in a restored dump has another table's OID."""
 FINAL_TABLES = """
@@ -106,13 +106,13 @@ FINAL_TABLES = """
     FROM pg_catalog.pg_trigger JOIN pg_catalog.pg_class AS c ON c.oid = tgrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
     WHERE tgname = 'pgreplkit_no_reuse'
-        AND tgfoid = to_regprocedure('pgreplkit.bury_' || c.oid || '()')::oid
+        AND tgfoid = pg_catalog.to_regprocedure('pgreplkit.bury_' || c.oid || '()')::oid
 """
-HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
+HAS_TOMBSTONES = "SELECT pg_catalog.to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
 PRUNE_TOMBSTONES = """
     DELETE FROM pgreplkit.tombstone WHERE coalesce(
             pg_xact_commit_timestamp(xmin)
-                < least(%s, (SELECT min(commit_time) FROM pgreplkit.parked)),
+                < least(%s, (SELECT pg_catalog.min(commit_time) FROM pgreplkit.parked)),
             true)
         AND relation NOT IN (
             SELECT tgrelid FROM pg_catalog.pg_trigger WHERE tgname = 'pgreplkit_no_reuse'

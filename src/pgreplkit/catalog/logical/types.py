@@ -89,7 +89,7 @@ def types_of_tables(major: int) -> str:
         multirange = "UNION ALL SELECT rngtypid FROM pg_range WHERE rngmultitypid = own.oid"
         is_multirange = "WHEN typtype = 'm' THEN (SELECT rngtypid FROM pg_range"
         is_multirange += " WHERE rngmultitypid = pg_type.oid)"
-    is_array = "typcategory = 'A' AND typelem <> 0 AND typlen = -1"
+    is_array = "typcategory = 'A' AND typelem <> 0::oid AND typlen = -1"
     return f"""
         WITH RECURSIVE used (oid) AS (
             SELECT atttypid
@@ -107,15 +107,15 @@ def types_of_tables(major: int) -> str:
                         AND NOT attisdropped
             ) AS part (oid)
         )
-        SELECT pg_type.oid::bigint AS oid, format_type(pg_type.oid, NULL) AS name,
+        SELECT pg_type.oid::bigint AS oid, pg_catalog.format_type(pg_type.oid, NULL) AS name,
             CASE WHEN {is_array} THEN 'a' WHEN relkind <> 'c' THEN 't'
                 ELSE typtype::text END AS kind,
             (CASE WHEN {is_array} THEN typelem WHEN typtype = 'd' THEN typbasetype
                 WHEN typtype = 'r' THEN (SELECT rngsubtype FROM pg_range
                     WHERE rngtypid = pg_type.oid)
                 {is_multirange} END)::bigint AS element,
-            CASE typtype WHEN 'd' THEN format_type(typbasetype, typtypmod)
-                WHEN 'r' THEN (SELECT format_type(rngsubtype, NULL) FROM pg_range
+            CASE typtype WHEN 'd' THEN pg_catalog.format_type(typbasetype, typtypmod)
+                WHEN 'r' THEN (SELECT pg_catalog.format_type(rngsubtype, NULL) FROM pg_range
                     WHERE rngtypid = pg_type.oid) ELSE '' END AS definition,
             typnotnull AS not_null,
             ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = pg_type.oid
@@ -123,7 +123,8 @@ def types_of_tables(major: int) -> str:
             ARRAY(SELECT ARRAY[conname, pg_get_constraintdef(pg_constraint.oid)]::text[]
                 FROM pg_constraint WHERE contypid = pg_type.oid AND contype = 'c'
                 ORDER BY conname) AS checks,
-            ARRAY(SELECT ARRAY[attname, format_type(atttypid, atttypmod), atttypid::text]::text[]
+            ARRAY(SELECT ARRAY[attname, pg_catalog.format_type(atttypid, atttypmod),
+                atttypid::text]::text[]
                 FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0
                     AND NOT attisdropped
                 ORDER BY attnum) AS attributes

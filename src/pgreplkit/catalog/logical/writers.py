@@ -107,14 +107,15 @@ _WRITES = "privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')"
 GRANTS = f"""
     SELECT nspname, relname, rolname AS role, privilege_type AS privilege,
         '{{}}'::text[] AS columns, bool_or(is_grantable) AS is_grantable
-    FROM {ASKED_TABLES} CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+    FROM {ASKED_TABLES} CROSS JOIN pg_catalog.aclexplode(relacl)
+    LEFT JOIN pg_roles ON pg_roles.oid = grantee
     WHERE grantee <> relowner AND {_WRITES}
     GROUP BY 1, 2, 3, 4
     UNION ALL
-    SELECT nspname, relname, rolname, privilege_type, array_agg(DISTINCT attname::text),
+    SELECT nspname, relname, rolname, privilege_type, pg_catalog.array_agg(DISTINCT attname::text),
         bool_or(is_grantable)
     FROM {ASKED_TABLES} JOIN pg_attribute ON attrelid = pg_class.oid
-    CROSS JOIN aclexplode(attacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+    CROSS JOIN pg_catalog.aclexplode(attacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
     WHERE grantee <> relowner AND {_WRITES}
     GROUP BY 1, 2, 3, 4
     ORDER BY 1, 2, 3, 4, 5
@@ -136,10 +137,11 @@ def unstoppable(major: int) -> str:
     """Return the statement for login roles that may write to the tables without a grant."""
     member = ""
     if has("role.write_all_data", major):
-        member = "OR pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')"
+        member = "OR pg_catalog.pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')"
     return f"""
         SELECT rolname AS role FROM pg_roles
         WHERE rolcanlogin AND (rolsuper {member} OR EXISTS (
-            SELECT FROM {ASKED_TABLES} WHERE pg_has_role(pg_roles.oid, relowner, 'MEMBER')))
+            SELECT FROM {ASKED_TABLES} WHERE pg_catalog.pg_has_role(pg_roles.oid, relowner,
+                'MEMBER')))
         ORDER BY 1
     """

@@ -42,7 +42,8 @@ TAKE_ROWS = """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
     SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
-        to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
+        pg_catalog.to_regclass(pg_catalog.quote_ident(schema) || '.' ||
+            pg_catalog.quote_ident(name)) AS relation
     WHERE pgreplkit_at = {} AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
@@ -57,7 +58,7 @@ STAMPED_TABLES = """
 """
 STAMPS = """
     SELECT s.key, s.at, s.rank FROM pgreplkit.stamp AS s JOIN {}{} AS t
-        ON s.relation = {}::regclass AND s.key = {} AND s.xid = t.xmin
+        ON s.relation::oid = {}::regclass::oid AND s.key = {} AND s.xid = t.xmin
 """
 STAGE_STAMPS = "CREATE TEMP TABLE pgreplkit_young (key jsonb, at timestamptz, rank int)"
 TAKE_STAMPS = """

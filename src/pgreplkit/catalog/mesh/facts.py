@@ -26,7 +26,7 @@ TRAITS = f"""
             AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
         ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute
             WHERE attrelid = c.oid AND NOT attisdropped
-            AND to_jsonb(pg_attribute)->>'attgenerated' = 'v') AS virtual,
+            AND pg_catalog.to_jsonb(pg_attribute)->>'attgenerated'::text = 'v') AS virtual,
         EXISTS (SELECT FROM pg_catalog.pg_constraint
             WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys,
         ARRAY(WITH RECURSIVE child (oid) AS (

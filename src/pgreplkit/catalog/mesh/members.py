@@ -22,8 +22,10 @@ CREATE_STREAMS = """
 """
 """The node's own changes that others have stored: one that has less was restored."""
 HAS_STREAMS = """
-    SELECT CASE WHEN has_schema_privilege(to_regnamespace('pgreplkit')::oid, 'USAGE') THEN
-        coalesce(has_table_privilege(to_regclass('pgreplkit.mesh_stream')::oid, 'SELECT'), false)
+    SELECT CASE WHEN pg_catalog.has_schema_privilege(to_regnamespace('pgreplkit')::oid, 'USAGE')
+        THEN
+        coalesce(pg_catalog.has_table_privilege(
+            pg_catalog.to_regclass('pgreplkit.mesh_stream')::oid, 'SELECT'), false)
         ELSE false END AS has_streams
 """
 """Also asked by appliers that belong to no mesh, whose role may not use the schema there."""
@@ -38,8 +40,8 @@ CREATE_POLICIES = """
     CREATE TABLE IF NOT EXISTS pgreplkit.mesh_policy (mesh text PRIMARY KEY, policy text NOT NULL)
 """
 HAS_MEMBERS = """
-    SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_members,
-        to_regclass('pgreplkit.mesh_policy') IS NOT NULL AS has_policies
+    SELECT pg_catalog.to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_members,
+        pg_catalog.to_regclass('pgreplkit.mesh_policy') IS NOT NULL AS has_policies
 """
 MEMBERS = """
     SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
@@ -123,22 +125,23 @@ PUBLICATION_OWNER = """
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
 OWNS_TABLES = f"""
-    SELECT coalesce(bool_and(pg_has_role(%s::name, relowner, 'USAGE')), false) AS owns_all {ASKED}
+    SELECT coalesce(bool_and(pg_catalog.pg_has_role(%s::name, relowner, 'USAGE')), false)
+        AS owns_all {ASKED}
 """
 """Only the owner of a table may publish it."""
 SEQUENCES = f"""
     WITH asked AS (SELECT c.oid {ASKED}), used (oid) AS (
         SELECT objid FROM pg_catalog.pg_depend JOIN asked ON refobjid = asked.oid
-        WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype IN ('a', 'i')
-            AND refclassid = 'pg_catalog.pg_class'::regclass AND refobjsubid > 0
+        WHERE classid = 'pg_catalog.pg_class'::regclass::oid AND deptype IN ('a', 'i')
+            AND refclassid = 'pg_catalog.pg_class'::regclass::oid AND refobjsubid > 0
         UNION
         SELECT refobjid FROM pg_catalog.pg_depend
         JOIN pg_catalog.pg_attrdef AS d ON d.oid = objid JOIN asked ON adrelid = asked.oid
-        WHERE classid = 'pg_catalog.pg_attrdef'::regclass
-            AND refclassid = 'pg_catalog.pg_class'::regclass
+        WHERE classid = 'pg_catalog.pg_attrdef'::regclass::oid
+            AND refclassid = 'pg_catalog.pg_class'::regclass::oid
     )
     SELECT nspname AS schema, relname AS name,
-        has_sequence_privilege(s.oid, 'SELECT') AS is_readable
+        pg_catalog.has_sequence_privilege(s.oid, 'SELECT') AS is_readable
     FROM used JOIN pg_catalog.pg_class AS s ON s.oid = used.oid
     JOIN pg_catalog.pg_namespace AS sn ON sn.oid = relnamespace
     WHERE relkind = 'S'

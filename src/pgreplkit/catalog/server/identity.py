@@ -34,7 +34,7 @@ TIMELINE = """
             (SELECT timeline_id FROM pg_control_checkpoint()),
             (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
             (SELECT received_tli FROM pg_stat_wal_receiver))::bigint
-        ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
+        ELSE ('x' || pg_catalog.left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
         END AS timeline
 """
 # Without a walreceiver, a standby reports a timeline switch only after its next restartpoint; the
@@ -42,15 +42,15 @@ TIMELINE = """
 # a walreceiver, the names do not count: pg_rewind may leave a file of a timeline that was given up.
 REACHED_TIMELINE = f"""
     SELECT coalesce((SELECT received_tli FROM pg_stat_wal_receiver), greatest(({TIMELINE}), (
-        SELECT max(('x' || left(name, 8))::bit(32)::bigint)
+        SELECT pg_catalog.max(('x' || pg_catalog.left(name, 8))::bit(32)::bigint)
         FROM pg_ls_waldir(), pg_control_init(), LATERAL (
             SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0' AS bytes
         ) AS here
-        WHERE pg_is_in_recovery() AND name ~ '^[0-9A-F]{{24}}$'
-            AND ('x' || substr(name, 9, 8))::bit(32)::bigint
+        WHERE pg_is_in_recovery() AND name::text ~ '^[0-9A-F]{{24}}$'
+            AND ('x' || pg_catalog.substr(name, 9, 8))::bit(32)::bigint
                 * (4294967296 / bytes_per_wal_segment::bigint)
-                + ('x' || substr(name, 17, 8))::bit(32)::bigint
-                = div(bytes - 1, bytes_per_wal_segment)
+                + ('x' || pg_catalog.substr(name, 17, 8))::bit(32)::bigint
+                = div(bytes - 1::numeric, bytes_per_wal_segment::numeric)::bigint
     )))::bigint AS timeline
 """
 IDENTITY = f"""
@@ -64,7 +64,7 @@ IDENTITY = f"""
 # The file name, such as 00000003.history, is built from the timeline.
 HISTORY = """
     SELECT pg_read_binary_file(
-        'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history') AS content
+        'pg_wal/' || pg_catalog.upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history') AS content
 """
 
 

@@ -66,8 +66,8 @@ class KeptWal:
     )
     oldest_segment: str | None = attrs.field(
         metadata=column(
-            sql="""(SELECT min(substr(name, 9)) FROM pg_ls_waldir()
-                WHERE name ~ '^[0-9A-F]{24}$')"""
+            sql="""(SELECT pg_catalog.min(pg_catalog.substr(name, 9)) FROM pg_ls_waldir()
+                WHERE name::text ~ '^[0-9A-F]{24}$')"""
         )
     )
     """The oldest file's name without its timeline."""
@@ -100,7 +100,7 @@ def ready_files(major: int) -> str:
     )
     segment, history = r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)?", r"[0-9A-F]{8}\.history"
     return f"""
-        SELECT regexp_replace(name, '\\.ready$', '') AS name FROM {source}
-        WHERE name ~ '^({segment}|{history})\\.ready$'
-        ORDER BY name ~ 'history', substr(name, 9, 16), name
+        SELECT pg_catalog.regexp_replace(name, '\\.ready$', '') AS name FROM {source}
+        WHERE name::text ~ '^({segment}|{history})\\.ready$'
+        ORDER BY name::text ~ 'history', pg_catalog.substr(name, 9, 16), name
     """

@@ -47,7 +47,7 @@ class ReplicationRole(Record):
 
 ROLES = View(
     ReplicationRole,
-    "pg_roles WHERE (rolreplication OR rolsuper) AND rolname !~ '^pg_' ORDER BY rolname",
+    "pg_roles WHERE (rolreplication OR rolsuper) AND rolname::text !~ '^pg_' ORDER BY rolname",
 )
 ONE_ROLE = View(ReplicationRole, "pg_roles WHERE rolname = %s::name")
 # The roles that +name in pg_hba.conf checks: unlike pg_has_role(), which is true for superusers.

@@ -18,7 +18,8 @@ STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 
 LIMIT_TRANSACTION = """
     SELECT ms, set_config('statement_timeout', least(%s, nullif(ms, 0))::text, true)
     -- Shown with a unit. pg_settings has milliseconds, but computes a row for each setting.
-    FROM (SELECT (1000 * extract(epoch FROM current_setting('statement_timeout')::interval))::bigint
+    FROM (SELECT (1000::float8
+        * extract(epoch FROM current_setting('statement_timeout')::interval)::float8)::bigint
         AS ms OFFSET 0) AS before
 """
 """Limits the statements of the current transaction, unless their limit is lower; 0 is none."""
@@ -34,7 +35,7 @@ SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
 # Statements that change settings; {} stand for a name and a value.
 ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"
-MAY_ALTER_SYSTEM = "SELECT has_parameter_privilege(%s, 'ALTER SYSTEM') AS is_allowed"
+MAY_ALTER_SYSTEM = "SELECT pg_catalog.has_parameter_privilege(%s, 'ALTER SYSTEM') AS is_allowed"
 """From 15 on the right can be granted."""
 SET = "SET {} = {}"
 LIMIT_STATEMENTS = "SET statement_timeout = {}"

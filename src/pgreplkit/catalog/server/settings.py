@@ -123,4 +123,4 @@ def seconds_in(text: str) -> float:
 
 SETTINGS = View(Setting, "pg_settings")
 """All settings that the role may see."""
-ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
+ONE_SETTING = View(Setting, "pg_settings WHERE pg_catalog.lower(name) = pg_catalog.lower(%s::text)")

@@ -148,9 +148,10 @@ ONE_SLOT = View(SlotState, "pg_replication_slots WHERE slot_name = %s::name")
 
 
 CREATE_PHYSICAL = """
-    SELECT lsn FROM pg_create_physical_replication_slot(%s::name, %s::boolean, %s::boolean)
+    SELECT lsn FROM pg_catalog.pg_create_physical_replication_slot(%s::name, %s::boolean,
+        %s::boolean)
 """
-DROP = "SELECT pg_drop_replication_slot(%s::name)"
+DROP = "SELECT pg_catalog.pg_drop_replication_slot(%s::name)"
 ADVANCE = "SELECT end_lsn FROM pg_replication_slot_advance(%s::name, %s::pg_lsn)"
 COPY_PHYSICAL = "SELECT lsn FROM pg_copy_physical_replication_slot(%s::name, %s::name, %s::boolean)"
 COPY_LOGICAL = """
@@ -169,12 +170,13 @@ USED_BY = """
     WHERE slot_name = %s::name
 """
 TROUBLE = """
-    SELECT slot_type, database, current_database() AS here, to_jsonb(s) ->> 'wal_status' AS status,
-        to_jsonb(s) ->> 'invalidation_reason' AS reason
+    SELECT slot_type, database, current_database()
+        AS here, pg_catalog.to_jsonb(s) ->> 'wal_status'::text AS status,
+        pg_catalog.to_jsonb(s) ->> 'invalidation_reason'::text AS reason
     FROM pg_replication_slots AS s WHERE slot_name = %s::name
 """
 """Facts that explain why a slot cannot be streamed; columns that the version lacks are NULL."""
-_CREATE_LOGICAL = "SELECT lsn FROM pg_create_logical_replication_slot({})"
+_CREATE_LOGICAL = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot({})"
 
 
 def create_logical(flags: int) -> str:

@@ -29,7 +29,7 @@ _SEGMENT_SIZE = f"{SEGMENT_BYTES} AS segment_size"
 
 WAL_FILES = f"""
     SELECT name, size, modification, {_SEGMENT_SIZE}
-    FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{{24}}$' ORDER BY name
+    FROM pg_ls_waldir() WHERE name::text ~ '^[0-9A-F]{{24}}$' ORDER BY name
 """
 CURRENT_WAL_FILE = f"SELECT pg_walfile_name(pg_current_wal_lsn()) AS name, {_SEGMENT_SIZE}"
 WAL_FILE = f"SELECT pg_walfile_name(%s::pg_lsn) AS name, {_SEGMENT_SIZE}"

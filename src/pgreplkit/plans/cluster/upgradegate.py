@@ -18,6 +18,7 @@ from pgreplkit.plans.cluster.upgradefindings import (
     named,
 )
 from pgreplkit.plans.cluster.upgradephases import UpgradeOperation, phase_finding
+from pgreplkit.plans.cluster.upgradereplication import copied, emptied
 from pgreplkit.plans.cluster.upgradestatus import UpgradePhase, UpgradeStatus
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
@@ -36,6 +37,7 @@ def cutover_findings(
     unsubscribed: Sequence[str],
     unpublished: Sequence[TableName],
     unrefreshed: Mapping[str, Sequence[TableName]],
+    nonempty: Sequence[TableName],
     sequences: Sequence[Finding],
     writers: Sequence[str],
     subscriptions: Sequence[str],
@@ -74,12 +76,18 @@ def cutover_findings(
     )
     yield _unpublished_finding(
         unpublished,
+        status.forward,
         needed="no tables that were created since the preparation",
         publisher=OLD,
         publication=Names(upgrade=status.name).forward(1),
     )
-    yield _unrefreshed_finding(NEW, unrefreshed)
-    yield checked(
+    yield _unrefreshed_finding(NEW, unrefreshed, nonempty)
+    yield _writers_finding(writers)
+    yield from sequences
+
+
+def _writers_finding(writers: Sequence[str]) -> Finding:
+    return checked(
         "long writers",
         ok=not writers,
         observed=names_of(writers),
@@ -88,7 +96,6 @@ def cutover_findings(
         # They may end before the cutover; if not, the fence times out, and is removed.
         otherwise=Severity.WARNING,
     )
-    yield from sequences
 
 
 def unsubscribed_tables(
@@ -180,32 +187,55 @@ def _others_finding(node: str, subscriptions: Sequence[str]) -> Finding:
 
 
 def _unpublished_finding(
-    tables: Sequence[TableName], *, needed: str, publisher: str, publication: str
+    tables: Sequence[TableName],
+    followers: Sequence[SubscriptionStatus],
+    *,
+    needed: str,
+    publisher: str,
+    publication: str,
 ) -> Finding:
-    """Return the finding about tables that no publication of a direction has."""
-    added = ", ".join(f"ONLY {table}" for table in tables)
+    """Return the finding about tables that no publication of a direction has.
+
+    ``followers`` are its subscriptions. One that still has a table would not copy it again, and
+    what was written meanwhile would be lost.
+    """
+    remedies, new = [], [*tables]
+    for one in followers:
+        subscribed = {each.table for each in one.tables}
+        if removed := [table for table in tables if table in subscribed]:
+            remedies.append(copied(one.state.subname, removed, publisher=publisher))
+            new = [table for table in new if table not in subscribed]
+    if new:
+        added = ", ".join(f"ONLY {table}" for table in new)
+        remedies.append(
+            f"create {names_of([str(table) for table in new])} on the"
+            f" {OLD if publisher == NEW else NEW} server too, then ALTER PUBLICATION"
+            f" {quoted(publication)} ADD TABLE {added} on the {publisher} one, and check again"
+        )
     return checked(
         "new tables",
         ok=not tables,
         observed=names_of([str(table) for table in tables]),
         needed=needed,
-        remedy=f"create them on the {OLD if publisher == NEW else NEW} server too, then ALTER"
-        f" PUBLICATION {quoted(publication)} ADD TABLE {added} on the {publisher} one, and check"
-        " again",
+        remedy="; then ".join(remedies),
     )
 
 
-def _unrefreshed_finding(node: str, tables: Mapping[str, Sequence[TableName]]) -> Finding:
-    """Return the finding about tables of publications whose subscriptions do not have them."""
+def _unrefreshed_finding(
+    node: str, tables: Mapping[str, Sequence[TableName]], nonempty: Sequence[TableName]
+) -> Finding:
+    """Return the finding about tables of publications whose subscriptions do not have them.
+
+    ``nonempty`` are those that have rows on the subscriber: it would copy the others to them.
+    """
+    refresh = "; ".join(f"ALTER SUBSCRIPTION {quoted(name)} REFRESH PUBLICATION" for name in tables)
+    before = f"{emptied(nonempty, node)}; then " if nonempty else ""
     return checked(
         "tables without a subscription",
         ok=not tables,
         observed=names_of([str(table) for group in tables.values() for table in group]),
         needed="all tables of the publications in their subscriptions",
-        remedy="; ".join(
-            f"ALTER SUBSCRIPTION {quoted(name)} REFRESH PUBLICATION" for name in tables
-        )
-        + f" on the {node} server",
+        remedy=f"{before}{refresh} on the {node} server",
     )
 
 
@@ -290,6 +320,7 @@ def rollback_findings(
     gone: Sequence[TableName],
     unpublished: Sequence[TableName],
     unrefreshed: Mapping[str, Sequence[TableName]],
+    nonempty: Sequence[TableName],
     subscriptions: Sequence[str],
     writing_triggers: Sequence[str],
     unfenced_roles: Sequence[str],
@@ -318,11 +349,12 @@ def rollback_findings(
     )
     yield _unpublished_finding(
         unpublished,
+        status.back,
         needed="no rows in tables that the way back does not replicate",
         publisher=NEW,
         publication=names.back(names.forward(1)),
     )
-    yield _unrefreshed_finding(OLD, unrefreshed)
+    yield _unrefreshed_finding(OLD, unrefreshed, nonempty)
     yield _others_finding(NEW, subscriptions)
     yield _truncated_finding(OLD, truncated)
     yield event_triggers_finding(writing_triggers)

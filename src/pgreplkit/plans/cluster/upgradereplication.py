@@ -7,10 +7,24 @@ import attrs
 from pgreplkit.catalog.logical.publication import Operation, PublicationState
 from pgreplkit.catalog.logical.subscription import SubscriptionState
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.cluster.upgradefindings import listed
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName, quoted
+
+_DELETE = "DELETE FROM ONLY {}".format
+
+
+@attrs.frozen(kw_only=True)
+class FiringTrigger:
+    """A trigger of the subscriber that fires for replicated changes."""
+
+    table: TableName
+    trigger: str
+    """Its name, quoted for SQL."""
+    is_kept: bool
+    """Whether it fired for them at the preparation already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +40,11 @@ class Direction:
     subscriptions: Sequence[SubscriptionStatus]
     misled: Collection[str] = ()
     """The subscriptions whose workers are connected to another publisher."""
+    uncopied: Mapping[str, Sequence[TableName]] = attrs.field(factory=dict)
+    """By publication, the tables that were added to it again, and not copied since."""
+    unlogged: Sequence[TableName] = ()
+    """The tables of the subscriber that a crash would empty."""
+    firing: Sequence[FiringTrigger] = ()
     operations: Sequence[Operation]
     """The kinds of changes that the upgrade publishes."""
     is_running: bool
@@ -51,8 +70,92 @@ def replication_findings(direction: Direction) -> Iterator[Finding]:
 
     These lose rows without an error.
     """
-    yield _publications_finding(direction)
+    yield (publications := _publications_finding(direction))
     yield _subscriptions_finding(direction)
+    # Rows that are copied before it is mended may be lost again.
+    if publications.severity is Severity.OK:
+        yield _copies_finding(direction)
+    yield _unlogged_finding(direction)
+    yield _triggers_finding(direction)
+
+
+def copied_again(
+    name: str, tables: Sequence[object], *, publisher: str, refresh: str = "REFRESH PUBLICATION"
+) -> str:
+    """Return the statements with which a subscription copies tables again that are published.
+
+    ``refresh`` is its first change, with which it forgets them: it copies only tables that it does
+    not have.
+    """
+    listed = ", ".join(f"ONLY {table}" for table in tables)
+    removed = f"ALTER PUBLICATION {quoted(name)} DROP TABLE {listed} on the {publisher} server"
+    return f"{removed}; then {copied(name, tables, publisher=publisher, refresh=refresh)}"
+
+
+def copied(
+    name: str, tables: Sequence[object], *, publisher: str, refresh: str = "REFRESH PUBLICATION"
+) -> str:
+    """Return the statements with which a subscription copies tables that are not published."""
+    subscriber = NEW if publisher == OLD else OLD
+    alter, listed = f"ALTER SUBSCRIPTION {quoted(name)}", ", ".join(f"ONLY {t}" for t in tables)
+    parts = [
+        f"{alter} {refresh} on the {subscriber} server",
+        emptied(tables, subscriber),
+        f"ALTER PUBLICATION {quoted(name)} ADD TABLE {listed} on the {publisher} server",
+        f"{alter} REFRESH PUBLICATION on the {subscriber} server",
+    ]
+    return "; then ".join(parts)
+
+
+def emptied(tables: Sequence[object], node: str) -> str:
+    """Return the statements that empty tables of a server in spite of fences and foreign keys."""
+    deleted = "; ".join(map(_DELETE, tables))
+    role = "session_replication_role"
+    return f"SET {role} = replica; {deleted}; RESET {role} on the {node} server"
+
+
+def _copies_finding(direction: Direction) -> Finding:
+    tables = [str(table) for group in direction.uncopied.values() for table in group]
+    remedies = [
+        copied_again(name, group, publisher=direction.publisher)
+        for name, group in direction.uncopied.items()
+    ]
+    return checked(
+        f"{direction.subscriber}: copied rows",
+        ok=not tables,
+        observed=f"older than the publication of {', '.join(tables)}" if tables else "complete",
+        needed="rows that were copied since their table was published",
+        remedy="; then ".join(remedies)
+        + "; if compare() finds no difference, run the plan with force=True instead",
+    )
+
+
+def _unlogged_finding(direction: Direction) -> Finding:
+    here = f"on the {direction.subscriber} server"
+    return listed(
+        f"{direction.subscriber}: unlogged tables",
+        {table: f"ALTER TABLE {table} SET LOGGED {here}" for table in direction.unlogged},
+        needed="none that are replicated: a crash of the server empties them, without an error",
+    )
+
+
+def _triggers_finding(direction: Direction) -> Finding:
+    new = [one for one in direction.firing if not one.is_kept]
+    statements = [
+        f"ALTER TABLE {one.table} ENABLE TRIGGER {one.trigger} on the {direction.subscriber} server"
+        for one in new or direction.firing
+    ]
+    return checked(
+        f"{direction.subscriber}: triggers that fire on apply",
+        ok=not direction.firing,
+        observed=", ".join(f"{one.trigger} of {one.table}" for one in new or direction.firing)
+        or "none",
+        needed="none since the preparation: they may change or discard replicated rows",
+        remedy=f"{'; '.join(statements)}; then remove the differences that compare() finds"
+        if new
+        else f"none if they are meant, such as for an audit; otherwise {'; '.join(statements)}",
+        otherwise=Severity.CRITICAL if new else Severity.WARNING,
+    )
 
 
 def _publications_finding(direction: Direction) -> Finding:
@@ -71,7 +174,8 @@ def _publications_finding(direction: Direction) -> Finding:
         ok=not found,
         observed="; ".join(found) or "as created",
         needed="all changes of all rows and columns, as the upgrade publishes them",
-        remedy=f"{'; '.join(remedies)} on the {direction.publisher} server{_then(direction)}",
+        # What was written until then is missing on the other server: a finding of its own.
+        remedy=f"{'; '.join(remedies)} on the {direction.publisher} server; then check again",
     )
 
 
@@ -84,11 +188,6 @@ def _options(one: PublicationState, wanted: Sequence[Operation]) -> dict[str, st
         root = "publish_via_partition_root = "
         found[f"{root}true"] = f"{root}false"
     return found
-
-
-def _then(direction: Direction) -> str:
-    # What was written until then is missing on the other server.
-    return "; then remove the differences that compare() finds" if direction.is_running else ""
 
 
 def _subscriptions_finding(direction: Direction) -> Finding:
@@ -108,22 +207,28 @@ def _subscriptions_finding(direction: Direction) -> Finding:
 
 def _differences(one: SubscriptionState, direction: Direction) -> Iterator[tuple[str, str]]:
     """Yield each difference of a subscription, and its remedy."""
-    alter = f"ALTER SUBSCRIPTION {quoted(one.subname)} SET"
-    then = f" on the {direction.subscriber} server{_then(direction)}"
-    if one.subname in direction.misled:
+    name, tables = one.subname, direction.groups.get(one.subname, ())
+    alter, here = f"ALTER SUBSCRIPTION {quoted(name)} SET", f" on the {direction.subscriber} server"
+    if name in direction.misled:
         yield (
             f"connected to another server than the {direction.publisher} one",
             "give the upgrade up with plan_finish(), and prepare it again"
             if direction.publisher == OLD
             else "there is no way back any longer: the old server has applied other changes",
         )
-    if one.subslotname != one.subname:
+    if one.subslotname != name:
         slot = f"slot_name = {one.subslotname or 'NONE'}"
-        yield slot, f"{alter} (slot_name = '{one.subname}'){then}"
-    if one.subpublications != (one.subname,):
+        yield slot, f"{alter} (slot_name = '{name}'){here}"
+    if one.suborigin not in (None, "any"):
+        again = f"; then {copied_again(name, tables, publisher=direction.publisher)}"
+        remedy = f"{alter} (origin = any){here}{again if direction.is_running else ''}"
+        yield f"origin = {one.suborigin}", remedy
+    if one.subpublications != (name,):
+        publish = f"SET PUBLICATION {quoted(name)}"
         yield (
             f"publications {', '.join(one.subpublications)}",
-            f"{alter} PUBLICATION {quoted(one.subname)} WITH (refresh = false){then}",
+            copied_again(name, tables, publisher=direction.publisher, refresh=publish)
+            if direction.is_running
+            # It continues after all that both servers have.
+            else f"ALTER SUBSCRIPTION {quoted(name)} {publish} WITH (refresh = false){here}",
         )
-    if one.suborigin not in (None, "any"):
-        yield f"origin = {one.suborigin}", f"{alter} (origin = any){then}"

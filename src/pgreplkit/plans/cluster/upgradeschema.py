@@ -68,12 +68,28 @@ def schema_findings(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Ite
         )
 
 
+COPY = "copy of "
+"""Begins the marks of replicated tables, which are kept with the objects of the schema."""
+
+
+def uncopied_tables(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> list[str]:
+    """Return the tables that were published again since the preparation, and not copied since."""
+    return [
+        name.removeprefix(COPY)
+        for name, mark in kept.old.items()
+        if name.startswith(COPY)
+        and old.get(name, mark) != mark
+        # It is empty if the subscription has the table without a copy.
+        and new.get(name) in ("", kept.new.get(name))
+    ]
+
+
 def _changes(
     kept: Fingerprint, now: Fingerprint, *, before: Fingerprint, there: Fingerprint
 ) -> list[str]:
     """Return the objects of one server that were changed, and not on the other one."""
     changes = []
-    for name in sorted({*kept, *now}):
+    for name in sorted(name for name in {*kept, *now} if not name.startswith(COPY)):
         if kept.get(name) == now.get(name) or there.get(name) == now.get(name):
             continue
         if there.get(name) == before.get(name):
