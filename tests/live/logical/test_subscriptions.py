@@ -120,7 +120,7 @@ def test_options_and_counters_of_19_have_their_names() -> None:
     old, new = STATS.sql(18), STATS.sql(19)
     assert "sync_error_count" in old
     assert "sync_seq_error_count" not in old
-    assert "'sync_table_error_count')::bigint AS sync_error_count" in new
+    assert "'sync_table_error_count'::text)::bigint AS sync_error_count" in new
     assert "confl_update_deleted" in new
     assert "sync_seq_error_count" in new
 
