@@ -40,9 +40,9 @@ UNLOGGED = """
     WHERE relkind = 'r' AND relpersistence = 'u' ORDER BY 1, 2
 """
 FIRING = f"""
-    SELECT nspname AS schema, relname AS name, quote_ident(tgname) AS trigger,
+    SELECT nspname AS schema, relname AS name, pg_catalog.quote_ident(tgname) AS trigger,
         -- As in the fingerprint of the schema.
-        format('trigger %I of %I.%I', tgname, nspname, relname) AS object
+        pg_catalog.format('trigger %I of %I.%I', tgname, nspname, relname) AS object
     FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
     JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_proc ON pg_proc.oid = tgfoid
     WHERE tgenabled IN ('A', 'R') AND NOT tgisinternal AND proname <> '{FUNCTION}' ORDER BY 1, 2, 3
