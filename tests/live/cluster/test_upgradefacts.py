@@ -144,6 +144,8 @@ def test_the_statements_of_database_settings_set_the_same_values(
         other.run(statement.replace("{}", f'"{other.name}"'))
         assert other.one(asked) == [statement]
     finally:
+        for side in (database, other):
+            side.run(f'ALTER DATABASE "{side.name}" RESET ALL')
         remove_databases(other)
 
 
@@ -293,4 +295,7 @@ def test_time_limits_from_any_source_are_found_and_the_remedies_remove_them(
         found = check("")
         assert {found[f"{name}: timeouts"].severity for name in ("old", "new")} == {"ok"}
     finally:
+        # Other tests that get these databases would take the remedies for their own settings.
+        for side in (database, other):
+            side.run(*(f'{one} "{side.name}" RESET ALL' for one in ("ALTER DATABASE", role)))
         remove_databases(other)
