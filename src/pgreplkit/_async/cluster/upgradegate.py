@@ -65,6 +65,7 @@ async def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     followers = status.forward if is_prepared else ()
+    unrefreshed = unsubscribed_tables(groups, followers)
     return [
         privileges_finding(
             await read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
@@ -79,7 +80,7 @@ async def read_gate(
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=await read_unpublished(old, groups),
-            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            unrefreshed=unrefreshed,
             nonempty=await read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(await read_blockers(old._link, published)),

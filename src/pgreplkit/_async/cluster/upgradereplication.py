@@ -124,8 +124,9 @@ async def _unlogged(
     subscriber: AsyncPrimary, groups: Mapping[str, Sequence[str]]
 ) -> list[TableName]:
     """Return the replicated tables that a crash of the subscriber would empty."""
+    tables = _all_tables(groups)
     records = await subscriber._link.all("read the unlogged tables", UNLOGGED)
-    return [table for one in records if (table := table_in(one)) in _all_tables(groups)]
+    return [table for one in records if (table := table_in(one)) in tables]
 
 
 async def _firing(

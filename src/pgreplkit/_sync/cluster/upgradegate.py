@@ -66,6 +66,7 @@ def read_gate(
     is_prepared = status.phase is UpgradePhase.PREPARED
     subscribed = {one.state.subname for one in status.forward}
     followers = status.forward if is_prepared else ()
+    unrefreshed = unsubscribed_tables(groups, followers)
     return [
         privileges_finding(
             read_missing_privileges(old._link, new._link, database=new.connection.info.dbname)
@@ -78,7 +79,7 @@ def read_gate(
             drift,
             unsubscribed=sorted({*groups} - subscribed) if is_prepared else (),
             unpublished=read_unpublished(old, groups),
-            unrefreshed=(unrefreshed := unsubscribed_tables(groups, followers)),
+            unrefreshed=unrefreshed,
             nonempty=read_filled(new, unrefreshed),
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=blocking(read_blockers(old._link, published)),

@@ -123,8 +123,9 @@ def _all_tables(groups: Mapping[str, Sequence[str]]) -> set[TableName]:
 
 def _unlogged(subscriber: Primary, groups: Mapping[str, Sequence[str]]) -> list[TableName]:
     """Return the replicated tables that a crash of the subscriber would empty."""
+    tables = _all_tables(groups)
     records = subscriber._link.all("read the unlogged tables", UNLOGGED)
-    return [table for one in records if (table := table_in(one)) in _all_tables(groups)]
+    return [table for one in records if (table := table_in(one)) in tables]
 
 
 def _firing(
